@@ -1,0 +1,67 @@
+/**
+ * Delta's types (PROTOCOL.md, "Schema Serialization Format") and the values that stand for them inside posixlake.
+ */
+export type PrimitiveKind =
+  | 'byte'
+  | 'short'
+  | 'integer'
+  | 'long'
+  | 'float'
+  | 'double'
+  | 'string'
+  | 'boolean'
+  | 'binary'
+  | 'date'
+  | 'timestamp'
+  | 'timestamp_ntz'
+
+export type DataType =
+  | { readonly kind: PrimitiveKind }
+  | { readonly kind: 'decimal'; readonly precision: number; readonly scale: number }
+  | StructType
+  | { readonly kind: 'array'; readonly element: DataType; readonly containsNull: boolean }
+  | { readonly kind: 'map'; readonly key: DataType; readonly value: DataType; readonly valueContainsNull: boolean }
+
+export interface StructType {
+  readonly kind: 'struct'
+  readonly fields: readonly Field[]
+}
+
+export interface Field {
+  /** The logical name, as users see it. */
+  readonly name: string
+  readonly type: DataType
+  readonly nullable: boolean
+  /** Column metadata as the log has it; unknown keys are kept. `delta.columnMapping.physicalName` and `.id` live here. */
+  readonly metadata: Readonly<Record<string, unknown>>
+}
+
+/** A table's columns, in order. */
+export type Schema = readonly Field[]
+
+/**
+ * One value, in the representation that loses nothing:
+ * byte, short, integer: number; date: number (days since 1970-01-01); long: bigint; timestamp, timestamp_ntz: bigint
+ * (microseconds since the epoch); decimal: bigint (unscaled); float, double: number; boolean: boolean;
+ * string: string; binary: Uint8Array; struct: Cell[] (in field order); array: Cell[]; map: [key, value][] ; NULL: null.
+ */
+export type Cell = null | number | bigint | boolean | string | Uint8Array | readonly Cell[] | ReadonlyArray<readonly [Cell, Cell]>
+
+/**
+ * The values of one column for a run of rows. `values` is a typed array where the type has one (byte, short, integer,
+ * date: Int32Array; long, timestamp, timestamp_ntz: BigInt64Array; float, double: Float64Array) and then `nulls[i] === 1`
+ * marks NULL (absent: no NULLs); else `values` is a plain array of cells with null for NULL, except that a string column
+ * may hold UTF-8 bytes (Uint8Array) in place of strings, to spare the hot paths a decoding.
+ */
+export interface Vector {
+  readonly type: DataType
+  readonly length: number
+  readonly values: Int32Array | BigInt64Array | Float64Array | readonly (Cell | Uint8Array)[]
+  readonly nulls?: Uint8Array
+}
+
+/** Columns of equal length, in schema order. */
+export interface Batch {
+  readonly rows: number
+  readonly vectors: readonly Vector[]
+}

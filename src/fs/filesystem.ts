@@ -1,0 +1,138 @@
+import { LakeError } from '../core/errors.ts'
+
+/** The POSIX errors a FileSystem may raise; nfs3/status.ts maps each onto an nfsstat3 (RFC 1813, 2.6). */
+export type FsErrorCode =
+  | 'EPERM' | 'ENOENT' | 'EIO' | 'EACCES' | 'EEXIST' | 'EXDEV' | 'ENOTDIR' | 'EISDIR' | 'EINVAL' | 'EFBIG' | 'ENOSPC'
+  | 'EROFS' | 'ENAMETOOLONG' | 'ENOTEMPTY' | 'EDQUOT' | 'ESTALE' | 'ENOTSUP' | 'ETOOSMALL' | 'EBADCOOKIE' | 'ENOTSYNC'
+  | 'EJUKEBOX' | 'EMLINK'
+
+export class FsError extends LakeError<FsErrorCode> {}
+
+/**
+ * What a file handle stands for. `id` is the file id: it never changes meaning while a handle may hold it, and survives
+ * restarts. `frozen` is set on every node reached through the export path that our own mount uses (see design, "One
+ * open, one snapshot").
+ */
+export interface Node {
+  readonly id: bigint
+  readonly frozen: boolean
+}
+
+/** Nanoseconds since the epoch. */
+export type TimeNs = bigint
+
+export interface Attributes {
+  readonly type: 'file' | 'directory'
+  /** Permission bits only, e.g. 0o644. */
+  readonly mode: number
+  readonly links: number
+  readonly uid: number
+  readonly gid: number
+  readonly size: bigint
+  /** Bytes on disk, as `du` counts them. */
+  readonly used: bigint
+  readonly fileId: bigint
+  readonly atime: TimeNs
+  readonly mtime: TimeNs
+  readonly ctime: TimeNs
+}
+
+/** The attributes of an object before and after a change (RFC 1813, wcc_data). Either may be withheld on purpose: see the design, "What the client needs to hear". */
+export interface Change {
+  readonly before?: Attributes | undefined
+  readonly after?: Attributes | undefined
+}
+
+export type SetTime = { readonly kind: 'server' } | { readonly kind: 'client'; readonly time: TimeNs }
+
+export interface NewAttributes {
+  readonly mode?: number | undefined
+  readonly uid?: number | undefined
+  readonly gid?: number | undefined
+  readonly size?: bigint | undefined
+  readonly atime?: SetTime | undefined
+  readonly mtime?: SetTime | undefined
+}
+
+/** RFC 1813, createhow3. An exclusive create repeated with the same verifier succeeds and names the same file. */
+export type CreateHow =
+  | { readonly kind: 'unchecked' | 'guarded'; readonly attributes: NewAttributes }
+  | { readonly kind: 'exclusive'; readonly verifier: bigint }
+
+export interface Created {
+  readonly node: Node
+  readonly attributes: Attributes
+  readonly directory: Change
+}
+
+export interface DirectoryEntry {
+  readonly name: string
+  readonly fileId: bigint
+  /** Where the next READDIR continues; stays valid while entries come and go. */
+  readonly cookie: bigint
+  readonly node: Node
+  /** Absent where it is not known yet (a view that is still being measured): the client then asks GETATTR, which waits. */
+  readonly attributes?: Attributes | undefined
+}
+
+export interface Listing {
+  readonly entries: readonly DirectoryEntry[]
+  readonly endOfDirectory: boolean
+  /** RFC 1813, cookieverf3; always the same, as cookies never go bad. */
+  readonly verifier: bigint
+}
+
+export type Stability = 'unstable' | 'data_sync' | 'file_sync'
+
+export interface Access {
+  readonly read: boolean
+  /** Directories: search. Files: execute. */
+  readonly lookup: boolean
+  readonly modify: boolean
+  readonly extend: boolean
+  readonly delete: boolean
+  readonly execute: boolean
+}
+
+export interface SpaceInfo {
+  readonly totalBytes: bigint
+  readonly freeBytes: bigint
+  readonly availableBytes: bigint
+  readonly totalFiles: bigint
+  readonly freeFiles: bigint
+  readonly availableFiles: bigint
+}
+
+/**
+ * What the NFS server serves: POSIX-like files by node, with no wire types. Every method rejects with FsError only.
+ * Names are checked here (no '/', NUL, '.', '..', at most 255 UTF-8 bytes). All changes are durable when the promise
+ * resolves, except `write` with 'unstable'.
+ */
+export interface FileSystem {
+  /** The root directory. `frozen`: see Node. */
+  root(frozen: boolean): Node
+  /** Read-only mounts refuse every change with EROFS, and `access` shows it. */
+  readonly readOnly: boolean
+  /** Changes only if something answered 'unstable' was lost since (RFC 1813, writeverf3). */
+  readonly writeVerifier: bigint
+
+  getattr(node: Node): Promise<Attributes>
+  /** `guardCtime`: fail with ENOTSYNC if the ctime differs (RFC 1813, sattrguard3). */
+  setattr(node: Node, changes: NewAttributes, guardCtime?: TimeNs): Promise<Change>
+  /** '.' and '..' are allowed here. */
+  lookup(directory: Node, name: string): Promise<{ node: Node; attributes: Attributes }>
+  access(node: Node): Promise<Access>
+  /** At most `count` bytes; fewer only before the end of the file. `eof` if they reach it. The bytes must not be written to. */
+  read(node: Node, offset: bigint, count: number): Promise<{ bytes: Uint8Array; eof: boolean; attributes?: Attributes }>
+  /** `bytes` may be kept by the file system; the caller does not reuse them. */
+  write(node: Node, offset: bigint, bytes: Uint8Array, stability: Stability): Promise<{ count: number; committed: Stability; change: Change }>
+  commit(node: Node, offset: bigint, count: number): Promise<Change>
+  create(directory: Node, name: string, how: CreateHow): Promise<Created>
+  mkdir(directory: Node, name: string, attributes: NewAttributes): Promise<Created>
+  remove(directory: Node, name: string): Promise<Change>
+  rmdir(directory: Node, name: string): Promise<Change>
+  rename(fromDirectory: Node, fromName: string, toDirectory: Node, toName: string): Promise<{ from: Change; to: Change }>
+  /** Entries after `cookie` (0n: from the start), '.' and '..' included, at most `limit`; always at least one unless at the end. */
+  readdir(directory: Node, cookie: bigint, limit: number): Promise<Listing>
+  space(): Promise<SpaceInfo>
+}

@@ -1,0 +1,46 @@
+import { LakeError } from '../core/errors.ts'
+
+export type StorageErrorCode = 'not_found' | 'access_denied' | 'no_space' | 'read_only' | 'invalid_path' | 'io'
+
+/** A failed read or write of a store; the message names the object's full location. */
+export class StorageError extends LakeError<StorageErrorCode> {}
+
+/** What a listing or a stat tells of one object. */
+export interface ObjectInfo {
+  /** Relative to the store's root, `/`-separated, no leading slash, as on disk (not percent-encoded). */
+  readonly path: string
+  readonly sizeBytes: number
+  readonly modifiedMs: number
+}
+
+/**
+ * A tree of immutable objects: a local directory, a bucket prefix, or memory. Paths are relative to the root and
+ * `/`-separated; `..` and absolute paths are refused with `invalid_path`. Everything rejects with StorageError.
+ */
+export interface ObjectStore {
+  /** For messages: the absolute directory, or `s3://bucket/prefix`. */
+  readonly location: string
+  /** The bytes of [start, end) (the whole object without a range). `not_found` if it is missing; shorter than asked only at the end. */
+  read(path: string, start?: number, end?: number): Promise<Uint8Array>
+  /** undefined if there is no such object. */
+  stat(path: string): Promise<ObjectInfo | undefined>
+  /** Every object below the folder `prefix` (recursive), whose path sorts after `startAfter`, sorted by path (bytewise); empty where the folder is missing. */
+  list(prefix: string, startAfter?: string): Promise<ObjectInfo[]>
+  /** Creates or replaces an object, whole and durable (file and directory entry synced) when it resolves; never seen half. */
+  write(path: string, bytes: Uint8Array): Promise<void>
+  /** A new object written piece by piece, for what does not fit in memory. Invisible until `close` resolves; then durable. */
+  create(path: string): Promise<ObjectWriter>
+  /** Creates the object if no object has that path: durable when it resolves with 'written'. Exactly one of several racing callers gets 'written'. */
+  putIfAbsent(path: string, bytes: Uint8Array): Promise<'written' | 'exists'>
+  /** Removes an object; no error if it is missing. */
+  delete(path: string): Promise<void>
+  /** The file behind an object for readers that can map it (DuckDB, workers); undefined where there is none. */
+  localPath(path: string): string | undefined
+}
+
+export interface ObjectWriter {
+  write(bytes: Uint8Array): Promise<void>
+  close(): Promise<void>
+  /** Drops what was written; nothing becomes visible. */
+  abort(): Promise<void>
+}
