@@ -1,0 +1,62 @@
+import { createHash, createHmac, timingSafeEqual } from 'node:crypto'
+import type { Node } from '../../fs/filesystem.ts'
+
+const VERSION = 1
+const FROZEN = 1
+const BODY_BYTES = 20
+const MAC_BYTES = 16
+export const HANDLE_BYTES = BODY_BYTES + MAC_BYTES
+const SECRET_BYTES_MIN = 16
+
+/** What a handle from the wire turned out to be. `foreign`: made by another database's server, hence stale here. */
+export type OpenedHandle =
+  | { readonly kind: 'node'; readonly node: Node }
+  | { readonly kind: 'foreign' }
+  | { readonly kind: 'bad' }
+
+/**
+ * File handles that hold all there is to know, so that they survive a restart, and a MAC, so that nobody can make one up:
+ * version (1 byte), flags (1), two zero bytes, fsid (8), file id (8), and 16 bytes of HMAC-SHA256 over these.
+ */
+export class Handles {
+  readonly #secret: Uint8Array
+  /** Differs between databases, and is the same whenever one is served. */
+  readonly fsid: bigint
+
+  constructor(secret: Uint8Array) {
+    if (secret.length < SECRET_BYTES_MIN) throw new RangeError(`A secret has at least ${SECRET_BYTES_MIN} bytes.`)
+    this.#secret = secret
+    // The lowest bit is left to tell the frozen tree from the plain one.
+    this.fsid = createHash('sha256').update('posixlake fsid').update(secret).digest().readBigUInt64BE() & ~1n
+  }
+
+  /** The fsid that attributes carry: clients keep the two trees apart by it. */
+  fsidOf(node: Node): bigint {
+    return node.frozen ? this.fsid | 1n : this.fsid
+  }
+
+  make(node: Node): Uint8Array {
+    const handle = new Uint8Array(HANDLE_BYTES)
+    const view = new DataView(handle.buffer)
+    handle[0] = VERSION
+    handle[1] = node.frozen ? FROZEN : 0
+    view.setBigUint64(4, this.fsid)
+    view.setBigUint64(12, node.id)
+    handle.set(this.#mac(handle.subarray(0, BODY_BYTES)), BODY_BYTES)
+    return handle
+  }
+
+  open(handle: Uint8Array): OpenedHandle {
+    const flags = handle[1] ?? 0
+    if (handle.length !== HANDLE_BYTES || handle[0] !== VERSION || flags > FROZEN) return { kind: 'bad' }
+    const view = new DataView(handle.buffer, handle.byteOffset, handle.byteLength)
+    if (view.getBigUint64(4) !== this.fsid) return { kind: 'foreign' }
+    const mac = this.#mac(handle.subarray(0, BODY_BYTES))
+    if (!timingSafeEqual(mac, handle.subarray(BODY_BYTES))) return { kind: 'bad' }
+    return { kind: 'node', node: { id: view.getBigUint64(12), frozen: flags === FROZEN } }
+  }
+
+  #mac(body: Uint8Array): Uint8Array {
+    return createHmac('sha256', this.#secret).update(body).digest().subarray(0, MAC_BYTES)
+  }
+}

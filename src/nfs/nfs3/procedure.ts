@@ -1,0 +1,111 @@
+import { messageOf } from '../../core/errors.ts'
+import { type FileSystem, FsError, type Node } from '../../fs/filesystem.ts'
+import { type AllowedUids, isAllowed } from '../access.ts'
+import { type Call, type Procedure, procedure } from '../rpc/program.ts'
+import type { Codec } from '../xdr/codec.ts'
+import type { Handles } from './handles.ts'
+import { NFS3_OK, NFS3ERR_BADHANDLE, nfsstat3, statusName } from './status.ts'
+import { type Nfsres3, nfsres3 } from './wire.ts'
+
+/** What the procedures share. */
+export interface Nfs3Context {
+  readonly fs: FileSystem
+  readonly handles: Handles
+  readonly allowedUids: AllowedUids
+  log(sentence: string): void
+  /** The node of a handle. Throws NfsStatusError if it is not one of ours. */
+  node(handle: Uint8Array): Node
+  fsid(node: Node): bigint
+}
+
+/** A status that is decided before the file system is asked. */
+export class NfsStatusError extends Error {
+  readonly status: number
+
+  constructor(status: number, message: string) {
+    super(message)
+    this.name = 'NfsStatusError'
+    this.status = status
+  }
+}
+
+export interface Nfs3Procedure {
+  readonly number: number
+  bind(context: Nfs3Context): Procedure
+}
+
+interface Definition<Args, Ok, Fail> {
+  readonly number: number
+  readonly name: string
+  readonly args: Codec<Args>
+  readonly ok: Codec<Ok>
+  /** The results of a failed call: their codec, and the value that says nothing. */
+  readonly fail: { readonly codec: Codec<Fail>; readonly value: Fail }
+  /** Set for calls that change something, which a retransmission must not do a second time. */
+  readonly once?: boolean
+  replyBytesMax?(args: Args): number
+  /** Must reach the file system without awaiting first: calls on a file take effect in the order of their arrival. */
+  handle(args: Args, context: Nfs3Context): Promise<Ok>
+}
+
+export function createContext(
+  fs: FileSystem,
+  handles: Handles,
+  allowedUids: AllowedUids,
+  log: (sentence: string) => void,
+): Nfs3Context {
+  return {
+    fs,
+    handles,
+    allowedUids,
+    log,
+    fsid: node => handles.fsidOf(node),
+    node(handle) {
+      const opened = handles.open(handle)
+      if (opened.kind === 'node') return opened.node
+      if (opened.kind === 'foreign') {
+        throw new NfsStatusError(nfsstat3.ESTALE, 'The file handle belongs to another database.')
+      }
+      throw new NfsStatusError(NFS3ERR_BADHANDLE, 'The file handle was not made by this server.')
+    },
+  }
+}
+
+/** Declares one NFS procedure: everything but what it does is the same for all of them. */
+export function nfs3Procedure<Args, Ok, Fail>(definition: Definition<Args, Ok, Fail>): Nfs3Procedure {
+  const { number, name, args, ok, fail, once } = definition
+  const refused = (status: number): Nfsres3<Ok, Fail> => ({ ok: false, status, value: fail.value })
+  return {
+    number,
+    bind: context =>
+      procedure<Args, Nfsres3<Ok, Fail>>({
+        name,
+        args,
+        result: nfsres3(ok, fail.codec),
+        anonymous: false,
+        ...(once && { keepReply: worthKeeping }),
+        ...(definition.replyBytesMax && { replyBytesMax: definition.replyBytesMax }),
+        outcome: result => statusName(result.ok ? NFS3_OK : result.status),
+        async handle(args, call: Call) {
+          if (!isAllowed(context.allowedUids, call.credential)) return refused(nfsstat3.EACCES)
+          try {
+            return { ok: true, value: await definition.handle(args, context) }
+          } catch (error) {
+            return refused(statusOf(error, name, context))
+          }
+        },
+      }),
+  }
+}
+
+/** "Ask again later" must not be the answer to asking again. */
+function worthKeeping(result: Nfsres3<unknown, unknown>): boolean {
+  return result.ok || result.status !== nfsstat3.EJUKEBOX
+}
+
+function statusOf(error: unknown, name: string, { log }: Nfs3Context): number {
+  if (error instanceof FsError) return nfsstat3[error.code]
+  if (error instanceof NfsStatusError) return error.status
+  log(`NFS ${name} failed, and the client was told EIO: ${messageOf(error)}`)
+  return nfsstat3.EIO
+}

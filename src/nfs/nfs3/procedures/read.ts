@@ -1,0 +1,18 @@
+import { fattrOf } from '../convert.ts'
+import { nfs3Procedure } from '../procedure.ts'
+import { failure, READ3args, READ3resok, TRANSFER_BYTES_MAX } from '../wire.ts'
+
+/** RFC 1813, 3.3.6. */
+export const read = nfs3Procedure({
+  number: 6,
+  name: 'READ',
+  args: READ3args,
+  ok: READ3resok,
+  fail: failure.attributes,
+  replyBytesMax: ({ count }) => Math.min(count, TRANSFER_BYTES_MAX),
+  async handle({ file, offset, count }, { fs, node, fsid }) {
+    const source = node(file)
+    const { bytes, eof, attributes } = await fs.read(source, offset, Math.min(count, TRANSFER_BYTES_MAX))
+    return { file_attributes: fattrOf(attributes, fsid(source)), count: bytes.length, eof, data: bytes }
+  },
+})

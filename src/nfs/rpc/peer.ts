@@ -1,0 +1,67 @@
+import { readFileSync } from 'node:fs'
+
+/** Columns of /proc/net/tcp. */
+const LOCAL = 1
+const REMOTE = 2
+const UID = 7
+const INODE = 9
+
+export interface PeerConnection {
+  /** The peer's end. */
+  readonly address: string
+  readonly port: number
+  /** Our end. */
+  readonly localAddress: string
+  readonly localPort: number
+}
+
+/**
+ * The user who owns the other end of a loopback connection: the kernel's NFS client is root, whose claims about its users
+ * can be believed, but any user can write a program that claims to be somebody else. `unknown` where the system has no
+ * such table; `gone` if the other end is closed already, for then nobody owns it.
+ */
+export function peerUid(connection: PeerConnection): number | 'unknown' | 'gone' {
+  let readable = false
+  for (const table of ['tcp', 'tcp6']) {
+    let text: string
+    try {
+      text = readFileSync(`/proc/net/${table}`, 'latin1')
+    } catch {
+      continue
+    }
+    readable = true
+    const uid = ownerIn(text, connection)
+    if (uid !== undefined) return uid
+  }
+  return readable ? 'gone' : 'unknown'
+}
+
+/** The owner of the peer's socket in the text of /proc/net/tcp or tcp6. */
+export function ownerIn(table: string, connection: PeerConnection): number | undefined {
+  // An IPv6 socket shows an IPv4 address in its last 32 bits, so the ends of the columns are compared.
+  const own = `${hexAddress(connection.address)}:${hexPort(connection.port)}`
+  const other = `${hexAddress(connection.localAddress)}:${hexPort(connection.localPort)}`
+  for (const line of table.split('\n')) {
+    if (!line.includes(own)) continue
+    const fields = line.trim().split(/\s+/)
+    // A socket without an inode belongs to no process any more, and its uid is shown as 0.
+    if (fields[LOCAL]?.endsWith(own) && fields[REMOTE]?.endsWith(other) && fields[INODE] !== '0') {
+      return Number(fields[UID])
+    }
+  }
+  return undefined
+}
+
+/** An address as the kernel prints it: 32-bit words in the machine's order, which is little-endian wherever Bun runs. */
+function hexAddress(address: string): string {
+  if (address === '::1') return '00000000000000000000000001000000'
+  const bytes = address.replace(/^::ffff:/, '').split('.')
+  return bytes
+    .reverse()
+    .map(byte => Number(byte).toString(16).toUpperCase().padStart(2, '0'))
+    .join('')
+}
+
+function hexPort(port: number): string {
+  return port.toString(16).toUpperCase().padStart(4, '0')
+}

@@ -1,0 +1,81 @@
+import { type Codec, decode, type XdrWriter } from '../xdr/codec.ts'
+import type { Credential } from './message.ts'
+
+/** What a procedure knows of the call besides its arguments. */
+export interface Call {
+  readonly xid: number
+  readonly credential: Credential
+  /** The client's address. */
+  readonly client: string
+}
+
+export interface ProcedureDefinition<Args, Result> {
+  readonly name: string
+  readonly args: Codec<Args>
+  readonly result: Codec<Result>
+  /** Whether AUTH_NONE is enough. */
+  readonly anonymous: boolean
+  /** Must not be executed twice: the reply is kept for a retransmission, if this says so of the result. */
+  readonly keepReply?: (result: Result) => boolean
+  /** An estimate of the reply's size in bytes, for the bound on memory held for a client. */
+  replyBytesMax?(args: Args): number
+  /** A short word for what became of the call, for tracing. */
+  outcome?(result: Result): string
+  handle(args: Args, call: Call): Promise<Result>
+}
+
+/** A procedure whose types are closed over, so that procedures of all types can stand in one table. */
+export interface Procedure {
+  readonly name: string
+  readonly anonymous: boolean
+  readonly executeOnce: boolean
+  /** Decodes the arguments; throws XdrError. */
+  prepare(args: Uint8Array): PreparedCall
+}
+
+export interface PreparedCall {
+  readonly args: unknown
+  readonly replyBytesMax: number
+  /** Starts at once: file system methods are called in the order in which the calls arrived. */
+  run(call: Call): Promise<Outcome>
+}
+
+export interface Outcome {
+  encode(writer: XdrWriter): void
+  readonly keep: boolean
+  readonly name: string
+}
+
+/** One version of an RPC program; `procedures` by number. */
+export interface Program {
+  readonly name: string
+  readonly number: number
+  readonly version: number
+  readonly procedures: ReadonlyMap<number, Procedure>
+}
+
+const SMALL_REPLY_BYTES = 1024
+
+export function procedure<Args, Result>(definition: ProcedureDefinition<Args, Result>): Procedure {
+  const { keepReply, name, anonymous } = definition
+  return {
+    name,
+    anonymous,
+    executeOnce: keepReply !== undefined,
+    prepare(bytes) {
+      const args = decode(definition.args, bytes)
+      return {
+        args,
+        replyBytesMax: definition.replyBytesMax?.(args) ?? SMALL_REPLY_BYTES,
+        async run(call) {
+          const result = await definition.handle(args, call)
+          return {
+            encode: writer => definition.result.encode(writer, result),
+            keep: keepReply?.(result) ?? false,
+            name: definition.outcome?.(result) ?? 'OK',
+          }
+        },
+      }
+    },
+  }
+}

@@ -1,0 +1,324 @@
+import type { Socket, TCPSocketListener } from 'bun'
+import type { Clock } from '../../core/clock.ts'
+import { errnoOf, LakeError, messageOf } from '../../core/errors.ts'
+import { XdrError } from '../xdr/codec.ts'
+import { Budget, Connection, type ConnectionLimits } from './connection.ts'
+import {
+  accepted,
+  acceptStat,
+  authError,
+  authStat,
+  type CallMessage,
+  type Credential,
+  programMismatch,
+  receiveCall,
+  sealed,
+  success,
+} from './message.ts'
+import type { PeerConnection } from './peer.ts'
+import type { Call, PreparedCall, Procedure, Program } from './program.ts'
+import { type KeptReply, ReplyCache, type ReplyCacheLimits } from './replies.ts'
+
+export class ListenError extends LakeError<'address_in_use' | 'listen_failed'> {}
+
+export interface RpcLimits extends ConnectionLimits, ReplyCacheLimits {
+  readonly connectionsMax: number
+  /** Bytes held for all connections. */
+  readonly totalHeldBytesMax: number
+}
+
+/** What became of one call, for tracing. */
+export interface CallEvent {
+  readonly client: string
+  readonly xid: number
+  readonly credential: Credential
+  readonly program: string
+  readonly procedure: string
+  readonly args: unknown
+  readonly outcome: string
+  readonly durationMs: number
+}
+
+export interface RpcOptions {
+  readonly host: string
+  readonly port: number
+  readonly programs: readonly Program[]
+  readonly limits: RpcLimits
+  readonly clock: Clock
+  log(sentence: string): void
+  onCall?: ((event: CallEvent) => void) | undefined
+  /** Whether a peer may connect, and as whom (undefined: as whoever it says). */
+  admit(peer: PeerConnection): { admitted: false; reason: string } | { admitted: true; uid: number | undefined }
+}
+
+export interface RpcStats {
+  readonly connections: number
+  readonly callsInFlight: number
+  readonly heldBytes: number
+  readonly calls: number
+  readonly repeatedCalls: number
+  readonly refusedConnections: number
+}
+
+const SWEEP_INTERVAL_MS = 5_000
+const REPLY_KEY_BYTES = 4 * 1024
+
+/** Serves RPC programs over TCP (RFC 5531): one port, any number of programs, calls of one client side by side. */
+export class RpcServer {
+  readonly #options: RpcOptions
+  readonly #listener: TCPSocketListener<Connection | undefined>
+  readonly #connections = new Set<Connection>()
+  readonly #budget: Budget
+  readonly #replies: ReplyCache
+  readonly #sweeper: ReturnType<typeof setInterval>
+  #calls = 0
+  #refused = 0
+  #closing: Promise<void> | undefined
+
+  /** Listens at once. Throws ListenError. */
+  constructor(options: RpcOptions) {
+    this.#options = options
+    this.#budget = new Budget(options.limits.totalHeldBytesMax)
+    this.#replies = new ReplyCache(options.limits, options.clock)
+    this.#listener = this.#listen()
+    this.#sweeper = setInterval(() => this.#sweep(), SWEEP_INTERVAL_MS)
+    this.#sweeper.unref()
+  }
+
+  get port(): number {
+    return this.#listener.port
+  }
+
+  stats(): RpcStats {
+    let callsInFlight = 0
+    for (const connection of this.#connections) callsInFlight += connection.callsInFlight
+    return {
+      connections: this.#connections.size,
+      callsInFlight,
+      heldBytes: this.#budget.bytes,
+      calls: this.#calls,
+      repeatedCalls: this.#replies.hits,
+      refusedConnections: this.#refused,
+    }
+  }
+
+  /** Takes no more calls, waits at most `graceMs` for those under way and their replies, then closes. */
+  close(graceMs: number): Promise<void> {
+    this.#closing ??= this.#close(graceMs)
+    return this.#closing
+  }
+
+  async #close(graceMs: number): Promise<void> {
+    this.#listener.stop(false)
+    clearInterval(this.#sweeper)
+    const drained = Promise.all([...this.#connections].map(connection => connection.drain()))
+    let timer: ReturnType<typeof setTimeout> | undefined
+    const deadline = new Promise(resolve => {
+      timer = setTimeout(resolve, graceMs)
+    })
+    await Promise.race([drained, deadline])
+    clearTimeout(timer)
+    for (const connection of [...this.#connections]) connection.terminate()
+    this.#connections.clear()
+  }
+
+  #listen(): TCPSocketListener<Connection | undefined> {
+    const { host, port } = this.#options
+    try {
+      return Bun.listen<Connection | undefined>({
+        hostname: host,
+        port,
+        socket: {
+          open: socket => this.#opened(socket),
+          data: (socket, chunk) => socket.data?.received(chunk, this.#now()),
+          drain: socket => socket.data?.flush(this.#now()),
+          close: socket => this.#closed(socket.data),
+          error: (socket, error) => {
+            this.#options.log(`A connection failed: ${messageOf(error)}`)
+            socket.data?.terminate()
+          },
+        },
+      })
+    } catch (error) {
+      if (errnoOf(error) === 'EADDRINUSE') {
+        throw new ListenError('address_in_use', `Port ${port} of ${host} is in use; choose another port.`, {
+          cause: error,
+        })
+      }
+      throw new ListenError('listen_failed', `The server cannot listen on ${host}, port ${port}: ${messageOf(error)}`, {
+        cause: error,
+      })
+    }
+  }
+
+  #opened(socket: Socket<Connection | undefined>): void {
+    const { admit, limits, log } = this.#options
+    const address = socket.remoteAddress
+    const { remotePort: port, localAddress, localPort } = socket
+    const verdict = admit({ address, port, localAddress, localPort })
+    if (this.#closing !== undefined || !verdict.admitted || !this.#makeRoom()) {
+      this.#refused++
+      if (!verdict.admitted) log(`A connection from ${address} was refused: ${verdict.reason}`)
+      socket.terminate()
+      return
+    }
+    socket.setNoDelay(true)
+    socket.setKeepAlive(true, 60_000)
+    const events = {
+      record: (connection: Connection, record: Uint8Array) => this.#receive(connection, record),
+      broken: (connection: Connection, error: unknown) =>
+        log(`The connection from ${connection.client} was closed: ${messageOf(error)}`),
+    }
+    const peer = { client: address, uid: verdict.uid }
+    const connection = new Connection(socket as Socket<Connection>, peer, limits, this.#budget, events, this.#now())
+    socket.data = connection
+    this.#connections.add(connection)
+  }
+
+  /** With too many connections, one that has done nothing useful has to go; a client that is served stays. */
+  #makeRoom(): boolean {
+    if (this.#connections.size < this.#options.limits.connectionsMax) return true
+    let oldest: Connection | undefined
+    for (const connection of this.#connections) {
+      if (connection.served || !connection.idle) continue
+      if (oldest === undefined || connection.lastActiveMs < oldest.lastActiveMs) oldest = connection
+    }
+    if (oldest === undefined) return false
+    this.#connections.delete(oldest)
+    oldest.terminate()
+    return true
+  }
+
+  #closed(connection: Connection | undefined): void {
+    if (connection === undefined) return
+    connection.closed()
+    this.#connections.delete(connection)
+  }
+
+  #sweep(): void {
+    const now = this.#now()
+    for (const connection of [...this.#connections]) connection.sweep(now)
+  }
+
+  #receive(connection: Connection, record: Uint8Array): void {
+    const received = receiveCall(record)
+    if (received.kind === 'nonsense') {
+      this.#options.log(
+        `The connection from ${connection.client} was closed: it sent something that is not an RPC call.`,
+      )
+      connection.terminate()
+    } else if (received.kind === 'refused') {
+      connection.send(sealed(received.reply), this.#now())
+    } else {
+      this.#dispatch(connection, record, received.call)
+    }
+  }
+
+  #dispatch(connection: Connection, record: Uint8Array, message: CallMessage): void {
+    const { xid } = message
+    const program = this.#programOf(message)
+    if (program === undefined) {
+      connection.send(sealed(this.#unavailable(message)), this.#now())
+      return
+    }
+    const procedure = program.procedures.get(message.procedure)
+    if (procedure === undefined) {
+      connection.send(sealed(accepted(xid, acceptStat.PROC_UNAVAIL)), this.#now())
+      return
+    }
+    const credential = credentialFor(connection, message.credential)
+    if (credential.flavor === 'none' && !procedure.anonymous) {
+      connection.send(sealed(authError(xid, authStat.AUTH_TOOWEAK)), this.#now())
+      return
+    }
+    let prepared: PreparedCall
+    try {
+      prepared = procedure.prepare(message.args)
+    } catch (error) {
+      if (!(error instanceof XdrError)) throw error
+      connection.send(sealed(accepted(xid, acceptStat.GARBAGE_ARGS)), this.#now())
+      return
+    }
+    const end = connection.begin(record.length + prepared.replyBytesMax)
+    const call: Call = { xid, credential, client: connection.client }
+    // `#answer` never rejects: whatever goes wrong becomes a reply.
+    void this.#answer(connection, program, procedure, prepared, call, message).finally(end)
+  }
+
+  #programOf(message: CallMessage): Program | undefined {
+    return this.#options.programs.find(
+      ({ number, version }) => number === message.program && version === message.version,
+    )
+  }
+
+  #unavailable({ xid, program }: CallMessage) {
+    const versions = this.#options.programs.filter(({ number }) => number === program).map(({ version }) => version)
+    if (versions.length === 0) return accepted(xid, acceptStat.PROG_UNAVAIL)
+    return programMismatch(xid, Math.min(...versions), Math.max(...versions))
+  }
+
+  async #answer(
+    connection: Connection,
+    program: Program,
+    procedure: Procedure,
+    prepared: PreparedCall,
+    call: Call,
+    message: CallMessage,
+  ): Promise<void> {
+    this.#calls++
+    const execute = () => this.#execute(program, procedure, prepared, call)
+    const pieces = procedure.executeOnce
+      ? await this.#replies.once(replyKey(call, message), execute)
+      : (await execute()).pieces
+    connection.send(pieces, this.#now())
+  }
+
+  async #execute(program: Program, procedure: Procedure, prepared: PreparedCall, call: Call): Promise<KeptReply> {
+    const { onCall, log } = this.#options
+    const startedMs = onCall === undefined ? 0 : performance.now()
+    let outcomeName = 'SYSTEM_ERR'
+    try {
+      const outcome = await prepared.run(call)
+      const writer = success(call.xid)
+      outcome.encode(writer)
+      outcomeName = outcome.name
+      return { pieces: sealed(writer), keep: outcome.keep }
+    } catch (error) {
+      log(`${program.name} ${procedure.name} failed: ${messageOf(error)}`)
+      return { pieces: sealed(accepted(call.xid, acceptStat.SYSTEM_ERR)), keep: false }
+    } finally {
+      onCall?.({
+        client: call.client,
+        xid: call.xid,
+        credential: call.credential,
+        program: program.name,
+        procedure: procedure.name,
+        args: prepared.args,
+        outcome: outcomeName,
+        durationMs: performance.now() - startedMs,
+      })
+    }
+  }
+
+  #now(): number {
+    return this.#options.clock.nowMs()
+  }
+}
+
+/** A user's own program may claim any uid; where the system says who made the connection, that is who calls. */
+function credentialFor(connection: Connection, claimed: Credential): Credential {
+  const { peerUid } = connection
+  if (claimed.flavor === 'none' || peerUid === undefined || peerUid === 0) return claimed
+  return { flavor: 'sys', uid: peerUid, gid: claimed.gid, gids: [] }
+}
+
+/**
+ * Names a call in the reply cache. The XID alone does not do (clients choose their own), nor does the port (a client
+ * retransmits over a new connection). Of long arguments both ends count.
+ */
+function replyKey({ client, xid, credential }: Call, { program, procedure, args }: CallMessage): string {
+  const uid = credential.flavor === 'sys' ? credential.uid : ''
+  const head = Bun.hash(args.subarray(0, REPLY_KEY_BYTES))
+  const tail = args.length > REPLY_KEY_BYTES ? Bun.hash(args.subarray(-REPLY_KEY_BYTES)) : ''
+  return `${client} ${xid} ${uid} ${program} ${procedure} ${args.length} ${head} ${tail}`
+}

@@ -1,0 +1,98 @@
+import { type Clock, systemClock } from '../core/clock.ts'
+import type { FileSystem } from '../fs/filesystem.ts'
+import type { AllowedUids } from './access.ts'
+import { mountProgram } from './mount3/program.ts'
+import { Handles } from './nfs3/handles.ts'
+import { createContext } from './nfs3/procedure.ts'
+import { nfs3Program } from './nfs3/program.ts'
+import { TRANSFER_BYTES_MAX } from './nfs3/wire.ts'
+import { type PeerConnection, peerUid } from './rpc/peer.ts'
+import { type CallEvent, ListenError, type RpcLimits, RpcServer, type RpcStats } from './rpc/server.ts'
+
+export { type CallEvent, ListenError, type RpcStats }
+
+export interface NfsServerOptions {
+  /** The address to listen on; 127.0.0.1 if not given. With a loopback address only this machine is let in. */
+  readonly host?: string
+  /** 0: any free port. */
+  readonly port: number
+  /** The key of the handles' MAC, at least 16 bytes; one per database, the same after a restart. */
+  readonly secret: Uint8Array
+  /** The frozen tree is exported as "/<exportSecret>", which nobody is told of. */
+  readonly exportSecret: string
+  /** The plain tree is exported as "/" and as "/<exportName>". */
+  readonly exportName?: string
+  /** Root is always let in. */
+  readonly allowedUids: AllowedUids
+  readonly clock?: Clock
+  readonly limits?: Partial<RpcLimits>
+  /** Takes sentences for the log: what went wrong inside, connections refused or closed. */
+  log(sentence: string): void
+  onCall?(event: CallEvent): void
+}
+
+export interface NfsServer {
+  readonly host: string
+  readonly port: number
+  /** Takes no more calls, waits at most `graceMs` for those under way, and closes all connections. */
+  close(graceMs: number): Promise<void>
+  stats(): RpcStats
+}
+
+/** A WRITE's arguments beside its data, and the call's head. */
+const RECORD_SLACK_BYTES = 64 * 1024
+
+const defaultLimits: RpcLimits = {
+  recordBytesMax: TRANSFER_BYTES_MAX + RECORD_SLACK_BYTES,
+  callsMax: 128,
+  heldBytesMax: 16 * 1024 * 1024,
+  totalHeldBytesMax: 64 * 1024 * 1024,
+  connectionsMax: 256,
+  recordTimeoutMs: 60_000,
+  stallTimeoutMs: 120_000,
+  entriesMax: 4096,
+  bytesMax: 8 * 1024 * 1024,
+  ageMaxMs: 10 * 60_000,
+}
+
+/** Serves a file system over NFSv3 and MOUNT3 on one TCP port. Throws ListenError if it cannot listen there. */
+export async function startNfsServer(fs: FileSystem, options: NfsServerOptions): Promise<NfsServer> {
+  const { host = '127.0.0.1', port, secret, exportSecret, exportName = 'posixlake', allowedUids } = options
+  const log = (sentence: string) => options.log(sentence)
+  const handles = new Handles(secret)
+  const rootHandle = (frozen: boolean) => handles.make(fs.root(frozen))
+  const server = new RpcServer({
+    host,
+    port,
+    programs: [
+      mountProgram({ exportName, exportSecret, allowedUids, rootHandle }),
+      nfs3Program(createContext(fs, handles, allowedUids, log)),
+    ],
+    limits: { ...defaultLimits, ...options.limits },
+    clock: options.clock ?? systemClock,
+    log,
+    ...(options.onCall && { onCall: (event: CallEvent) => options.onCall?.(event) }),
+    admit: peer => admit(peer, isLoopback(host), allowedUids),
+  })
+  return {
+    host,
+    port: server.port,
+    close: graceMs => server.close(graceMs),
+    stats: () => server.stats(),
+  }
+}
+
+type Verdict = { admitted: false; reason: string } | { admitted: true; uid: number | undefined }
+
+function admit(peer: PeerConnection, loopbackOnly: boolean, allowedUids: AllowedUids): Verdict {
+  const loopback = isLoopback(peer.address)
+  if (loopbackOnly && !loopback) return { admitted: false, reason: 'only this machine may connect.' }
+  if (!loopback || allowedUids === 'any') return { admitted: true, uid: undefined }
+  const owner = peerUid(peer)
+  if (owner === 'gone') return { admitted: false, reason: 'it was closed before it could be told whose it is.' }
+  return { admitted: true, uid: owner === 'unknown' ? undefined : owner }
+}
+
+function isLoopback(address: string): boolean {
+  return address === 'localhost' || address === '::1' || /^(::ffff:)?127\./.test(address)
+}
