@@ -1,11 +1,12 @@
 import { type Clock, systemClock } from '../core/clock.ts'
 import type { FileSystem } from '../fs/filesystem.ts'
-import type { AllowedUids } from './access.ts'
+import { type AllowedUids, isAllowed } from './access.ts'
 import { mountProgram } from './mount3/program.ts'
 import { Handles } from './nfs3/handles.ts'
 import { createContext } from './nfs3/procedure.ts'
 import { nfs3Program } from './nfs3/program.ts'
 import { TRANSFER_BYTES_MAX } from './nfs3/wire.ts'
+import { limitedLog } from './rpc/limited-log.ts'
 import { type PeerConnection, peerUid } from './rpc/peer.ts'
 import { type CallEvent, ListenError, type RpcLimits, RpcServer, type RpcStats } from './rpc/server.ts'
 
@@ -18,7 +19,7 @@ export interface NfsServerOptions {
   readonly port: number
   /** The key of the handles' MAC, at least 16 bytes; one per database, the same after a restart. */
   readonly secret: Uint8Array
-  /** The frozen tree is exported as "/<exportSecret>", which nobody is told of. */
+  /** The frozen tree is exported as "/<exportSecret>", which nobody is told of; at least 16 characters. */
   readonly exportSecret: string
   /** The plain tree is exported as "/" and as "/<exportName>". */
   readonly exportName?: string
@@ -41,6 +42,7 @@ export interface NfsServer {
 
 /** A WRITE's arguments beside its data, and the call's head. */
 const RECORD_SLACK_BYTES = 64 * 1024
+const EXPORT_SECRET_LENGTH_MIN = 16
 
 const defaultLimits: RpcLimits = {
   recordBytesMax: TRANSFER_BYTES_MAX + RECORD_SLACK_BYTES,
@@ -58,7 +60,11 @@ const defaultLimits: RpcLimits = {
 /** Serves a file system over NFSv3 and MOUNT3 on one TCP port. Throws ListenError if it cannot listen there. */
 export async function startNfsServer(fs: FileSystem, options: NfsServerOptions): Promise<NfsServer> {
   const { host = '127.0.0.1', port, secret, exportSecret, exportName = 'posixlake', allowedUids } = options
-  const log = (sentence: string) => options.log(sentence)
+  if (exportSecret.length < EXPORT_SECRET_LENGTH_MIN) {
+    throw new RangeError(`An export secret has at least ${EXPORT_SECRET_LENGTH_MIN} characters.`)
+  }
+  const clock = options.clock ?? systemClock
+  const log = limitedLog(sentence => options.log(sentence), clock)
   const handles = new Handles(secret)
   const rootHandle = (frozen: boolean) => handles.make(fs.root(frozen))
   const server = new RpcServer({
@@ -69,7 +75,7 @@ export async function startNfsServer(fs: FileSystem, options: NfsServerOptions):
       nfs3Program(createContext(fs, handles, allowedUids, log)),
     ],
     limits: { ...defaultLimits, ...options.limits },
-    clock: options.clock ?? systemClock,
+    clock,
     log,
     ...(options.onCall && { onCall: (event: CallEvent) => options.onCall?.(event) }),
     admit: peer => admit(peer, isLoopback(host), allowedUids),
@@ -90,7 +96,9 @@ function admit(peer: PeerConnection, loopbackOnly: boolean, allowedUids: Allowed
   if (!loopback || allowedUids === 'any') return { admitted: true, uid: undefined }
   const owner = peerUid(peer)
   if (owner === 'gone') return { admitted: false, reason: 'it was closed before it could be told whose it is.' }
-  return { admitted: true, uid: owner === 'unknown' ? undefined : owner }
+  if (owner === 'unknown') return { admitted: true, uid: undefined }
+  if (!isAllowed(allowedUids, owner)) return { admitted: false, reason: `user ${owner} may not use this server.` }
+  return { admitted: true, uid: owner }
 }
 
 function isLoopback(address: string): boolean {

@@ -1,5 +1,5 @@
 import { createHash, timingSafeEqual } from 'node:crypto'
-import { type AllowedUids, isAllowed } from '../access.ts'
+import { type AllowedUids, mayCall } from '../access.ts'
 import { authFlavor } from '../rpc/message.ts'
 import { type Procedure, type Program, procedure } from '../rpc/program.ts'
 import { nothing } from '../xdr/primitives.ts'
@@ -40,7 +40,7 @@ function mount({ exportName, exportSecret, allowedUids, rootHandle }: MountOptio
     anonymous: false,
     outcome: ({ status }) => (status === mountstat3.MNT3_OK ? 'OK' : `MNT3ERR ${status}`),
     async handle(path, { credential }): Promise<Mountres3> {
-      if (!isAllowed(allowedUids, credential)) return { status: mountstat3.MNT3ERR_ACCES }
+      if (!mayCall(allowedUids, credential)) return { status: mountstat3.MNT3ERR_ACCES }
       const name = path.replace(/^\/+/, '').replace(/\/+$/, '')
       const frozen = sameText(name, exportSecret)
       if (!frozen && name !== '' && name !== exportName) return { status: mountstat3.MNT3ERR_NOENT }

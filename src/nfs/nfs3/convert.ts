@@ -8,7 +8,16 @@ import {
   type TimeNs,
 } from '../../fs/filesystem.ts'
 import { utf8Text } from '../xdr/primitives.ts'
-import type { Fattr3, Nfstime3, Sattr3, SetTimeWire, StableHow, WccAttr, WccData } from './wire.ts'
+import {
+  type Fattr3,
+  FILE_BYTES_MAX,
+  type Nfstime3,
+  type Sattr3,
+  type SetTimeWire,
+  type StableHow,
+  type WccAttr,
+  type WccData,
+} from './wire.ts'
 
 /** The wire's types to the file system's, and back. */
 
@@ -71,6 +80,9 @@ function toWccAttr({ size, mtime, ctime }: Attributes): WccAttr {
 }
 
 export function fromSattr3(sattr: Sattr3): NewAttributes {
+  if (sattr.size !== undefined && sattr.size > FILE_BYTES_MAX) {
+    throw new FsError('EFBIG', `A file of ${sattr.size} bytes was asked for, more than there can be.`)
+  }
   return {
     mode: sattr.mode === undefined ? undefined : sattr.mode & PERMISSION_BITS,
     uid: sattr.uid,
@@ -107,7 +119,7 @@ export function fromFilename3(name: Uint8Array): string {
   return text
 }
 
-/** An object together with the fsid its attributes carry. */
+/** Attributes that may be withheld. */
 export function fattrOf(attributes: Attributes | undefined, fsid: bigint): Fattr3 | undefined {
   return attributes === undefined ? undefined : toFattr3(attributes, fsid)
 }

@@ -1,6 +1,6 @@
 import { messageOf } from '../../core/errors.ts'
 import { type FileSystem, FsError, type Node } from '../../fs/filesystem.ts'
-import { type AllowedUids, isAllowed } from '../access.ts'
+import { type AllowedUids, mayCall } from '../access.ts'
 import { type Call, type Procedure, procedure } from '../rpc/program.ts'
 import type { Codec } from '../xdr/codec.ts'
 import type { Handles } from './handles.ts'
@@ -87,7 +87,7 @@ export function nfs3Procedure<Args, Ok, Fail>(definition: Definition<Args, Ok, F
         ...(definition.replyBytesMax && { replyBytesMax: definition.replyBytesMax }),
         outcome: result => statusName(result.ok ? NFS3_OK : result.status),
         async handle(args, call: Call) {
-          if (!isAllowed(context.allowedUids, call.credential)) return refused(nfsstat3.EACCES)
+          if (!mayCall(context.allowedUids, call.credential)) return refused(nfsstat3.EACCES)
           try {
             return { ok: true, value: await definition.handle(args, context) }
           } catch (error) {

@@ -10,6 +10,8 @@ export const NFS3_FHSIZE = 64
 export const NFS3_CREATEVERFSIZE = 8
 /** The largest READ and WRITE (rtmax, wtmax). */
 export const TRANSFER_BYTES_MAX = 1024 * 1024
+/** The largest file (maxfilesize): offsets fit a signed 64-bit integer, as in POSIX. */
+export const FILE_BYTES_MAX = 2n ** 63n - 1n
 /** Names may be longer than any file system takes, so that it can say NAMETOOLONG. */
 const NAME_BYTES_MAX = 4096
 const PATH_BYTES_MAX = 4096

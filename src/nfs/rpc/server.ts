@@ -231,11 +231,8 @@ export class RpcServer {
       connection.send(sealed(authError(xid, authStat.AUTH_TOOWEAK)), this.#now())
       return
     }
-    let prepared: PreparedCall
-    try {
-      prepared = procedure.prepare(message.args)
-    } catch (error) {
-      if (!(error instanceof XdrError)) throw error
+    const prepared = this.#prepare(program, procedure, message.args)
+    if (prepared === undefined) {
       connection.send(sealed(accepted(xid, acceptStat.GARBAGE_ARGS)), this.#now())
       return
     }
@@ -243,6 +240,17 @@ export class RpcServer {
     const call: Call = { xid, credential, client: connection.client }
     // `#answer` never rejects: whatever goes wrong becomes a reply.
     void this.#answer(connection, program, procedure, prepared, call, message).finally(end)
+  }
+
+  #prepare(program: Program, procedure: Procedure, args: Uint8Array): PreparedCall | undefined {
+    try {
+      return procedure.prepare(args)
+    } catch (error) {
+      if (!(error instanceof XdrError)) {
+        this.#options.log(`The arguments of ${program.name} ${procedure.name} broke its decoder: ${messageOf(error)}`)
+      }
+      return undefined
+    }
   }
 
   #programOf(message: CallMessage): Program | undefined {

@@ -1,7 +1,6 @@
 import { nfs3Procedure } from '../procedure.ts'
-import { FSF3, FSINFO3resok, FSROOT3args, failure, TRANSFER_BYTES_MAX } from '../wire.ts'
+import { FILE_BYTES_MAX, FSF3, FSINFO3resok, FSROOT3args, failure, TRANSFER_BYTES_MAX } from '../wire.ts'
 
-export const MAX_FILE_BYTES = 2n ** 63n - 1n
 const DIRECTORY_BYTES_PREFERRED = 64 * 1024
 const TRANSFER_BYTES_MULTIPLE = 4096
 
@@ -10,7 +9,8 @@ export const fsinfo = nfs3Procedure({
   number: 19,
   name: 'FSINFO',
   args: FSROOT3args,
-  ok: FSINFO3resok,
+  ok: FILE_BYTES_MAX,
+  FSINFO3resok,
   fail: failure.attributes,
   async handle({ fsroot }, { node }) {
     node(fsroot)
@@ -23,7 +23,7 @@ export const fsinfo = nfs3Procedure({
       wtpref: TRANSFER_BYTES_MAX,
       wtmult: TRANSFER_BYTES_MULTIPLE,
       dtpref: DIRECTORY_BYTES_PREFERRED,
-      maxfilesize: MAX_FILE_BYTES,
+      maxfilesize: FILE_BYTES_MAX,
       time_delta: { seconds: 0, nseconds: 1 },
       properties: FSF3.HOMOGENEOUS | FSF3.CANSETTIME,
     }

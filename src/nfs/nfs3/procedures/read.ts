@@ -1,6 +1,7 @@
+import { FsError } from '../../../fs/filesystem.ts'
 import { fattrOf } from '../convert.ts'
 import { nfs3Procedure } from '../procedure.ts'
-import { failure, READ3args, READ3resok, TRANSFER_BYTES_MAX } from '../wire.ts'
+import { FILE_BYTES_MAX, failure, READ3args, READ3resok, TRANSFER_BYTES_MAX } from '../wire.ts'
 
 /** RFC 1813, 3.3.6. */
 export const read = nfs3Procedure({
@@ -12,6 +13,7 @@ export const read = nfs3Procedure({
   replyBytesMax: ({ count }) => Math.min(count, TRANSFER_BYTES_MAX),
   async handle({ file, offset, count }, { fs, node, fsid }) {
     const source = node(file)
+    if (offset > FILE_BYTES_MAX) throw new FsError('EINVAL', 'A READ begins beyond the largest file.')
     const { bytes, eof, attributes } = await fs.read(source, offset, Math.min(count, TRANSFER_BYTES_MAX))
     return { file_attributes: fattrOf(attributes, fsid(source)), count: bytes.length, eof, data: bytes }
   },

@@ -1,8 +1,7 @@
 import { FsError } from '../../../fs/filesystem.ts'
 import { fromStableHow, toStableHow, toWccData } from '../convert.ts'
 import { nfs3Procedure } from '../procedure.ts'
-import { failure, WRITE3args, WRITE3resok } from '../wire.ts'
-import { MAX_FILE_BYTES } from './fsinfo.ts'
+import { FILE_BYTES_MAX, failure, WRITE3args, WRITE3resok } from '../wire.ts'
 
 /** A file system may keep what it is given; a small part must not keep a large received chunk alive. */
 const KEPT_SHARE_MIN = 4
@@ -19,7 +18,7 @@ export const write = nfs3Procedure({
   async handle({ file, offset, count, stable, data }, { fs, node, fsid }) {
     const target = node(file)
     if (count !== data.length) throw new FsError('EINVAL', `A WRITE of ${count} bytes carries ${data.length}.`)
-    if (offset + BigInt(count) > MAX_FILE_BYTES) throw new FsError('EFBIG', 'A WRITE goes beyond the largest file.')
+    if (offset + BigInt(count) > FILE_BYTES_MAX) throw new FsError('EFBIG', 'A WRITE goes beyond the largest file.')
     const bytes = data.length * KEPT_SHARE_MIN < data.buffer.byteLength ? data.slice() : data
     const written = await fs.write(target, offset, bytes, fromStableHow(stable))
     return {
