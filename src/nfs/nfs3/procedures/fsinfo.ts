@@ -9,7 +9,7 @@ export const fsinfo = nfs3Procedure({
   number: 19,
   name: 'FSINFO',
   args: FSROOT3args,
-  ok: FILE_BYTES_MAX,
+  ok: FSINFO3resok,
   FSINFO3resok,
   fail: failure.attributes,
   async handle({ fsroot }, { node }) {
