@@ -10,7 +10,6 @@ export const fsinfo = nfs3Procedure({
   name: 'FSINFO',
   args: FSROOT3args,
   ok: FSINFO3resok,
-  FSINFO3resok,
   fail: failure.attributes,
   async handle({ fsroot }, { node }) {
     node(fsroot)
