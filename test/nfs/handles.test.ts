@@ -1,0 +1,46 @@
+import { describe, expect, test } from 'bun:test'
+import { HANDLE_BYTES, Handles } from '../../src/nfs/nfs3/handles.ts'
+import { seeded } from './random.ts'
+
+const secret = (fill: number) => new Uint8Array(32).fill(fill)
+
+describe('file handles', () => {
+  test('hold the node, and are the same after a restart', () => {
+    for (const frozen of [false, true]) {
+      const node = { id: 2n ** 64n - 1n, frozen }
+      const handle = new Handles(secret(1)).make(node)
+      expect(handle).toHaveLength(HANDLE_BYTES)
+      expect(new Handles(secret(1)).open(handle)).toEqual({ kind: 'node', node })
+    }
+  })
+
+  test('of another database are foreign, not bad: its client has to look the file up again', () => {
+    const handle = new Handles(secret(1)).make({ id: 1n, frozen: false })
+    expect(new Handles(secret(2)).open(handle)).toEqual({ kind: 'foreign' })
+  })
+
+  test('with any bit changed are not taken', () => {
+    const handles = new Handles(secret(1))
+    const handle = handles.make({ id: 77n, frozen: false })
+    for (let bit = 0; bit < handle.length * 8; bit++) {
+      const forged = handle.slice()
+      forged[bit >> 3] = (forged[bit >> 3] ?? 0) ^ (1 << (bit & 7))
+      expect(handles.open(forged).kind).not.toBe('node')
+    }
+  })
+
+  test('of any other length, or random, are bad', () => {
+    const handles = new Handles(secret(1))
+    const random = seeded(4)
+    for (let length = 0; length <= 64; length++) expect(handles.open(random.bytes(length)).kind).toBe('bad')
+  })
+
+  test('tell the frozen tree from the plain one by fsid', () => {
+    const handles = new Handles(secret(1))
+    expect(handles.fsidOf({ id: 1n, frozen: true })).not.toBe(handles.fsidOf({ id: 1n, frozen: false }))
+  })
+
+  test('need a secret worth the name', () => {
+    expect(() => new Handles(new Uint8Array(8))).toThrow('at least 16 bytes')
+  })
+})
