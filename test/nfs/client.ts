@@ -147,8 +147,14 @@ export class NfsClient implements AsyncDisposable {
     if (this.#closed !== undefined) throw this.#closed
     const xid = this.#xid
     this.#xid = (xid + 1) >>> 0
-    const reply = new Promise<Uint8Array>((resolve, reject) => this.#pending.set(xid, { resolve, reject }))
+    const reply = this.expectReply(xid)
     this.#send([...this.#callHead(xid, program, version, procedure, rpcVersion), ...args])
+    return reply
+  }
+
+  /** The results in the reply to a call that `sendRaw` sends. */
+  async expectReply(xid: number): Promise<XdrReader> {
+    const reply = new Promise<Uint8Array>((resolve, reject) => this.#pending.set(xid, { resolve, reject }))
     return resultsOf(await reply)
   }
 
@@ -423,7 +429,8 @@ export class NfsClient implements AsyncDisposable {
   }
 
   received(chunk: Uint8Array): void {
-    this.#records.push(chunk)
+    // Plain arrays: a Buffer's `slice` is a view.
+    this.#records.push(new Uint8Array(chunk.buffer, chunk.byteOffset, chunk.byteLength))
     for (let record = this.#records.next(); record !== undefined; record = this.#records.next()) {
       const xid = new XdrReader(record).uint32()
       const waiting = this.#pending.get(xid)

@@ -45,6 +45,8 @@ const CAPACITY_BYTES = 64n * 1024n * 1024n * 1024n
 export class MemoryFileSystem implements FileSystem {
   readOnly = false
   writeVerifier = 1n
+  /** Leaves the attributes out of every answer to a change that may do without. */
+  withholdAttributes = false
   /** Fails every call of the method named, with this error. */
   readonly failures = new Map<keyof FileSystem, Error>()
   /** Awaited by every method before its answer, to hold calls under way. */
@@ -80,7 +82,7 @@ export class MemoryFileSystem implements FileSystem {
     if (changes.size !== undefined) this.#resize(file(inode), changes.size)
     this.#apply(inode, changes)
     inode.ctime = this.#now()
-    return { before, after: attributesOf(inode) }
+    return this.#change(before, inode)
   }
 
   async lookup(directory: Node, name: string): Promise<{ node: Node; attributes: Attributes }> {
@@ -122,7 +124,7 @@ export class MemoryFileSystem implements FileSystem {
     if (end > inode.size) this.#resize(inode, end)
     inode.bytes.set(bytes, Number(offset))
     inode.mtime = inode.ctime = this.#now()
-    return { count: bytes.length, committed: stability, change: { before, after: attributesOf(inode) } }
+    return { count: bytes.length, committed: stability, change: this.#change(before, inode) }
   }
 
   async commit(node: Node): Promise<Change> {
@@ -279,7 +281,11 @@ export class MemoryFileSystem implements FileSystem {
 
   #touched(parent: Inode, before: Attributes): Change {
     parent.mtime = parent.ctime = this.#now()
-    return { before, after: attributesOf(parent) }
+    return this.#change(before, parent)
+  }
+
+  #change(before: Attributes, inode: Inode): Change {
+    return this.withholdAttributes ? {} : { before, after: attributesOf(inode) }
   }
 
   #unlink(inode: Inode): void {

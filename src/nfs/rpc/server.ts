@@ -23,6 +23,8 @@ export class ListenError extends LakeError<'address_in_use' | 'listen_failed'> {
 
 export interface RpcLimits extends ConnectionLimits, ReplyCacheLimits {
   readonly connectionsMax: number
+  /** How often connections are looked at for the timeouts. */
+  readonly sweepIntervalMs: number
   /** Bytes held for all connections. */
   readonly totalHeldBytesMax: number
 }
@@ -60,7 +62,6 @@ export interface RpcStats {
   readonly refusedConnections: number
 }
 
-const SWEEP_INTERVAL_MS = 5_000
 const REPLY_KEY_BYTES = 4 * 1024
 
 /** Serves RPC programs over TCP (RFC 5531): one port, any number of programs, calls of one client side by side. */
@@ -81,7 +82,7 @@ export class RpcServer {
     this.#budget = new Budget(options.limits.totalHeldBytesMax)
     this.#replies = new ReplyCache(options.limits, options.clock)
     this.#listener = this.#listen()
-    this.#sweeper = setInterval(() => this.#sweep(), SWEEP_INTERVAL_MS)
+    this.#sweeper = setInterval(() => this.#sweep(), options.limits.sweepIntervalMs)
     this.#sweeper.unref()
   }
 
