@@ -46,7 +46,7 @@ const EXPORT_SECRET_LENGTH_MIN = 16
 
 const defaultLimits: RpcLimits = {
   recordBytesMax: TRANSFER_BYTES_MAX + RECORD_SLACK_BYTES,
-  callsMax: 128,
+  callsMax: 256,
   heldBytesMax: 16 * 1024 * 1024,
   totalHeldBytesMax: 64 * 1024 * 1024,
   connectionsMax: 256,

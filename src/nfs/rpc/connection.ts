@@ -122,7 +122,7 @@ export class Connection {
   }
 
   received(chunk: Uint8Array, nowMs: number): void {
-    if (this.#closed) return
+    if (this.#closed || this.#draining !== undefined) return
     if (!this.#records.partial) this.#recordSinceMs = nowMs
     this.#lastActiveMs = nowMs
     // A plain array: Buffer's `slice` makes a view where everybody expects a copy.
@@ -213,9 +213,12 @@ export class Connection {
     }
   }
 
-  /** Takes no further calls; resolves when those under way are answered. */
+  /**
+   * Takes no further calls; resolves when those under way are answered. What still arrives is read and dropped: closing a
+   * socket with unread bytes resets the connection, and could cost the client replies that it has not read yet.
+   */
   drain(): Promise<void> {
-    this.#pause()
+    this.#resume()
     return new Promise(resolve => {
       this.#draining = resolve
       if (this.#closed || this.idle) resolve()
@@ -231,6 +234,16 @@ export class Connection {
     this.#outBytes = 0
     this.#budget.forget(this)
     this.#draining?.()
+  }
+
+  /** Ends the connection behind the replies that were sent, or at once if some could not be. */
+  end(): void {
+    if (!this.idle) {
+      this.terminate()
+      return
+    }
+    this.closed()
+    this.#socket.end()
   }
 
   /** Ends the connection at once. */

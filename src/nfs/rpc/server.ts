@@ -119,7 +119,7 @@ export class RpcServer {
     })
     await Promise.race([drained, deadline])
     clearTimeout(timer)
-    for (const connection of [...this.#connections]) connection.terminate()
+    for (const connection of [...this.#connections]) connection.end()
     this.#connections.clear()
   }
 
