@@ -45,19 +45,37 @@ export type Schema = readonly Field[]
  * (microseconds since the epoch); decimal: bigint (unscaled); float, double: number; boolean: boolean;
  * string: string; binary: Uint8Array; struct: Cell[] (in field order); array: Cell[]; map: [key, value][] ; NULL: null.
  */
-export type Cell = null | number | bigint | boolean | string | Uint8Array | readonly Cell[] | ReadonlyArray<readonly [Cell, Cell]>
+export type Cell =
+  | null
+  | number
+  | bigint
+  | boolean
+  | string
+  | Uint8Array
+  | readonly Cell[]
+  | ReadonlyArray<readonly [Cell, Cell]>
+
+/**
+ * Strings or binaries as ranges of one buffer: value i is bytes[starts[i], ends[i]). Spares the hot paths an object for
+ * every value; ranges may overlap (a dictionary) or leave bytes out (a CSV text).
+ */
+export interface Utf8Values {
+  readonly bytes: Uint8Array
+  readonly starts: Uint32Array
+  readonly ends: Uint32Array
+}
 
 /**
  * The values of one column for a run of rows. `values` is a typed array where the type has one (byte, short, integer,
- * date: Int32Array; long, timestamp, timestamp_ntz: BigInt64Array; float, double: Float64Array) and then `nulls[i] === 1`
- * marks NULL (absent: no NULLs); else `values` is a plain array of cells with null for NULL, except that a string column
- * may hold UTF-8 bytes (Uint8Array) in place of strings, to spare the hot paths a decoding.
+ * date: Int32Array; long, timestamp, timestamp_ntz: BigInt64Array; float, double: Float64Array), Utf8Values for strings
+ * and binaries; then `nulls[i] === 1` marks NULL (absent: no NULLs). Or it is a plain array of cells, with null for NULL.
+ * `cellAt` (vectors.ts) reads all forms.
  */
 export interface Vector {
   readonly type: DataType
   readonly length: number
-  readonly values: Int32Array | BigInt64Array | Float64Array | readonly (Cell | Uint8Array)[]
-  readonly nulls?: Uint8Array
+  readonly values: Int32Array | BigInt64Array | Float64Array | Utf8Values | readonly Cell[]
+  readonly nulls?: Uint8Array | undefined
 }
 
 /** Columns of equal length, in schema order. */

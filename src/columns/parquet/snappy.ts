@@ -1,0 +1,57 @@
+/** Below this a loop is quicker than a call of `set` or `copyWithin`. */
+const LOOP_BYTES_MAX = 24
+
+/** Decompresses a raw Snappy block into `size` bytes. Throws Error if the block is malformed or has another size. */
+export function snappyDecompress(input: Uint8Array, size: number): Uint8Array {
+  const out = new Uint8Array(size)
+  const end = input.length
+  let at = 0
+  while (at < end && input[at]! > 0x7f) at++
+  at++
+  let to = 0
+  while (at < end) {
+    const tag = input[at++]!
+    if ((tag & 3) === 0) {
+      let length = tag >>> 2
+      if (length >= 60) {
+        const extra = length - 59
+        length = 0
+        for (let i = 0; i < extra; i++) length |= (input[at + i] ?? 0) << (8 * i)
+        at += extra
+      }
+      length++
+      if (length <= 0 || at + length > end || to + length > size) throw new Error('a Snappy block is cut off')
+      if (length <= LOOP_BYTES_MAX) for (let i = 0; i < length; i++) out[to + i] = input[at + i]!
+      else out.set(input.subarray(at, at + length), to)
+      at += length
+      to += length
+      continue
+    }
+    let length = (tag >>> 2) + 1
+    let offset: number
+    if ((tag & 3) === 1) {
+      length = ((tag >>> 2) & 7) + 4
+      offset = ((tag >>> 5) << 8) | (input[at] ?? 0)
+      at += 1
+    } else if ((tag & 3) === 2) {
+      offset = (input[at] ?? 0) | ((input[at + 1] ?? 0) << 8)
+      at += 2
+    } else {
+      offset =
+        ((input[at] ?? 0) |
+          ((input[at + 1] ?? 0) << 8) |
+          ((input[at + 2] ?? 0) << 16) |
+          ((input[at + 3] ?? 0) << 24)) >>>
+        0
+      at += 4
+    }
+    if (offset === 0 || offset > to || to + length > size || at > end)
+      throw new Error('a Snappy block refers to bytes that are not there')
+    const from = to - offset
+    if (length <= LOOP_BYTES_MAX || offset < length) for (let i = 0; i < length; i++) out[to + i] = out[from + i]!
+    else out.copyWithin(to, from, from + length)
+    to += length
+  }
+  if (to !== size) throw new Error(`a Snappy block has ${to} bytes where ${size} are announced`)
+  return out
+}

@@ -1,0 +1,323 @@
+import type { DecodedArray, KeyValue, SchemaElement } from 'hyparquet'
+import { ByteWriter, ParquetWriter } from 'hyparquet-writer'
+import { physicalName, schemaFingerprint } from '../schema.ts'
+import { renderCsv } from '../text/csv-render.ts'
+import { TEXT_FORMAT_VERSION } from '../text/rendered.ts'
+import { jsonLinesSize } from '../text/sizes.ts'
+import type { Batch, Cell, DataType, Field, Schema, Vector } from '../types.ts'
+import { cellAt, isUtf8, sliceBatch } from '../vectors.ts'
+import type { Footer } from './read.ts'
+import { StatisticsBuilder } from './statistics.ts'
+
+/** A row group is decoded as a whole: small enough that the first row of a cold file is there at once. */
+const ROW_GROUP_ROWS = 131_072
+const TEXT_KEY = 'posixlake.text'
+
+/** Where a writer's bytes go, in order. */
+export interface ByteSink {
+  write(bytes: Uint8Array): Promise<void> | void
+}
+
+export interface RowGroupText {
+  readonly rows: number
+  readonly csvBytes: number
+  readonly jsonlBytes: number
+}
+
+/** What became of a written file. */
+export interface WrittenFile {
+  readonly sizeBytes: number
+  readonly rows: number
+  /** The `stats` of its add action, as JSON text. */
+  readonly stats: string
+  readonly csvBytes: number
+  readonly jsonlBytes: number
+  readonly rowGroups: readonly RowGroupText[]
+}
+
+export interface ParquetWriteOptions {
+  readonly rowGroupRows?: number
+  readonly keyValue?: ReadonlyMap<string, string>
+  /** How many leaf columns get statistics (`delta.dataSkippingNumIndexedCols`). */
+  readonly indexedColumns?: number
+}
+
+/** Writes one Parquet data file that any Delta engine reads, row group by row group. */
+export class ParquetFileWriter {
+  readonly #sink: ByteSink
+  readonly #schema: Schema
+  readonly #rowGroupRows: number
+  readonly #keyValue: Map<string, string>
+  readonly #statistics: StatisticsBuilder
+  readonly #out = new ByteWriter()
+  readonly #writer: ParquetWriter
+  readonly #rowGroups: RowGroupText[] = []
+  #flushed = 0
+  #pending: Batch[] = []
+  #pendingRows = 0
+
+  /** `schema`: the columns in the file, in order. */
+  constructor(sink: ByteSink, schema: Schema, options: ParquetWriteOptions = {}) {
+    this.#sink = sink
+    this.#schema = schema
+    this.#rowGroupRows = options.rowGroupRows ?? ROW_GROUP_ROWS
+    this.#keyValue = new Map(options.keyValue)
+    this.#statistics = new StatisticsBuilder(schema, options.indexedColumns)
+    this.#writer = new ParquetWriter({
+      writer: this.#out,
+      schema: parquetElements(schema),
+      codec: 'SNAPPY',
+      createdBy: 'posixlake',
+    })
+  }
+
+  async write(batch: Batch): Promise<void> {
+    let start = 0
+    while (start < batch.rows) {
+      const end = Math.min(batch.rows, start + this.#rowGroupRows - this.#pendingRows)
+      this.#pending.push(sliceBatch(batch, start, end))
+      this.#pendingRows += end - start
+      start = end
+      if (this.#pendingRows >= this.#rowGroupRows) await this.#rowGroup()
+    }
+  }
+
+  /** Writes what is left and the footer, with `extra` among its key-value metadata. */
+  async finish(extra: ReadonlyMap<string, string> = new Map()): Promise<WrittenFile> {
+    if (this.#pendingRows > 0) await this.#rowGroup()
+    const keyValue = new Map([...this.#keyValue, ...extra, [TEXT_KEY, textSizesJson(this.#schema, this.#rowGroups)]])
+    this.#writer.kvMetadata = [...keyValue].map(([key, value]): KeyValue => ({ key, value }))
+    await this.#writer.finish()
+    await this.#flush()
+    const sum = (of: (group: RowGroupText) => number): number =>
+      this.#rowGroups.reduce((total, group) => total + of(group), 0)
+    return {
+      sizeBytes: this.#flushed,
+      rows: sum(group => group.rows),
+      stats: this.#statistics.finish(),
+      csvBytes: sum(group => group.csvBytes),
+      jsonlBytes: sum(group => group.jsonlBytes),
+      rowGroups: this.#rowGroups,
+    }
+  }
+
+  async #rowGroup(): Promise<void> {
+    const batches = this.#pending
+    const rows = this.#pendingRows
+    this.#pending = []
+    this.#pendingRows = 0
+    let csvBytes = 0
+    let jsonlBytes = 0
+    for (const batch of batches) {
+      this.#statistics.add(batch)
+      csvBytes += renderCsv(batch, this.#schema).bytes.length
+      jsonlBytes += jsonLinesSize(batch, this.#schema)
+    }
+    this.#rowGroups.push({ rows, csvBytes, jsonlBytes })
+    const columnData = this.#schema.map((field, i) => ({
+      name: physicalName(field),
+      data: parquetValues(
+        batches.map(batch => batch.vectors[i]!),
+        field.type,
+        rows,
+      ),
+      offsetIndex: false,
+      // A dictionary pays for strings; numbers are read quicker as they are.
+      ...(isPlain(field.type) ? { encoding: 'PLAIN' as const } : {}),
+    }))
+    await this.#writer.write({ columnData, rowGroupSize: rows, pageSize: 1 << 20 })
+    await this.#flush()
+  }
+
+  /** Hands finished bytes on and starts the buffer anew; the writer goes on counting from the file's start. */
+  async #flush(): Promise<void> {
+    const bytes = this.#out.getBytes().slice()
+    await this.#sink.write(bytes)
+    this.#flushed += bytes.length
+    this.#out.index = 0
+  }
+}
+
+function isPlain(type: DataType): boolean {
+  return !['string', 'binary', 'boolean', 'struct', 'array', 'map'].includes(type.kind)
+}
+
+function textSizesJson(schema: Schema, groups: readonly RowGroupText[]): string {
+  return JSON.stringify({
+    v: TEXT_FORMAT_VERSION,
+    schema: schemaFingerprint(schema),
+    rows: groups.map(group => group.rows),
+    csv: groups.map(group => group.csvBytes),
+    jsonl: groups.map(group => group.jsonlBytes),
+  })
+}
+
+export interface TextSizes {
+  /** schemaFingerprint of the columns that the sizes are of. */
+  readonly schema: string
+  readonly groups: readonly RowGroupText[]
+}
+
+/** The text sizes that our writer left in a footer; undefined in files by others, and of other text versions. */
+export function textSizes(footer: Footer): TextSizes | undefined {
+  const text = footer.keyValue.get(TEXT_KEY)
+  if (text === undefined) return undefined
+  try {
+    const json = JSON.parse(text) as { v: number; schema: string; rows: number[]; csv: number[]; jsonl: number[] }
+    const whole =
+      json.v === TEXT_FORMAT_VERSION &&
+      [json.rows, json.csv, json.jsonl].every(list => list.length === footer.rowGroups.length)
+    if (!whole || json.rows.some((rows, i) => rows !== footer.rowGroups[i]!.rows)) return undefined
+    return {
+      schema: json.schema,
+      groups: json.rows.map((rows, i) => ({ rows, csvBytes: json.csv[i]!, jsonlBytes: json.jsonl[i]! })),
+    }
+  } catch {
+    return undefined
+  }
+}
+
+// --- schema and values ---------------------------------------------------------------------------------------------
+
+function parquetElements(schema: Schema): SchemaElement[] {
+  return [
+    { name: 'root', num_children: schema.length },
+    ...schema.flatMap(field => elementsOf(physicalName(field), field.type, field.nullable, fieldId(field))),
+  ]
+}
+
+function fieldId(field: Field): number | undefined {
+  const id = field.metadata['delta.columnMapping.id']
+  return typeof id === 'number' ? id : undefined
+}
+
+function elementsOf(name: string, type: DataType, nullable: boolean, id?: number): SchemaElement[] {
+  const base = {
+    name,
+    repetition_type: nullable ? ('OPTIONAL' as const) : ('REQUIRED' as const),
+    ...(id === undefined ? {} : { field_id: id }),
+  }
+  switch (type.kind) {
+    case 'struct':
+      return [
+        { ...base, num_children: type.fields.length },
+        ...type.fields.flatMap(field => elementsOf(physicalName(field), field.type, field.nullable, fieldId(field))),
+      ]
+    case 'array':
+      return [
+        { ...base, num_children: 1, converted_type: 'LIST', logical_type: { type: 'LIST' } },
+        { name: 'list', repetition_type: 'REPEATED', num_children: 1 },
+        ...elementsOf('element', type.element, type.containsNull),
+      ]
+    case 'map':
+      return [
+        { ...base, num_children: 1, converted_type: 'MAP', logical_type: { type: 'MAP' } },
+        { name: 'key_value', repetition_type: 'REPEATED', num_children: 2 },
+        ...elementsOf('key', type.key, false),
+        ...elementsOf('value', type.value, type.valueContainsNull),
+      ]
+    default:
+      return [{ ...base, ...leafElement(type) }]
+  }
+}
+
+function leafElement(type: DataType): Partial<SchemaElement> {
+  switch (type.kind) {
+    case 'byte':
+      return { type: 'INT32', converted_type: 'INT_8', logical_type: { type: 'INTEGER', bitWidth: 8, isSigned: true } }
+    case 'short':
+      return {
+        type: 'INT32',
+        converted_type: 'INT_16',
+        logical_type: { type: 'INTEGER', bitWidth: 16, isSigned: true },
+      }
+    case 'integer':
+      return { type: 'INT32' }
+    case 'long':
+      return { type: 'INT64' }
+    case 'float':
+      return { type: 'FLOAT' }
+    case 'double':
+      return { type: 'DOUBLE' }
+    case 'boolean':
+      return { type: 'BOOLEAN' }
+    case 'string':
+      return { type: 'BYTE_ARRAY', converted_type: 'UTF8', logical_type: { type: 'STRING' } }
+    case 'binary':
+      return { type: 'BYTE_ARRAY' }
+    case 'date':
+      return { type: 'INT32', converted_type: 'DATE', logical_type: { type: 'DATE' } }
+    case 'timestamp':
+      return {
+        type: 'INT64',
+        converted_type: 'TIMESTAMP_MICROS',
+        logical_type: { type: 'TIMESTAMP', isAdjustedToUTC: true, unit: 'MICROS' },
+      }
+    case 'timestamp_ntz':
+      return { type: 'INT64', logical_type: { type: 'TIMESTAMP', isAdjustedToUTC: false, unit: 'MICROS' } }
+    case 'decimal':
+      return {
+        type: type.precision <= 9 ? 'INT32' : type.precision <= 18 ? 'INT64' : 'FIXED_LEN_BYTE_ARRAY',
+        ...(type.precision > 18 ? { type_length: decimalBytes(type.precision) } : {}),
+        converted_type: 'DECIMAL',
+        precision: type.precision,
+        scale: type.scale,
+        logical_type: { type: 'DECIMAL', precision: type.precision, scale: type.scale },
+      }
+    default:
+      throw new Error(`the type ${type.kind} is not written`)
+  }
+}
+
+/** The fewest bytes that hold every decimal of a precision. */
+function decimalBytes(precision: number): number {
+  let bytes = 1
+  while (2n ** BigInt(8 * bytes - 1) < 10n ** BigInt(precision)) bytes++
+  return bytes
+}
+
+/** The values of a row group in the form that hyparquet-writer takes. */
+function parquetValues(vectors: readonly Vector[], type: DataType, rows: number): DecodedArray {
+  const [only] = vectors
+  if (vectors.length === 1 && only !== undefined && only.nulls === undefined && isTyped(only.values)) return only.values
+  const out: unknown[] = new Array(rows)
+  let at = 0
+  for (const vector of vectors)
+    for (let row = 0; row < vector.length; row++) out[at++] = parquetValue(vector, row, type)
+  return out
+}
+
+function isTyped(values: Vector['values']): values is Int32Array | BigInt64Array | Float64Array {
+  return values instanceof Int32Array || values instanceof BigInt64Array || values instanceof Float64Array
+}
+
+function parquetValue(vector: Vector, row: number, type: DataType): unknown {
+  if (vector.nulls?.[row] === 1) return null
+  const { values } = vector
+  if (isUtf8(values)) return values.bytes.subarray(values.starts[row], values.ends[row])
+  if (isTyped(values)) return values[row]
+  return nestedValue(cellAt(vector, row), type)
+}
+
+/** Structs are objects by physical names, maps arrays of entries, in hyparquet-writer. */
+function nestedValue(cell: Cell, type: DataType): unknown {
+  if (cell === null) return null
+  switch (type.kind) {
+    case 'struct':
+      return Object.fromEntries(
+        type.fields.map((field, i) => [
+          physicalName(field),
+          nestedValue((cell as readonly Cell[])[i] ?? null, field.type),
+        ]),
+      )
+    case 'array':
+      return (cell as readonly Cell[]).map(item => nestedValue(item, type.element))
+    case 'map':
+      return (cell as ReadonlyArray<readonly [Cell, Cell]>).map(([key, value]) => ({
+        key: nestedValue(key, type.key),
+        value: nestedValue(value, type.value),
+      }))
+    default:
+      return cell
+  }
+}

@@ -1,0 +1,355 @@
+import { TextError } from './errors.ts'
+import type { DataType, Field, PrimitiveKind, Schema } from './types.ts'
+
+const PRIMITIVES: ReadonlySet<string> = new Set<PrimitiveKind>([
+  'byte',
+  'short',
+  'integer',
+  'long',
+  'float',
+  'double',
+  'string',
+  'boolean',
+  'binary',
+  'date',
+  'timestamp',
+  'timestamp_ntz',
+])
+
+/** Names that people write for a type, in lower case, and Delta's name for it. */
+const ALIASES: Readonly<Record<string, PrimitiveKind>> = {
+  int8: 'byte',
+  tinyint: 'byte',
+  byte: 'byte',
+  int16: 'short',
+  smallint: 'short',
+  short: 'short',
+  int32: 'integer',
+  int: 'integer',
+  integer: 'integer',
+  int64: 'long',
+  bigint: 'long',
+  long: 'long',
+  float32: 'float',
+  float: 'float',
+  real: 'float',
+  float64: 'double',
+  double: 'double',
+  string: 'string',
+  utf8: 'string',
+  varchar: 'string',
+  text: 'string',
+  boolean: 'boolean',
+  bool: 'boolean',
+  binary: 'binary',
+  blob: 'binary',
+  bytes: 'binary',
+  date: 'date',
+  date32: 'date',
+  timestamp: 'timestamp',
+  timestamptz: 'timestamp',
+  timestamp_ntz: 'timestamp_ntz',
+  timestampntz: 'timestamp_ntz',
+  datetime: 'timestamp_ntz',
+}
+
+const SQL_NAMES: Readonly<Record<PrimitiveKind, string>> = {
+  byte: 'TINYINT',
+  short: 'SMALLINT',
+  integer: 'INT',
+  long: 'BIGINT',
+  float: 'FLOAT',
+  double: 'DOUBLE',
+  string: 'STRING',
+  boolean: 'BOOLEAN',
+  binary: 'BINARY',
+  date: 'DATE',
+  timestamp: 'TIMESTAMP',
+  timestamp_ntz: 'TIMESTAMP_NTZ',
+}
+
+/** Delta's schema string as fields (PROTOCOL.md, "Schema Serialization Format"). TextError `bad_schema` for what we cannot read, by name. */
+export function schemaFromJson(text: string): Schema {
+  let json: unknown
+  try {
+    json = JSON.parse(text)
+  } catch (cause) {
+    throw new TextError('bad_schema', 'the schema is not JSON', { cause })
+  }
+  const type = typeFromJson(json, 'the schema')
+  if (type.kind !== 'struct') throw new TextError('bad_schema', `the schema is a ${type.kind}, not a struct`)
+  return type.fields
+}
+
+function typeFromJson(json: unknown, where: string): DataType {
+  if (typeof json === 'string') return namedType(json, where)
+  if (typeof json !== 'object' || json === null)
+    throw new TextError('bad_schema', `${where}: ${JSON.stringify(json)} is not a type`)
+  const node = json as Record<string, unknown>
+  if (node['type'] === 'struct' && Array.isArray(node['fields'])) {
+    return { kind: 'struct', fields: node['fields'].map(field => fieldFromJson(field, where)) }
+  }
+  if (node['type'] === 'array') {
+    return {
+      kind: 'array',
+      element: typeFromJson(node['elementType'], where),
+      containsNull: node['containsNull'] !== false,
+    }
+  }
+  if (node['type'] === 'map') {
+    return {
+      kind: 'map',
+      key: typeFromJson(node['keyType'], where),
+      value: typeFromJson(node['valueType'], where),
+      valueContainsNull: node['valueContainsNull'] !== false,
+    }
+  }
+  throw new TextError(
+    'bad_schema',
+    `${where}: the type ${JSON.stringify(node['type'])} is not one that posixlake reads`,
+  )
+}
+
+function fieldFromJson(json: unknown, where: string): Field {
+  const node = json as Record<string, unknown> | null
+  if (typeof node !== 'object' || node === null || typeof node['name'] !== 'string') {
+    throw new TextError('bad_schema', `${where}: a field has no name`)
+  }
+  const name = node['name']
+  return {
+    name,
+    type: typeFromJson(node['type'], `column ${name}`),
+    nullable: node['nullable'] !== false,
+    metadata: (node['metadata'] as Record<string, unknown> | undefined) ?? {},
+  }
+}
+
+function namedType(name: string, where: string): DataType {
+  if (PRIMITIVES.has(name)) return { kind: name as PrimitiveKind }
+  const decimal = /^decimal(?:\(\s*(\d+)\s*,\s*(-?\d+)\s*\))?$/.exec(name)
+  if (decimal !== null) return decimalType(Number(decimal[1] ?? 10), Number(decimal[2] ?? 0), where)
+  throw new TextError('bad_schema', `${where}: the type ${name} is not one that posixlake reads`)
+}
+
+function decimalType(precision: number, scale: number, where: string): DataType {
+  if (precision < 1 || precision > 38 || scale < 0 || scale > precision) {
+    throw new TextError(
+      'bad_schema',
+      `${where}: decimal(${precision},${scale}) is out of range; the precision is 1 to 38, the scale 0 to the precision`,
+    )
+  }
+  return { kind: 'decimal', precision, scale }
+}
+
+/** A type as Delta's schema JSON has it: a name, or an object. */
+export function typeToDelta(type: DataType): unknown {
+  switch (type.kind) {
+    case 'decimal':
+      return `decimal(${type.precision},${type.scale})`
+    case 'struct':
+      return { type: 'struct', fields: type.fields.map(fieldToJson) }
+    case 'array':
+      return { type: 'array', elementType: typeToDelta(type.element), containsNull: type.containsNull }
+    case 'map':
+      return {
+        type: 'map',
+        keyType: typeToDelta(type.key),
+        valueType: typeToDelta(type.value),
+        valueContainsNull: type.valueContainsNull,
+      }
+    default:
+      return type.kind
+  }
+}
+
+function fieldToJson(field: Field): unknown {
+  return { name: field.name, type: typeToDelta(field.type), nullable: field.nullable, metadata: field.metadata }
+}
+
+/** The `schemaString` of a metaData action. */
+export function schemaToJson(schema: Schema): string {
+  return JSON.stringify({ type: 'struct', fields: schema.map(fieldToJson) })
+}
+
+/** A type in SQL, as schema.sql shows it. */
+export function sqlType(type: DataType): string {
+  switch (type.kind) {
+    case 'decimal':
+      return `DECIMAL(${type.precision},${type.scale})`
+    case 'struct':
+      return `STRUCT<${type.fields.map(field => `${field.name}: ${sqlType(field.type)}`).join(', ')}>`
+    case 'array':
+      return `ARRAY<${sqlType(type.element)}>`
+    case 'map':
+      return `MAP<${sqlType(type.key)}, ${sqlType(type.value)}>`
+    default:
+      return SQL_NAMES[type.kind]
+  }
+}
+
+/** The name of a column in data files, statistics and partition values (PROTOCOL.md, "Column Mapping"). */
+export function physicalName(field: Field): string {
+  const mapped = field.metadata['delta.columnMapping.physicalName']
+  return typeof mapped === 'string' ? mapped : field.name
+}
+
+/** A short name for all that the text of a row follows from: the columns' names, types and order. */
+export function schemaFingerprint(schema: Schema): string {
+  const described = JSON.stringify(schema.map(field => [field.name, typeToDelta(field.type)]))
+  return Bun.hash.wyhash(described).toString(36)
+}
+
+/**
+ * Reads the columns that `--schema` takes: `id:Int64, name:String NOT NULL, price:Decimal(10,2), tags:array<string>`.
+ * TextError `bad_schema` names the column and the nearest type.
+ */
+export function parseDdl(text: string): Schema {
+  const parser = new DdlParser(text)
+  const schema = parser.fields(undefined)
+  if (schema.length === 0) throw new TextError('bad_schema', 'the schema names no column')
+  return schema
+}
+
+class DdlParser {
+  readonly #text: string
+  #at = 0
+
+  constructor(text: string) {
+    this.#text = text
+  }
+
+  fields(end: '>' | undefined): Field[] {
+    const fields: Field[] = []
+    const seen = new Set<string>()
+    for (;;) {
+      if (this.#atEnd(end)) break
+      const name = this.#name()
+      if (seen.has(name.toLowerCase())) throw this.#error(`the column ${name} is named twice`)
+      seen.add(name.toLowerCase())
+      this.#skip()
+      if (this.#text[this.#at] === ':') this.#at++
+      const type = this.#type(name)
+      fields.push({ name, type, nullable: !this.#notNull(), metadata: {} })
+      this.#skip()
+      if (this.#text[this.#at] === ',') this.#at++
+      else break
+    }
+    if (!this.#atEnd(end))
+      throw this.#error(`${JSON.stringify(this.#text.slice(this.#at, this.#at + 20))} is not expected here`)
+    return fields
+  }
+
+  #atEnd(end: string | undefined): boolean {
+    this.#skip()
+    return end === undefined ? this.#at >= this.#text.length : this.#text[this.#at] === end
+  }
+
+  #name(): string {
+    this.#skip()
+    const quoted = /^(?:`((?:[^`]|``)+)`|"((?:[^"]|"")+)")/.exec(this.#text.slice(this.#at))
+    if (quoted !== null) {
+      this.#at += quoted[0].length
+      return quoted[1]?.replaceAll('``', '`') ?? quoted[2]!.replaceAll('""', '"')
+    }
+    const plain = /^[^\s:,<>()`"]+/.exec(this.#text.slice(this.#at))
+    if (plain === null) throw this.#error('a column name is missing')
+    this.#at += plain[0].length
+    return plain[0]
+  }
+
+  #type(column: string): DataType {
+    this.#skip()
+    const word = /^[A-Za-z_][A-Za-z0-9_]*/.exec(this.#text.slice(this.#at))?.[0]
+    if (word === undefined) throw this.#error(`column ${column} has no type`)
+    this.#at += word.length
+    const name = word.toLowerCase()
+    if (name === 'decimal' || name === 'numeric') return this.#decimal(column)
+    if (name === 'array' || name === 'list') {
+      this.#expect('<', column)
+      const element = this.#type(column)
+      this.#expect('>', column)
+      return { kind: 'array', element, containsNull: true }
+    }
+    if (name === 'map') {
+      this.#expect('<', column)
+      const key = this.#type(column)
+      this.#expect(',', column)
+      const value = this.#type(column)
+      this.#expect('>', column)
+      return { kind: 'map', key, value, valueContainsNull: true }
+    }
+    if (name === 'struct') {
+      this.#expect('<', column)
+      const fields = this.fields('>')
+      this.#expect('>', column)
+      return { kind: 'struct', fields }
+    }
+    const kind = ALIASES[name]
+    if (kind === undefined)
+      throw this.#error(`column ${column}: there is no type ${word}; did you mean ${nearestType(name)}?`)
+    if (name === 'varchar' && /^\s*\(\s*\d+\s*\)/.test(this.#text.slice(this.#at)))
+      this.#at = this.#text.indexOf(')', this.#at) + 1
+    return { kind }
+  }
+
+  #decimal(column: string): DataType {
+    const args = /^\s*\(\s*(\d+)\s*(?:,\s*(\d+)\s*)?\)/.exec(this.#text.slice(this.#at))
+    if (args === null) return { kind: 'decimal', precision: 10, scale: 0 }
+    this.#at += args[0].length
+    return decimalType(Number(args[1]), Number(args[2] ?? 0), `column ${column}`)
+  }
+
+  #notNull(): boolean {
+    const found = /^\s*not\s+null\b/i.exec(this.#text.slice(this.#at))
+    if (found !== null) this.#at += found[0].length
+    return found !== null
+  }
+
+  #expect(mark: string, column: string): void {
+    this.#skip()
+    if (this.#text[this.#at] !== mark)
+      throw this.#error(`column ${column}: ${JSON.stringify(mark)} is missing in its type`)
+    this.#at++
+  }
+
+  #skip(): void {
+    while (/\s/.test(this.#text[this.#at] ?? '')) this.#at++
+  }
+
+  #error(what: string): TextError {
+    return new TextError('bad_schema', `the schema cannot be read at character ${this.#at + 1}: ${what}`)
+  }
+}
+
+function nearestType(name: string): string {
+  const shown = [
+    'Int8',
+    'Int16',
+    'Int32',
+    'Int64',
+    'Float32',
+    'Float64',
+    'Decimal(p,s)',
+    'String',
+    'Boolean',
+    'Binary',
+    'Date',
+    'Timestamp',
+    'Timestamp_ntz',
+  ]
+  return shown.reduce((best, type) =>
+    distance(name, type.toLowerCase()) < distance(name, best.toLowerCase()) ? type : best,
+  )
+}
+
+function distance(a: string, b: string): number {
+  let row = Array.from({ length: b.length + 1 }, (_, i) => i)
+  for (let i = 1; i <= a.length; i++) {
+    const next = [i]
+    for (let j = 1; j <= b.length; j++) {
+      next.push(Math.min(row[j]! + 1, next[j - 1]! + 1, row[j - 1]! + (a[i - 1] === b[j - 1] ? 0 : 1)))
+    }
+    row = next
+  }
+  return row[b.length]!
+}

@@ -1,0 +1,402 @@
+import { TextError } from '../errors.ts'
+import type { Batch, Cell, DataType, Field, Vector } from '../types.ts'
+import { vectorOf } from '../vectors.ts'
+import { cellFromJson, decodeText, parseExactJson } from './json.ts'
+import { parseScalar, ScalarError } from './scalars.ts'
+
+const QUOTE = 0x22
+const COMMA = 0x2c
+const LF = 0x0a
+const CR = 0x0d
+const ZERO = 0x30
+const NINE = 0x39
+const MINUS = 0x2d
+const decoder = new TextDecoder()
+
+/** Gathers the values of one column. Ranges are of the text, or of `unquoted` bytes for fields with doubled quotes. */
+interface ColumnBuilder {
+  /** Takes the field bytes[start, end). Throws ScalarError. */
+  put(row: number, bytes: Uint8Array, start: number, end: number): void
+  putNull(row: number): void
+  /** The column of the first `rows` rows. */
+  finish(rows: number): Vector
+}
+
+export interface ParseOptions {
+  /** The line of the whole text at which these bytes begin, for messages; 1 if not given. */
+  readonly firstLine?: number
+}
+
+/**
+ * Parses CSV rows (no header) whose columns are `fields` in this order. An empty field is NULL, `""` the empty string.
+ * CR LF ends a row as LF does; empty lines are skipped, unless the table has one column: there they are NULL. The last row
+ * may lack its newline. TextError names the line and the column of the first field that does not fit.
+ */
+export function parseCsv(bytes: Uint8Array, fields: readonly Field[], options: ParseOptions = {}): Batch {
+  return new CsvRows(bytes, fields, options.firstLine ?? 1).parse()
+}
+
+class CsvRows {
+  readonly #bytes: Uint8Array
+  readonly #fields: readonly Field[]
+  readonly #firstLine: number
+  readonly #builders: readonly ColumnBuilder[]
+  #at = 0
+  #rows = 0
+
+  constructor(bytes: Uint8Array, fields: readonly Field[], firstLine: number) {
+    this.#bytes = bytes
+    this.#fields = fields
+    this.#firstLine = firstLine
+    const capacity = countLines(bytes) + 1
+    this.#builders = fields.map(field => builderOf(field.type, bytes, capacity))
+  }
+
+  parse(): Batch {
+    const bytes = this.#bytes
+    if (hasHighBytes(bytes)) decodeText(bytes, this.#firstLine)
+    while (this.#at < bytes.length) {
+      if (this.#skipEmptyLine()) continue
+      this.#row()
+      this.#rows++
+    }
+    return { rows: this.#rows, vectors: this.#builders.map(builder => builder.finish(this.#rows)) }
+  }
+
+  /** An empty line is no row, but in a table of one column it is a NULL. */
+  #skipEmptyLine(): boolean {
+    if (this.#fields.length === 1) return false
+    const bytes = this.#bytes
+    let end = this.#at
+    if (bytes[end] === CR) end++
+    if (bytes[end] !== LF) return false
+    this.#at = end + 1
+    return true
+  }
+
+  #row(): void {
+    const start = this.#at
+    const last = this.#fields.length - 1
+    for (let column = 0; column <= last; column++) {
+      const separator = this.#field(column, start)
+      if (column < last && separator !== COMMA) throw this.#wrongCount(start, column + 1)
+      if (column === last && separator === COMMA) throw this.#wrongCount(start, undefined)
+    }
+  }
+
+  /** Takes one field and what ends it: a comma, a newline (CR LF too), or 0 at the end of the text. */
+  #field(column: number, rowStart: number): number {
+    const bytes = this.#bytes
+    const start = this.#at
+    if (bytes[start] === QUOTE) return this.#quotedField(column, rowStart)
+    let end = start
+    const { length } = bytes
+    let byte = 0
+    while (end < length) {
+      byte = bytes[end]!
+      if (byte === COMMA || byte === LF) break
+      end++
+    }
+    const separator = end < length ? byte : 0
+    this.#at = end + 1
+    const stop = separator !== COMMA && end > start && bytes[end - 1] === CR ? end - 1 : end
+    if (stop === start) this.#null(column, rowStart)
+    else this.#put(column, rowStart, bytes, start, stop)
+    return separator
+  }
+
+  #quotedField(column: number, rowStart: number): number {
+    const bytes = this.#bytes
+    const start = this.#at + 1
+    let end = bytes.indexOf(QUOTE, start)
+    let doubled = false
+    while (end >= 0 && bytes[end + 1] === QUOTE) {
+      doubled = true
+      end = bytes.indexOf(QUOTE, end + 2)
+    }
+    if (end < 0) {
+      const line = this.#lineOf(rowStart)
+      throw new TextError(
+        'unterminated',
+        `line ${line}, column ${this.#nameOf(column)}: a quote is opened and not closed`,
+        {
+          line,
+          column: this.#nameOf(column),
+        },
+      )
+    }
+    let next = end + 1
+    if (bytes[next] === CR && (bytes[next + 1] === LF || next + 1 === bytes.length)) next++
+    const separator = next < bytes.length ? bytes[next]! : 0
+    if (separator !== COMMA && separator !== LF && separator !== 0) {
+      throw this.#bad(column, rowStart, 'a comma or the end of the line behind the closing quote is expected')
+    }
+    this.#at = next + 1
+    if (!doubled) this.#put(column, rowStart, bytes, start, end)
+    else {
+      const text = undoubled(bytes.subarray(start, end))
+      this.#put(column, rowStart, text, 0, text.length)
+    }
+    return separator
+  }
+
+  #put(column: number, rowStart: number, bytes: Uint8Array, start: number, end: number): void {
+    try {
+      this.#builders[column]!.put(this.#rows, bytes, start, end)
+    } catch (error) {
+      if (!(error instanceof ScalarError)) throw error
+      const found = decoder.decode(bytes.subarray(start, Math.min(end, start + 40)))
+      throw this.#bad(column, rowStart, `${error.message} is expected, not ${JSON.stringify(found)}`)
+    }
+  }
+
+  #null(column: number, rowStart: number): void {
+    if (!this.#fields[column]!.nullable)
+      throw this.#bad(column, rowStart, 'a value is expected, as the column is NOT NULL')
+    this.#builders[column]!.putNull(this.#rows)
+  }
+
+  #nameOf(column: number): string {
+    return this.#fields[column]?.name ?? String(column + 1)
+  }
+
+  #bad(column: number, rowStart: number, what: string): TextError {
+    const line = this.#lineOf(rowStart)
+    const name = this.#nameOf(column)
+    return new TextError('bad_value', `line ${line}, column ${name}: ${what}`, { line, column: name })
+  }
+
+  #wrongCount(rowStart: number, found: number | undefined): TextError {
+    const line = this.#lineOf(rowStart)
+    const wanted = this.#fields.length
+    const names = this.#fields.map(field => field.name).join(',')
+    const got = found === undefined ? `more than ${wanted}` : `${found}`
+    return new TextError(
+      'malformed_text',
+      `line ${line}: the row has ${got} fields, the table has ${wanted} columns (${names})`,
+      { line },
+    )
+  }
+
+  #lineOf(offset: number): number {
+    let line = this.#firstLine
+    for (let at = this.#bytes.indexOf(LF); at >= 0 && at < offset; at = this.#bytes.indexOf(LF, at + 1)) line++
+    return line
+  }
+}
+
+function countLines(bytes: Uint8Array): number {
+  let lines = 0
+  for (let at = bytes.indexOf(LF); at >= 0; at = bytes.indexOf(LF, at + 1)) lines++
+  return lines
+}
+
+function hasHighBytes(bytes: Uint8Array): boolean {
+  for (let i = 0; i < bytes.length; i++) if (bytes[i]! > 0x7f) return true
+  return false
+}
+
+function undoubled(bytes: Uint8Array): Uint8Array {
+  const out = new Uint8Array(bytes.length)
+  let to = 0
+  for (let i = 0; i < bytes.length; i++) {
+    out[to++] = bytes[i]!
+    if (bytes[i] === QUOTE) i++
+  }
+  return out.subarray(0, to)
+}
+
+function builderOf(type: DataType, text: Uint8Array, capacity: number): ColumnBuilder {
+  switch (type.kind) {
+    case 'byte':
+      return new IntegerBuilder(type, capacity, -128, 127)
+    case 'short':
+      return new IntegerBuilder(type, capacity, -32_768, 32_767)
+    case 'integer':
+      return new IntegerBuilder(type, capacity, -2_147_483_648, 2_147_483_647)
+    case 'long':
+      return new LongBuilder(type, capacity)
+    case 'float':
+    case 'double':
+      return new DoubleBuilder(type, capacity)
+    case 'string':
+      return new StringBuilder(type, text, capacity)
+    case 'struct':
+    case 'array':
+    case 'map':
+      return new CellBuilder(type, source => {
+        try {
+          return cellFromJson(parseExactJson(source), type)
+        } catch (error) {
+          if (error instanceof ScalarError) throw error
+          throw new ScalarError(`JSON of a ${type.kind}`)
+        }
+      })
+    default:
+      return new CellBuilder(type, source => parseScalar(source, type))
+  }
+}
+
+/** Marks NULLs; columns without any have no marks. */
+abstract class NullableBuilder implements ColumnBuilder {
+  readonly type: DataType
+  readonly #capacity: number
+  protected nulls: Uint8Array | undefined
+
+  constructor(type: DataType, capacity: number) {
+    this.type = type
+    this.#capacity = capacity
+  }
+
+  abstract put(row: number, bytes: Uint8Array, start: number, end: number): void
+  abstract finish(rows: number): Vector
+
+  putNull(row: number): void {
+    this.nulls ??= new Uint8Array(this.#capacity)
+    this.nulls[row] = 1
+  }
+
+  protected vector(values: Vector['values'], rows: number): Vector {
+    return { type: this.type, length: rows, values, nulls: this.nulls?.subarray(0, rows) }
+  }
+}
+
+/** The whole number of up to 15 digits at [start, end), or NaN where the slow way must look. */
+function shortInteger(bytes: Uint8Array, start: number, end: number): number {
+  let i = start
+  const negative = bytes[i] === MINUS
+  if (negative) i++
+  if (end - i > 15 || i === end) return Number.NaN
+  let value = 0
+  for (; i < end; i++) {
+    const byte = bytes[i]!
+    if (byte < ZERO || byte > NINE) return Number.NaN
+    value = value * 10 + (byte - ZERO)
+  }
+  return negative ? -value : value
+}
+
+class IntegerBuilder extends NullableBuilder {
+  readonly #values: Int32Array
+  readonly #least: number
+  readonly #most: number
+
+  constructor(type: DataType, capacity: number, least: number, most: number) {
+    super(type, capacity)
+    this.#values = new Int32Array(capacity)
+    this.#least = least
+    this.#most = most
+  }
+
+  put(row: number, bytes: Uint8Array, start: number, end: number): void {
+    const value = shortInteger(bytes, start, end)
+    this.#values[row] =
+      value >= this.#least && value <= this.#most
+        ? value
+        : (parseScalar(decoder.decode(bytes.subarray(start, end)), this.type) as number)
+  }
+
+  finish(rows: number): Vector {
+    return this.vector(this.#values.subarray(0, rows), rows)
+  }
+}
+
+class LongBuilder extends NullableBuilder {
+  readonly #values: BigInt64Array
+  readonly #halves: Int32Array
+
+  constructor(type: DataType, capacity: number) {
+    super(type, capacity)
+    this.#values = new BigInt64Array(capacity)
+    this.#halves = new Int32Array(this.#values.buffer)
+  }
+
+  put(row: number, bytes: Uint8Array, start: number, end: number): void {
+    const value = shortInteger(bytes, start, end)
+    if (Number.isNaN(value)) {
+      this.#values[row] = parseScalar(decoder.decode(bytes.subarray(start, end)), this.type) as bigint
+      return
+    }
+    const high = Math.floor(value / 4_294_967_296)
+    this.#halves[2 * row] = value - high * 4_294_967_296
+    this.#halves[2 * row + 1] = high
+  }
+
+  finish(rows: number): Vector {
+    return this.vector(this.#values.subarray(0, rows), rows)
+  }
+}
+
+class DoubleBuilder extends NullableBuilder {
+  readonly #values: Float64Array
+
+  constructor(type: DataType, capacity: number) {
+    super(type, capacity)
+    this.#values = new Float64Array(capacity)
+  }
+
+  put(row: number, bytes: Uint8Array, start: number, end: number): void {
+    this.#values[row] = parseScalar(decoder.decode(bytes.subarray(start, end)), this.type) as number
+  }
+
+  finish(rows: number): Vector {
+    return this.vector(this.#values.subarray(0, rows), rows)
+  }
+}
+
+/** Strings stay where they stand in the text; those with doubled quotes go behind it. */
+class StringBuilder extends NullableBuilder {
+  readonly #text: Uint8Array
+  readonly #starts: Uint32Array
+  readonly #ends: Uint32Array
+  readonly #others: Uint8Array[] = []
+  #size: number
+
+  constructor(type: DataType, text: Uint8Array, capacity: number) {
+    super(type, capacity)
+    this.#text = text
+    this.#starts = new Uint32Array(capacity)
+    this.#ends = new Uint32Array(capacity)
+    this.#size = text.length
+  }
+
+  put(row: number, bytes: Uint8Array, start: number, end: number): void {
+    if (bytes === this.#text) {
+      this.#starts[row] = start
+      this.#ends[row] = end
+      return
+    }
+    this.#others.push(bytes)
+    this.#starts[row] = this.#size
+    this.#size += bytes.length
+    this.#ends[row] = this.#size
+  }
+
+  finish(rows: number): Vector {
+    const bytes = this.#others.length === 0 ? this.#text : Buffer.concat([this.#text, ...this.#others], this.#size)
+    return this.vector({ bytes, starts: this.#starts.subarray(0, rows), ends: this.#ends.subarray(0, rows) }, rows)
+  }
+}
+
+class CellBuilder implements ColumnBuilder {
+  readonly #type: DataType
+  readonly #parse: (text: string) => Cell
+  readonly #cells: Cell[] = []
+
+  constructor(type: DataType, parse: (text: string) => Cell) {
+    this.#type = type
+    this.#parse = parse
+  }
+
+  put(row: number, bytes: Uint8Array, start: number, end: number): void {
+    this.#cells[row] = this.#parse(decoder.decode(bytes.subarray(start, end)))
+  }
+
+  putNull(row: number): void {
+    this.#cells[row] = null
+  }
+
+  finish(): Vector {
+    return vectorOf(this.#type, this.#cells)
+  }
+}

@@ -1,0 +1,97 @@
+import { TextError } from '../errors.ts'
+import type { Field, Schema } from '../types.ts'
+import { decodeText } from './json.ts'
+
+export { type ParseOptions, parseCsv } from './csv-parse.ts'
+export { csvHeader, renderCsv } from './csv-render.ts'
+export { inferSchema, SchemaInference } from './infer.ts'
+export { type RenderedText, ROW_INDEX_STRIDE, TEXT_FORMAT_VERSION } from './rendered.ts'
+
+const QUOTE = 0x22
+const COMMA = 0x2c
+const LF = 0x0a
+
+/**
+ * The offset just behind the row that starts at `start`, its newline included, or -1 if the row is not complete. A quote
+ * opens only at the start of a field, as in RFC 4180.
+ */
+export function rowEnd(bytes: Uint8Array, start: number): number {
+  const { length } = bytes
+  let fieldStart = true
+  for (let at = start; at < length; ) {
+    const byte = bytes[at]!
+    if (byte === LF) return at + 1
+    if (byte === QUOTE && fieldStart) {
+      at = quotedEnd(bytes, at)
+      if (at < 0) return -1
+      fieldStart = false
+      continue
+    }
+    fieldStart = byte === COMMA
+    at++
+  }
+  return -1
+}
+
+/** The place behind the closing quote of the field that opens at `open`, or -1. */
+function quotedEnd(bytes: Uint8Array, open: number): number {
+  let end = bytes.indexOf(QUOTE, open + 1)
+  while (end >= 0 && bytes[end + 1] === QUOTE) end = bytes.indexOf(QUOTE, end + 2)
+  return end < 0 ? -1 : end + 1
+}
+
+/** The offset behind the last complete row of a text that starts at a row. */
+export function lastRowEnd(bytes: Uint8Array): number {
+  if (bytes.indexOf(QUOTE) < 0) return bytes.lastIndexOf(LF) + 1
+  let at = 0
+  for (let end = rowEnd(bytes, 0); end > 0; end = rowEnd(bytes, at)) at = end
+  return at
+}
+
+/** The column names of the first line (a byte-order mark is none of them), and where the rows begin. TextError `bad_header`. */
+export function parseHeader(bytes: Uint8Array): { names: string[]; endOffset: number } {
+  const start = bytes[0] === 0xef && bytes[1] === 0xbb && bytes[2] === 0xbf ? 3 : 0
+  const end = rowEnd(bytes, start)
+  const stop = end < 0 ? bytes.length : end
+  const line = decodeText(bytes.subarray(start, stop), 1).replace(/\r?\n$/, '')
+  const names = splitHeader(line)
+  const seen = new Set<string>()
+  for (const [i, name] of names.entries()) {
+    if (name === '') throw new TextError('bad_header', `line 1: column ${i + 1} has no name`, { line: 1 })
+    if (seen.has(name.toLowerCase()))
+      throw new TextError('bad_header', `line 1: the column ${name} is named twice`, { line: 1 })
+    seen.add(name.toLowerCase())
+  }
+  return { names, endOffset: stop }
+}
+
+function splitHeader(line: string): string[] {
+  const names: string[] = []
+  const field = /(?:"((?:[^"]|"")*)"|([^,]*))(,|$)/y
+  for (;;) {
+    const match = field.exec(line)
+    if (match === null) throw new TextError('bad_header', 'line 1: a quote is opened and not closed', { line: 1 })
+    names.push(match[1] === undefined ? match[2]!.trim() : match[1].replaceAll('""', '"'))
+    if (match[3] === '') return names
+  }
+}
+
+export interface MatchedHeader {
+  /** The known columns in the text's order. */
+  readonly fields: readonly Field[]
+  /** Names that the schema has not. */
+  readonly added: readonly string[]
+  /** Columns of the schema that the text has not. */
+  readonly missing: readonly string[]
+}
+
+/** Sets a header beside a schema; undefined if it shares no name with it, and so is no header of this table. */
+export function matchHeader(names: readonly string[], schema: Schema): MatchedHeader | undefined {
+  const fields = names.flatMap(name => schema.find(field => field.name === name) ?? [])
+  if (fields.length === 0) return undefined
+  return {
+    fields,
+    added: names.filter(name => !schema.some(field => field.name === name)),
+    missing: schema.filter(field => !names.includes(field.name)).map(field => field.name),
+  }
+}

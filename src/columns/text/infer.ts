@@ -1,0 +1,85 @@
+import type { DataType, Field, Schema } from '../types.ts'
+import { cellAt, isNullAt } from '../vectors.ts'
+import { parseCsv } from './csv-parse.ts'
+import { parseScalar } from './scalars.ts'
+
+/** From the narrowest: a column gets the first type that takes all its values. */
+const CANDIDATES: readonly DataType[] = [
+  { kind: 'boolean' },
+  { kind: 'long' },
+  { kind: 'double' },
+  { kind: 'date' },
+  { kind: 'timestamp' },
+  { kind: 'string' },
+]
+
+/** Finds the types of CSV columns from their values, fed piece by piece. */
+export class SchemaInference {
+  readonly #fields: readonly Field[]
+  /** The index in CANDIDATES of the narrowest type that still fits; -1 while only NULLs were seen. */
+  readonly #fits: number[]
+
+  constructor(names: readonly string[]) {
+    this.#fields = names.map(name => ({ name, type: { kind: 'string' }, nullable: true, metadata: {} }))
+    this.#fits = names.map(() => -1)
+  }
+
+  /** Looks at complete rows. TextError if they are not CSV of these columns. */
+  feed(bytes: Uint8Array, firstLine = 1): void {
+    const batch = parseCsv(bytes, this.#fields, { firstLine })
+    for (const [column, vector] of batch.vectors.entries()) {
+      for (let row = 0; row < batch.rows && this.#fits[column] !== CANDIDATES.length - 1; row++) {
+        if (!isNullAt(vector, row)) this.#see(column, cellAt(vector, row) as string)
+      }
+    }
+  }
+
+  /** A column without a value is a string. */
+  result(): Schema {
+    return this.#fields.map((field, i) => ({ ...field, type: CANDIDATES[this.#fits[i]!] ?? { kind: 'string' } }))
+  }
+
+  #see(column: number, text: string): void {
+    const known = this.#fits[column]!
+    if (known >= 0 && fits(text, known)) return
+    for (let next = 0; next < CANDIDATES.length; next++) {
+      if (!fits(text, next)) continue
+      this.#fits[column] = known < 0 ? next : common(known, next)
+      return
+    }
+  }
+}
+
+/** The narrowest type that takes the values of both. */
+function common(a: number, b: number): number {
+  if (a === b) return a
+  const [low, high] = [Math.min(a, b), Math.max(a, b)]
+  const kinds = `${CANDIDATES[low]!.kind} ${CANDIDATES[high]!.kind}`
+  return kinds === 'long double' || kinds === 'date timestamp' ? high : CANDIDATES.length - 1
+}
+
+function fits(text: string, candidate: number): boolean {
+  const type = CANDIDATES[candidate]!
+  if (type.kind === 'string') return true
+  // 007 is a name, not a number; a sign, a blank or an exponent-free float of any size keeps its text.
+  if (
+    (type.kind === 'long' || type.kind === 'double') &&
+    !/^-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][+-]?\d+)?$|^-?(?:NaN|Infinity)$/.test(text)
+  )
+    return false
+  if (type.kind === 'boolean' && text !== 'true' && text !== 'false') return false
+  if (text !== text.trim()) return false
+  try {
+    parseScalar(text, type)
+    return true
+  } catch {
+    return false
+  }
+}
+
+/** The schema of CSV rows, all of them given. */
+export function inferSchema(bytes: Uint8Array, names: readonly string[]): Schema {
+  const inference = new SchemaInference(names)
+  inference.feed(bytes)
+  return inference.result()
+}

@@ -1,0 +1,229 @@
+import { TextError } from '../errors.ts'
+import type { Batch, Cell, DataType, Field, Schema } from '../types.ts'
+import { cellAt, vectorOf } from '../vectors.ts'
+import { type RenderedText, ROW_INDEX_STRIDE } from './rendered.ts'
+import { formatScalar, parseScalar, ScalarError } from './scalars.ts'
+
+const encoder = new TextEncoder()
+
+/** A number as it is spelled in JSON, so that 64-bit integers and decimals stay exact. */
+class JsonNumber {
+  readonly source: string
+
+  constructor(source: string) {
+    this.source = source
+  }
+}
+
+/** A value as JSON. Numbers are exact; NaN and infinities are strings, as JSON has none; dates, times and binaries are strings. */
+export function cellToJson(cell: Cell, type: DataType): string {
+  if (cell === null) return 'null'
+  switch (type.kind) {
+    case 'byte':
+    case 'short':
+    case 'integer':
+    case 'long':
+    case 'boolean':
+      return String(cell)
+    case 'decimal':
+      return formatScalar(cell, type)
+    case 'float':
+    case 'double':
+      return Number.isFinite(cell as number) ? formatScalar(cell, type) : `"${String(cell)}"`
+    case 'struct':
+      return `{${type.fields.map((field, i) => `${JSON.stringify(field.name)}:${cellToJson((cell as readonly Cell[])[i] ?? null, field.type)}`).join(',')}}`
+    case 'array':
+      return `[${(cell as readonly Cell[]).map(item => cellToJson(item, type.element)).join(',')}]`
+    case 'map':
+      return mapToJson(cell as ReadonlyArray<readonly [Cell, Cell]>, type)
+    default:
+      return JSON.stringify(formatScalar(cell, type))
+  }
+}
+
+/** Maps by strings are objects; others, and those whose keys an object would merge or reorder, are arrays of pairs. */
+function mapToJson(entries: ReadonlyArray<readonly [Cell, Cell]>, type: Extract<DataType, { kind: 'map' }>): string {
+  const keys = new Set(entries.map(([key]) => key))
+  const orderly = entries.every(([key]) => !/^(?:\d+|__proto__)$/.test(String(key)))
+  if (type.key.kind === 'string' && keys.size === entries.length && orderly) {
+    return `{${entries.map(([key, value]) => `${JSON.stringify(key)}:${cellToJson(value, type.value)}`).join(',')}}`
+  }
+  return `[${entries.map(([key, value]) => `[${cellToJson(key, type.key)},${cellToJson(value, type.value)}]`).join(',')}]`
+}
+
+/** JSON with its numbers kept as they are spelled. Throws SyntaxError. */
+export function parseExactJson(text: string): unknown {
+  return JSON.parse(text, function (this: unknown, _key: string, value: unknown, context?: { source?: string }) {
+    return typeof value === 'number' ? new JsonNumber(context?.source ?? String(value)) : value
+  } as (key: string, value: unknown) => unknown)
+}
+
+/** The value that parsed JSON stands for. Throws ScalarError naming what was expected. */
+export function cellFromJson(json: unknown, type: DataType): Cell {
+  if (json === null || json === undefined) return null
+  switch (type.kind) {
+    case 'struct': {
+      if (typeof json !== 'object' || Array.isArray(json) || json instanceof JsonNumber)
+        throw new ScalarError('a JSON object')
+      const object = json as Record<string, unknown>
+      for (const key of Object.keys(object)) {
+        if (!type.fields.some(field => field.name === key))
+          throw new ScalarError(`a JSON object without ${JSON.stringify(key)}`)
+      }
+      return type.fields.map(field => notNull(cellFromJson(object[field.name], field.type), field.nullable, field.name))
+    }
+    case 'array':
+      if (!Array.isArray(json)) throw new ScalarError('a JSON array')
+      return json.map(item => notNull(cellFromJson(item, type.element), type.containsNull, 'element'))
+    case 'map':
+      return mapFromJson(json, type)
+    case 'boolean':
+      if (typeof json !== 'boolean') throw new ScalarError('true or false')
+      return json
+    case 'byte':
+    case 'short':
+    case 'integer':
+    case 'long':
+    case 'decimal':
+    case 'float':
+    case 'double':
+      if (json instanceof JsonNumber) return parseScalar(json.source, type)
+      if (typeof json === 'string') return parseScalar(json, type)
+      throw new ScalarError('a number')
+    default:
+      if (typeof json !== 'string') throw new ScalarError(`a JSON string of a ${type.kind}`)
+      return parseScalar(json, type)
+  }
+}
+
+function mapFromJson(json: unknown, type: Extract<DataType, { kind: 'map' }>): Cell {
+  const value = (item: unknown): Cell => notNull(cellFromJson(item, type.value), type.valueContainsNull, 'value')
+  const key = (item: unknown): Cell => notNull(cellFromJson(item, type.key), false, 'key')
+  if (Array.isArray(json)) {
+    return json.map(pair => {
+      if (!Array.isArray(pair) || pair.length !== 2) throw new ScalarError('an array of [key, value] pairs')
+      return [key(pair[0]), value(pair[1])] as const
+    })
+  }
+  if (typeof json !== 'object' || json instanceof JsonNumber)
+    throw new ScalarError('a JSON object or an array of [key, value] pairs')
+  if (type.key.kind !== 'string') throw new ScalarError('an array of [key, value] pairs')
+  return Object.entries(json as Record<string, unknown>).map(([k, v]) => [k, value(v)] as const)
+}
+
+function notNull(cell: Cell, nullable: boolean, name: string): Cell {
+  if (cell === null && !nullable) throw new ScalarError(`a value for ${name}, which may not be null`)
+  return cell
+}
+
+/** One JSON object a line. */
+export function renderJsonLines(batch: Batch, schema: Schema): RenderedText {
+  return renderObjects(batch, schema, '')
+}
+
+/** The rows of data.json: each is a comma, the object and a newline; the view puts the brackets. */
+export function renderJsonArrayRows(batch: Batch, schema: Schema): RenderedText {
+  return renderObjects(batch, schema, ',')
+}
+
+function renderObjects(batch: Batch, schema: Schema, prefix: string): RenderedText {
+  const keys = schema.map((field, i) => `${i === 0 ? '{' : ','}${JSON.stringify(field.name)}:`)
+  const index = new Uint32Array(Math.ceil(batch.rows / ROW_INDEX_STRIDE))
+  const parts: Uint8Array[] = []
+  let size = 0
+  let text = ''
+  for (let row = 0; row < batch.rows; row++) {
+    if (row % ROW_INDEX_STRIDE === 0) {
+      const bytes = encoder.encode(text)
+      parts.push(bytes)
+      size += bytes.length
+      text = ''
+      index[row / ROW_INDEX_STRIDE] = size
+    }
+    text += prefix
+    for (let column = 0; column < schema.length; column++) {
+      text += keys[column]! + cellToJson(cellAt(batch.vectors[column]!, row), schema[column]!.type)
+    }
+    text += schema.length === 0 ? '{}\n' : '}\n'
+  }
+  const bytes = encoder.encode(text)
+  parts.push(bytes)
+  return { bytes: Buffer.concat(parts, size + bytes.length), rows: batch.rows, index }
+}
+
+/** Parses JSON lines: a missing key is NULL, an unknown one an error. TextError names line and column. */
+export function parseJsonLines(
+  bytes: Uint8Array,
+  schema: Schema,
+  options: { readonly firstLine?: number } = {},
+): Batch {
+  const lines = decodeText(bytes, options.firstLine ?? 1).split('\n')
+  const columns: Cell[][] = schema.map(() => [])
+  let rows = 0
+  for (const [i, line] of lines.entries()) {
+    if (line.trim() === '') continue
+    const number = (options.firstLine ?? 1) + i
+    const object = parseLine(line, number)
+    for (const key of Object.keys(object)) {
+      if (!schema.some(field => field.name === key)) {
+        throw new TextError('bad_value', `line ${number}: the table has no column ${JSON.stringify(key)}`, {
+          line: number,
+          column: key,
+        })
+      }
+    }
+    for (const [c, field] of schema.entries()) columns[c]!.push(fieldFromJson(object[field.name], field, number))
+    rows++
+  }
+  return { rows, vectors: schema.map((field, i) => vectorOf(field.type, columns[i]!)) }
+}
+
+function parseLine(line: string, number: number): Record<string, unknown> {
+  let value: unknown
+  try {
+    value = parseExactJson(line)
+  } catch (cause) {
+    throw new TextError('malformed_text', `line ${number}: this is not JSON`, { line: number, cause })
+  }
+  if (typeof value !== 'object' || value === null || Array.isArray(value) || value instanceof JsonNumber) {
+    throw new TextError('malformed_text', `line ${number}: a row is one JSON object`, { line: number })
+  }
+  return value as Record<string, unknown>
+}
+
+function fieldFromJson(json: unknown, field: Field, line: number): Cell {
+  try {
+    return notNull(cellFromJson(json, field.type), field.nullable, field.name)
+  } catch (error) {
+    if (!(error instanceof ScalarError)) throw error
+    throw new TextError('bad_value', `line ${line}, column ${field.name}: ${error.message} is expected`, {
+      line,
+      column: field.name,
+    })
+  }
+}
+
+/** UTF-8 as a string. TextError with the line of the first bytes that are none. */
+export function decodeText(bytes: Uint8Array, firstLine: number): string {
+  try {
+    return new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(bytes)
+  } catch {
+    const line = firstLine + lineOfBadUtf8(bytes)
+    throw new TextError('malformed_text', `line ${line}: the text is not UTF-8`, { line })
+  }
+}
+
+function lineOfBadUtf8(bytes: Uint8Array): number {
+  const strict = new TextDecoder('utf-8', { fatal: true })
+  for (let start = 0, line = 0; start < bytes.length; line++) {
+    const newline = bytes.indexOf(0x0a, start)
+    const end = newline < 0 ? bytes.length : newline
+    try {
+      strict.decode(bytes.subarray(start, end))
+    } catch {
+      return line
+    }
+    start = end + 1
+  }
+  return 0
+}

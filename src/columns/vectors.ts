@@ -1,0 +1,145 @@
+import type { Batch, Cell, DataType, Utf8Values, Vector } from './types.ts'
+
+const decoder = new TextDecoder()
+const encoder = new TextEncoder()
+
+/** The value of one row. */
+export function cellAt(vector: Vector, row: number): Cell {
+  const { values, nulls, type } = vector
+  if (nulls?.[row] === 1) return null
+  if (isUtf8(values)) {
+    const bytes = values.bytes.subarray(values.starts[row], values.ends[row])
+    return type.kind === 'binary' ? bytes.slice() : decoder.decode(bytes)
+  }
+  return values[row] ?? null
+}
+
+export function isNullAt(vector: Vector, row: number): boolean {
+  if (vector.nulls !== undefined) return vector.nulls[row] === 1
+  return Array.isArray(vector.values) && (vector.values[row] ?? null) === null
+}
+
+export function isUtf8(values: Vector['values']): values is Utf8Values {
+  return 'starts' in values
+}
+
+/** A vector of a type from cells, in the form that the hot paths like best. */
+export function vectorOf(type: DataType, cells: readonly Cell[]): Vector {
+  const { length } = cells
+  switch (type.kind) {
+    case 'byte':
+    case 'short':
+    case 'integer':
+    case 'date':
+      return filled(type, cells, new Int32Array(length), cell => cell as number)
+    case 'long':
+    case 'timestamp':
+    case 'timestamp_ntz':
+      return filled(type, cells, new BigInt64Array(length), cell => cell as bigint)
+    case 'float':
+    case 'double':
+      return filled(type, cells, new Float64Array(length), cell => cell as number)
+    case 'string':
+    case 'binary':
+      return utf8Vector(type, cells)
+    default:
+      return { type, length, values: cells }
+  }
+}
+
+function filled<T extends Int32Array | BigInt64Array | Float64Array>(
+  type: DataType,
+  cells: readonly Cell[],
+  values: T,
+  convert: (cell: Exclude<Cell, null>) => T[number],
+): Vector {
+  let nulls: Uint8Array | undefined
+  for (let i = 0; i < cells.length; i++) {
+    const cell = cells[i] ?? null
+    if (cell === null) {
+      nulls ??= new Uint8Array(cells.length)
+      nulls[i] = 1
+    } else values[i] = convert(cell)
+  }
+  return { type, length: cells.length, values, nulls }
+}
+
+function utf8Vector(type: DataType, cells: readonly Cell[]): Vector {
+  const starts = new Uint32Array(cells.length)
+  const ends = new Uint32Array(cells.length)
+  let nulls: Uint8Array | undefined
+  const parts: Uint8Array[] = []
+  let size = 0
+  for (let i = 0; i < cells.length; i++) {
+    const cell = cells[i] ?? null
+    starts[i] = size
+    if (cell === null) {
+      nulls ??= new Uint8Array(cells.length)
+      nulls[i] = 1
+    } else {
+      const bytes = cell instanceof Uint8Array ? cell : encoder.encode(cell as string)
+      parts.push(bytes)
+      size += bytes.length
+    }
+    ends[i] = size
+  }
+  return { type, length: cells.length, values: { bytes: Buffer.concat(parts, size), starts, ends }, nulls }
+}
+
+/** A column of NULLs. */
+export function nullVector(type: DataType, length: number): Vector {
+  return { type, length, values: new Array<null>(length).fill(null) }
+}
+
+/** A column with one value in every row. */
+export function constantVector(type: DataType, length: number, cell: Cell): Vector {
+  return cell === null ? nullVector(type, length) : vectorOf(type, new Array<Cell>(length).fill(cell))
+}
+
+/** Rows [start, end) of a vector; shares its memory. */
+export function sliceVector(vector: Vector, start: number, end: number): Vector {
+  const { type, values, nulls } = vector
+  const length = end - start
+  const part = nulls?.subarray(start, end)
+  if (isUtf8(values)) {
+    const { bytes, starts, ends } = values
+    return {
+      type,
+      length,
+      values: { bytes, starts: starts.subarray(start, end), ends: ends.subarray(start, end) },
+      nulls: part,
+    }
+  }
+  if (Array.isArray(values)) return { type, length, values: values.slice(start, end), nulls: part }
+  return { type, length, values: (values as Int32Array).subarray(start, end), nulls: part }
+}
+
+/** Rows [start, end) of a batch; shares its memory. */
+export function sliceBatch(batch: Batch, start: number, end: number): Batch {
+  if (start === 0 && end === batch.rows) return batch
+  return { rows: end - start, vectors: batch.vectors.map(vector => sliceVector(vector, start, end)) }
+}
+
+/** The rows of a batch whose numbers are listed, in that order. */
+export function takeRows(batch: Batch, rows: ArrayLike<number>): Batch {
+  const vectors = batch.vectors.map(vector =>
+    vectorOf(
+      vector.type,
+      Array.from(rows, row => cellAt(vector, row)),
+    ),
+  )
+  return { rows: rows.length, vectors }
+}
+
+/** A batch from rows of cells, in schema order. */
+export function batchOf(types: readonly DataType[], rows: readonly (readonly Cell[])[]): Batch {
+  return {
+    rows: rows.length,
+    vectors: types.map((type, i) =>
+      vectorOf(
+        type,
+        rows.map(row => row[i] ?? null),
+      ),
+    ),
+  }
+}

@@ -1,0 +1,109 @@
+import { availableParallelism } from 'node:os'
+import type { WrittenFile } from '../parquet/write.ts'
+import type { RenderedText } from '../text/rendered.ts'
+import { type EncodeTask, fromFailure, type RenderTask, type Task, type TaskFailure } from './tasks.ts'
+
+const THREADS_MAX = 4
+
+interface Pending {
+  readonly task: Task
+  readonly resolve: (result: never) => void
+  readonly reject: (error: Error) => void
+}
+
+interface Thread {
+  readonly worker: Worker
+  pending: Pending | undefined
+}
+
+type Answer = { readonly id: number; readonly result?: RenderedText | WrittenFile; readonly failure?: TaskFailure }
+
+/** Threads that decode, render and encode, so that the main thread can go on answering. Started when first needed. */
+export class WorkerPool {
+  readonly threads: number
+  readonly #threads: Thread[] = []
+  readonly #queue: Pending[] = []
+  #closed = false
+
+  constructor(options: { readonly threads?: number } = {}) {
+    this.threads = options.threads ?? Math.min(THREADS_MAX, Math.max(1, availableParallelism()))
+  }
+
+  /** Rejects with ParquetError. Earlier tasks go first. */
+  render(task: Omit<RenderTask, 'kind'>): Promise<RenderedText> {
+    return this.#run({ ...task, kind: 'render' }) as Promise<RenderedText>
+  }
+
+  /** Rejects with TextError, or an Error with the `code` of the system call that failed. `bytes` are given away. */
+  encode(task: Omit<EncodeTask, 'kind'>): Promise<WrittenFile> {
+    return this.#run({ ...task, kind: 'encode' }) as Promise<WrittenFile>
+  }
+
+  /** Tasks that wait for a thread. */
+  get waiting(): number {
+    return this.#queue.length
+  }
+
+  /** Ends the threads; tasks under way are rejected. */
+  async close(): Promise<void> {
+    this.#closed = true
+    const ended = new Error('the worker pool was closed')
+    for (const pending of this.#queue.splice(0)) pending.reject(ended)
+    for (const thread of this.#threads.splice(0)) {
+      thread.pending?.reject(ended)
+      thread.worker.terminate()
+    }
+  }
+
+  #run(task: Task): Promise<RenderedText | WrittenFile> {
+    if (this.#closed) return Promise.reject(new Error('the worker pool was closed'))
+    return new Promise((resolve, reject) => {
+      this.#queue.push({ task, resolve: resolve as Pending['resolve'], reject })
+      this.#next()
+    })
+  }
+
+  #next(): void {
+    while (this.#queue.length > 0) {
+      const thread = this.#threads.find(candidate => candidate.pending === undefined) ?? this.#start()
+      if (thread === undefined) return
+      const pending = this.#queue.shift()!
+      thread.pending = pending
+      const { task } = pending
+      // A process with nothing else to do may end, but not while a task is under way.
+      thread.worker.ref()
+      thread.worker.postMessage({ id: 0, task }, task.kind === 'encode' ? [task.bytes.buffer as ArrayBuffer] : [])
+    }
+  }
+
+  #start(): Thread | undefined {
+    if (this.#threads.length >= this.threads) return undefined
+    const worker = new Worker(new URL('./worker.ts', import.meta.url).href)
+    const thread: Thread = { worker, pending: undefined }
+    worker.onmessage = (event: MessageEvent<Answer>) => this.#answer(thread, event.data)
+    worker.onerror = event => this.#died(thread, event.message)
+    worker.addEventListener('close', () => this.#died(thread, 'it ended'))
+    this.#threads.push(thread)
+    return thread
+  }
+
+  #answer(thread: Thread, { result, failure }: Answer): void {
+    const pending = thread.pending
+    thread.pending = undefined
+    thread.worker.unref()
+    if (failure !== undefined) pending?.reject(fromFailure(failure))
+    else pending?.resolve(result as never)
+    this.#next()
+  }
+
+  /** A thread that died fails its task and is replaced by the next one that is needed. */
+  #died(thread: Thread, why: string): void {
+    const at = this.#threads.indexOf(thread)
+    if (at < 0) return
+    this.#threads.splice(at, 1)
+    thread.pending?.reject(new Error(`a worker thread failed: ${why}`))
+    thread.pending = undefined
+    thread.worker.terminate()
+    this.#next()
+  }
+}

@@ -1,0 +1,130 @@
+import { closeSync, fsyncSync, openSync, writeSync } from 'node:fs'
+import { messageOf } from '../../core/errors.ts'
+import { ParquetError, TextError } from '../errors.ts'
+import { type Footer, readFooter, readRowGroup } from '../parquet/read.ts'
+import { localSource } from '../parquet/source.ts'
+import { ParquetFileWriter, type WrittenFile } from '../parquet/write.ts'
+import { schemaFromJson } from '../schema.ts'
+import { lastRowEnd, parseCsv, renderCsv } from '../text/csv.ts'
+import { parseJsonLines, renderJsonArrayRows, renderJsonLines } from '../text/json.ts'
+import type { RenderedText } from '../text/rendered.ts'
+import type { Cell } from '../types.ts'
+
+export type TextFormat = 'csv' | 'jsonl' | 'json'
+
+/** Renders one row group of a local Parquet file. */
+export interface RenderTask {
+  readonly kind: 'render'
+  readonly path: string
+  readonly sizeBytes: number
+  readonly rowGroup: number
+  /** Of the table's columns, as schemaToJson gives it. */
+  readonly schemaJson: string
+  readonly partition: readonly (readonly [string, Cell])[]
+  readonly format: TextFormat
+}
+
+/** Parses complete rows of text and writes them to a new local Parquet file, durably. */
+export interface EncodeTask {
+  readonly kind: 'encode'
+  readonly bytes: Uint8Array
+  readonly format: 'csv' | 'jsonl'
+  /** The columns in the text's order. */
+  readonly schemaJson: string
+  readonly firstLine: number
+  /** The file to create; removed again by the caller if the task fails. */
+  readonly outPath: string
+}
+
+export type Task = RenderTask | EncodeTask
+export type TaskResult<T extends Task> = T extends RenderTask ? RenderedText : WrittenFile
+
+/** An error as it crosses to the main thread and becomes itself again. */
+export interface TaskFailure {
+  readonly type: 'text' | 'parquet' | 'other'
+  readonly code: string
+  readonly message: string
+  readonly line: number | undefined
+  readonly column: string | undefined
+}
+
+const ENCODE_PIECE_BYTES = 4 << 20
+const FOOTERS_KEPT = 64
+const footers = new Map<string, Footer>()
+
+/** Runs a task where it is called: in a worker, or in the main thread where there is no pool. */
+export async function runTask<T extends Task>(task: T): Promise<TaskResult<T>> {
+  return (task.kind === 'render' ? await render(task) : await encode(task)) as TaskResult<T>
+}
+
+async function render(task: RenderTask): Promise<RenderedText> {
+  const source = localSource(task.path, task.sizeBytes)
+  const key = `${task.path}\0${task.sizeBytes}`
+  let footer = footers.get(key)
+  if (footer === undefined) {
+    footer = await readFooter(source)
+    if (footers.size >= FOOTERS_KEPT) footers.delete(footers.keys().next().value!)
+    footers.set(key, footer)
+  }
+  const schema = schemaFromJson(task.schemaJson)
+  const batch = await readRowGroup(source, footer, task.rowGroup, schema, new Map(task.partition))
+  if (task.format === 'csv') return renderCsv(batch, schema)
+  return task.format === 'jsonl' ? renderJsonLines(batch, schema) : renderJsonArrayRows(batch, schema)
+}
+
+async function encode(task: EncodeTask): Promise<WrittenFile> {
+  const schema = schemaFromJson(task.schemaJson)
+  const fd = openSync(task.outPath, 'wx', 0o644)
+  try {
+    const sink = {
+      write: (bytes: Uint8Array): void => {
+        for (let done = 0; done < bytes.length; ) done += writeSync(fd, bytes, done, bytes.length - done)
+      },
+    }
+    const writer = new ParquetFileWriter(sink, schema)
+    let line = task.firstLine
+    for (let at = 0; at < task.bytes.length; ) {
+      const end = pieceEnd(task.bytes, at, task.format)
+      const piece = task.bytes.subarray(at, end)
+      const parse = task.format === 'csv' ? parseCsv : parseJsonLines
+      await writer.write(parse(piece, schema, { firstLine: line }))
+      for (let i = piece.indexOf(0x0a); i >= 0; i = piece.indexOf(0x0a, i + 1)) line++
+      at = end
+    }
+    const written = await writer.finish()
+    fsyncSync(fd)
+    return written
+  } finally {
+    closeSync(fd)
+  }
+}
+
+function pieceEnd(bytes: Uint8Array, start: number, format: 'csv' | 'jsonl'): number {
+  for (let want = ENCODE_PIECE_BYTES; start + want < bytes.length; want *= 2) {
+    const piece = bytes.subarray(start, start + want)
+    const end = format === 'csv' ? lastRowEnd(piece) : piece.lastIndexOf(0x0a) + 1
+    if (end > 0) return start + end
+  }
+  return bytes.length
+}
+
+export function toFailure(error: unknown): TaskFailure {
+  const message = messageOf(error)
+  if (error instanceof TextError)
+    return { type: 'text', code: error.code, message, line: error.line, column: error.column }
+  if (error instanceof ParquetError)
+    return { type: 'parquet', code: error.code, message, line: undefined, column: undefined }
+  const code = (error as { code?: unknown } | null)?.code
+  return { type: 'other', code: typeof code === 'string' ? code : '', message, line: undefined, column: undefined }
+}
+
+export function fromFailure(failure: TaskFailure): Error {
+  if (failure.type === 'text') {
+    return new TextError(failure.code as TextError['code'], failure.message, {
+      ...(failure.line === undefined ? {} : { line: failure.line }),
+      ...(failure.column === undefined ? {} : { column: failure.column }),
+    })
+  }
+  if (failure.type === 'parquet') return new ParquetError(failure.code as ParquetError['code'], failure.message)
+  return Object.assign(new Error(failure.message), failure.code === '' ? {} : { code: failure.code })
+}

@@ -1,0 +1,23 @@
+import { runTask, type Task, toFailure } from './tasks.ts'
+
+declare const self: Worker
+
+/** The thread behind a WorkerPool: runs the tasks it is sent, one after the other. */
+self.onmessage = async (event: MessageEvent<{ id: number; task: Task }>) => {
+  const { id, task } = event.data
+  try {
+    const result = await runTask(task)
+    if (!('bytes' in result)) {
+      self.postMessage({ id, result })
+      return
+    }
+    // A rendering fills the front of a larger buffer: only the text itself crosses, and without a copy.
+    const bytes = result.bytes.byteLength * 2 < result.bytes.buffer.byteLength ? result.bytes.slice() : result.bytes
+    self.postMessage({ id, result: { ...result, bytes } }, [
+      bytes.buffer as ArrayBuffer,
+      result.index.buffer as ArrayBuffer,
+    ])
+  } catch (error) {
+    self.postMessage({ id, failure: toFailure(error) })
+  }
+}
