@@ -29,12 +29,10 @@ export const nfsstat3 = {
 export const NFS3_OK = 0
 /** The handle was never one of ours; a FileSystem cannot raise this. */
 export const NFS3ERR_BADHANDLE = 10001
-export const NFS3ERR_BADTYPE = 10007
 
 const names = new Map<number, string>([
   [NFS3_OK, 'OK'],
   [NFS3ERR_BADHANDLE, 'EBADHANDLE'],
-  [NFS3ERR_BADTYPE, 'EBADTYPE'],
   ...Object.entries(nfsstat3).map(([name, status]): [number, string] => [status, name]),
 ])
 

@@ -37,11 +37,6 @@ export class RecordReader {
     return this.#available > 0 || this.#fragments > 0
   }
 
-  /** Bytes held, of records that are not complete or not taken yet. */
-  get heldBytes(): number {
-    return this.#available + this.#recordLength
-  }
-
   push(chunk: Uint8Array): void {
     if (chunk.length === 0) return
     this.#chunks.push(chunk)
