@@ -1,0 +1,259 @@
+import { randomUUID } from 'node:crypto'
+import { constants } from 'node:fs'
+import { type FileHandle, link, mkdir, open, readdir, rename, rm, stat, unlink } from 'node:fs/promises'
+import { dirname, join, resolve } from 'node:path'
+import { errnoOf, messageOf } from '../core/errors.ts'
+import {
+  type ObjectInfo,
+  type ObjectStore,
+  type ObjectWriter,
+  StorageError,
+  type StorageErrorCode,
+} from './object-store.ts'
+
+/** Names of files that are still being written; a listing passes over them, and a crash may leave them. */
+const TEMPORARY = /^\.posixlake-[0-9a-f-]{36}\.tmp$/
+const LEFTOVER_MS = 24 * 3600 * 1000
+
+const CODES: Readonly<Record<string, StorageErrorCode>> = {
+  ENOENT: 'not_found',
+  ENOTDIR: 'not_found',
+  EACCES: 'access_denied',
+  EPERM: 'access_denied',
+  ENOSPC: 'no_space',
+  EDQUOT: 'no_space',
+  EROFS: 'read_only',
+}
+
+const ADVICE: Readonly<Record<StorageErrorCode, string>> = {
+  not_found: 'there is no such file',
+  access_denied: 'access is denied; check the owner and the permissions',
+  no_space: 'no space is left on the disk; free some and try again',
+  read_only: 'the file system is read-only',
+  invalid_path: 'this is no path inside the store',
+  io: 'the disk reported an error',
+}
+
+/** A directory as a store. It is created by the first write. */
+export function localStore(directory: string): ObjectStore {
+  return new LocalStore(resolve(directory))
+}
+
+class LocalStore implements ObjectStore {
+  readonly location: string
+  /** Folders that are known to exist, so that a write does not look each time. */
+  readonly #folders = new Set<string>()
+
+  constructor(location: string) {
+    this.location = location
+  }
+
+  localPath(path: string): string {
+    return this.#full(path)
+  }
+
+  async read(path: string, start = 0, end?: number): Promise<Uint8Array> {
+    const full = this.#full(path)
+    let file: FileHandle | undefined
+    try {
+      file = await open(full, 'r')
+      const size = end === undefined ? (await file.stat()).size : end
+      const bytes = new Uint8Array(Math.max(0, size - start))
+      let done = 0
+      while (done < bytes.length) {
+        const { bytesRead } = await file.read(bytes, done, bytes.length - done, start + done)
+        if (bytesRead === 0) break
+        done += bytesRead
+      }
+      return done === bytes.length ? bytes : bytes.subarray(0, done)
+    } catch (error) {
+      throw storageError(full, error)
+    } finally {
+      await file?.close()
+    }
+  }
+
+  async stat(path: string): Promise<ObjectInfo | undefined> {
+    const full = this.#full(path)
+    try {
+      const info = await stat(full)
+      return info.isFile() ? { path, sizeBytes: info.size, modifiedMs: info.mtimeMs } : undefined
+    } catch (error) {
+      const failure = storageError(full, error)
+      if (failure.code === 'not_found') return undefined
+      throw failure
+    }
+  }
+
+  async list(prefix: string, startAfter = ''): Promise<ObjectInfo[]> {
+    const found: ObjectInfo[] = []
+    await this.#walk(prefix.replace(/\/+$/, ''), startAfter, found)
+    return found.sort((a, b) => Buffer.compare(Buffer.from(a.path), Buffer.from(b.path)))
+  }
+
+  async #walk(folder: string, startAfter: string, found: ObjectInfo[]): Promise<void> {
+    const full = folder === '' ? this.location : this.#full(folder)
+    let entries: Awaited<ReturnType<typeof readFolder>>
+    try {
+      entries = await readFolder(full)
+    } catch (error) {
+      const failure = storageError(full, error)
+      if (failure.code === 'not_found') return
+      throw failure
+    }
+    for (const entry of entries) {
+      const path = folder === '' ? entry.name : `${folder}/${entry.name}`
+      if (entry.isDirectory()) await this.#walk(path, startAfter, found)
+      else if (TEMPORARY.test(entry.name)) await this.#sweep(path)
+      else if (entry.isFile() && Buffer.compare(Buffer.from(path), Buffer.from(startAfter)) > 0) {
+        const info = await this.stat(path)
+        if (info !== undefined) found.push(info)
+      }
+    }
+  }
+
+  /** Takes away what a crash left long ago. */
+  async #sweep(path: string): Promise<void> {
+    const info = await this.stat(path)
+    if (info !== undefined && Date.now() - info.modifiedMs > LEFTOVER_MS) await rm(this.#full(path), { force: true })
+  }
+
+  async write(path: string, bytes: Uint8Array): Promise<void> {
+    const writer = await this.create(path)
+    try {
+      await writer.write(bytes)
+      await writer.close()
+    } catch (error) {
+      await writer.abort()
+      throw error
+    }
+  }
+
+  async create(path: string): Promise<ObjectWriter> {
+    const full = this.#full(path)
+    const temporary = await this.#temporary(full)
+    return new LocalWriter(full, temporary.path, temporary.file)
+  }
+
+  async putIfAbsent(path: string, bytes: Uint8Array): Promise<'written' | 'exists'> {
+    const full = this.#full(path)
+    const temporary = await this.#temporary(full)
+    try {
+      await writeWhole(temporary.file, bytes)
+      await temporary.file.datasync()
+      await temporary.file.close()
+      // link(2) fails if the name is taken, and never shows a file that is not whole.
+      await link(temporary.path, full)
+      await syncFolder(dirname(full))
+      return 'written'
+    } catch (error) {
+      if (errnoOf(error) === 'EEXIST') return 'exists'
+      throw storageError(full, error)
+    } finally {
+      await temporary.file.close().catch(() => undefined)
+      await rm(temporary.path, { force: true })
+    }
+  }
+
+  async delete(path: string): Promise<void> {
+    const full = this.#full(path)
+    try {
+      await unlink(full)
+    } catch (error) {
+      const failure = storageError(full, error)
+      if (failure.code !== 'not_found') throw failure
+    }
+  }
+
+  async #temporary(full: string): Promise<{ path: string; file: FileHandle }> {
+    const folder = dirname(full)
+    const path = join(folder, `.posixlake-${randomUUID()}.tmp`)
+    try {
+      if (!this.#folders.has(folder)) await this.#makeFolder(folder)
+      return { path, file: await open(path, 'wx', 0o644) }
+    } catch (error) {
+      this.#folders.delete(folder)
+      throw storageError(full, error)
+    }
+  }
+
+  async #makeFolder(folder: string): Promise<void> {
+    const made = await mkdir(folder, { recursive: true })
+    if (made !== undefined) await syncFolder(dirname(made))
+    this.#folders.add(folder)
+  }
+
+  #full(path: string): string {
+    if (
+      path === '' ||
+      path.startsWith('/') ||
+      path.includes('\0') ||
+      path.split('/').some(part => part === '..' || part === '.')
+    ) {
+      throw new StorageError('invalid_path', `${this.location}: ${JSON.stringify(path)} is no path inside the store`)
+    }
+    return join(this.location, path)
+  }
+}
+
+class LocalWriter implements ObjectWriter {
+  readonly #full: string
+  readonly #temporary: string
+  readonly #file: FileHandle
+
+  constructor(full: string, temporary: string, file: FileHandle) {
+    this.#full = full
+    this.#temporary = temporary
+    this.#file = file
+  }
+
+  async write(bytes: Uint8Array): Promise<void> {
+    try {
+      await writeWhole(this.#file, bytes)
+    } catch (error) {
+      throw storageError(this.#full, error)
+    }
+  }
+
+  async close(): Promise<void> {
+    try {
+      await this.#file.datasync()
+      await this.#file.close()
+      await rename(this.#temporary, this.#full)
+      await syncFolder(dirname(this.#full))
+    } catch (error) {
+      throw storageError(this.#full, error)
+    }
+  }
+
+  async abort(): Promise<void> {
+    await this.#file.close().catch(() => undefined)
+    await rm(this.#temporary, { force: true })
+  }
+}
+
+function readFolder(path: string) {
+  return readdir(path, { withFileTypes: true })
+}
+
+async function writeWhole(file: FileHandle, bytes: Uint8Array): Promise<void> {
+  let done = 0
+  while (done < bytes.length) done += (await file.write(bytes, done, bytes.length - done)).bytesWritten
+}
+
+/** Makes the names in a folder durable. */
+async function syncFolder(path: string): Promise<void> {
+  const folder = await open(path, constants.O_RDONLY)
+  try {
+    await folder.sync()
+  } finally {
+    await folder.close()
+  }
+}
+
+function storageError(path: string, error: unknown): StorageError {
+  if (error instanceof StorageError) return error
+  const code = CODES[errnoOf(error) ?? ''] ?? 'io'
+  const detail = code === 'io' ? `: ${messageOf(error)}` : ''
+  return new StorageError(code, `${path}: ${ADVICE[code]}${detail}`, { cause: error })
+}

@@ -1,0 +1,277 @@
+import { randomUUID } from 'node:crypto'
+import { readFooter } from '../../columns/parquet/read.ts'
+import { storeSource } from '../../columns/parquet/source.ts'
+import { physicalName, schemaFingerprint, schemaToJson } from '../../columns/schema.ts'
+import type { Field, Schema } from '../../columns/types.ts'
+import type { ObjectStore } from '../../storage/object-store.ts'
+import { TableError } from '../errors.ts'
+import type {
+  Action,
+  AddAction,
+  CommitInfoAction,
+  DeletionVectorDescriptor,
+  MetadataAction,
+  RemoveAction,
+} from '../log/actions.ts'
+import { encodePath } from '../log/paths.ts'
+import { checkWritable, isTrue, protocolFor, usesDeletionVectors } from '../protocol.ts'
+import { LIVE_TAG, type LiveFile, type Snapshot } from '../snapshot.ts'
+import { writeVectors } from '../vectors/store.ts'
+import type { ChangeSet, Deletion } from './change-set.ts'
+
+export const ENGINE = 'posixlake/0.1.0'
+
+export interface TransactionContext {
+  readonly store: ObjectStore
+  readonly nowMs: number
+  readonly deletedRows: (file: LiveFile) => Promise<Uint32Array>
+}
+
+/** A deletion against the newest snapshot: the file as it is there, and all rows that are deleted from now on. */
+interface Rebased {
+  readonly file: LiveFile
+  readonly tags: ReadonlyMap<string, string> | undefined
+  readonly rows: Uint32Array
+  /** No row is left. */
+  readonly whole: boolean
+}
+
+/**
+ * Works out the actions of a change on top of the newest snapshot. TableError `conflict` if other writers took away what
+ * it rests on. Vector files are written (durable) on the way.
+ */
+export async function actionsFor(change: ChangeSet, newest: Snapshot, context: TransactionContext): Promise<Action[]> {
+  const { store } = context
+  checkSchema(change, newest)
+  const deletes = change.delete.length > 0 || (change.removeFiles?.length ?? 0) > 0
+  checkWritable(
+    newest.protocol,
+    newest.metadata.configuration,
+    change.schema ?? newest.schema,
+    deletes && change.dataChange !== false,
+    store.location,
+  )
+  if (change.delete.length > 0 && !usesDeletionVectors(newest.protocol, newest.metadata.configuration)) {
+    throw new TableError(
+      'unsupported_feature',
+      `${store.location}: the table does not enable deletion vectors; its files have to be written anew for this change`,
+    )
+  }
+  checkReads(change, newest)
+  const removed = (change.removeFiles ?? []).map(file => liveFile(file, newest))
+  const rebased = await Promise.all(change.delete.map(deletion => rebase(deletion, newest, context)))
+  const referenced = referencedPaths(change, newest, rebased, removed)
+  const vectors = await writeVectors(
+    store,
+    rebased.filter(entry => !entry.whole || referenced.has(entry.file.path)).map(entry => entry.rows),
+  )
+  const dataChange = change.dataChange ?? true
+  const actions: Action[] = [{ commitInfo: commitInfo(change, newest, context) }, ...metadataActions(change, newest)]
+  for (const file of removed) actions.push({ remove: removeAction(file, context.nowMs, dataChange) })
+  let next = 0
+  for (const entry of rebased) {
+    actions.push({ remove: removeAction(entry.file, context.nowMs, dataChange) })
+    if (!entry.whole || referenced.has(entry.file.path))
+      actions.push({ add: withVector(entry, vectors[next++]!, dataChange) })
+  }
+  const modificationTime = Math.max(context.nowMs, (newest.files.at(-1)?.modificationTime ?? 0) + 1)
+  for (const file of change.add) {
+    actions.push({
+      add: {
+        path: encodePath(file.path),
+        partitionValues: file.partitionValues,
+        size: file.sizeBytes,
+        modificationTime: file.modificationTime ?? modificationTime,
+        dataChange,
+        stats: file.stats,
+        ...(file.tags === undefined ? {} : { tags: Object.fromEntries(file.tags) }),
+      },
+    })
+  }
+  return actions
+}
+
+/** Another writer's new schema is a conflict, unless it only added columns that may be NULL. */
+function checkSchema(change: ChangeSet, newest: Snapshot): void {
+  const { base } = change
+  if (schemaFingerprint(base.schema) === schemaFingerprint(newest.schema) && base.tableId === newest.tableId) return
+  const fits = base.schema.every(field => newest.schema.some(other => isSame(field, other)))
+  const optional = newest.schema.every(field => field.nullable || base.schema.some(other => isSame(field, other)))
+  if (
+    change.schema !== undefined ||
+    change.delete.length > 0 ||
+    !fits ||
+    !optional ||
+    base.tableId !== newest.tableId
+  ) {
+    throw new TableError(
+      'conflict',
+      `the table's columns were changed by another writer (version ${newest.version}); look at the table again and repeat the change`,
+    )
+  }
+}
+
+function isSame(a: Field, b: Field): boolean {
+  return schemaFingerprint([a]) === schemaFingerprint([b]) && physicalName(a) === physicalName(b)
+}
+
+function checkReads(change: ChangeSet, newest: Snapshot): void {
+  if (change.readWholeTable !== true || newest.version === change.base.version) return
+  const known = new Set(change.base.files.map(file => file.key))
+  const other = newest.files.find(file => !known.has(file.key))
+  if (other !== undefined || newest.files.length !== change.base.files.length) {
+    throw new TableError(
+      'conflict',
+      `another writer changed rows that this change was worked out from (version ${newest.version}); repeat it`,
+    )
+  }
+}
+
+function liveFile(file: LiveFile, newest: Snapshot): LiveFile {
+  const live = newest.files.find(candidate => candidate.path === file.path)
+  if (live === undefined)
+    throw new TableError(
+      'conflict',
+      `the rows of ${file.path} were changed or removed by another writer (version ${newest.version})`,
+    )
+  if (live.key !== file.key)
+    throw new TableError('conflict', `rows of ${file.path} were removed by another writer (version ${newest.version})`)
+  return live
+}
+
+async function rebase(deletion: Deletion, newest: Snapshot, context: TransactionContext): Promise<Rebased> {
+  const { path } = deletion.file
+  const file = newest.files.find(candidate => candidate.path === path)
+  if (file === undefined)
+    throw new TableError(
+      'conflict',
+      `the rows of ${path} were rewritten or removed by another writer (version ${newest.version})`,
+    )
+  const known = await context.deletedRows(file)
+  const rows = union(known, deletion.rows, row => {
+    throw new TableError('conflict', `row ${row} of ${path} was removed by another writer (version ${newest.version})`)
+  })
+  const physical = file.rows ?? (await readFooter(storeSource(context.store, path, file.sizeBytes))).rows
+  // Rows that another writer removed meanwhile are in the vector, but not in the sizes worked out from the base.
+  const tags = file.key === deletion.file.key ? deletion.tags : undefined
+  return { file, rows, tags, whole: rows.length >= physical }
+}
+
+/** Two ascending lists as one. */
+function union(a: Uint32Array, b: Uint32Array, onBoth: (row: number) => never): Uint32Array {
+  const out = new Uint32Array(a.length + b.length)
+  let i = 0
+  let j = 0
+  for (let at = 0; at < out.length; at++) {
+    if (j >= b.length || (i < a.length && a[i]! < b[j]!)) out[at] = a[i++]!
+    else if (i < a.length && a[i] === b[j]) onBoth(b[j]!)
+    else out[at] = b[j++]!
+  }
+  return out
+}
+
+/** Files that order hints of live or new files refer to: they stay, even with no row left, as places. */
+function referencedPaths(
+  change: ChangeSet,
+  newest: Snapshot,
+  rebased: readonly Rebased[],
+  removed: readonly LiveFile[],
+): ReadonlySet<string> {
+  const gone = new Set([
+    ...rebased.filter(entry => entry.whole).map(entry => entry.file.path),
+    ...removed.map(file => file.path),
+  ])
+  const referenced = new Set<string>()
+  const refer = (refs: readonly string[]): void => {
+    for (const path of refs) referenced.add(path)
+  }
+  for (const file of newest.files) if (!gone.has(file.path)) refer(file.orderRefs)
+  for (const file of change.add) refer(refsOf(file.tags))
+  // A file that stays only as a place may itself have its place by another.
+  for (let size = -1; size !== referenced.size; ) {
+    size = referenced.size
+    for (const file of newest.files) if (referenced.has(file.path)) refer(file.orderRefs)
+  }
+  return referenced
+}
+
+function refsOf(tags: ReadonlyMap<string, string> | undefined): readonly string[] {
+  const text = tags?.get('posixlake.order.refs')
+  return text === undefined ? [] : (JSON.parse(text) as string[])
+}
+
+function removeAction(file: LiveFile, nowMs: number, dataChange: boolean): RemoveAction {
+  const { add } = file
+  return {
+    path: add.path,
+    deletionTimestamp: nowMs,
+    dataChange,
+    extendedFileMetadata: true,
+    partitionValues: add.partitionValues ?? {},
+    size: add.size,
+    ...(add.deletionVector ? { deletionVector: add.deletionVector } : {}),
+    ...(add.tags ? { tags: add.tags } : {}),
+  }
+}
+
+/** The add action of a file that has a new vector: its statistics are those of the whole file, and so no longer tight. */
+function withVector(entry: Rebased, deletionVector: DeletionVectorDescriptor, dataChange: boolean): AddAction {
+  const { add } = entry.file
+  const tags: Record<string, string> = { ...add.tags }
+  delete tags[LIVE_TAG]
+  for (const [key, value] of entry.tags ?? []) tags[key] = value
+  return {
+    ...add,
+    dataChange,
+    deletionVector,
+    ...(add.stats === undefined ? {} : { stats: wideBounds(add.stats) }),
+    ...(Object.keys(tags).length === 0 ? {} : { tags }),
+  }
+}
+
+function wideBounds(stats: string): string {
+  if (/"tightBounds"\s*:/.test(stats)) return stats.replace(/"tightBounds"\s*:\s*true/, '"tightBounds":false')
+  return stats.replace(/}\s*$/, `${/{\s*}\s*$/.test(stats) ? '' : ','}"tightBounds":false}`)
+}
+
+function commitInfo(change: ChangeSet, newest: Snapshot, { nowMs }: TransactionContext): CommitInfoAction {
+  const inCommit = isTrue(newest.metadata.configuration.get('delta.enableInCommitTimestamps'))
+  return {
+    ...(inCommit ? { inCommitTimestamp: Math.max(nowMs, newest.timestampMs + 1) } : {}),
+    timestamp: nowMs,
+    operation: change.operation,
+    operationParameters: change.parameters ?? {},
+    readVersion: Number(newest.version),
+    isBlindAppend:
+      change.delete.length === 0 &&
+      (change.removeFiles?.length ?? 0) === 0 &&
+      change.readWholeTable !== true &&
+      change.schema === undefined,
+    ...(change.metrics === undefined ? {} : { operationMetrics: change.metrics }),
+    engineInfo: ENGINE,
+    txnId: change.txnId ?? randomUUID(),
+  }
+}
+
+function metadataActions(change: ChangeSet, newest: Snapshot): Action[] {
+  if (change.schema === undefined) return []
+  const protocol = protocolFor(newest.protocol, change.schema)
+  const mapped = mapColumns(change.schema, newest)
+  const metaData: MetadataAction = {
+    ...newest.metadata.action,
+    schemaString: schemaToJson(mapped.schema),
+    configuration: mapped.configuration,
+  }
+  return [...(protocol === newest.protocol ? [] : [{ protocol }]), { metaData }]
+}
+
+/** Under column mapping new columns need a physical name and an id (PROTOCOL.md, "Column Mapping"). */
+function mapColumns(schema: Schema, newest: Snapshot): { schema: Schema; configuration: Record<string, string> } {
+  const configuration = Object.fromEntries(newest.metadata.configuration)
+  const mode = configuration['delta.columnMapping.mode']
+  if (mode === undefined || mode === 'none') return { schema, configuration }
+  if (schema.some(field => field.metadata['delta.columnMapping.id'] === undefined)) {
+    throw new TableError('unsupported_feature', 'adding columns to a table with column mapping is not supported')
+  }
+  return { schema, configuration }
+}

@@ -1,0 +1,169 @@
+import { readFooter, readRowGroup } from '../../columns/parquet/read.ts'
+import { type ByteSource, storeSource } from '../../columns/parquet/source.ts'
+import { ParquetFileWriter } from '../../columns/parquet/write.ts'
+import { parseDdl } from '../../columns/schema.ts'
+import type { Cell, DataType, Field, Schema } from '../../columns/types.ts'
+import { batchOf, cellAt } from '../../columns/vectors.ts'
+import { messageOf } from '../../core/errors.ts'
+import { type ObjectStore, StorageError } from '../../storage/object-store.ts'
+import { TableError } from '../errors.ts'
+import type { Snapshot } from '../snapshot.ts'
+import { type Action, parseCommit } from './actions.ts'
+import { checkpointPath, LAST_CHECKPOINT, LOG_FOLDER } from './paths.ts'
+
+const VECTOR = 'struct<storageType:string, pathOrInlineDv:string, offset:int, sizeInBytes:int, cardinality:bigint>'
+
+/** The columns of a checkpoint (PROTOCOL.md, "Checkpoint Schema"). */
+const CHECKPOINT_SCHEMA: Schema = parseDdl(`
+  txn: struct<appId:string, version:bigint, lastUpdated:bigint>,
+  add: struct<path:string, partitionValues:map<string,string>, size:bigint, modificationTime:bigint, dataChange:boolean, stats:string,
+    tags:map<string,string>, deletionVector:${VECTOR}, baseRowId:bigint, defaultRowCommitVersion:bigint, clusteringProvider:string>,
+  remove: struct<path:string, deletionTimestamp:bigint, dataChange:boolean, extendedFileMetadata:boolean, partitionValues:map<string,string>,
+    size:bigint, deletionVector:${VECTOR}>,
+  metaData: struct<id:string, name:string, description:string, format:struct<provider:string, options:map<string,string>>, schemaString:string,
+    partitionColumns:array<string>, configuration:map<string,string>, createdTime:bigint>,
+  protocol: struct<minReaderVersion:int, minWriterVersion:int, readerFeatures:array<string>, writerFeatures:array<string>>,
+  domainMetadata: struct<domain:string, configuration:string, removed:boolean>`)
+
+const READ_SCHEMA: Schema = [...CHECKPOINT_SCHEMA, ...parseDdl('sidecar: struct<path:string>')]
+
+/** The actions of a checkpoint file, and of the sidecars that it names. TableError if it is damaged or incomplete. */
+export async function readCheckpoint(store: ObjectStore, path: string, json: boolean): Promise<Action[]> {
+  try {
+    const actions = json
+      ? parseCommit(await store.read(path), `${store.location}/${path}`)
+      : await readParquetActions(await sourceOf(store, path))
+    const all = actions.filter(action => !action.sidecar)
+    for (const { sidecar } of actions) {
+      if (!sidecar) continue
+      const name = decodeURIComponent(sidecar.path)
+      if (name.includes('/')) throw new Error(`the sidecar ${name} lies outside the log`)
+      for (const action of await readParquetActions(await sourceOf(store, `${LOG_FOLDER}/_sidecars/${name}`)))
+        all.push(action)
+    }
+    return all
+  } catch (cause) {
+    if (cause instanceof TableError) throw cause
+    throw new TableError(
+      'corrupt_log',
+      `${store.location}/${path}: the checkpoint cannot be read: ${messageOf(cause)}`,
+      { cause },
+    )
+  }
+}
+
+async function sourceOf(store: ObjectStore, path: string): Promise<ByteSource> {
+  const info = await store.stat(path)
+  if (info === undefined) throw new StorageError('not_found', `${store.location}/${path}: there is no such file`)
+  return storeSource(store, path, info.sizeBytes)
+}
+
+async function readParquetActions(source: ByteSource): Promise<Action[]> {
+  const footer = await readFooter(source)
+  const actions: Action[] = []
+  for (let group = 0; group < footer.rowGroups.length; group++) {
+    const batch = await readRowGroup(source, footer, group, READ_SCHEMA)
+    for (let row = 0; row < batch.rows; row++) {
+      for (const [i, field] of READ_SCHEMA.entries()) {
+        const cell = cellAt(batch.vectors[i]!, row)
+        if (cell !== null) actions.push({ [field.name]: plain(cell, field.type) })
+      }
+    }
+  }
+  return actions
+}
+
+/** A cell as JSON would have it: objects by name, NULLs left out, 64-bit numbers as numbers. */
+function plain(cell: Cell, type: DataType): unknown {
+  if (cell === null) return null
+  switch (type.kind) {
+    case 'struct': {
+      const object: Record<string, unknown> = {}
+      for (const [i, field] of type.fields.entries()) {
+        const value = (cell as readonly Cell[])[i] ?? null
+        if (value !== null) object[field.name] = plain(value, field.type)
+      }
+      return object
+    }
+    case 'array':
+      return (cell as readonly Cell[]).map(item => plain(item, type.element))
+    case 'map':
+      return Object.fromEntries(
+        (cell as ReadonlyArray<readonly [Cell, Cell]>).map(([key, value]) => [String(key), plain(value, type.value)]),
+      )
+    case 'long':
+      return Number(cell)
+    default:
+      return cell
+  }
+}
+
+/** JSON of an action as a cell of the checkpoint's column. */
+function cellOf(value: unknown, type: DataType): Cell {
+  if (value === null || value === undefined) return null
+  switch (type.kind) {
+    case 'struct':
+      return type.fields.map((field: Field) => cellOf((value as Record<string, unknown>)[field.name], field.type))
+    case 'array':
+      return (value as unknown[]).map(item => cellOf(item, type.element))
+    case 'map':
+      return Object.entries(value as Record<string, unknown>).map(
+        ([key, item]) => [key, cellOf(item, type.value)] as const,
+      )
+    case 'long':
+      return BigInt(String(value))
+    default:
+      return value as Cell
+  }
+}
+
+/** The actions that make up a snapshot, tombstones younger than `keepRemovedSinceMs` included. */
+function actionsOf(snapshot: Snapshot, keepRemovedSinceMs: number): Action[] {
+  const { protocol, metadata, state, files } = snapshot
+  return [
+    { protocol },
+    { metaData: metadata.action },
+    ...[...state.txns.values()].map(txn => ({ txn })),
+    ...[...state.domains.values()].map(domainMetadata => ({ domainMetadata })),
+    ...[...state.tombstones.values()]
+      .filter(remove => (remove.deletionTimestamp ?? 0) >= keepRemovedSinceMs)
+      .map(remove => ({ remove: { ...remove, dataChange: false } })),
+    ...files.map(({ add }) => ({ add: { ...add, partitionValues: add.partitionValues ?? {}, dataChange: false } })),
+  ]
+}
+
+/** Writes the classic checkpoint of a snapshot and then `_last_checkpoint` (PROTOCOL.md, "Checkpoints"). */
+export async function writeCheckpoint(
+  store: ObjectStore,
+  snapshot: Snapshot,
+  keepRemovedSinceMs: number,
+): Promise<void> {
+  const actions = actionsOf(snapshot, keepRemovedSinceMs)
+  const path = checkpointPath(snapshot.version)
+  const rows = actions.map(action =>
+    CHECKPOINT_SCHEMA.map(field => cellOf(action[field.name as keyof Action], field.type)),
+  )
+  const out = await store.create(path)
+  let sizeInBytes: number
+  try {
+    const writer = new ParquetFileWriter(out, CHECKPOINT_SCHEMA)
+    await writer.write(
+      batchOf(
+        CHECKPOINT_SCHEMA.map(field => field.type),
+        rows,
+      ),
+    )
+    sizeInBytes = (await writer.finish()).sizeBytes
+    await out.close()
+  } catch (error) {
+    await out.abort()
+    throw error
+  }
+  const last = {
+    version: Number(snapshot.version),
+    size: actions.length,
+    sizeInBytes,
+    numOfAddFiles: snapshot.files.length,
+  }
+  await store.write(LAST_CHECKPOINT, new TextEncoder().encode(JSON.stringify(last)))
+}

@@ -1,0 +1,151 @@
+import type { ObjectStore } from '../../storage/object-store.ts'
+import { StorageError } from '../../storage/object-store.ts'
+import { TableError } from '../errors.ts'
+import { type Snapshot, SnapshotBuilder } from '../snapshot.ts'
+import { type Action, parseCommit } from './actions.ts'
+import { readCheckpoint } from './checkpoint.ts'
+import { commitPath, LAST_CHECKPOINT, LOG_FOLDER, type LogFile, parseLogFile } from './paths.ts'
+
+type Commit = Extract<LogFile, { kind: 'commit' }> & { readonly modifiedMs: number }
+type Checkpoint = { readonly version: bigint; readonly files: readonly Extract<LogFile, { kind: 'checkpoint' }>[] }
+
+/**
+ * Loads a version (the newest if none is named) from the nearest checkpoint and the commits behind it. TableError:
+ * `not_a_table`, `no_such_version`, `corrupt_log`.
+ */
+export async function loadSnapshot(store: ObjectStore, version?: bigint): Promise<Snapshot> {
+  const hint = version === undefined ? await lastCheckpoint(store) : undefined
+  const { commits, checkpoints } = await listLog(store, hint)
+  if (hint !== undefined && !checkpoints.some(checkpoint => checkpoint.version >= hint))
+    return loadFrom(store, await listLog(store, undefined), version)
+  return loadFrom(store, { commits, checkpoints }, version)
+}
+
+async function loadFrom(
+  store: ObjectStore,
+  { commits, checkpoints }: Listing,
+  version: bigint | undefined,
+): Promise<Snapshot> {
+  const newest = [commits.at(-1)?.version, checkpoints.at(-1)?.version].reduce(
+    (a, b) => (a === undefined || (b !== undefined && b > a) ? b : a),
+    undefined,
+  )
+  if (newest === undefined) {
+    throw new TableError(
+      'not_a_table',
+      `${store.location}: this is not a Delta table: there is no ${LOG_FOLDER} with commits in it; 'posixlake create' makes one`,
+    )
+  }
+  const target = version ?? newest
+  if (target > newest || target < 0n) throw noSuchVersion(store, target, `the newest is ${newest}`)
+  const usable = checkpoints.filter(checkpoint => checkpoint.version <= target).reverse()
+  let damaged: unknown
+  for (const checkpoint of usable) {
+    try {
+      return await replay(store, checkpoint, commits, target)
+    } catch (error) {
+      // A damaged checkpoint is only a shortcut lost, as long as the commits before it are there.
+      if (!(error instanceof TableError) || error.code !== 'corrupt_log') throw error
+      damaged ??= error
+    }
+  }
+  if (damaged !== undefined && commits[0]?.version !== 0n) throw damaged
+  return replay(store, undefined, commits, target)
+}
+
+async function replay(
+  store: ObjectStore,
+  checkpoint: Checkpoint | undefined,
+  commits: readonly Commit[],
+  target: bigint,
+): Promise<Snapshot> {
+  const builder = new SnapshotBuilder(store.location, undefined)
+  let next = 0n
+  if (checkpoint !== undefined) {
+    for (const file of checkpoint.files) builder.apply(await readCheckpoint(store, file.path, file.json), 0)
+    next = checkpoint.version + 1n
+    // The checkpoint does not say when its version was committed.
+    const own = commits.find(commit => commit.version === checkpoint.version)
+    if (own !== undefined) builder.apply([], own.modifiedMs)
+  }
+  for (const commit of commits) {
+    if (commit.version < next || commit.version > target) continue
+    if (commit.version !== next) throw gap(store, next)
+    builder.apply(parseCommit(await store.read(commit.path), `${store.location}/${commit.path}`), commit.modifiedMs)
+    next++
+  }
+  if (next !== target + 1n) throw gap(store, next)
+  return builder.finish(target)
+}
+
+function gap(store: ObjectStore, version: bigint): TableError {
+  if (version === 0n)
+    return new TableError(
+      'no_such_version',
+      `${store.location}: the log no longer reaches back that far; older versions have been cleaned up`,
+    )
+  return new TableError(
+    'corrupt_log',
+    `${store.location}/${commitPath(version)}: the log entry is missing, though later ones are there`,
+  )
+}
+
+function noSuchVersion(store: ObjectStore, version: bigint, why: string): TableError {
+  return new TableError('no_such_version', `${store.location}: there is no version ${version}; ${why}`)
+}
+
+interface Listing {
+  readonly commits: readonly Commit[]
+  readonly checkpoints: readonly Checkpoint[]
+}
+
+async function listLog(store: ObjectStore, from: bigint | undefined): Promise<Listing> {
+  const startAfter = from === undefined || from === 0n ? undefined : commitPath(from - 1n)
+  const commits: Commit[] = []
+  const parts = new Map<string, Extract<LogFile, { kind: 'checkpoint' }>[]>()
+  for (const { path, modifiedMs } of await store.list(LOG_FOLDER, startAfter)) {
+    const file = parseLogFile(path)
+    if (file?.kind === 'commit') commits.push({ ...file, modifiedMs: Math.trunc(modifiedMs) })
+    if (file?.kind !== 'checkpoint') continue
+    const key = file.parts > 1 ? `${file.version}/${file.parts}` : path
+    parts.set(key, [...(parts.get(key) ?? []), file])
+  }
+  const checkpoints = [...parts.values()]
+    .filter(files => files.length === files[0]!.parts)
+    .map(files => ({ version: files[0]!.version, files }))
+    .sort((a, b) => (a.version < b.version ? -1 : a.version > b.version ? 1 : 0))
+  return { commits, checkpoints }
+}
+
+/** The version that `_last_checkpoint` names; it is only a hint, and may be stale, cut off or empty. */
+async function lastCheckpoint(store: ObjectStore): Promise<bigint | undefined> {
+  try {
+    const json = JSON.parse(new TextDecoder().decode(await store.read(LAST_CHECKPOINT))) as { version?: unknown }
+    return Number.isSafeInteger(json.version) ? BigInt(json.version as number) : undefined
+  } catch {
+    return undefined
+  }
+}
+
+/** The commit of one version, or undefined if it is not there. */
+export async function readCommit(
+  store: ObjectStore,
+  version: bigint,
+): Promise<{ actions: Action[]; modifiedMs: number } | undefined> {
+  const path = commitPath(version)
+  let bytes: Uint8Array
+  try {
+    bytes = await store.read(path)
+  } catch (error) {
+    if (error instanceof StorageError && error.code === 'not_found') return undefined
+    throw error
+  }
+  const actions = parseCommit(bytes, `${store.location}/${path}`)
+  return { actions, modifiedMs: Math.trunc((await store.stat(path))?.modifiedMs ?? 0) }
+}
+
+/** The versions whose commits are still in the log, newest first. */
+export async function listVersions(store: ObjectStore): Promise<{ version: bigint; modifiedMs: number }[]> {
+  const { commits } = await listLog(store, undefined)
+  return commits.map(({ version, modifiedMs }) => ({ version, modifiedMs })).reverse()
+}

@@ -1,0 +1,178 @@
+import { randomUUID } from 'node:crypto'
+import { ParquetFileWriter, type WrittenFile } from '../../columns/parquet/write.ts'
+import { physicalName, schemaFingerprint } from '../../columns/schema.ts'
+import { formatPartitionValue } from '../../columns/text/partition.ts'
+import { TEXT_FORMAT_VERSION } from '../../columns/text/rendered.ts'
+import type { Batch, Schema } from '../../columns/types.ts'
+import { cellAt, takeRows } from '../../columns/vectors.ts'
+import type { ObjectStore, ObjectWriter } from '../../storage/object-store.ts'
+import type { NewFile } from '../commit/change-set.ts'
+import { encodeOrderHint, ORDER_KEY, type OrderHint } from '../order-hint.ts'
+import { ORDER_REFS_TAG, ORDER_TAG, TEXT_TAG } from '../snapshot.ts'
+import type { Table } from '../table.ts'
+
+/** Files of many rows are split, so that readers and rewrites have pieces to work on. */
+const FILE_ROWS_MAX = 4 << 20
+
+export interface WriteOptions {
+  /** The table's columns, if the commit is to change them. */
+  readonly schema?: Schema
+  /** Where the rows belong in the views. */
+  readonly order?: OrderHint
+}
+
+/**
+ * Writes rows to new data files of a table, durable and not committed. Batches are in the schema's column order. A
+ * partitioned table gets one file for each partition; order hints are for tables without partitions.
+ */
+export async function writeDataFiles(
+  table: Table,
+  batches: AsyncIterable<Batch> | Iterable<Batch>,
+  options: WriteOptions = {},
+): Promise<NewFile[]> {
+  const { snapshot, store } = table
+  const schema = options.schema ?? snapshot.schema
+  const partitioned = snapshot.partitionColumns.length > 0
+  const writer = new DataFilesWriter(store, schema, snapshot.partitionColumns, partitioned ? undefined : options.order)
+  try {
+    for await (const batch of batches) await writer.write(batch)
+    return await writer.finish()
+  } catch (error) {
+    await writer.abort()
+    throw error
+  }
+}
+
+interface OpenFile {
+  readonly path: string
+  readonly out: ObjectWriter
+  readonly parquet: ParquetFileWriter
+  readonly partitionValues: Readonly<Record<string, string | null>>
+  rows: number
+}
+
+class DataFilesWriter {
+  readonly #store: ObjectStore
+  readonly #schema: Schema
+  readonly #partitionColumns: readonly string[]
+  readonly #order: OrderHint | undefined
+  readonly #open = new Map<string, OpenFile>()
+  readonly #done: NewFile[] = []
+  #count = 0
+
+  constructor(store: ObjectStore, schema: Schema, partitionColumns: readonly string[], order: OrderHint | undefined) {
+    this.#store = store
+    this.#schema = schema
+    this.#partitionColumns = partitionColumns
+    this.#order = order
+  }
+
+  async write(batch: Batch): Promise<void> {
+    if (batch.rows === 0) return
+    if (this.#partitionColumns.length === 0) {
+      await this.#writeTo('', {}, batch)
+      return
+    }
+    for (const { folder, values, rows } of this.#split(batch))
+      await this.#writeTo(folder, values, takeRows(batch, rows))
+  }
+
+  async #writeTo(folder: string, partitionValues: OpenFile['partitionValues'], batch: Batch): Promise<void> {
+    const file = this.#open.get(folder) ?? (await this.#create(folder, partitionValues))
+    const kept = this.#schema.flatMap((field, i) =>
+      this.#partitionColumns.includes(field.name) ? [] : [batch.vectors[i]!],
+    )
+    await file.parquet.write({ rows: batch.rows, vectors: kept })
+    file.rows += batch.rows
+    // A hint speaks of the rows of one file.
+    if (file.rows >= FILE_ROWS_MAX && this.#order === undefined) await this.#close(folder, file)
+  }
+
+  async #create(folder: string, partitionValues: OpenFile['partitionValues']): Promise<OpenFile> {
+    const number = String(this.#count++).padStart(5, '0')
+    const name = `part-${number}-${randomUUID()}.snappy.parquet`
+    const path = folder === '' ? name : `${folder}/${name}`
+    const out = await this.#store.create(path)
+    const inFile = this.#schema.filter(field => !this.#partitionColumns.includes(field.name))
+    const file: OpenFile = { path, out, parquet: new ParquetFileWriter(out, inFile), partitionValues, rows: 0 }
+    this.#open.set(folder, file)
+    return file
+  }
+
+  async #close(folder: string, file: OpenFile): Promise<void> {
+    const extra = new Map(this.#order === undefined ? [] : [[ORDER_KEY, encodeOrderHint(this.#order)]])
+    const written = await file.parquet.finish(extra)
+    await file.out.close()
+    this.#open.delete(folder)
+    this.#done.push(newFile(file.path, written, this.#schema, file.partitionValues, this.#order))
+  }
+
+  async finish(): Promise<NewFile[]> {
+    for (const [folder, file] of [...this.#open]) await this.#close(folder, file)
+    return this.#done
+  }
+
+  /** Takes away what was written: nobody will commit it. */
+  async abort(): Promise<void> {
+    for (const { out } of this.#open.values()) await out.abort().catch(() => undefined)
+    for (const { path } of this.#done) await this.#store.delete(path).catch(() => undefined)
+  }
+
+  #split(batch: Batch): { folder: string; values: Record<string, string | null>; rows: number[] }[] {
+    const parts = new Map<string, { folder: string; values: Record<string, string | null>; rows: number[] }>()
+    const columns = this.#partitionColumns.map(name => this.#schema.findIndex(field => field.name === name))
+    for (let row = 0; row < batch.rows; row++) {
+      const values: Record<string, string | null> = {}
+      const folders: string[] = []
+      for (const column of columns) {
+        const field = this.#schema[column]!
+        const text = formatPartitionValue(cellAt(batch.vectors[column]!, row), field.type)
+        values[physicalName(field)] = text
+        folders.push(
+          `${folderText(physicalName(field))}=${text === null ? '__HIVE_DEFAULT_PARTITION__' : folderText(text)}`,
+        )
+      }
+      const folder = folders.join('/')
+      const part = parts.get(folder) ?? { folder, values, rows: [] }
+      part.rows.push(row)
+      parts.set(folder, part)
+    }
+    return [...parts.values()]
+  }
+}
+
+/** Characters that folder names of partitions escape, as Hive does. */
+function folderText(text: string): string {
+  return text.replace(
+    /[\u0000-\u001f"#%'*/:=?\\{}[\]^\u007f]/g,
+    char => `%${char.charCodeAt(0).toString(16).toUpperCase().padStart(2, '0')}`,
+  )
+}
+
+/** The record of a file that ParquetFileWriter has written at `path`, with the tags that let its views be sized unread. */
+export function newFile(
+  path: string,
+  written: WrittenFile,
+  schema: Schema,
+  partitionValues: Readonly<Record<string, string | null>> = {},
+  order?: OrderHint,
+): NewFile {
+  const tags = new Map<string, string>()
+  // The text of a partitioned file has columns that the file has not: its size is found by rendering it.
+  if (Object.keys(partitionValues).length === 0) {
+    tags.set(
+      TEXT_TAG,
+      JSON.stringify({
+        v: TEXT_FORMAT_VERSION,
+        schema: schemaFingerprint(schema),
+        csv: written.csvBytes,
+        jsonl: written.jsonlBytes,
+      }),
+    )
+  }
+  if (order !== undefined) {
+    tags.set(ORDER_TAG, '1')
+    tags.set(ORDER_REFS_TAG, JSON.stringify(order.refs))
+  }
+  return { path, sizeBytes: written.sizeBytes, rows: written.rows, stats: written.stats, partitionValues, tags }
+}

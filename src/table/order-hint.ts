@@ -1,0 +1,78 @@
+/**
+ * Where the rows of an edit belong: the first `count` rows of the file stand behind physical row `row` of the file
+ * `refs[ref]` (ref -1: behind the header), the rows of the next run behind the next place, and so on. Rows that no run
+ * names stand at the file's own place. Only posixlake's views look at it.
+ */
+export interface OrderHint {
+  /** Paths of files, relative to the table. */
+  readonly refs: readonly string[]
+  readonly runs: readonly OrderRun[]
+}
+
+export interface OrderRun {
+  readonly count: number
+  readonly ref: number
+  readonly row: number
+}
+
+/** The key of the footer's key-value metadata. */
+export const ORDER_KEY = 'posixlake.order'
+const VERSION = 1
+
+/** A hint as text: the runs as delta-encoded varints in base64. */
+export function encodeOrderHint(hint: OrderHint): string {
+  const bytes: number[] = []
+  const put = (value: number): void => {
+    let rest = value
+    while (rest > 0x7f) {
+      bytes.push((rest % 128) | 0x80)
+      rest = Math.floor(rest / 128)
+    }
+    bytes.push(rest)
+  }
+  let row = 0
+  for (const run of hint.runs) {
+    put(run.count)
+    put(run.ref + 1)
+    const step = run.row - row
+    put(step >= 0 ? step * 2 : -step * 2 - 1)
+    row = run.row
+  }
+  return JSON.stringify({ v: VERSION, refs: hint.refs, runs: Uint8Array.from(bytes).toBase64() })
+}
+
+/** The hint of a text, or undefined if it is none of ours: rows then stand in file order. */
+export function decodeOrderHint(text: string): OrderHint | undefined {
+  try {
+    const json = JSON.parse(text) as { v: unknown; refs: unknown; runs: unknown }
+    if (json.v !== VERSION || !Array.isArray(json.refs) || typeof json.runs !== 'string') return undefined
+    const refs = json.refs.map(String)
+    const runs = decodeRuns(Uint8Array.fromBase64(json.runs))
+    return runs.every(run => run.ref >= -1 && run.ref < refs.length && run.row >= 0) ? { refs, runs } : undefined
+  } catch {
+    return undefined
+  }
+}
+
+function decodeRuns(bytes: Uint8Array): OrderRun[] {
+  const runs: OrderRun[] = []
+  let at = 0
+  const take = (): number => {
+    let value = 0
+    for (let scale = 1; ; scale *= 128) {
+      const byte = bytes[at++]
+      if (byte === undefined || scale > 2 ** 49) throw new Error('a number is cut off')
+      value += (byte & 0x7f) * scale
+      if (byte < 0x80) return value
+    }
+  }
+  let row = 0
+  while (at < bytes.length) {
+    const count = take()
+    const ref = take() - 1
+    const step = take()
+    row += step % 2 === 0 ? step / 2 : -(step + 1) / 2
+    runs.push({ count, ref, row })
+  }
+  return runs
+}

@@ -1,0 +1,138 @@
+import type { Field, Schema } from '../columns/types.ts'
+import { TableError } from './errors.ts'
+import type { ProtocolAction } from './log/actions.ts'
+
+/** Reader features of PROTOCOL.md that are honoured. */
+const READABLE: ReadonlySet<string> = new Set([
+  'deletionVectors',
+  'columnMapping',
+  'timestampNtz',
+  'v2Checkpoint',
+  'vacuumProtocolCheck',
+  'typeWidening',
+  'typeWidening-preview',
+])
+
+/** Writer features that are honoured, or whose presence alone asks nothing of a writer (their use is checked besides). */
+const WRITABLE: ReadonlySet<string> = new Set([
+  ...READABLE,
+  'appendOnly',
+  'invariants',
+  'checkConstraints',
+  'generatedColumns',
+  'identityColumns',
+  'allowColumnDefaults',
+  'changeDataFeed',
+  'inCommitTimestamp',
+  'inCommitTimestamp-preview',
+  'domainMetadata',
+  'clustering',
+])
+
+const READER_VERSION_MAX = 3
+const WRITER_VERSION_MAX = 7
+
+/** Refuses a table whose data we might misread, by the name of what it needs. */
+export function checkReadable(protocol: ProtocolAction, location: string): void {
+  if (protocol.minReaderVersion > READER_VERSION_MAX) {
+    throw new TableError(
+      'unsupported_feature',
+      `${location}: the table needs reader version ${protocol.minReaderVersion}; posixlake knows versions up to ${READER_VERSION_MAX}`,
+    )
+  }
+  const missing = (protocol.readerFeatures ?? []).filter(feature => !READABLE.has(feature))
+  if (missing.length > 0) {
+    throw new TableError(
+      'unsupported_feature',
+      `${location}: the table needs the reader feature ${missing.join(', ')}, which posixlake does not support`,
+    )
+  }
+}
+
+/** Refuses to write a table whose rules we might break, by the name of the rule. `deletes`: rows are removed or changed. */
+export function checkWritable(
+  protocol: ProtocolAction,
+  configuration: ReadonlyMap<string, string>,
+  schema: Schema,
+  deletes: boolean,
+  location: string,
+): void {
+  const refuse = (what: string): never => {
+    throw new TableError(
+      'unsupported_feature',
+      `${location}: the table uses ${what}, which posixlake cannot honour when it writes; the table can be read`,
+    )
+  }
+  if (protocol.minWriterVersion > WRITER_VERSION_MAX) refuse(`writer version ${protocol.minWriterVersion}`)
+  const missing = (protocol.writerFeatures ?? []).filter(feature => !WRITABLE.has(feature))
+  if (missing.length > 0) refuse(`the writer feature ${missing.join(', ')}`)
+  if (deletes && isTrue(configuration.get('delta.appendOnly'))) {
+    throw new TableError(
+      'append_only',
+      `${location}: the table is append-only (delta.appendOnly); rows can be added, not changed or removed`,
+    )
+  }
+  if (deletes && isTrue(configuration.get('delta.enableChangeDataFeed'))) refuse('the change data feed')
+  for (const key of configuration.keys())
+    if (key.startsWith('delta.constraints.')) refuse(`the CHECK constraint ${key.slice('delta.constraints.'.length)}`)
+  for (const field of schema) checkField(field, refuse)
+}
+
+function checkField(field: Field, refuse: (what: string) => never): void {
+  for (const key of Object.keys(field.metadata)) {
+    if (key === 'delta.invariants') refuse(`an invariant on column ${field.name}`)
+    if (key === 'delta.generationExpression') refuse(`the generated column ${field.name}`)
+    if (key.startsWith('delta.identity.')) refuse(`the identity column ${field.name}`)
+  }
+  if (field.type.kind === 'struct') for (const child of field.type.fields) checkField(child, refuse)
+}
+
+/** Whether rows are removed by deletion vectors; else the files that hold them are written anew. */
+export function usesDeletionVectors(protocol: ProtocolAction, configuration: ReadonlyMap<string, string>): boolean {
+  return (
+    (protocol.writerFeatures ?? []).includes('deletionVectors') &&
+    isTrue(configuration.get('delta.enableDeletionVectors'))
+  )
+}
+
+export function isTrue(value: string | undefined): boolean {
+  return value?.toLowerCase() === 'true'
+}
+
+/** The protocol of a table that posixlake creates. */
+export function newProtocol(schema: Schema): ProtocolAction {
+  const both = ['deletionVectors', ...(schema.some(field => uses(field, 'timestamp_ntz')) ? ['timestampNtz'] : [])]
+  return {
+    minReaderVersion: 3,
+    minWriterVersion: 7,
+    readerFeatures: both,
+    writerFeatures: ['appendOnly', 'invariants', ...both],
+  }
+}
+
+/** The protocol once columns of a new type are there; the same object where nothing changes. */
+export function protocolFor(protocol: ProtocolAction, schema: Schema): ProtocolAction {
+  const needs = schema.some(field => uses(field, 'timestamp_ntz'))
+  if (!needs || (protocol.readerFeatures ?? []).includes('timestampNtz')) return protocol
+  if (protocol.minWriterVersion < 7 || protocol.minReaderVersion < 3) {
+    throw new TableError(
+      'unsupported_feature',
+      'a column of type timestamp_ntz needs a table with reader version 3 and writer version 7; posixlake upgrades no table unasked',
+    )
+  }
+  return {
+    ...protocol,
+    readerFeatures: [...(protocol.readerFeatures ?? []), 'timestampNtz'],
+    writerFeatures: [...(protocol.writerFeatures ?? []), 'timestampNtz'],
+  }
+}
+
+function uses(field: Field, kind: string): boolean {
+  const inside = (type: Field['type']): boolean => {
+    if (type.kind === 'struct') return type.fields.some(child => inside(child.type))
+    if (type.kind === 'array') return inside(type.element)
+    if (type.kind === 'map') return inside(type.key) || inside(type.value)
+    return type.kind === kind
+  }
+  return inside(field.type)
+}

@@ -1,0 +1,279 @@
+import { randomUUID } from 'node:crypto'
+import { schemaToJson } from '../columns/schema.ts'
+import type { Schema } from '../columns/types.ts'
+import { type Clock, systemClock } from '../core/clock.ts'
+import type { ObjectStore } from '../storage/object-store.ts'
+import type { ChangeSet, NewFile } from './commit/change-set.ts'
+import { actionsFor, ENGINE } from './commit/transaction.ts'
+import { TableError } from './errors.ts'
+import { type Action, type CommitInfoAction, formatCommit, type MetadataAction } from './log/actions.ts'
+import { writeCheckpoint } from './log/checkpoint.ts'
+import { listVersions, loadSnapshot, readCommit } from './log/load.ts'
+import { commitPath, encodePath } from './log/paths.ts'
+import { checkReadable, newProtocol } from './protocol.ts'
+import { type LiveFile, type Snapshot, SnapshotBuilder } from './snapshot.ts'
+import { readVector } from './vectors/store.ts'
+
+export type { ChangeSet, Deletion, NewFile } from './commit/change-set.ts'
+
+const COMMIT_ATTEMPTS_MAX = 1000
+const VECTORS_KEPT = 256
+const CHECKPOINT_INTERVAL_DEFAULT = 10
+const WEEK_MS = 7 * 24 * 3600 * 1000
+const NO_ROWS = new Uint32Array(0)
+
+export interface Committed {
+  readonly version: bigint
+  readonly snapshot: Snapshot
+}
+
+export interface HistoryEntry {
+  readonly version: bigint
+  readonly timestampMs: number
+  readonly operation: string
+  readonly parameters: Readonly<Record<string, unknown>>
+  readonly metrics: Readonly<Record<string, unknown>>
+  readonly engine: string | undefined
+  readonly txnId: string | undefined
+}
+
+export interface NewTable {
+  readonly schema: Schema
+  readonly partitionColumns?: readonly string[]
+  readonly configuration?: Readonly<Record<string, string>>
+  readonly name?: string
+  /** Files that are in the table from its first version on. */
+  readonly add?: readonly NewFile[]
+  readonly clock?: Clock
+}
+
+/** Creates a table. TableError `exists` if there is one. */
+export async function createTable(store: ObjectStore, options: NewTable): Promise<Table> {
+  const clock = options.clock ?? systemClock
+  const nowMs = clock.nowMs()
+  const { schema, partitionColumns = [], add = [] } = options
+  for (const name of partitionColumns) {
+    if (!schema.some(field => field.name === name))
+      throw new TableError('bad_schema', `the partition column ${name} is not in the schema`)
+  }
+  const metaData: MetadataAction = {
+    id: randomUUID(),
+    ...(options.name === undefined ? {} : { name: options.name }),
+    format: { provider: 'parquet', options: {} },
+    schemaString: schemaToJson(schema),
+    partitionColumns,
+    configuration: { 'delta.enableDeletionVectors': 'true', ...options.configuration },
+    createdTime: nowMs,
+  }
+  const commitInfo: CommitInfoAction = {
+    timestamp: nowMs,
+    operation: add.length === 0 ? 'CREATE TABLE' : 'CREATE TABLE AS SELECT',
+    operationParameters: {
+      isManaged: 'false',
+      partitionBy: JSON.stringify(partitionColumns),
+      properties: JSON.stringify(metaData.configuration),
+    },
+    isBlindAppend: true,
+    operationMetrics:
+      add.length === 0
+        ? {}
+        : { numFiles: String(add.length), numOutputRows: String(add.reduce((sum, file) => sum + file.rows, 0)) },
+    engineInfo: ENGINE,
+    txnId: randomUUID(),
+  }
+  const actions: Action[] = [
+    { commitInfo },
+    { protocol: newProtocol(schema) },
+    { metaData },
+    ...add.map(file => ({
+      add: {
+        path: encodePath(file.path),
+        partitionValues: file.partitionValues,
+        size: file.sizeBytes,
+        modificationTime: nowMs,
+        dataChange: true,
+        stats: file.stats,
+        ...(file.tags === undefined ? {} : { tags: Object.fromEntries(file.tags) }),
+      },
+    })),
+  ]
+  if ((await store.putIfAbsent(commitPath(0n), formatCommit(actions))) === 'exists') {
+    throw new TableError(
+      'exists',
+      `${store.location}: there is a table already; choose another directory, or remove this one first`,
+    )
+  }
+  return openTable(store, { clock })
+}
+
+/** Opens a table at its newest version. TableError `not_a_table`, `unsupported_feature`, `corrupt_log`. */
+export async function openTable(store: ObjectStore, options: { readonly clock?: Clock } = {}): Promise<Table> {
+  const snapshot = await loadSnapshot(store)
+  checkReadable(snapshot.protocol, store.location)
+  return new Table(store, snapshot, options.clock ?? systemClock)
+}
+
+/** A Delta table: its newest known version, older versions, and commits. */
+export class Table {
+  readonly store: ObjectStore
+  readonly #clock: Clock
+  #snapshot: Snapshot
+  #refreshing: Promise<Snapshot> | undefined
+  #checkpointing: Promise<void> = Promise.resolve()
+  readonly #vectors = new Map<string, Promise<Uint32Array>>()
+
+  constructor(store: ObjectStore, snapshot: Snapshot, clock: Clock) {
+    this.store = store
+    this.#snapshot = snapshot
+    this.#clock = clock
+  }
+
+  /** The newest version that was looked at. */
+  get snapshot(): Snapshot {
+    return this.#snapshot
+  }
+
+  /** Looks for new versions: each costs its own actions, none costs one failed open. */
+  refresh(): Promise<Snapshot> {
+    this.#refreshing ??= this.#refresh().finally(() => {
+      this.#refreshing = undefined
+    })
+    return this.#refreshing
+  }
+
+  async #refresh(): Promise<Snapshot> {
+    for (;;) {
+      const before = this.#snapshot
+      const commit = await readCommit(this.store, before.version + 1n)
+      if (commit === undefined) return this.#snapshot
+      this.#advance(before, commit.actions, commit.modifiedMs)
+    }
+  }
+
+  #advance(before: Snapshot, actions: readonly Action[], timestampMs: number): void {
+    if (this.#snapshot !== before) return
+    const builder = new SnapshotBuilder(this.store.location, before)
+    builder.apply(actions, timestampMs)
+    const next = builder.finish(before.version + 1n)
+    checkReadable(next.protocol, this.store.location)
+    this.#snapshot = next
+  }
+
+  /** The table as it was at a version. TableError `no_such_version`. */
+  async at(version: bigint): Promise<Snapshot> {
+    if (version === this.#snapshot.version) return this.#snapshot
+    const snapshot = await loadSnapshot(this.store, version)
+    checkReadable(snapshot.protocol, this.store.location)
+    return snapshot
+  }
+
+  /** The newest version that was committed at `timestampMs` or before. */
+  async atTimestamp(timestampMs: number): Promise<Snapshot> {
+    for (const entry of await this.history()) if (entry.timestampMs <= timestampMs) return this.at(entry.version)
+    throw new TableError(
+      'no_such_version',
+      `${this.store.location}: no version is as old as ${new Date(timestampMs).toISOString()}`,
+    )
+  }
+
+  /** The physical numbers of a file's deleted rows, ascending. */
+  deletedRows(file: LiveFile): Promise<Uint32Array> {
+    if (file.vector === undefined) return Promise.resolve(NO_ROWS)
+    let rows = this.#vectors.get(file.key)
+    if (rows === undefined) {
+      if (this.#vectors.size >= VECTORS_KEPT) this.#vectors.delete(this.#vectors.keys().next().value!)
+      rows = readVector(this.store, file.vector)
+      this.#vectors.set(file.key, rows)
+      rows.catch(() => this.#vectors.delete(file.key))
+    }
+    return rows
+  }
+
+  /**
+   * Commits a change as one version, on top of whatever other writers committed meanwhile where that is possible. Its
+   * files are durable before. TableError `conflict` if it is not possible, and nothing has changed.
+   */
+  async commit(change: ChangeSet): Promise<Committed> {
+    for (let attempt = 0; attempt < COMMIT_ATTEMPTS_MAX; attempt++) {
+      const newest = await this.refresh()
+      const nowMs = this.#clock.nowMs()
+      const actions = await actionsFor(change, newest, {
+        store: this.store,
+        nowMs,
+        deletedRows: file => this.deletedRows(file),
+      })
+      const version = newest.version + 1n
+      if ((await this.store.putIfAbsent(commitPath(version), formatCommit(actions))) === 'exists') continue
+      this.#advance(newest, actions, nowMs)
+      const snapshot = this.#snapshot.version === version ? this.#snapshot : await this.at(version)
+      this.#checkpointIfDue(snapshot)
+      return { version, snapshot }
+    }
+    throw new TableError(
+      'conflict',
+      `${this.store.location}: ${COMMIT_ATTEMPTS_MAX} attempts to commit were overtaken by other writers; try again`,
+    )
+  }
+
+  /** What was committed, newest first; at most `limit` versions. */
+  async history(limit = Number.POSITIVE_INFINITY): Promise<HistoryEntry[]> {
+    const entries: HistoryEntry[] = []
+    for (const { version, modifiedMs } of await listVersions(this.store)) {
+      if (entries.length >= limit) break
+      const commit = await readCommit(this.store, version)
+      if (commit !== undefined) entries.push(historyEntry(version, modifiedMs, commit.actions))
+    }
+    return entries
+  }
+
+  /** Writes a checkpoint of the newest known version. */
+  async checkpoint(): Promise<void> {
+    const retention =
+      durationMs(this.#snapshot.metadata.configuration.get('delta.deletedFileRetentionDuration')) ?? WEEK_MS
+    await writeCheckpoint(this.store, this.#snapshot, this.#clock.nowMs() - retention)
+  }
+
+  /** Waits for what goes on in the background. */
+  async close(): Promise<void> {
+    await this.#checkpointing
+  }
+
+  /** A checkpoint is a shortcut: it is written behind the commit's back, and its failure fails nothing. */
+  #checkpointIfDue(snapshot: Snapshot): void {
+    const interval = Number(
+      snapshot.metadata.configuration.get('delta.checkpointInterval') ?? CHECKPOINT_INTERVAL_DEFAULT,
+    )
+    if (!(interval > 0) || snapshot.version % BigInt(Math.trunc(interval)) !== 0n) return
+    const retention = durationMs(snapshot.metadata.configuration.get('delta.deletedFileRetentionDuration')) ?? WEEK_MS
+    this.#checkpointing = this.#checkpointing
+      .then(() => writeCheckpoint(this.store, snapshot, this.#clock.nowMs() - retention))
+      .catch(() => undefined)
+  }
+}
+
+function historyEntry(version: bigint, modifiedMs: number, actions: readonly Action[]): HistoryEntry {
+  const info = actions.find(action => action.commitInfo)?.commitInfo ?? undefined
+  return {
+    version,
+    timestampMs: info?.inCommitTimestamp ?? info?.timestamp ?? modifiedMs,
+    operation: info?.operation ?? 'unknown',
+    parameters: info?.operationParameters ?? {},
+    metrics: info?.operationMetrics ?? {},
+    engine: info?.engineInfo,
+    txnId: info?.txnId,
+  }
+}
+
+const UNITS_MS: Readonly<Record<string, number>> = {
+  second: 1000,
+  minute: 60_000,
+  hour: 3_600_000,
+  day: 86_400_000,
+  week: 604_800_000,
+}
+
+/** A table property like `interval 7 days` in milliseconds. */
+function durationMs(text: string | undefined): number | undefined {
+  const match = /^\s*(?:interval\s+)?(\d+)\s+(second|minute|hour|day|week)s?\s*$/i.exec(text ?? '')
+  return match === null ? undefined : Number(match[1]) * UNITS_MS[match[2]!.toLowerCase()]!
+}

@@ -1,0 +1,237 @@
+/** PROTOCOL.md, "Deletion Vector Format": 64-bit roaring bitmaps. */
+const MAGIC = 1_681_511_377
+const MAGIC_BIG_ENDIAN = 1_681_511_376
+const COOKIE_NO_RUNS = 12_346
+const COOKIE_RUNS = 12_347
+/** With the run cookie the offsets are there only from this many containers on. */
+const OFFSETS_FROM = 4
+const ARRAY_MAX = 4096
+const BITMAP_BYTES = 8192
+
+/** Reads the row numbers of a bitmap, ascending. Throws Error with what is wrong. Rows beyond 2^32 are refused: no Parquet file of ours has them. */
+export function decodeBitmap(bytes: Uint8Array): Uint32Array {
+  const reader = new Reader(bytes)
+  const magic = reader.u32()
+  if (magic === MAGIC) return decodePortable(reader)
+  reader.at = 0
+  if (reader.u32BigEndian() === MAGIC_BIG_ENDIAN) return decodeBigEndian(reader)
+  throw new Error(`the magic number ${magic} is unknown`)
+}
+
+function decodePortable(reader: Reader): Uint32Array {
+  const count = reader.u64()
+  const parts: Uint32Array[] = []
+  for (let i = 0; i < count; i++) {
+    if (reader.u32() !== 0) throw new Error('it marks rows beyond 4,294,967,296')
+    parts.push(decodeRoaring(reader))
+  }
+  return joined(parts)
+}
+
+/** The older form: the bitmaps stand in a dense array, and sizes are big-endian. */
+function decodeBigEndian(reader: Reader): Uint32Array {
+  const count = reader.u32BigEndian()
+  const parts: Uint32Array[] = []
+  for (let i = 0; i < count; i++) {
+    const size = reader.u32BigEndian()
+    const part = decodeRoaring(new Reader(reader.take(size)))
+    if (i > 0 && part.length > 0) throw new Error('it marks rows beyond 4,294,967,296')
+    parts.push(part)
+  }
+  return joined(parts)
+}
+
+function joined(parts: readonly Uint32Array[]): Uint32Array {
+  const [only] = parts
+  if (parts.length === 1 && only !== undefined) return only
+  const rows = new Uint32Array(parts.reduce((sum, part) => sum + part.length, 0))
+  let at = 0
+  for (const part of parts) {
+    rows.set(part, at)
+    at += part.length
+  }
+  return rows
+}
+
+function decodeRoaring(reader: Reader): Uint32Array {
+  const cookie = reader.u32()
+  const withRuns = (cookie & 0xffff) === COOKIE_RUNS
+  if (!withRuns && cookie !== COOKIE_NO_RUNS) throw new Error(`the cookie ${cookie} is unknown`)
+  const containers = withRuns ? (cookie >>> 16) + 1 : reader.u32()
+  if (containers > 65_536) throw new Error(`it announces ${containers} containers`)
+  const runs = withRuns ? reader.take(Math.ceil(containers / 8)) : undefined
+  const headers = Array.from({ length: containers }, () => ({ key: reader.u16(), cardinality: reader.u16() + 1 }))
+  if (!withRuns || containers >= OFFSETS_FROM) reader.take(containers * 4)
+  const rows = new Uint32Array(headers.reduce((sum, header) => sum + header.cardinality, 0))
+  let at = 0
+  for (const [i, { key, cardinality }] of headers.entries()) {
+    const base = key * 65_536
+    const isRun = runs !== undefined && ((runs[i >> 3]! >> (i & 7)) & 1) === 1
+    const end = isRun
+      ? readRuns(reader, base, rows, at)
+      : cardinality <= ARRAY_MAX
+        ? readArray(reader, base, cardinality, rows, at)
+        : readBits(reader, base, rows, at)
+    if (end - at !== cardinality) throw new Error(`a container has ${end - at} rows where ${cardinality} are announced`)
+    at = end
+  }
+  for (let i = 1; i < rows.length; i++) if (rows[i]! <= rows[i - 1]!) throw new Error('its rows are not in order')
+  return rows
+}
+
+function readArray(reader: Reader, base: number, count: number, rows: Uint32Array, at: number): number {
+  for (let i = 0; i < count; i++) rows[at++] = base + reader.u16()
+  return at
+}
+
+function readRuns(reader: Reader, base: number, rows: Uint32Array, at: number): number {
+  const runs = reader.u16()
+  for (let run = 0; run < runs; run++) {
+    const start = reader.u16()
+    const length = reader.u16() + 1
+    for (let i = 0; i < length; i++) rows[at++] = base + start + i
+  }
+  return at
+}
+
+function readBits(reader: Reader, base: number, rows: Uint32Array, at: number): number {
+  const bits = reader.take(BITMAP_BYTES)
+  for (let i = 0; i < BITMAP_BYTES; i++) {
+    for (let byte = bits[i]!, bit = 0; byte !== 0; byte >>= 1, bit++)
+      if ((byte & 1) === 1) rows[at++] = base + i * 8 + bit
+  }
+  return at
+}
+
+/** The bitmap of ascending row numbers, as other engines read it. */
+export function encodeBitmap(rows: Uint32Array): Uint8Array {
+  const containers: { key: number; start: number; end: number; runs: number }[] = []
+  for (let at = 0; at < rows.length; ) {
+    const key = Math.floor(rows[at]! / 65_536)
+    const start = at
+    let runs = 0
+    while (at < rows.length && Math.floor(rows[at]! / 65_536) === key) {
+      if (at === start || rows[at] !== rows[at - 1]! + 1) runs++
+      at++
+    }
+    containers.push({ key, start, end: at, runs })
+  }
+  const plain = containers.map(({ start, end }) => (end - start <= ARRAY_MAX ? 2 * (end - start) : BITMAP_BYTES))
+  const asRun = containers.map(({ runs }, i) => 2 + 4 * runs < plain[i]!)
+  const withRuns = asRun.includes(true)
+  const sizes = containers.map(({ runs }, i) => (asRun[i] ? 2 + 4 * runs : plain[i]!))
+  const withOffsets = !withRuns || containers.length >= OFFSETS_FROM
+  const head =
+    (withRuns ? 4 + Math.ceil(containers.length / 8) : 8) +
+    4 * containers.length +
+    (withOffsets ? 4 * containers.length : 0)
+  const writer = new Writer(4 + 8 + 4 + head + sizes.reduce((sum, size) => sum + size, 0))
+  writer.u32(MAGIC)
+  writer.u32(1)
+  writer.u32(0)
+  writer.u32(0)
+  if (withRuns) {
+    writer.u32((COOKIE_RUNS | ((containers.length - 1) << 16)) >>> 0)
+    const flags = new Uint8Array(Math.ceil(containers.length / 8))
+    for (const [i, run] of asRun.entries()) if (run) flags[i >> 3]! |= 1 << (i & 7)
+    writer.bytes(flags)
+  } else {
+    writer.u32(COOKIE_NO_RUNS)
+    writer.u32(containers.length)
+  }
+  for (const { key, start, end } of containers) {
+    writer.u16(key)
+    writer.u16(end - start - 1)
+  }
+  let offset = head
+  for (const size of withOffsets ? sizes : []) {
+    writer.u32(offset)
+    offset += size
+  }
+  for (const [i, container] of containers.entries())
+    writeContainer(writer, rows.subarray(container.start, container.end), container, asRun[i]!)
+  return writer.out
+}
+
+function writeContainer(writer: Writer, rows: Uint32Array, { runs }: { runs: number }, asRun: boolean): void {
+  if (asRun) {
+    writer.u16(runs)
+    for (let at = 0; at < rows.length; ) {
+      const start = at
+      while (at + 1 < rows.length && rows[at + 1] === rows[at]! + 1) at++
+      writer.u16(rows[start]! & 0xffff)
+      writer.u16(at - start)
+      at++
+    }
+  } else if (rows.length <= ARRAY_MAX) {
+    for (const row of rows) writer.u16(row & 0xffff)
+  } else {
+    const bits = new Uint8Array(BITMAP_BYTES)
+    for (const row of rows) bits[(row & 0xffff) >> 3]! |= 1 << (row & 7)
+    writer.bytes(bits)
+  }
+}
+
+class Reader {
+  at = 0
+  readonly #bytes: Uint8Array
+  readonly #view: DataView
+
+  constructor(bytes: Uint8Array) {
+    this.#bytes = bytes
+    this.#view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength)
+  }
+
+  take(count: number): Uint8Array {
+    if (this.at + count > this.#bytes.length) throw new Error('it is cut off')
+    this.at += count
+    return this.#bytes.subarray(this.at - count, this.at)
+  }
+
+  u16(): number {
+    this.take(2)
+    return this.#view.getUint16(this.at - 2, true)
+  }
+
+  u32(): number {
+    this.take(4)
+    return this.#view.getUint32(this.at - 4, true)
+  }
+
+  u32BigEndian(): number {
+    this.take(4)
+    return this.#view.getUint32(this.at - 4)
+  }
+
+  u64(): number {
+    const low = this.u32()
+    if (this.u32() !== 0) throw new Error('it announces more bitmaps than there can be')
+    return low
+  }
+}
+
+class Writer {
+  readonly out: Uint8Array
+  readonly #view: DataView
+  #at = 0
+
+  constructor(size: number) {
+    this.out = new Uint8Array(size)
+    this.#view = new DataView(this.out.buffer)
+  }
+
+  u16(value: number): void {
+    this.#view.setUint16(this.#at, value, true)
+    this.#at += 2
+  }
+
+  u32(value: number): void {
+    this.#view.setUint32(this.#at, value, true)
+    this.#at += 4
+  }
+
+  bytes(bytes: Uint8Array): void {
+    this.out.set(bytes, this.#at)
+    this.#at += bytes.length
+  }
+}

@@ -1,0 +1,103 @@
+import { randomUUID } from 'node:crypto'
+import { messageOf } from '../../core/errors.ts'
+import { type ObjectStore, StorageError } from '../../storage/object-store.ts'
+import { TableError } from '../errors.ts'
+import type { DeletionVectorDescriptor } from '../log/actions.ts'
+import { decodeBitmap, encodeBitmap } from './bitmap.ts'
+import { decodeZ85, encodeZ85 } from './z85.ts'
+
+/** Vectors up to this many bytes stand in the log itself. */
+const INLINE_BYTES_MAX = 512
+const UUID_TEXT = 20
+const FILE_VERSION = 1
+
+/** Reads the deleted row numbers of a vector, ascending (PROTOCOL.md, "Deletion Vectors"). TableError names the vector. */
+export async function readVector(store: ObjectStore, descriptor: DeletionVectorDescriptor): Promise<Uint32Array> {
+  const { storageType, cardinality } = descriptor
+  try {
+    const bytes =
+      storageType === 'i'
+        ? decodeZ85(descriptor.pathOrInlineDv).subarray(0, descriptor.sizeInBytes)
+        : await readFile(store, descriptor)
+    const rows = decodeBitmap(bytes)
+    if (rows.length !== cardinality) throw new Error(`it has ${rows.length} rows where ${cardinality} are announced`)
+    return rows
+  } catch (cause) {
+    if (cause instanceof TableError) throw cause
+    if (cause instanceof StorageError && cause.code === 'not_found')
+      throw new TableError('missing_file', `a deletion vector is missing: ${cause.message}`, { cause })
+    throw new TableError(
+      'corrupt_log',
+      `the deletion vector ${descriptor.storageType}${descriptor.pathOrInlineDv} cannot be read: ${messageOf(cause)}`,
+      { cause },
+    )
+  }
+}
+
+async function readFile(store: ObjectStore, descriptor: DeletionVectorDescriptor): Promise<Uint8Array> {
+  const offset = descriptor.offset ?? 1
+  const size = descriptor.sizeInBytes
+  const framed = await store.read(vectorPath(store, descriptor), offset, offset + size + 8)
+  if (framed.length !== size + 8) throw new Error('its file is cut off')
+  const view = new DataView(framed.buffer, framed.byteOffset, framed.byteLength)
+  if (view.getUint32(0) !== size) throw new Error(`its file says ${view.getUint32(0)} bytes, the log ${size}`)
+  const bytes = framed.subarray(4, 4 + size)
+  if (view.getUint32(4 + size) !== Bun.hash.crc32(bytes)) throw new Error('its checksum is wrong')
+  return bytes
+}
+
+/** The file of a vector, relative to the table. */
+function vectorPath(store: ObjectStore, { storageType, pathOrInlineDv }: DeletionVectorDescriptor): string {
+  if (storageType === 'u') {
+    const folder = pathOrInlineDv.slice(0, -UUID_TEXT)
+    const uuid = Buffer.from(decodeZ85(pathOrInlineDv.slice(-UUID_TEXT))).toString('hex')
+    const name = uuid.replace(/^(.{8})(.{4})(.{4})(.{4})(.{12})$/, 'deletion_vector_$1-$2-$3-$4-$5.bin')
+    return folder === '' ? name : `${folder}/${name}`
+  }
+  const absolute = decodeURIComponent(pathOrInlineDv).replace(/^file:(?:\/\/)?/, '')
+  if (!absolute.startsWith(`${store.location}/`)) {
+    throw new TableError(
+      'unsupported_feature',
+      `the deletion vector ${pathOrInlineDv} lies outside the table; such a (shallow) clone is not supported`,
+    )
+  }
+  return absolute.slice(store.location.length + 1)
+}
+
+/** Writes vectors: small ones inline, the others together into one file, which is durable when this resolves. */
+export async function writeVectors(
+  store: ObjectStore,
+  vectors: readonly Uint32Array[],
+): Promise<DeletionVectorDescriptor[]> {
+  const bitmaps = vectors.map(encodeBitmap)
+  const uuid = randomUUID()
+  const parts: Uint8Array[] = [Uint8Array.of(FILE_VERSION)]
+  let at = 1
+  const descriptors = bitmaps.map((bytes, i): DeletionVectorDescriptor => {
+    const sizes = { sizeInBytes: bytes.length, cardinality: vectors[i]!.length }
+    if (bytes.length <= INLINE_BYTES_MAX) return { storageType: 'i', pathOrInlineDv: encodeZ85(bytes), ...sizes }
+    const frame = new Uint8Array(bytes.length + 8)
+    const view = new DataView(frame.buffer)
+    view.setUint32(0, bytes.length)
+    frame.set(bytes, 4)
+    view.setUint32(4 + bytes.length, Bun.hash.crc32(bytes))
+    parts.push(frame)
+    const offset = at
+    at += frame.length
+    return {
+      storageType: 'u',
+      pathOrInlineDv: encodeZ85(Buffer.from(uuid.replaceAll('-', ''), 'hex')),
+      offset,
+      ...sizes,
+    }
+  })
+  if (parts.length > 1) await store.write(`deletion_vector_${uuid}.bin`, Buffer.concat(parts))
+  return descriptors
+}
+
+/** What tells two vectors apart; '' for none. */
+export function vectorId(descriptor: DeletionVectorDescriptor | null | undefined): string {
+  if (descriptor === null || descriptor === undefined) return ''
+  const { storageType, pathOrInlineDv, offset } = descriptor
+  return `${storageType}${pathOrInlineDv}${offset === undefined ? '' : `@${offset}`}`
+}
