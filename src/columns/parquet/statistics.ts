@@ -70,7 +70,10 @@ function addVector(leaf: LeafStatistics, vector: Vector): void {
     for (let row = 0; row < vector.length; row++) if (isNullAt(vector, row)) leaf.nulls++
     return
   }
-  if (isUtf8(values)) return addUtf8(leaf, vector)
+  if (isUtf8(values)) {
+    addUtf8(leaf, vector)
+    return
+  }
   if (Array.isArray(values)) {
     for (let row = 0; row < vector.length; row++) see(leaf, cellAt(vector, row))
     return
@@ -84,7 +87,7 @@ function addVector(leaf: LeafStatistics, vector: Vector): void {
       continue
     }
     const value = numbers[row]!
-    if (value !== value) continue
+    if (Number.isNaN(value)) continue
     if (least === undefined || value < least) least = value
     if (most === undefined || value > most) most = value
   }

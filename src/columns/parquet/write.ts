@@ -10,7 +10,7 @@ import type { Footer } from './read.ts'
 import { StatisticsBuilder } from './statistics.ts'
 
 /** A row group is decoded as a whole: small enough that the first row of a cold file is there at once. */
-const ROW_GROUP_ROWS = 131_072
+export const ROW_GROUP_ROWS = 131_072
 const TEXT_KEY = 'posixlake.text'
 
 /** Where a writer's bytes go, in order. */

@@ -144,7 +144,7 @@ class DataFilesWriter {
 /** Characters that folder names of partitions escape, as Hive does. */
 function folderText(text: string): string {
   return text.replace(
-    /[\u0000-\u001f"#%'*/:=?\\{}[\]^\u007f]/g,
+    /[\p{Cc}"#%'*/:=?\\{}[\]^]/gu,
     char => `%${char.charCodeAt(0).toString(16).toUpperCase().padStart(2, '0')}`,
   )
 }

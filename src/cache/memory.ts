@@ -1,0 +1,67 @@
+import type { ByteCache, CachedBytes, CacheStats } from './byte-cache.ts'
+
+/** What takes more than this share of the cache would drive out too much else. */
+const SHARE_MAX = 4
+
+/** Bytes in memory; the least recently used go first. */
+export class MemoryCache implements ByteCache {
+  readonly #capacityBytes: number
+  readonly #entries = new Map<string, CachedBytes>()
+  #sizeBytes = 0
+  #hits = 0
+  #misses = 0
+
+  constructor(capacityBytes: number) {
+    this.#capacityBytes = capacityBytes
+  }
+
+  async get(key: string): Promise<CachedBytes | undefined> {
+    const value = this.#entries.get(key)
+    if (value === undefined) {
+      this.#misses++
+      return undefined
+    }
+    this.#hits++
+    this.#entries.delete(key)
+    this.#entries.set(key, value)
+    return value
+  }
+
+  async put(key: string, value: CachedBytes): Promise<void> {
+    this.#drop(key)
+    const size = sizeOf(value)
+    if (size > this.#capacityBytes / SHARE_MAX) return
+    this.#entries.set(key, value)
+    this.#sizeBytes += size
+    for (const oldest of this.#entries.keys()) {
+      if (this.#sizeBytes <= this.#capacityBytes) break
+      this.#drop(oldest)
+    }
+  }
+
+  stats(): CacheStats {
+    return {
+      entries: this.#entries.size,
+      sizeBytes: this.#sizeBytes,
+      capacityBytes: this.#capacityBytes,
+      hits: this.#hits,
+      misses: this.#misses,
+    }
+  }
+
+  async close(): Promise<void> {
+    this.#entries.clear()
+    this.#sizeBytes = 0
+  }
+
+  #drop(key: string): void {
+    const value = this.#entries.get(key)
+    if (value === undefined) return
+    this.#entries.delete(key)
+    this.#sizeBytes -= sizeOf(value)
+  }
+}
+
+function sizeOf({ bytes, meta }: CachedBytes): number {
+  return bytes.length + meta.length
+}

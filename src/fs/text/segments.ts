@@ -1,0 +1,320 @@
+import type { ByteCache, CachedBytes } from '../../cache/byte-cache.ts'
+import { ParquetError } from '../../columns/errors.ts'
+import { type Footer, readFooter, readRowGroup } from '../../columns/parquet/read.ts'
+import { type ByteSource, localSource, storeSource } from '../../columns/parquet/source.ts'
+import { textSizes } from '../../columns/parquet/write.ts'
+import { schemaFingerprint, schemaToJson } from '../../columns/schema.ts'
+import { renderCsv } from '../../columns/text/csv.ts'
+import { renderJsonArrayRows, renderJsonLines } from '../../columns/text/json.ts'
+import { type RenderedText, ROW_INDEX_STRIDE, TEXT_FORMAT_VERSION } from '../../columns/text/rendered.ts'
+import type { Schema } from '../../columns/types.ts'
+import type { WorkerPool } from '../../columns/workers/pool.ts'
+import { decodeOrderHint, ORDER_KEY, type OrderHint } from '../../table/order-hint.ts'
+import { fileTextSizes, type LiveFile, type Snapshot } from '../../table/snapshot.ts'
+import type { Table } from '../../table/table.ts'
+
+export type TextFormat = 'csv' | 'jsonl' | 'json'
+
+/** Rendered row groups that are kept at hand, in bytes: a mapping made anew for every READ would cost more than the READ. */
+const RECENT_BYTES = 48 << 20
+const FACTS_KEPT = 20_000
+
+/** Where a row group's rows and bytes stand in the text of its file, deleted rows included. */
+export interface PieceSize {
+  readonly firstRow: number
+  readonly rows: number
+  readonly bytes: number
+}
+
+/** What the text of a data file follows from, beside the file itself. */
+export interface TextKind {
+  readonly tableId: string
+  readonly schema: Schema
+  readonly schemaJson: string
+  readonly fingerprint: string
+  readonly format: TextFormat
+}
+
+/** What a data file's footer says, as far as its text is concerned. */
+interface FileFacts {
+  readonly rowGroups: readonly { readonly firstRow: number; readonly rows: number }[]
+  readonly sizes: ReturnType<typeof textSizes>
+  readonly order: OrderHint | undefined
+}
+
+/** How far the rendering of other writers' files has come. */
+export interface MeasuringProgress {
+  readonly doneBytes: number
+  readonly totalBytes: number
+}
+
+export function textKind(snapshot: Snapshot, format: TextFormat): TextKind {
+  const { schema, tableId } = snapshot
+  return { tableId, schema, schemaJson: schemaToJson(schema), fingerprint: schemaFingerprint(schema), format }
+}
+
+/** The texts of data files, row group by row group: rendered once, then cached under what they follow from. */
+export class Segments {
+  readonly #cache: ByteCache
+  readonly #pool: WorkerPool
+  readonly #store: Table['store']
+  readonly #recent = new Map<string, Promise<RenderedText>>()
+  readonly #recentBytes = new Map<string, number>()
+  readonly #facts = new Map<string, Promise<FileFacts>>()
+  readonly #measured = new Map<string, Promise<readonly PieceSize[]>>()
+  /** Files whose recorded sizes turned out to be wrong. */
+  readonly #distrusted = new Set<string>()
+  #held = 0
+  #measuring = { doneBytes: 0, totalBytes: 0, files: 0 }
+
+  constructor(options: { readonly cache: ByteCache; readonly pool: WorkerPool; readonly store: Table['store'] }) {
+    this.#cache = options.cache
+    this.#pool = options.pool
+    this.#store = options.store
+  }
+
+  /** How many pieces are worth rendering at the same time. */
+  get parallel(): number {
+    return this.#pool.threads
+  }
+
+  /** The rendering of other writers' files that goes on now; undefined if none does. */
+  get measuring(): MeasuringProgress | undefined {
+    return this.#measuring.files === 0 ? undefined : this.#measuring
+  }
+
+  /** The text of one row group, all its rows. Rejects with ParquetError, StorageError or the system's Error. */
+  piece(kind: TextKind, file: LiveFile, rowGroup: number): Promise<RenderedText> {
+    const key = pieceKey(kind, file, rowGroup)
+    const known = this.#recent.get(key)
+    if (known !== undefined) {
+      this.#recent.delete(key)
+      this.#recent.set(key, known)
+      return known
+    }
+    const loading = this.#load(key, kind, file, rowGroup)
+    this.#remember(key, loading)
+    return loading
+  }
+
+  /** Whether a piece needs no rendering, as far as is known without looking. */
+  isAtHand(kind: TextKind, file: LiveFile, rowGroup: number): boolean {
+    return this.#recent.has(pieceKey(kind, file, rowGroup))
+  }
+
+  /** Takes the text of rows that were just written, so that nobody has to decode them. */
+  prime(snapshot: Snapshot, file: LiveFile, rowGroup: number, format: TextFormat, rendered: RenderedText): void {
+    const key = pieceKey(textKind(snapshot, format), file, rowGroup)
+    if (this.#recent.has(key)) return
+    this.#remember(key, Promise.resolve(rendered))
+    void this.#cache.put(key, toCached(rendered))
+  }
+
+  /** The size of a whole file's text if its add action records it: no file is opened. */
+  recordedSize(kind: TextKind, file: LiveFile): number | undefined {
+    if (file.partition.size > 0 || this.#distrusted.has(file.path)) return undefined
+    const recorded = fileTextSizes(file)
+    const { rows } = file
+    if (recorded === undefined || rows === undefined) return undefined
+    const extra = extraPerRow(kind, recorded.schema)
+    return extra === undefined ? undefined : (kind.format === 'csv' ? recorded.csv : recorded.jsonl) + rows * extra
+  }
+
+  /** The sizes of a file's pieces: from its footer if it is one of ours, by rendering all of it otherwise. */
+  async sizes(kind: TextKind, file: LiveFile): Promise<readonly PieceSize[]> {
+    const facts = await this.#factsOf(file)
+    const recorded = this.#distrusted.has(file.path) || file.partition.size > 0 ? undefined : facts.sizes
+    const extra = recorded === undefined ? undefined : extraPerRow(kind, recorded.schema)
+    if (recorded !== undefined && extra !== undefined) {
+      return facts.rowGroups.map(({ firstRow, rows }, i) => {
+        const { csvBytes, jsonlBytes } = recorded.groups[i]!
+        return { firstRow, rows, bytes: (kind.format === 'csv' ? csvBytes : jsonlBytes) + rows * extra }
+      })
+    }
+    const key = pieceKey(kind, file, -1)
+    let measured = this.#measured.get(key)
+    if (measured === undefined) {
+      measured = this.#measure(key, kind, file, facts)
+      this.#measured.set(key, measured)
+      measured.catch(() => this.#measured.delete(key))
+    }
+    return measured
+  }
+
+  /** The order hint of a file that announces one by its tag; undefined if its footer has none. */
+  async orderHint(file: LiveFile): Promise<OrderHint | undefined> {
+    return (await this.#factsOf(file)).order
+  }
+
+  /** How many rows a file has, deleted ones included. */
+  async rows(file: LiveFile): Promise<number> {
+    if (file.rows !== undefined) return file.rows
+    return (await this.#factsOf(file)).rowGroups.reduce((sum, { rows }) => sum + rows, 0)
+  }
+
+  /** A text has another size than its record says: from now on this file is measured. */
+  distrust(file: LiveFile): void {
+    this.#distrusted.add(file.path)
+  }
+
+  async #load(key: string, kind: TextKind, file: LiveFile, rowGroup: number): Promise<RenderedText> {
+    const cached = fromCached(await this.#cache.get(key))
+    if (cached !== undefined) return cached
+    const rendered = await this.#render(kind, file, rowGroup)
+    await this.#cache.put(key, toCached(rendered))
+    return rendered
+  }
+
+  async #render(kind: TextKind, file: LiveFile, rowGroup: number): Promise<RenderedText> {
+    const path = this.#store.localPath(file.path)
+    if (path !== undefined) {
+      const { sizeBytes } = file
+      const { schemaJson, format } = kind
+      return this.#pool.render({ path, sizeBytes, rowGroup, schemaJson, partition: [...file.partition], format })
+    }
+    const source = this.#source(file)
+    const batch = await readRowGroup(source, await readFooter(source), rowGroup, kind.schema, file.partition)
+    if (kind.format === 'csv') return renderCsv(batch, kind.schema)
+    return kind.format === 'jsonl' ? renderJsonLines(batch, kind.schema) : renderJsonArrayRows(batch, kind.schema)
+  }
+
+  /** Keeps a piece at hand; others go when there are too many bytes. */
+  #remember(key: string, loading: Promise<RenderedText>): void {
+    this.#recent.set(key, loading)
+    loading.then(
+      rendered => {
+        if (this.#recent.get(key) !== loading) return
+        const bytes = rendered.bytes.length + rendered.index.byteLength
+        this.#recentBytes.set(key, bytes)
+        this.#held += bytes
+        for (const oldest of this.#recent.keys()) {
+          if (this.#held <= RECENT_BYTES || oldest === key) break
+          this.#forget(oldest)
+        }
+      },
+      () => this.#recent.delete(key),
+    )
+  }
+
+  #forget(key: string): void {
+    const bytes = this.#recentBytes.get(key)
+    if (bytes === undefined) return // It is still being loaded.
+    this.#held -= bytes
+    this.#recentBytes.delete(key)
+    this.#recent.delete(key)
+  }
+
+  #factsOf(file: LiveFile): Promise<FileFacts> {
+    let facts = this.#facts.get(file.path)
+    if (facts === undefined) {
+      if (this.#facts.size >= FACTS_KEPT) this.#facts.delete(this.#facts.keys().next().value!)
+      facts = this.#readFacts(file)
+      this.#facts.set(file.path, facts)
+      facts.catch(() => this.#facts.delete(file.path))
+    }
+    return facts
+  }
+
+  async #readFacts(file: LiveFile): Promise<FileFacts> {
+    const footer: Footer = await readFooter(this.#source(file))
+    if (file.rows !== undefined && footer.rows !== file.rows) {
+      throw new ParquetError(
+        'corrupt',
+        `${this.#store.location}/${file.path}: the file has ${footer.rows} rows, the table's log says ${file.rows}`,
+      )
+    }
+    const order = footer.keyValue.get(ORDER_KEY)
+    return {
+      rowGroups: footer.rowGroups,
+      sizes: textSizes(footer),
+      order: order === undefined ? undefined : decodeOrderHint(order),
+    }
+  }
+
+  #source(file: LiveFile): ByteSource {
+    const path = this.#store.localPath(file.path)
+    return path === undefined ? storeSource(this.#store, file.path, file.sizeBytes) : localSource(path, file.sizeBytes)
+  }
+
+  /** Renders all of a file once to learn the sizes; they are kept beside the texts. */
+  async #measure(key: string, kind: TextKind, file: LiveFile, facts: FileFacts): Promise<readonly PieceSize[]> {
+    const { rowGroups } = facts
+    const kept = sizesFromCached(await this.#cache.get(key), rowGroups)
+    if (kept !== undefined) return kept
+    const sizes: PieceSize[] = []
+    const progress = this.#measuring.files === 0 ? { doneBytes: 0, totalBytes: 0, files: 0 } : this.#measuring
+    this.#measuring = progress
+    progress.files++
+    progress.totalBytes += file.sizeBytes
+    try {
+      let next = 0
+      const measureSome = async (): Promise<void> => {
+        for (let i = next++; i < rowGroups.length; i = next++) {
+          const { firstRow, rows } = rowGroups[i]!
+          sizes[i] = { firstRow, rows, bytes: (await this.piece(kind, file, i)).bytes.length }
+          progress.doneBytes += file.sizeBytes / rowGroups.length
+        }
+      }
+      await Promise.all(Array.from({ length: this.parallel }, measureSome))
+    } finally {
+      progress.files--
+    }
+    const bytes = new TextEncoder().encode(JSON.stringify(sizes.map(size => size.bytes)))
+    await this.#cache.put(key, { bytes, meta: new Uint8Array(0) })
+    return sizes
+  }
+}
+
+/** A piece's text never changes while these stay the same. Row group -1 stands for the sizes of all. */
+function pieceKey(kind: TextKind, file: LiveFile, rowGroup: number): string {
+  const { tableId, fingerprint, format } = kind
+  const { path, sizeBytes, modificationTime } = file
+  return `${tableId}/${path}/${sizeBytes}/${modificationTime}/${fingerprint}/${TEXT_FORMAT_VERSION}/${format}/${rowGroup}`
+}
+
+/**
+ * The bytes that each row has beyond its recorded size: what columns take that the table got after the file was written
+ * (they are NULL there), and the comma of the JSON array. Undefined if the record is of other columns.
+ */
+function extraPerRow(kind: TextKind, recorded: string): number | undefined {
+  const { schema, format, fingerprint } = kind
+  const comma = format === 'json' ? 1 : 0
+  if (recorded === fingerprint) return comma
+  // A row of a single column is written in a way of its own where it is NULL.
+  for (let known = schema.length - 1; known >= 2; known--) {
+    if (schemaFingerprint(schema.slice(0, known)) !== recorded) continue
+    const added = schema.slice(known)
+    if (format === 'csv') return added.length
+    return added.reduce((sum, field) => sum + Buffer.byteLength(`,${JSON.stringify(field.name)}:null`), comma)
+  }
+  return undefined
+}
+
+function toCached({ bytes, rows, index }: RenderedText): CachedBytes {
+  const meta = new Uint32Array(index.length + 1)
+  meta[0] = rows
+  meta.set(index, 1)
+  return { bytes, meta: new Uint8Array(meta.buffer) }
+}
+
+function fromCached(cached: CachedBytes | undefined): RenderedText | undefined {
+  if (cached === undefined || cached.meta.length < 4 || cached.meta.length % 4 !== 0) return undefined
+  const numbers = new Uint32Array(cached.meta.slice().buffer)
+  const rows = numbers[0]!
+  if (numbers.length - 1 !== Math.ceil(rows / ROW_INDEX_STRIDE)) return undefined
+  return { bytes: cached.bytes, rows, index: numbers.subarray(1) }
+}
+
+function sizesFromCached(
+  cached: CachedBytes | undefined,
+  rowGroups: FileFacts['rowGroups'],
+): readonly PieceSize[] | undefined {
+  if (cached === undefined) return undefined
+  try {
+    const sizes = JSON.parse(new TextDecoder().decode(cached.bytes)) as number[]
+    if (sizes.length !== rowGroups.length) return undefined
+    return rowGroups.map(({ firstRow, rows }, i) => ({ firstRow, rows, bytes: sizes[i]! }))
+  } catch {
+    return undefined
+  }
+}

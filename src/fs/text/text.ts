@@ -1,0 +1,20 @@
+/** The bytes of something that is shown as a file. */
+export interface Text {
+  /** In bytes. */
+  readonly size: number
+  /** Exactly the bytes [start, end), which lie within `size`. They may be a view of cached bytes: not to be written to. */
+  read(start: number, end: number): Promise<Uint8Array>
+}
+
+/** Parts as one run of bytes; a single part is not copied. */
+export function joined(parts: readonly Uint8Array[]): Uint8Array {
+  const [only] = parts
+  if (parts.length === 1 && only !== undefined) return only
+  const bytes = new Uint8Array(parts.reduce((sum, part) => sum + part.length, 0))
+  let at = 0
+  for (const part of parts) {
+    bytes.set(part, at)
+    at += part.length
+  }
+  return bytes
+}
