@@ -1,0 +1,226 @@
+import { type BigIntStats, lstatSync, mkdirSync, realpathSync } from 'node:fs'
+import { join } from 'node:path'
+import type { Clock } from '../../core/clock.ts'
+import { FsError } from '../filesystem.ts'
+import { attempt, isDirectory, noEntry, notDirectory, stale } from './errors.ts'
+import type { Ids } from './ids.ts'
+import type { NodeKind, NodeRow, Nodes } from './nodes.ts'
+
+export const ROOT_ID = 1n
+export const DATA_ID = 2n
+const DATA_NAME = 'data'
+/** Holds files that are being copied in; never shown. */
+export const INCOMING_NAME = '.posixlake-incoming'
+const NAME_BYTES_MAX = 255
+
+/** A real file or folder, as it is at this moment. */
+export interface Real {
+  readonly id: bigint
+  readonly path: string
+  readonly stat: BigIntStats
+}
+
+export interface Entry {
+  readonly row: NodeRow
+  /** Undefined for a reference. */
+  readonly real: Real | undefined
+}
+
+/**
+ * Leads from ids to real paths and from names to ids. The real tree wins: a path is trusted only after each of its
+ * components was seen to be the very folder that its id stands for, so that a symbolic link or a moved folder never
+ * leads elsewhere. Where the tree differs, the id is forgotten, and what stands there now gets a new one.
+ */
+export class Tree {
+  readonly directory: string
+  readonly #nodes: Nodes
+  readonly #ids: Ids
+  readonly #clock: Clock
+  readonly #log: (sentence: string) => void
+  readonly #device: bigint
+
+  constructor(directory: string, nodes: Nodes, ids: Ids, clock: Clock, log: (sentence: string) => void) {
+    this.#nodes = nodes
+    this.#ids = ids
+    this.#clock = clock
+    this.#log = log
+    mkdirSync(directory, { recursive: true, mode: 0o755 })
+    this.directory = realpathSync(directory)
+    this.#device = lstatSync(this.directory, { bigint: true }).dev
+    this.#data()
+  }
+
+  /** The real file or folder of an id. Raises ESTALE if it is not there any more. */
+  real(id: bigint): Real {
+    if (id === ROOT_ID) return this.#root()
+    if (id === DATA_ID) return this.#data()
+    const row = this.#nodes.get(id)
+    if (row === undefined) throw stale(id)
+    if (row.kind === 'reference')
+      throw new FsError('EACCES', `${row.name} is an old version of data.csv, not a file on disk`)
+    const path = this.pathIn(this.#parentOf(row), row.name)
+    const stat = this.stat(path)
+    if (stat === undefined || !sameFile(row, stat)) {
+      this.forget(id)
+      throw stale(id)
+    }
+    return { id, path, stat }
+  }
+
+  /** The real folder of an id. */
+  folder(id: bigint): Real {
+    const row = id === ROOT_ID || id === DATA_ID ? undefined : this.#nodes.get(id)
+    if (row !== undefined && row.kind !== 'directory') throw notDirectory(row.name)
+    return this.real(id)
+  }
+
+  /** What a name stands for, with an id of its own; undefined if nothing that can be shown is there. */
+  find(folder: Real, name: string): Entry | undefined {
+    if (this.isReserved(folder.id, name)) return undefined
+    const row = this.#nodes.find(folder.id, name)
+    if (row?.kind === 'reference') return { row, real: undefined }
+    const path = this.pathIn(folder, name)
+    const stat = this.stat(path)
+    if (stat === undefined) {
+      if (row !== undefined) this.forget(row.id)
+      return undefined
+    }
+    if (row !== undefined && sameFile(row, stat)) return { row, real: { id: row.id, path, stat } }
+    if (row !== undefined && row.inode === undefined && stat.isFile())
+      return this.#enter({ ...row, inode: stat.ino }, path, stat)
+    if (row !== undefined) this.forget(row.id)
+    return this.#enter(this.newRow(folder.id, name, stat), path, stat)
+  }
+
+  /** As `find`, but raises ENOENT. */
+  entry(folder: Real, name: string): Entry {
+    const found = this.find(folder, name)
+    if (found === undefined) throw noEntry(name)
+    return found
+  }
+
+  /** A row for something new, with a new id; not stored yet. `stat` undefined: a file that is about to be created. */
+  newRow(parent: bigint, name: string, stat: BigIntStats | undefined, verifier?: bigint): NodeRow {
+    return {
+      id: this.#ids.next(),
+      parent,
+      name,
+      kind: kindOf(stat),
+      inode: stat?.ino,
+      createdMs: this.#clock.nowMs(),
+      verifier,
+      size: 0n,
+      mtime: 0n,
+    }
+  }
+
+  /** Remembers what was made at a name just now. */
+  enterNew(folder: Real, name: string): Real {
+    const path = this.pathIn(folder, name)
+    const stat = attempt(`${name} cannot be created`, () => lstatSync(path, { bigint: true }))
+    const row = this.newRow(folder.id, name, stat)
+    this.#nodes.put([row])
+    return { id: row.id, path, stat }
+  }
+
+  /** The state of a real file or folder; undefined where there is none that is shown: links, devices, other file systems. */
+  stat(path: string): BigIntStats | undefined {
+    const stat = attempt(`${path} cannot be looked at`, () => lstatSync(path, { bigint: true, throwIfNoEntry: false }))
+    if (stat === undefined || stat.dev !== this.#device) return undefined
+    return stat.isFile() || stat.isDirectory() ? stat : undefined
+  }
+
+  pathIn(folder: Real, name: string): string {
+    return join(folder.path, name)
+  }
+
+  forget(id: bigint): void {
+    const references = this.#nodes.forget(id)
+    if (references > 0) {
+      this.#log(`A folder was replaced from outside; ${references} name(s) of old versions of data.csv in it are gone.`)
+    }
+  }
+
+  /** Names that are not the user's: `data` is made by the server, and the other is never shown. */
+  isReserved(directory: bigint, name: string): boolean {
+    return directory === ROOT_ID && (name === DATA_NAME || name === INCOMING_NAME)
+  }
+
+  /** Whether `id` is `directory` or one of the folders above it. */
+  isWithin(directory: bigint, id: bigint): boolean {
+    for (let at = directory; at !== ROOT_ID && at !== DATA_ID; ) {
+      if (at === id) return true
+      const row = this.#nodes.get(at)
+      if (row === undefined) throw stale(at)
+      at = row.parent
+    }
+    return false
+  }
+
+  parentId(id: bigint): bigint {
+    if (id === ROOT_ID || id === DATA_ID) return ROOT_ID
+    const row = this.#nodes.get(id)
+    if (row === undefined) throw stale(id)
+    return row.parent
+  }
+
+  #parentOf(row: NodeRow): Real {
+    try {
+      return this.folder(row.parent)
+    } catch (error) {
+      if (error instanceof FsError && (error.code === 'ENOTDIR' || error.code === 'ENOENT')) throw stale(row.id)
+      throw error
+    }
+  }
+
+  #enter(row: NodeRow, path: string, stat: BigIntStats): Entry {
+    this.#nodes.put([row])
+    return { row, real: { id: row.id, path, stat } }
+  }
+
+  #root(): Real {
+    const stat = attempt('The folder of the mount is not there', () => lstatSync(this.directory, { bigint: true }))
+    return { id: ROOT_ID, path: this.directory, stat }
+  }
+
+  /** Made again if somebody took it away: the mount cannot do without. */
+  #data(): Real {
+    const path = join(this.directory, DATA_NAME)
+    const what = `The folder ${path} cannot be made`
+    let stat = attempt(what, () => lstatSync(path, { bigint: true, throwIfNoEntry: false }))
+    if (stat === undefined) {
+      attempt(what, () => mkdirSync(path, 0o755))
+      stat = attempt(what, () => lstatSync(path, { bigint: true }))
+    }
+    if (!stat.isDirectory()) throw new FsError('EIO', `${path} must be a folder; move away what is there now.`)
+    return { id: DATA_ID, path, stat }
+  }
+}
+
+/** Raises EINVAL or ENAMETOOLONG for what cannot be the name of a file. */
+export function checkName(name: string): void {
+  if (
+    name === '' ||
+    name === '.' ||
+    name === '..' ||
+    name.includes('/') ||
+    name.includes('\0') ||
+    !name.isWellFormed()
+  ) {
+    throw new FsError('EINVAL', `${JSON.stringify(name)} is no name for a file`)
+  }
+  if (Buffer.byteLength(name) > NAME_BYTES_MAX) throw new FsError('ENAMETOOLONG', 'a name has at most 255 bytes')
+}
+
+export function kindOf(stat: BigIntStats | undefined): NodeKind {
+  return stat?.isDirectory() === true ? 'directory' : 'file'
+}
+
+/** Raises EISDIR for a folder. */
+export function mustBeFile(name: string, real: Real): void {
+  if (real.stat.isDirectory()) throw isDirectory(name)
+}
+
+function sameFile(row: NodeRow, stat: BigIntStats): boolean {
+  return row.inode === stat.ino && row.kind === kindOf(stat)
+}
