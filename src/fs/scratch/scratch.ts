@@ -2,26 +2,16 @@ import type { Database } from 'bun:sqlite'
 import {
   type BigIntStats,
   chmodSync,
-  closeSync,
   constants,
-  fchmodSync,
-  fstatSync,
-  fsync,
-  ftruncate,
-  ftruncateSync,
   lstatSync,
   mkdirSync,
-  openSync,
-  read,
   renameSync,
   rmdirSync,
   rmSync,
   unlinkSync,
-  write,
 } from 'node:fs'
 import { type FileHandle, open } from 'node:fs/promises'
 import { join } from 'node:path'
-import { promisify } from 'node:util'
 import type { Clock } from '../../core/clock.ts'
 import { errnoOf } from '../../core/errors.ts'
 import {
@@ -32,7 +22,6 @@ import {
   FsError,
   type Listing,
   type NewAttributes,
-  type SetTime,
   type Stability,
   type TimeNs,
 } from '../filesystem.ts'
@@ -43,28 +32,29 @@ import { Listings } from './listing.ts'
 import { Nodes, type RenameIntent } from './nodes.ts'
 import { type OpenFile, OpenFiles } from './open-files.ts'
 import { Syncs } from './syncs.ts'
-import { NOW, setTimes } from './times.ts'
+import {
+  copyText,
+  createReal,
+  look,
+  MODE,
+  modeOf,
+  readFully,
+  setGivenTimes,
+  sizeOf,
+  stamp,
+  syncFile,
+  touch,
+  truncateFile,
+  writeFully,
+} from './system.ts'
 import { checkName, DATA_ID, type Entry, INCOMING_NAME, mustBeFile, type Real, ROOT_ID, Tree } from './tree.ts'
 import { Turns } from './turns.ts'
 
 const OPEN_FILES_MAX = 64
-/** What the runtime's calls take as a position and a size. */
-const FILE_BYTES_MAX = 2n ** 52n - 1n
-const COPY_BYTES = 1 << 20
 /** Freeing the blocks of a larger file may take long enough to be worth another thread. */
 const LARGE_BYTES = 64n << 20n
-/** Two changes within one tick of the kernel's clock carry the same time; ticks are at most so long. */
-const TICK_NS = 20_000_000n
-
-const MODE = { file: 0o644, exclusive: 0o600, directory: 0o755, reference: 0o644 } as const
-/** Bits that the server itself needs to go on reading and writing. */
-const OWNER = { file: 0o600, directory: 0o700 } as const
-const { O_CREAT, O_EXCL, O_RDWR, O_RDONLY, O_DIRECTORY, O_NOFOLLOW } = constants
-
-const readAt = promisify(read)
-const writeAt = promisify(write)
-const fsyncOf = promisify(fsync)
-const ftruncateOf = promisify(ftruncate)
+const PRIVATE = 0o700
+const { O_RDONLY, O_DIRECTORY, O_NOFOLLOW } = constants
 
 export interface ScratchOptions {
   /** The real folder that stands for the mount's root; its subfolder `data` for the mount's data/. */
@@ -146,7 +136,7 @@ export class Scratch {
     return guarded('The attributes of a file cannot be changed', async () => {
       const { file, change } = await this.#turns.exclusive(id, () => this.#setattr(id, changes, guardCtime))
       try {
-        if (file !== undefined) await this.#syncs.run(id, () => fsyncOf(file.fd))
+        if (file !== undefined) await this.#syncs.run(id, () => syncFile(file.fd))
         else if (change.after?.type === 'directory' && changesTree(changes)) await this.#syncFolder(id)
       } finally {
         file?.release()
@@ -173,11 +163,13 @@ export class Scratch {
       : undefined
     try {
       if (file !== undefined && changes.size !== undefined) {
-        await ftruncateOf(file.fd, sizeOf(changes.size))
-        this.#stamped(file.fd, real)
+        await truncateFile(file.fd, sizeOf(changes.size))
+        stamp(real.stat, file.fd)
       }
-      setGivenTimes(real.path, changes)
-      const after = this.#attributesOf(id, lstatSync(real.path, { bigint: true }))
+      // By descriptor: while the file was cut, its name may have changed.
+      const target = file?.fd ?? real.path
+      setGivenTimes(target, changes)
+      const after = this.#attributesOf(id, look(target))
       return { file, change: { before, after } }
     } catch (error) {
       file?.release()
@@ -250,10 +242,10 @@ export class Scratch {
       this.#turns.shared(id, async () => {
         const file = this.#open(id, false)
         try {
-          const { size } = fstatSync(file.fd, { bigint: true })
+          const { size } = look(file.fd)
           const wanted = offset >= size ? 0 : Math.min(count, Number(size - offset))
           const bytes = await readFully(file.fd, wanted, Number(offset))
-          const stat = fstatSync(file.fd, { bigint: true })
+          const stat = look(file.fd)
           const eof = offset + BigInt(bytes.length) >= stat.size
           return { bytes, eof, attributes: this.#attributesOf(id, stat) }
         } finally {
@@ -274,7 +266,7 @@ export class Scratch {
       const { file, change } = await this.#turns.exclusive(id, () => this.#write(id, end - bytes.length, bytes))
       try {
         if (stability === 'unstable') return { count: bytes.length, committed: stability, change }
-        await this.#syncs.run(id, () => fsyncOf(file.fd))
+        await this.#syncs.run(id, () => syncFile(file.fd))
         return { count: bytes.length, committed: 'file_sync', change }
       } finally {
         file.release()
@@ -288,7 +280,7 @@ export class Scratch {
     const file = this.#files.use(id, real.path, real.stat.ino, true)
     try {
       await writeFully(file.fd, bytes, offset)
-      const after = bytes.length === 0 ? real.stat : this.#stamped(file.fd, real)
+      const after = bytes.length === 0 ? real.stat : stamp(real.stat, file.fd)
       return { file, change: { before: this.#attributesOf(id, real.stat), after: this.#attributesOf(id, after) } }
     } catch (error) {
       file.release()
@@ -301,8 +293,8 @@ export class Scratch {
     return guarded('A file cannot be made durable', async () => {
       const file = await this.#turns.shared(id, async () => this.#open(id, false))
       try {
-        const attributes = this.#attributesOf(id, fstatSync(file.fd, { bigint: true }))
-        await this.#syncs.run(id, () => fsyncOf(file.fd))
+        const attributes = this.#attributesOf(id, look(file.fd))
+        await this.#syncs.run(id, () => syncFile(file.fd))
         return { before: attributes, after: attributes }
       } finally {
         file.release()
@@ -370,7 +362,7 @@ export class Scratch {
       if (this.#tree.isReserved(dirId, name) || this.#tree.find(folder, name) !== undefined) throw exists(name)
       const path = this.#tree.pathIn(folder, name)
       attempt(`${name} cannot be made`, () => {
-        mkdirSync(path, OWNER.directory)
+        mkdirSync(path, PRIVATE)
         chmodSync(path, modeOf('directory', attributes.mode ?? MODE.directory))
         setGivenTimes(path, attributes)
       })
@@ -458,11 +450,10 @@ export class Scratch {
       if (this.#tree.isReserved(toDir, toName)) throw exists(toName)
       const source = this.#tree.entry(from, fromName)
       const target = this.#tree.find(to, toName)
-      if (!isSame(source, target)) {
-        this.#checkRename(source, target, to, toName)
-        this.#rename(source, target, to, toName)
-        if (source.real === undefined) touch(from, to)
-      }
+      if (isSame(source, target)) return { from: this.#unchanged(from), to: this.#unchanged(to) }
+      this.#checkRename(source, target, to, toName)
+      this.#rename(source, target, to, toName)
+      if (source.real === undefined) touch(from, to)
       const changes = { from: this.#folderChange(from), to: this.#folderChange(to) }
       await Promise.all([this.#syncFolder(fromDir), fromDir === toDir ? undefined : this.#syncFolder(toDir)])
       if (source.real === undefined) await this.#nodes.sync()
@@ -536,9 +527,9 @@ export class Scratch {
       this.#tree.folder(dirId)
       const incoming = join(this.#tree.directory, INCOMING_NAME)
       const path = join(incoming, crypto.randomUUID())
-      mkdirSync(incoming, { recursive: true, mode: OWNER.directory })
+      mkdirSync(incoming, { recursive: true, mode: PRIVATE })
       try {
-        await copyText(text, openSync(path, O_CREAT | O_EXCL | O_RDWR | O_NOFOLLOW, MODE.file))
+        await copyText(text, path)
         const folder = this.#tree.folder(dirId)
         const free = this.#freeName(folder, name)
         renameSync(path, this.#tree.pathIn(folder, free))
@@ -595,12 +586,13 @@ export class Scratch {
 
   /** What a change of its entries did to a folder; `folder` is from before it. */
   #folderChange(folder: Real): Change {
-    const after = stamp(folder, () => lstatSync(folder.path, { bigint: true }))
+    const after = stamp(folder.stat, folder.path)
     return { before: this.#attributesOf(folder.id, folder.stat), after: this.#attributesOf(folder.id, after) }
   }
 
-  #stamped(fd: number, real: Real): BigIntStats {
-    return stamp(real, () => fstatSync(fd, { bigint: true }))
+  #unchanged({ id, stat }: Real): Change {
+    const attributes = this.#attributesOf(id, stat)
+    return { before: attributes, after: attributes }
   }
 
   /** The names in a folder become durable. */
@@ -641,95 +633,8 @@ async function guarded<T>(what: string, run: () => Promise<T>): Promise<T> {
   }
 }
 
-/**
- * The state after a change, with a modification time that differs from the one before: a client takes equal times for
- * equal content, but the kernel's clock stands still for some milliseconds.
- */
-function stamp(before: Real, look: () => BigIntStats): BigIntStats {
-  const after = look()
-  const ahead = before.stat.mtimeNs - after.mtimeNs
-  if (ahead < 0n || ahead > TICK_NS) return after
-  setTimes(before.path, after.atimeNs, before.stat.mtimeNs + 1n)
-  return look()
-}
-
-/** References have no real file, so their changes leave no trace in the real folders: the times are moved for them. */
-function touch(...folders: Real[]): void {
-  for (const { path, stat } of folders) setTimes(path, stat.atimeNs, NOW)
-}
-
 function changesTree({ mode, size, atime, mtime }: NewAttributes): boolean {
   return mode !== undefined || size !== undefined || atime !== undefined || mtime !== undefined
-}
-
-function setGivenTimes(path: string, { atime, mtime }: NewAttributes): void {
-  if (atime === undefined && mtime === undefined) return
-  const now = lstatSync(path, { bigint: true })
-  setTimes(path, givenTime(atime, now.atimeNs), givenTime(mtime, now.mtimeNs))
-}
-
-function givenTime(time: SetTime | undefined, present: bigint): bigint | typeof NOW {
-  if (time === undefined) return present
-  return time.kind === 'server' ? NOW : time.time
-}
-
-/** Permission bits only: a client has no business making programs that run as the server's user. */
-function modeOf(type: 'file' | 'directory', mode: number): number {
-  return (mode & 0o777) | OWNER[type]
-}
-
-function sizeOf(value: bigint): number {
-  if (value > FILE_BYTES_MAX) throw new FsError('EFBIG', `${value} bytes are beyond the largest file posixlake keeps`)
-  return Number(value)
-}
-
-function createReal(path: string, how: CreateHow): { fd: number; stat: BigIntStats } {
-  const attributes: NewAttributes = how.kind === 'exclusive' ? { mode: MODE.exclusive } : how.attributes
-  const size = sizeOf(attributes.size ?? 0n)
-  const fd = openSync(path, O_CREAT | O_EXCL | O_RDWR | O_NOFOLLOW, OWNER.file)
-  try {
-    // Not by open: the mode is the client's, and the server's umask has no say in it.
-    fchmodSync(fd, modeOf('file', attributes.mode ?? MODE.file))
-    if (size > 0) ftruncateSync(fd, size)
-    setGivenTimes(path, attributes)
-    return { fd, stat: fstatSync(fd, { bigint: true }) }
-  } catch (error) {
-    closeSync(fd)
-    unlinkSync(path)
-    throw error
-  }
-}
-
-async function readFully(fd: number, count: number, offset: number): Promise<Uint8Array> {
-  const bytes = Buffer.allocUnsafeSlow(count)
-  let done = 0
-  while (done < count) {
-    const { bytesRead } = await readAt(fd, bytes, done, count - done, offset + done)
-    if (bytesRead === 0) break
-    done += bytesRead
-  }
-  return done === count ? bytes : bytes.subarray(0, done)
-}
-
-async function writeFully(fd: number, bytes: Uint8Array, offset: number): Promise<void> {
-  let done = 0
-  while (done < bytes.length) {
-    const { bytesWritten } = await writeAt(fd, bytes, done, bytes.length - done, offset + done)
-    done += bytesWritten
-  }
-}
-
-/** Closes the descriptor in the end. */
-async function copyText(text: Text, fd: number): Promise<void> {
-  try {
-    for (let at = 0; at < text.size; at += COPY_BYTES) {
-      await writeFully(fd, await text.read(at, Math.min(at + COPY_BYTES, text.size)), at)
-    }
-    fchmodSync(fd, MODE.file)
-    await fsyncOf(fd)
-  } finally {
-    closeSync(fd)
-  }
 }
 
 /** The same entry, or two names of one real file: rename(2) does nothing then. */

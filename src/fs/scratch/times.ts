@@ -1,5 +1,5 @@
 import { dlopen, FFIType, ptr } from 'bun:ffi'
-import { lutimesSync } from 'node:fs'
+import { futimesSync, lutimesSync } from 'node:fs'
 
 /** The present, by the clock that the file system itself stamps changes with. */
 export const NOW = Symbol('now')
@@ -24,39 +24,49 @@ const SYSTEMS: Readonly<Record<string, System>> = {
   darwin: { libraries: ['libSystem.B.dylib'], cwd: -2, noFollow: 0x20, now: -1n },
 }
 
-const SIGNATURE = {
+const SIGNATURES = {
   utimensat: { args: [FFIType.i32, FFIType.ptr, FFIType.ptr, FFIType.i32], returns: FFIType.i32 },
+  futimens: { args: [FFIType.i32, FFIType.ptr], returns: FFIType.i32 },
 } as const
 
-type Utimensat = (path: string, atime: NewTime, mtime: NewTime) => boolean
+/** False if the call failed. */
+type SetTimes = (target: string | number, atime: NewTime, mtime: NewTime) => boolean
 
-let loaded: Utimensat | undefined | 'missing'
+let loaded: SetTimes | undefined
 
 /**
- * Sets both times of a file or folder, in nanoseconds since the epoch; a symbolic link is not followed. The runtime's
- * own call takes seconds as a double, which is off by up to 200 ns, so the C library is asked, where it can be.
+ * Sets both times of a path or of an open file, in nanoseconds since the epoch; a symbolic link is not followed. The
+ * runtime's own calls take seconds as a double, which is off by up to 200 ns, so the C library is asked, where it can
+ * be. Throws the runtime's error.
  */
-export function setTimes(path: string, atime: NewTime, mtime: NewTime): void {
-  loaded ??= load() ?? 'missing'
-  if (loaded !== 'missing' && loaded(path, atime, mtime)) return
-  lutimesSync(path, seconds(atime), seconds(mtime))
+export function setTimes(target: string | number, atime: NewTime, mtime: NewTime): void {
+  loaded ??= load()
+  if (loaded(target, atime, mtime)) return
+  if (typeof target === 'number') futimesSync(target, seconds(atime), seconds(mtime))
+  else lutimesSync(target, seconds(atime), seconds(mtime))
 }
 
-function load(): Utimensat | undefined {
+function load(): SetTimes {
   const system = SYSTEMS[process.platform]
-  if (system === undefined) return undefined
-  for (const library of system.libraries) {
+  for (const library of system?.libraries ?? []) {
     try {
-      const { utimensat } = dlopen(library, SIGNATURE).symbols
-      return (path, atime, mtime) => {
-        const times = new BigInt64Array([...timespec(atime, system), ...timespec(mtime, system)])
-        return utimensat(system.cwd, ptr(Buffer.from(`${path}\0`)), ptr(times), system.noFollow) === 0
-      }
+      return caller(dlopen(library, SIGNATURES).symbols, system!)
     } catch {
-      // The next name is tried; without any, times are set by the runtime's call.
+      // The next name is tried; without any, times are set by the runtime's calls.
     }
   }
-  return undefined
+  return () => false
+}
+
+function caller(
+  { utimensat, futimens }: ReturnType<typeof dlopen<typeof SIGNATURES>>['symbols'],
+  system: System,
+): SetTimes {
+  return (target, atime, mtime) => {
+    const times = new BigInt64Array([...timespec(atime, system), ...timespec(mtime, system)])
+    if (typeof target === 'number') return futimens(target, ptr(times)) === 0
+    return utimensat(system.cwd, ptr(Buffer.from(`${target}\0`)), ptr(times), system.noFollow) === 0
+  }
 }
 
 /** struct timespec of a 64-bit system: seconds, then 0 to 999,999,999 nanoseconds. */
