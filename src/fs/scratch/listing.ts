@@ -72,7 +72,7 @@ export class Listings {
   #entry(folder: Real, scan: Scan, id: bigint): DirectoryEntry | undefined {
     const row = this.#nodes.get(id)
     if (row === undefined || row.parent !== folder.id) return undefined
-    const entry = this.#tree.find(folder, row.name)
+    const entry = this.#tree.resolve(folder, row.name, row)
     if (entry === undefined) return undefined
     if (entry.row.id !== id) {
       // Replaced from outside: its new id is the highest of all, so it comes at the end.

@@ -34,6 +34,7 @@ import { type OpenFile, OpenFiles } from './open-files.ts'
 import { Syncs } from './syncs.ts'
 import {
   copyText,
+  createFolder,
   createReal,
   look,
   MODE,
@@ -361,11 +362,7 @@ export class Scratch {
       const folder = this.#tree.folder(dirId)
       if (this.#tree.isReserved(dirId, name) || this.#tree.find(folder, name) !== undefined) throw exists(name)
       const path = this.#tree.pathIn(folder, name)
-      attempt(`${name} cannot be made`, () => {
-        mkdirSync(path, PRIVATE)
-        chmodSync(path, modeOf('directory', attributes.mode ?? MODE.directory))
-        setGivenTimes(path, attributes)
-      })
+      attempt(`${name} cannot be made`, () => createFolder(path, attributes))
       return this.#created(folder, this.#tree.enterNew(folder, name))
     })
   }
@@ -431,12 +428,21 @@ export class Scratch {
   /** Keeps a large file open while its name goes away, so that its blocks are freed by the close, in another thread. */
   #outlived(real: Real | undefined, run: () => void): void {
     const large = real?.stat.isFile() === true && real.stat.size >= LARGE_BYTES
-    const held = large ? this.#files.use(real.id, real.path, real.stat.ino, false) : undefined
+    const held = large ? this.#tryOpen(real) : undefined
     try {
       run()
       if (real !== undefined) this.#files.drop(real.id)
     } finally {
       held?.release()
+    }
+  }
+
+  #tryOpen(real: Real): OpenFile | undefined {
+    try {
+      return this.#files.use(real.id, real.path, real.stat.ino, false)
+    } catch {
+      // One may remove what one may not read.
+      return undefined
     }
   }
 

@@ -1,5 +1,6 @@
 import {
   type BigIntStats,
+  chmodSync,
   closeSync,
   constants,
   fchmodSync,
@@ -8,8 +9,10 @@ import {
   ftruncate,
   ftruncateSync,
   lstatSync,
+  mkdirSync,
   openSync,
   read,
+  rmdirSync,
   unlinkSync,
   write,
 } from 'node:fs'
@@ -104,6 +107,18 @@ export function createReal(path: string, how: CreateHow): { fd: number; stat: Bi
   } catch (error) {
     closeSync(fd)
     unlinkSync(path)
+    throw error
+  }
+}
+
+/** Makes a folder. */
+export function createFolder(path: string, attributes: NewAttributes): void {
+  mkdirSync(path, OWNER.directory)
+  try {
+    chmodSync(path, modeOf('directory', attributes.mode ?? MODE.directory))
+    setGivenTimes(path, attributes)
+  } catch (error) {
+    rmdirSync(path)
     throw error
   }
 }

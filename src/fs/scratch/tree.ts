@@ -77,7 +77,12 @@ export class Tree {
   /** What a name stands for, with an id of its own; undefined if nothing that can be shown is there. */
   find(folder: Real, name: string): Entry | undefined {
     if (this.isReserved(folder.id, name)) return undefined
-    const row = this.#nodes.find(folder.id, name)
+    return this.resolve(folder, name, this.#nodes.find(folder.id, name))
+  }
+
+  /** As `find`, with what is remembered of the name. */
+  resolve(folder: Real, name: string, row: NodeRow | undefined): Entry | undefined {
+    // A file that somebody puts under the name of a reference stays hidden on disk until the reference goes.
     if (row?.kind === 'reference') return { row, real: undefined }
     const path = this.pathIn(folder, name)
     const stat = this.stat(path)

