@@ -1,0 +1,115 @@
+/** A piece of SQL between blanks and comments. `end` is the offset behind it. */
+export interface Token {
+  readonly kind: 'word' | 'quoted' | 'literal' | 'symbol'
+  /** As written. */
+  readonly text: string
+  readonly start: number
+  readonly end: number
+  /** How many brackets are open around it; a bracket itself counts as outside. */
+  readonly depth: number
+}
+
+const BLANK = /\s+/y
+const LINE_COMMENT = /--[^\n]*/y
+const WORD = /[\p{L}_][\p{L}\p{N}_$]*/uy
+const NUMBER = /(?:\d[\d_]*\.?[\d_]*|\.\d[\d_]*)(?:[eE][+-]?\d+)?/y
+const QUOTED_NAME = /"(?:[^"]|"")*"/y
+const TEXT = /'(?:[^']|'')*'/y
+const ESCAPED_TEXT = /[eE]'(?:[^'\\]|\\[\s\S]|'')*'/y
+const DOLLAR_TAG = /\$(?:[\p{L}_][\p{L}\p{N}_]*)?\$/uy
+
+/**
+ * Splits SQL as DuckDB's lexer does, as far as finding clauses needs it: texts, names in quotes, dollar quotes and
+ * (nested) comments are never mistaken for anything else. An unfinished one reaches to the end; DuckDB refuses it.
+ */
+export function tokenize(sql: string): Token[] {
+  const tokens: Token[] = []
+  let depth = 0
+  for (let at = 0; at < sql.length; ) {
+    const skipped = matchAt(BLANK, sql, at) ?? matchAt(LINE_COMMENT, sql, at) ?? blockCommentEnd(sql, at)
+    if (skipped !== undefined) {
+      at = skipped
+      continue
+    }
+    const [kind, end] = tokenAt(sql, at)
+    const text = sql.slice(at, end)
+    if (kind === 'symbol' && /^[)\]}]$/.test(text)) depth = Math.max(0, depth - 1)
+    tokens.push({ kind, text, start: at, end, depth })
+    if (kind === 'symbol' && /^[([{]$/.test(text)) depth++
+    at = end
+  }
+  return tokens
+}
+
+function tokenAt(sql: string, at: number): [Token['kind'], number] {
+  const text = matchAt(ESCAPED_TEXT, sql, at) ?? matchAt(TEXT, sql, at) ?? dollarQuoteEnd(sql, at)
+  if (text !== undefined) return ['literal', text]
+  const name = matchAt(QUOTED_NAME, sql, at)
+  if (name !== undefined) return ['quoted', name]
+  if (sql[at] === "'" || sql[at] === '"') return ['literal', sql.length]
+  const word = matchAt(WORD, sql, at)
+  if (word !== undefined) return ['word', word]
+  const number = matchAt(NUMBER, sql, at)
+  if (number !== undefined) return ['literal', number]
+  return ['symbol', at + (sql.codePointAt(at)! > 0xffff ? 2 : 1)]
+}
+
+function matchAt(pattern: RegExp, sql: string, at: number): number | undefined {
+  pattern.lastIndex = at
+  return pattern.test(sql) ? pattern.lastIndex : undefined
+}
+
+function blockCommentEnd(sql: string, at: number): number | undefined {
+  if (!sql.startsWith('/*', at)) return undefined
+  let open = 1
+  let end = at + 2
+  while (end < sql.length && open > 0) {
+    if (sql.startsWith('/*', end)) open++
+    else if (sql.startsWith('*/', end)) open--
+    else {
+      end++
+      continue
+    }
+    end += 2
+  }
+  return end
+}
+
+function dollarQuoteEnd(sql: string, at: number): number | undefined {
+  const open = matchAt(DOLLAR_TAG, sql, at)
+  if (open === undefined) return undefined
+  const tag = sql.slice(at, open)
+  const close = sql.indexOf(tag, open)
+  return close < 0 ? sql.length : close + tag.length
+}
+
+/** The statements of a text, without the semicolons between them and without empty ones. */
+export function splitStatements(sql: string): string[] {
+  const statements: string[] = []
+  let start: number | undefined
+  let end = 0
+  for (const token of tokenize(sql)) {
+    if (token.kind === 'symbol' && token.text === ';') {
+      if (start !== undefined) statements.push(sql.slice(start, end))
+      start = undefined
+    } else {
+      start ??= token.start
+      end = token.end
+    }
+  }
+  if (start !== undefined) statements.push(sql.slice(start, end))
+  return statements
+}
+
+export function isWord(token: Token | undefined, ...words: readonly string[]): boolean {
+  return token?.kind === 'word' && words.includes(token.text.toLowerCase())
+}
+
+export function isSymbol(token: Token | undefined, symbol: string): boolean {
+  return token?.kind === 'symbol' && token.text === symbol
+}
+
+/** The name that a token stands for. */
+export function nameOf(token: Token): string {
+  return token.kind === 'quoted' ? token.text.slice(1, -1).replaceAll('""', '"') : token.text
+}
