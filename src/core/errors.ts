@@ -20,7 +20,8 @@ export function messageOf(error: unknown): string {
 
 /** The POSIX error code (`ENOENT`, `EEXIST`, …) of a failed system call, if it carries one. */
 export function errnoOf(error: unknown): string | undefined {
-  if (typeof error === 'object' && error !== null && 'code' in error && typeof error.code === 'string') return error.code
+  if (typeof error === 'object' && error !== null && 'code' in error && typeof error.code === 'string')
+    return error.code
   return undefined
 }
 

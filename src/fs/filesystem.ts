@@ -2,9 +2,28 @@ import { LakeError } from '../core/errors.ts'
 
 /** The POSIX errors a FileSystem may raise; nfs3/status.ts maps each onto an nfsstat3 (RFC 1813, 2.6). */
 export type FsErrorCode =
-  | 'EPERM' | 'ENOENT' | 'EIO' | 'EACCES' | 'EEXIST' | 'EXDEV' | 'ENOTDIR' | 'EISDIR' | 'EINVAL' | 'EFBIG' | 'ENOSPC'
-  | 'EROFS' | 'ENAMETOOLONG' | 'ENOTEMPTY' | 'EDQUOT' | 'ESTALE' | 'ENOTSUP' | 'ETOOSMALL' | 'EBADCOOKIE' | 'ENOTSYNC'
-  | 'EJUKEBOX' | 'EMLINK'
+  | 'EPERM'
+  | 'ENOENT'
+  | 'EIO'
+  | 'EACCES'
+  | 'EEXIST'
+  | 'EXDEV'
+  | 'ENOTDIR'
+  | 'EISDIR'
+  | 'EINVAL'
+  | 'EFBIG'
+  | 'ENOSPC'
+  | 'EROFS'
+  | 'ENAMETOOLONG'
+  | 'ENOTEMPTY'
+  | 'EDQUOT'
+  | 'ESTALE'
+  | 'ENOTSUP'
+  | 'ETOOSMALL'
+  | 'EBADCOOKIE'
+  | 'ENOTSYNC'
+  | 'EJUKEBOX'
+  | 'EMLINK'
 
 export class FsError extends LakeError<FsErrorCode> {}
 
@@ -125,13 +144,23 @@ export interface FileSystem {
   /** At most `count` bytes; fewer only before the end of the file. `eof` if they reach it. The bytes must not be written to. */
   read(node: Node, offset: bigint, count: number): Promise<{ bytes: Uint8Array; eof: boolean; attributes?: Attributes }>
   /** `bytes` may be kept by the file system; the caller does not reuse them. */
-  write(node: Node, offset: bigint, bytes: Uint8Array, stability: Stability): Promise<{ count: number; committed: Stability; change: Change }>
+  write(
+    node: Node,
+    offset: bigint,
+    bytes: Uint8Array,
+    stability: Stability,
+  ): Promise<{ count: number; committed: Stability; change: Change }>
   commit(node: Node, offset: bigint, count: number): Promise<Change>
   create(directory: Node, name: string, how: CreateHow): Promise<Created>
   mkdir(directory: Node, name: string, attributes: NewAttributes): Promise<Created>
   remove(directory: Node, name: string): Promise<Change>
   rmdir(directory: Node, name: string): Promise<Change>
-  rename(fromDirectory: Node, fromName: string, toDirectory: Node, toName: string): Promise<{ from: Change; to: Change }>
+  rename(
+    fromDirectory: Node,
+    fromName: string,
+    toDirectory: Node,
+    toName: string,
+  ): Promise<{ from: Change; to: Change }>
   /** Entries after `cookie` (0n: from the start), '.' and '..' included, at most `limit`; always at least one unless at the end. */
   readdir(directory: Node, cookie: bigint, limit: number): Promise<Listing>
   space(): Promise<SpaceInfo>

@@ -1,0 +1,334 @@
+import { joined, type Text } from '../text/text.ts'
+import type { SameRange } from './image.ts'
+import { eachRow, matchRows, type Range } from './multiset.ts'
+import { RowWindow } from './row-window.ts'
+
+export type TextRange = Range
+export type SameAs = SameRange
+
+/** Rows of the image that the base has not. */
+export interface AddedRange extends TextRange {
+  /** They stand behind the row of the base that ends here; the base's first row's start stands for the place in front of all. */
+  readonly anchor: number
+}
+
+export interface TextDiff {
+  /** Row-aligned ranges of the base, ascending, neighbours joined. */
+  readonly removed: readonly TextRange[]
+  /** Row-aligned ranges of the image, ascending; only the very last row may lack its newline. */
+  readonly added: readonly AddedRange[]
+}
+
+/** A text that knows where its rows begin. */
+export interface RowText extends Text {
+  /** The start of the row that holds the byte at `offset`. */
+  rowStart(offset: number): Promise<number>
+}
+
+export interface DiffOptions {
+  /** Where the rows begin, behind the header. */
+  readonly baseStart: number
+  readonly imageStart: number
+  /** Ranges that are equal by construction, ascending. */
+  readonly sameAs?: readonly SameAs[]
+  readonly signal?: AbortSignal
+}
+
+const BLOCK_BYTES = 1 << 20
+const WINDOW_BYTES = 1 << 20
+const WINDOW_BYTES_MAX = 8 << 20
+/** So many equal rows in succession, and blocks of bytes are compared again instead of rows. */
+const CALM_ROWS = 64
+const NEWLINE = Uint8Array.of(0x0a)
+
+/**
+ * The rows that an edit took away and the rows that it brought. Rows that only moved, or were only written again, are
+ * neither: what the walk leaves over on both sides is compared as multisets. Costs reading both texts where they are not
+ * the same by construction; memory does not grow with them.
+ */
+export async function diffText(base: RowText, image: Text, options: DiffOptions): Promise<TextDiff> {
+  const ended = await endedByNewline(image)
+  const found =
+    (await new Walk(base, ended, options, true).run()) ?? (await new Walk(base, ended, options, false).run())
+  if (found === undefined) throw new Error('the rows of the edited text could not be told apart')
+  const { removed, added } = await withoutMoved(base, ended, found)
+  return { removed, added: added.map(range => ({ ...range, end: Math.min(range.end, image.size) })) }
+}
+
+/** The image as if its last row had its newline. */
+async function endedByNewline(image: Text): Promise<Text> {
+  const { size } = image
+  if (size === 0 || (await image.read(size - 1, size))[0] === NEWLINE[0]) return image
+  return {
+    size: size + 1,
+    read: async (start, end) =>
+      end <= size
+        ? image.read(start, end)
+        : joined([...(start < size ? [await image.read(start, size)] : []), NEWLINE]),
+  }
+}
+
+/** Rows that are left over on both sides are none. */
+async function withoutMoved(base: Text, image: Text, found: Found): Promise<TextDiff> {
+  const { removed, added } = found
+  if (removed.length === 0 || added.length === 0) return { removed: coalesced(removed), added }
+  const marks = await matchRows(base, removed, image, added)
+  if (marks.a.count === 0) return { removed: coalesced(removed), added }
+  const left: TextRange[] = []
+  await eachRow(base, removed, (row, _bytes, start, end, at) => {
+    if (!marks.a.has(row)) left.push({ start: at + start, end: at + end })
+  })
+  const come: AddedRange[] = []
+  let range = 0
+  await eachRow(image, added, (row, _bytes, start, end, at) => {
+    while (added[range]!.end <= at + start) range++
+    if (!marks.b.has(row)) come.push({ start: at + start, end: at + end, anchor: added[range]!.anchor })
+  })
+  return { removed: coalesced(left), added: coalescedAdded(come) }
+}
+
+interface Found {
+  readonly removed: readonly TextRange[]
+  readonly added: readonly AddedRange[]
+}
+
+/** Goes along both texts from difference to difference. */
+class Walk {
+  readonly #base: RowText
+  readonly #image: Text
+  readonly #options: DiffOptions
+  readonly #useSuffix: boolean
+  readonly #removed: { start: number; end: number }[] = []
+  readonly #added: AddedRange[] = []
+  #baseEnd: number
+  #imageEnd: number
+  #same = 0
+
+  constructor(base: RowText, image: Text, options: DiffOptions, useSuffix: boolean) {
+    this.#base = base
+    this.#image = image
+    this.#options = options
+    this.#useSuffix = useSuffix
+    this.#baseEnd = base.size
+    this.#imageEnd = image.size
+  }
+
+  /** Undefined if the equal end of the texts turns out not to begin at a row of the image. */
+  async run(): Promise<Found | undefined> {
+    let { baseStart: b, imageStart: i } = this.#options
+    let first = true
+    while (b < this.#baseEnd || i < this.#imageEnd) {
+      ;[b, i] = await this.#skipEqual(b, i)
+      if (b >= this.#baseEnd && i >= this.#imageEnd) break
+      if (first && this.#useSuffix) await this.#cutEqualEnd(b, i)
+      first = false
+      if (b >= this.#baseEnd || i >= this.#imageEnd) {
+        if (i < this.#imageEnd && !(await this.#endsAtRow(i))) return undefined
+        this.#remove(b, this.#baseEnd)
+        this.#add(i, this.#imageEnd, b)
+        break
+      }
+      const next = await this.#alignRows(b, i)
+      if (next === undefined) return undefined
+      ;[b, i] = next
+    }
+    return { removed: this.#removed, added: this.#added }
+  }
+
+  /** Goes on over equal bytes, to the start of the row that holds the first difference. */
+  async #skipEqual(b: number, i: number): Promise<[number, number]> {
+    const equal = await this.#equalBytes(b, i)
+    const at = b + equal
+    if (at >= this.#base.size) return [at, i + equal]
+    const start = Math.max(b, await this.#base.rowStart(at))
+    return [start, i + (start - b)]
+  }
+
+  async #equalBytes(b: number, i: number): Promise<number> {
+    const length = Math.min(this.#baseEnd - b, this.#imageEnd - i)
+    let done = 0
+    while (done < length) {
+      const known = this.#sameFrom(b + done, i + done)
+      if (known > 0) {
+        done = Math.min(length, done + known)
+        continue
+      }
+      const take = Math.min(BLOCK_BYTES, length - done)
+      const [left, right] = await Promise.all([
+        this.#base.read(b + done, b + done + take),
+        this.#image.read(i + done, i + done + take),
+      ])
+      if (Buffer.compare(left, right) !== 0) return done + firstDifference(left, right)
+      done += take
+      await this.#pause()
+    }
+    return length
+  }
+
+  /** How many bytes from here on are equal by construction. */
+  #sameFrom(b: number, i: number): number {
+    const { sameAs = [] } = this.#options
+    while (this.#same < sameAs.length && sameAs[this.#same]!.imageStart + sameAs[this.#same]!.length <= i) this.#same++
+    const range = sameAs[this.#same]
+    if (range === undefined || range.imageStart > i || range.baseStart - range.imageStart !== b - i) return 0
+    return range.imageStart + range.length - i
+  }
+
+  /** Finds what is equal at the end of both texts, and leaves it out of the walk. */
+  async #cutEqualEnd(b: number, i: number): Promise<void> {
+    const length = Math.min(this.#baseEnd - b, this.#imageEnd - i)
+    let done = 0
+    while (done < length) {
+      const take = Math.min(BLOCK_BYTES, length - done)
+      const [left, right] = await Promise.all([
+        this.#base.read(this.#baseEnd - done - take, this.#baseEnd - done),
+        this.#image.read(this.#imageEnd - done - take, this.#imageEnd - done),
+      ])
+      if (Buffer.compare(left, right) !== 0) {
+        done += lastDifference(left, right)
+        break
+      }
+      done += take
+      await this.#pause()
+    }
+    if (done === 0) return
+    const at = this.#baseEnd - done
+    const rowStart = at === b ? b : await this.#base.rowStart(at)
+    let kept = done
+    if (rowStart < at) {
+      // The first whole row behind the difference.
+      const row = await this.#rowEndOf(at)
+      kept = this.#baseEnd - row
+    }
+    if (kept <= 0) return
+    const imageEnd = this.#imageEnd - kept
+    if (imageEnd > i && (await this.#image.read(imageEnd - 1, imageEnd))[0] !== NEWLINE[0]) return
+    this.#baseEnd -= kept
+    this.#imageEnd = imageEnd
+  }
+
+  /** The end of the base's row that holds the byte at `offset`. */
+  async #rowEndOf(offset: number): Promise<number> {
+    const start = await this.#base.rowStart(offset)
+    for (let bytes = 4096; ; bytes *= 4) {
+      const end = Math.min(this.#baseEnd, start + bytes)
+      const window = RowWindow.of(await this.#base.read(start, end), end === this.#baseEnd)
+      if (window.rows > 0) return start + window.end(0)
+    }
+  }
+
+  async #endsAtRow(i: number): Promise<boolean> {
+    if (this.#imageEnd === this.#image.size) return true
+    let ended = false
+    await eachRow(this.#image, [{ start: i, end: this.#imageEnd }], (_row, bytes, _start, end) => {
+      ended = bytes[end - 1] === NEWLINE[0] && !isOpen(bytes, _start, end)
+    })
+    return ended
+  }
+
+  /** From a difference on, row by row, until the texts go together again for a while. Undefined: see `run`. */
+  async #alignRows(b: number, i: number): Promise<[number, number] | undefined> {
+    for (let bytes = WINDOW_BYTES; ; bytes = WINDOW_BYTES_MAX) {
+      const left = await this.#window(this.#base, b, this.#baseEnd, bytes)
+      const right = await this.#window(this.#image, i, this.#imageEnd, bytes)
+      await this.#pause()
+      if (right.cutOff && this.#imageEnd < this.#image.size) return undefined
+      const aligned = left.window.align(right.window, CALM_ROWS, left.whole && right.whole, bytes === WINDOW_BYTES_MAX)
+      if (aligned.left === 0 && aligned.right === 0) continue
+      for (const { removedFrom, removedTo, addedFrom, addedTo } of aligned.steps) {
+        this.#remove(b + left.window.start(removedFrom), b + left.window.start(removedTo))
+        this.#add(
+          i + right.window.start(addedFrom),
+          i + right.window.start(addedTo),
+          b + left.window.start(removedFrom),
+        )
+      }
+      return [b + left.window.start(aligned.left), i + right.window.start(aligned.right)]
+    }
+  }
+
+  /** Rows from `start` on, at least one; `whole`: up to the end. */
+  async #window(
+    text: Text,
+    start: number,
+    end: number,
+    bytes: number,
+  ): Promise<{ window: RowWindow; whole: boolean; cutOff: boolean }> {
+    for (let want = bytes; ; want *= 2) {
+      const stop = Math.min(end, start + want)
+      const read = start === stop ? new Uint8Array(0) : await text.read(start, stop)
+      const window = RowWindow.of(read, stop === end)
+      if (window.rows > 0 || stop === end) return { window, whole: stop === end, cutOff: window.cutOff }
+    }
+  }
+
+  #remove(start: number, end: number): void {
+    if (start >= end) return
+    const last = this.#removed.at(-1)
+    if (last?.end === start) last.end = end
+    else this.#removed.push({ start, end })
+  }
+
+  #add(start: number, end: number, anchorRow: number): void {
+    if (start >= end) return
+    // What was removed right in front of it is no place to stand behind.
+    const last = this.#removed.at(-1)
+    const anchor = last !== undefined && last.end >= anchorRow && last.start < anchorRow ? last.start : anchorRow
+    this.#added.push({ start, end, anchor })
+  }
+
+  async #pause(): Promise<void> {
+    this.#options.signal?.throwIfAborted()
+    await new Promise(setImmediate)
+  }
+}
+
+function isOpen(bytes: Uint8Array, start: number, end: number): boolean {
+  return RowWindow.of(bytes.subarray(start, end), false).rows === 0
+}
+
+function firstDifference(a: Uint8Array, b: Uint8Array): number {
+  let low = 0
+  let high = a.length
+  // Halving with native comparisons beats a loop over a megabyte.
+  while (high - low > 64) {
+    const middle = (low + high) >>> 1
+    if (Buffer.compare(a.subarray(low, middle), b.subarray(low, middle)) === 0) low = middle
+    else high = middle
+  }
+  while (low < high && a[low] === b[low]) low++
+  return low
+}
+
+/** How many bytes at the end are equal. */
+function lastDifference(a: Uint8Array, b: Uint8Array): number {
+  let low = 0
+  let high = a.length
+  while (high - low > 64) {
+    const middle = (low + high) >>> 1
+    if (Buffer.compare(a.subarray(middle, high), b.subarray(middle, high)) === 0) high = middle
+    else low = middle
+  }
+  while (high > low && a[high - 1] === b[high - 1]) high--
+  return a.length - high
+}
+
+function coalesced(ranges: readonly TextRange[]): TextRange[] {
+  const out: { start: number; end: number }[] = []
+  for (const { start, end } of ranges) {
+    const last = out.at(-1)
+    if (last?.end === start) last.end = end
+    else out.push({ start, end })
+  }
+  return out
+}
+
+function coalescedAdded(ranges: readonly AddedRange[]): AddedRange[] {
+  const out: { start: number; end: number; anchor: number }[] = []
+  for (const { start, end, anchor } of ranges) {
+    const last = out.at(-1)
+    if (last?.end === start && last.anchor === anchor) last.end = end
+    else out.push({ start, end, anchor })
+  }
+  return out
+}

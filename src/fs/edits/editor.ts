@@ -1,0 +1,628 @@
+import { randomUUID } from 'node:crypto'
+import { mkdirSync, readdirSync } from 'node:fs'
+import { join } from 'node:path'
+import { TextError } from '../../columns/errors.ts'
+import type { Clock } from '../../core/clock.ts'
+import { LakeError, messageOf } from '../../core/errors.ts'
+import type { Snapshot } from '../../table/snapshot.ts'
+import type { Table } from '../../table/table.ts'
+import { FsError, type FsErrorCode } from '../filesystem.ts'
+import type { Line, Lines } from '../lines.ts'
+import type { TableText } from '../text/layout.ts'
+import type { Segments } from '../text/segments.ts'
+import type { Text } from '../text/text.ts'
+import { applyPlan } from './apply.ts'
+import { ImageRope } from './image.ts'
+import { EditJournal, type JournalRecord } from './journal.ts'
+import { type EditPlan, planCsvEdit, planJsonAppend } from './plan.ts'
+import { FileSpool } from './spool.ts'
+
+const PAGE_BYTES = 4096
+
+/** How long an image that may not be whole yet is held, in milliseconds (see the design, "When is an edit complete?"). */
+export interface HoldTimes {
+  /** After a COMMIT: no WRITE may follow for this long. */
+  readonly quietMs: number
+  /** No final newline, a last row that is cut off, fewer rows than before, or bytes behind the written ones from before. */
+  readonly incompleteMs: number
+  /** A size that is a multiple of the page size after a COMMIT. */
+  readonly pageMs: number
+  /** Truncated to nothing, and nothing written since. */
+  readonly truncatedMs: number
+}
+
+export const DEFAULT_HOLD_TIMES: HoldTimes = { quietMs: 100, incompleteMs: 1000, pageMs: 2000, truncatedMs: 5000 }
+
+export interface EditorOptions {
+  readonly table: Table
+  readonly segments: Segments
+  readonly lines: Lines
+  /** Where journals and spools lie; made if missing. */
+  readonly directory: string
+  readonly clock: Clock
+  readonly openText: (snapshot: Snapshot, previous: TableText | undefined) => Promise<TableText>
+  /** Takes the sentence for `.errors`. */
+  readonly report: (sentence: string) => void
+  /** Keeps the bytes of an image that could not be taken, under a name of its own; the result is that name. */
+  readonly setAside: (image: Text) => Promise<string>
+  readonly holdTimes?: HoldTimes
+}
+
+/** The image of a view while it differs from the table. */
+export interface Edit {
+  readonly line: Line
+  readonly base: TableText
+  readonly image: ImageRope
+  readonly journal: EditJournal
+  /** Counts the changes, so that a verdict on an older image is not taken for one on this. */
+  sequence: number
+  /** It began with, or passed through, a truncation: what is in the image was written since. */
+  truncated: boolean
+  written: boolean
+  timer: Timer | undefined
+  /** Why it is held, for `status`. */
+  heldBecause: string | undefined
+}
+
+/** What became of a call that ended a save. */
+export interface Outcome {
+  readonly kind: 'committed' | 'unchanged' | 'held'
+  /** The view now shows exactly the bytes that were written. */
+  readonly asWritten: boolean
+}
+
+type Occasion = 'write' | 'commit' | 'deadline'
+
+interface StableWrite {
+  readonly line: Line
+  readonly offset: number
+  readonly bytes: Uint8Array
+  readonly resolve: (outcome: Outcome) => void
+  readonly reject: (error: unknown) => void
+}
+
+type Job =
+  | { readonly kind: 'write'; readonly write: StableWrite }
+  | { readonly kind: 'task'; readonly run: () => Promise<void> }
+
+/**
+ * Turns the WRITEs and truncations of one view into commits, one for each save. All changes pass through one queue, so
+ * that they meet the table in the order in which they came; stable appends that wait there go together into one commit.
+ */
+export class Editor {
+  readonly #options: EditorOptions
+  readonly #times: HoldTimes
+  readonly #edits = new Map<bigint, Edit>()
+  readonly #jobs: Job[] = []
+  #pumping = false
+  #idle: (() => void)[] = []
+
+  constructor(options: EditorOptions) {
+    this.#options = options
+    this.#times = options.holdTimes ?? DEFAULT_HOLD_TIMES
+    mkdirSync(options.directory, { recursive: true, mode: 0o700 })
+  }
+
+  /** The edit under way on a line, if there is one: READ and GETATTR show its image. */
+  editOf(line: Line): Edit | undefined {
+    return this.#edits.get(line.id)
+  }
+
+  /** Sentences about what is held, for `status`. */
+  held(): string[] {
+    return [...this.#edits.values()].map(
+      edit => `data.${edit.line.format}: ${edit.heldBecause ?? 'a save is under way'}`,
+    )
+  }
+
+  /** WRITE that may stay in memory (RFC 1813, UNSTABLE): staged, not judged. */
+  async writeUnstable(line: Line, offset: number, bytes: Uint8Array): Promise<void> {
+    await this.#task(async () => {
+      const edit = await this.#begin(line)
+      this.#splice(edit, offset, bytes)
+    })
+  }
+
+  /** WRITE that ends a save or a piece of one: judged, and committed where it is conclusive, before this resolves. */
+  writeStable(line: Line, offset: number, bytes: Uint8Array): Promise<Outcome> {
+    return new Promise((resolve, reject) => {
+      this.#jobs.push({ kind: 'write', write: { line, offset, bytes, resolve, reject } })
+      this.#pump()
+    })
+  }
+
+  /** COMMIT: what was written unstably is durable when this resolves, and committed if nothing follows for a moment. */
+  async commit(line: Line): Promise<Outcome> {
+    const edit = this.editOf(line)
+    if (edit === undefined) return { kind: 'unchanged', asWritten: true }
+    await edit.journal.sync()
+    const { sequence } = edit
+    await new Promise<void>(resolve => setTimeout(resolve, this.#times.quietMs))
+    let outcome: Outcome = { kind: 'held', asWritten: true }
+    await this.#task(async () => {
+      if (this.editOf(line) === edit && edit.sequence === sequence) outcome = await this.#judge(edit, 'commit')
+    })
+    return outcome
+  }
+
+  /** SETATTR of the size. */
+  async truncate(line: Line, size: number): Promise<Outcome> {
+    let outcome: Outcome = { kind: 'unchanged', asWritten: true }
+    await this.#task(async () => {
+      const known = this.editOf(line)
+      if (known === undefined && size === (await this.#options.lines.text(line)).size) return
+      const edit = await this.#begin(line)
+      if (edit.image.size === size) return
+      this.#stopTimer(edit)
+      edit.journal.truncate(size)
+      edit.image.truncate(size)
+      edit.sequence++
+      if (size === 0) edit.truncated = true
+      this.#options.lines.touch(line)
+      outcome = await this.#judge(edit, 'write')
+    })
+    return outcome
+  }
+
+  /** An empty file has taken the view's name (CREATE after a RENAME away): what is written to it replaces the rows of `base`. */
+  async startEmpty(line: Line): Promise<void> {
+    await this.truncate(line, 0)
+  }
+
+  /**
+   * A whole new text takes the name (RENAME of a file onto the view): compared with `base` and committed before this
+   * resolves, or refused with an FsError and nothing changed.
+   */
+  async replace(base: TableText, image: Text): Promise<{ text: TableText; asWritten: boolean }> {
+    let result: { text: TableText; asWritten: boolean } | undefined
+    await this.#task(async () => {
+      await this.#finishHeld()
+      const plan = await this.#refusing(() => this.#plan(base, image, undefined))
+      const text = plan.kind === 'unchanged' ? base : await this.#apply(plan, base, randomUUID())
+      result = { text, asWritten: await sameText(text, image) }
+    })
+    return result!
+  }
+
+  /** `rm`: all rows go, in one commit. */
+  async removeAllRows(base: TableText): Promise<TableText> {
+    let text = base
+    await this.#task(async () => {
+      this.#dropAll()
+      const plan = await planCsvEdit(base, emptyText, this.#planOptions(base))
+      if (plan.kind === 'change') text = await this.#apply(plan, base, randomUUID())
+    })
+    return text
+  }
+
+  /** Resolves when nothing is held any more: every held image has come to its end by itself. */
+  async settled(): Promise<void> {
+    while (this.#edits.size > 0 || this.#jobs.length > 0 || this.#pumping) {
+      await new Promise<void>(resolve => this.#idle.push(resolve))
+    }
+  }
+
+  /** Brings every held image to its end now: nobody will write any more. */
+  async finish(): Promise<void> {
+    await this.#task(() => this.#finishHeld())
+  }
+
+  /** Closes the journals and leaves them for the next process. */
+  close(): void {
+    for (const edit of this.#edits.values()) {
+      this.#stopTimer(edit)
+      edit.journal.close()
+    }
+    this.#edits.clear()
+  }
+
+  /**
+   * Takes up what an earlier process held when it died. An edit whose commit is already in the table's history is
+   * dropped; the others are held again, and come to their end as they would have.
+   */
+  async recover(): Promise<void> {
+    for (const name of readdirSync(this.#options.directory)) {
+      const path = join(this.#options.directory, name)
+      if (name.endsWith('.spool')) await Bun.file(path).delete()
+      if (!name.endsWith('.journal')) continue
+      await this.#task(() => this.#recoverOne(path))
+    }
+  }
+
+  async #recoverOne(path: string): Promise<void> {
+    const { lines, table, report } = this.#options
+    let opened: { journal: EditJournal; records: JournalRecord[] }
+    try {
+      opened = EditJournal.open(path)
+    } catch (error) {
+      report(`a save that was under way when the server stopped cannot be taken up: ${messageOf(error)}`)
+      return
+    }
+    const { journal, records } = opened
+    const { header } = journal
+    if (header.format !== lines.format) return journal.close()
+    const line = lines.get(BigInt(header.lineId))
+    const committed = (await table.history()).some(entry => entry.txnId === header.editId)
+    if (committed || line === undefined || records.length === 0) return journal.discard()
+    line.version = BigInt(header.version)
+    line.text = undefined
+    const base = await lines.text(line)
+    const edit = newEdit(line, base, journal)
+    for (const record of records) replay(edit, record)
+    if (base.size !== header.baseSize) {
+      report(
+        `a save that was under way when the server stopped was made from another text of version ${header.version}`,
+      )
+      return this.#reject(edit)
+    }
+    this.#edits.set(line.id, edit)
+    lines.touch(line)
+    this.#hold(edit, this.#times.incompleteMs, 'it was under way when the server stopped')
+  }
+
+  // --- the queue ---------------------------------------------------------------------------------------------------
+
+  #task(run: () => Promise<void>): Promise<void> {
+    return new Promise((resolve, reject) => {
+      this.#jobs.push({ kind: 'task', run: () => run().then(resolve, reject) })
+      this.#pump()
+    })
+  }
+
+  #pump(): void {
+    if (this.#pumping) return
+    this.#pumping = true
+    void (async () => {
+      for (let job = this.#jobs.shift(); job !== undefined; job = this.#jobs.shift()) {
+        if (job.kind === 'task') await job.run()
+        else await this.#writeTogether([job.write, ...this.#waitingWrites(job.write.line)])
+      }
+      this.#pumping = false
+      this.#wake()
+    })()
+  }
+
+  /** The stable writes to the same line that wait right behind: they share one commit. */
+  #waitingWrites(line: Line): StableWrite[] {
+    const writes: StableWrite[] = []
+    for (let job = this.#jobs[0]; job?.kind === 'write' && job.write.line === line; job = this.#jobs[0]) {
+      writes.push(job.write)
+      this.#jobs.shift()
+    }
+    return writes
+  }
+
+  async #writeTogether(writes: readonly StableWrite[]): Promise<void> {
+    const [first] = writes
+    if (first === undefined) return
+    const alone = this.editOf(first.line) === undefined
+    try {
+      const outcome = await this.#writeAndJudge(first.line, writes)
+      for (const write of writes) write.resolve(outcome)
+    } catch (error) {
+      if (writes.length === 1 || !alone) {
+        for (const write of writes) write.reject(error)
+        return
+      }
+      // One of them is bad; only its own program is to hear of it.
+      for (const write of writes) {
+        await this.#writeAndJudge(write.line, [write]).then(write.resolve, write.reject)
+      }
+    }
+  }
+
+  async #writeAndJudge(line: Line, writes: readonly StableWrite[]): Promise<Outcome> {
+    if (this.editOf(line) === undefined && (await this.#changesNothing(line, writes)))
+      return { kind: 'unchanged', asWritten: true }
+    const edit = await this.#begin(line)
+    for (const { offset, bytes } of writes) this.#splice(edit, offset, bytes)
+    return this.#judge(edit, 'write')
+  }
+
+  /** Clients resend whole pages: bytes that are there already make no edit. */
+  async #changesNothing(line: Line, writes: readonly StableWrite[]): Promise<boolean> {
+    const text = await this.#options.lines.text(line)
+    for (const { offset, bytes } of writes) {
+      if (offset + bytes.length > text.size) return false
+      if (Buffer.compare(await text.read(offset, offset + bytes.length), bytes) !== 0) return false
+    }
+    return true
+  }
+
+  async #begin(line: Line): Promise<Edit> {
+    const known = this.editOf(line)
+    if (known !== undefined) return known
+    if (line.status === 'retired')
+      throw new FsError('ESTALE', `the handle ${line.id} is no longer that of data.${line.format}`)
+    const base = await this.#options.lines.text(line)
+    const journal = EditJournal.create(this.#options.directory, {
+      editId: randomUUID(),
+      lineId: String(line.id),
+      format: line.format === 'jsonl' ? 'jsonl' : 'csv',
+      version: String(base.snapshot.version),
+      baseSize: base.size,
+    })
+    const edit = newEdit(line, base, journal)
+    this.#edits.set(line.id, edit)
+    return edit
+  }
+
+  #splice(edit: Edit, offset: number, bytes: Uint8Array): void {
+    this.#stopTimer(edit)
+    const staged = edit.journal.write(offset, bytes)
+    edit.image.splice(offset, staged, bytes.length)
+    edit.sequence++
+    edit.written = true
+    this.#options.lines.touch(edit.line)
+  }
+
+  // --- the verdict -------------------------------------------------------------------------------------------------
+
+  /** Decides whether an image is whole, and commits, holds or refuses it. */
+  async #judge(edit: Edit, occasion: Occasion): Promise<Outcome> {
+    const early = occasion === 'write' || occasion === 'commit'
+    if (early) {
+      const wait = await this.#lookIncomplete(edit, occasion)
+      if (wait !== undefined) return this.#holdDurably(edit, wait.ms, wait.because)
+    }
+    let plan: EditPlan
+    try {
+      plan = await this.#plan(edit.base, edit.image, edit)
+    } catch (error) {
+      const wait = early && error instanceof TextError ? await this.#mayStillParse(edit, error) : undefined
+      if (wait !== undefined) return this.#holdDurably(edit, wait.ms, wait.because)
+      return this.#refuse(edit, error, early)
+    }
+    if (plan.kind === 'unchanged') {
+      const asWritten = await sameText(edit.base, edit.image)
+      this.#drop(edit)
+      if (!asWritten) this.#options.lines.touch(edit.line)
+      return { kind: 'unchanged', asWritten }
+    }
+    if (early) {
+      const wait = await this.#maySplit(edit, plan)
+      if (wait !== undefined) return this.#holdDurably(edit, wait.ms, wait.because)
+    }
+    try {
+      const text = await this.#apply(plan, edit.base, edit.journal.header.editId)
+      const asWritten = await sameText(text, edit.image)
+      this.#options.lines.advance(edit.line, text)
+      this.#drop(edit)
+      if (!asWritten) this.#options.lines.touch(edit.line)
+      return { kind: 'committed', asWritten }
+    } catch (error) {
+      return this.#refuse(edit, error, early)
+    }
+  }
+
+  /** Signs on the outside of an image that its save is not over. */
+  async #lookIncomplete(edit: Edit, occasion: Occasion): Promise<{ ms: number; because: string } | undefined> {
+    const { image } = edit
+    if (image.size === 0) {
+      return { ms: this.#times.truncatedMs, because: 'it was truncated to nothing, and nothing has been written since' }
+    }
+    if (occasion === 'commit' && image.size % PAGE_BYTES === 0) {
+      return { ms: this.#times.pageMs, because: 'its size is a whole number of pages, as in the middle of a save' }
+    }
+    const last = await image.read(image.size - 1, image.size)
+    if (last[0] !== 0x0a) return { ms: this.#times.incompleteMs, because: 'its last line has no newline yet' }
+    return undefined
+  }
+
+  /** Whether an image that does not parse may be a piece of one that does. */
+  async #mayStillParse(edit: Edit, error: TextError): Promise<{ ms: number; because: string } | undefined> {
+    if (error.code === 'unterminated') return { ms: this.#times.incompleteMs, because: 'its last row is inside quotes' }
+    if (isInPlace(edit) && !(await this.#patchesOneLine(edit))) {
+      return { ms: this.#times.incompleteMs, because: 'bytes behind the written ones are from before the save' }
+    }
+    return undefined
+  }
+
+  /** Whether an image that parses may be a piece of a save that is not over. */
+  async #maySplit(
+    edit: Edit,
+    plan: Extract<EditPlan, { kind: 'change' }>,
+  ): Promise<{ ms: number; because: string } | undefined> {
+    const added = plan.added.reduce((sum, { rows }) => sum + rows, 0)
+    if (plan.removed.length === 0) return undefined
+    const removed = await plan.base.rowsAt(plan.removed)
+    if (removed.reduce((sum, { rows }) => sum + rows.length, 0) > added) {
+      return { ms: this.#times.incompleteMs, because: 'it has fewer rows than before, so more may follow' }
+    }
+    if (isInPlace(edit) && !(await this.#patchesOneLine(edit))) {
+      return { ms: this.#times.incompleteMs, because: 'bytes behind the written ones are from before the save' }
+    }
+    return undefined
+  }
+
+  /** The written bytes differ from the base within one line only: a patch, whole in itself (`dd conv=notrunc`, one msync). */
+  async #patchesOneLine(edit: Edit): Promise<boolean> {
+    for (const { start, end } of edit.image.changedRanges()) {
+      const [before, after] = await Promise.all([edit.base.read(start, end), edit.image.read(start, end)])
+      let first = 0
+      while (first < before.length && before[first] === after[first]) first++
+      let last = before.length - 1
+      while (last > first && before[last] === after[last]) last--
+      const newline = (bytes: Uint8Array): boolean => bytes.subarray(first, last + 1).includes(0x0a)
+      if (newline(before) || newline(after)) return false
+    }
+    return true
+  }
+
+  async #holdDurably(edit: Edit, ms: number, because: string): Promise<Outcome> {
+    await edit.journal.sync()
+    this.#hold(edit, ms, because)
+    return { kind: 'held', asWritten: true }
+  }
+
+  #hold(edit: Edit, ms: number, because: string): void {
+    this.#stopTimer(edit)
+    edit.heldBecause = because
+    edit.timer = setTimeout(() => {
+      edit.timer = undefined
+      const { sequence } = edit
+      void this.#task(async () => {
+        if (this.#edits.get(edit.line.id) === edit && edit.sequence === sequence) await this.#end(edit)
+      })
+    }, ms)
+  }
+
+  /** A held image's time is over: it is committed as it is, or set aside. */
+  async #end(edit: Edit): Promise<void> {
+    try {
+      await this.#judge(edit, 'deadline')
+    } catch (error) {
+      // Reported in `.errors` and set aside by #refuse; there is no program to tell.
+      if (!(error instanceof FsError)) this.#options.report(messageOf(error))
+    }
+  }
+
+  async #finishHeld(): Promise<void> {
+    for (const edit of [...this.#edits.values()]) {
+      this.#stopTimer(edit)
+      await this.#end(edit)
+    }
+  }
+
+  #plan(base: TableText, image: Text, edit: Edit | undefined): Promise<EditPlan> {
+    if (edit?.line.format === 'jsonl') return planJsonAppend(base, image)
+    return planCsvEdit(base, image, {
+      ...this.#planOptions(base),
+      ...(edit === undefined ? {} : { sameAs: edit.image.sameAs() }),
+    })
+  }
+
+  #planOptions(base: TableText): Parameters<typeof planCsvEdit>[2] {
+    return {
+      spool: () => FileSpool.create(this.#options.directory),
+      textWithSchema: snapshot => this.#options.openText(snapshot, base),
+    }
+  }
+
+  async #apply(plan: Extract<EditPlan, { kind: 'change' }>, base: TableText, editId: string): Promise<TableText> {
+    const { table, segments, lines } = this.#options
+    const committed = await this.#refusing(() =>
+      applyPlan(plan, {
+        table,
+        segments,
+        snapshot: base.snapshot,
+        format: lines.format === 'jsonl' ? 'jsonl' : 'csv',
+        editId,
+      }),
+    )
+    return this.#options.openText(committed.snapshot, base)
+  }
+
+  /** Turns a refusal into the FsError that the program gets, and the sentence in `.errors`. */
+  async #refusing<T>(run: () => Promise<T>): Promise<T> {
+    try {
+      return await run()
+    } catch (error) {
+      throw this.#refusal(error)
+    }
+  }
+
+  #refusal(error: unknown): FsError {
+    if (error instanceof FsError) return error
+    this.#options.report(`data.${this.#options.lines.format}: ${messageOf(error)}`)
+    return new FsError(codeOf(error), messageOf(error), { cause: error })
+  }
+
+  /** The image cannot be taken: the table stays as it was. Early, the program hears of it; late, the bytes are set aside. */
+  async #refuse(edit: Edit, error: unknown, early: boolean): Promise<never> {
+    const refusal = this.#refusal(error)
+    if (early) {
+      this.#drop(edit)
+      this.#options.lines.touch(edit.line)
+      this.#options.lines.retire(edit.line)
+    } else {
+      await this.#reject(edit)
+    }
+    throw refusal
+  }
+
+  async #reject(edit: Edit): Promise<void> {
+    const { setAside, report, lines } = this.#options
+    const name = await setAside(edit.image)
+    report(`data.${lines.format}: the save was set aside as ${name}; the table is as it was`)
+    this.#drop(edit)
+    lines.touch(edit.line)
+    lines.save(edit.line)
+  }
+
+  #drop(edit: Edit): void {
+    this.#stopTimer(edit)
+    this.#edits.delete(edit.line.id)
+    edit.journal.discard()
+    this.#wake()
+  }
+
+  #dropAll(): void {
+    for (const edit of [...this.#edits.values()]) this.#drop(edit)
+  }
+
+  #stopTimer(edit: Edit): void {
+    if (edit.timer !== undefined) clearTimeout(edit.timer)
+    edit.timer = undefined
+    edit.heldBecause = undefined
+  }
+
+  #wake(): void {
+    const waiting = this.#idle
+    this.#idle = []
+    for (const resolve of waiting) resolve()
+  }
+}
+
+function newEdit(line: Line, base: TableText, journal: EditJournal): Edit {
+  return {
+    line,
+    base,
+    image: new ImageRope(base, journal),
+    journal,
+    sequence: 0,
+    truncated: false,
+    written: false,
+    timer: undefined,
+    heldBecause: undefined,
+  }
+}
+
+function replay(edit: Edit, record: JournalRecord): void {
+  if (record.kind === 'write') {
+    edit.image.splice(record.offset, record.staged, record.length)
+    edit.written = true
+  } else {
+    edit.image.truncate(record.size)
+    if (record.size === 0) edit.truncated = true
+  }
+}
+
+/** Bytes were overwritten where they stood, and the size is still that of the base: a truncation may be to come. */
+function isInPlace(edit: Edit): boolean {
+  return !edit.truncated && edit.image.size === edit.base.size
+}
+
+const emptyText: Text = { size: 0, read: async () => new Uint8Array(0) }
+
+const COMPARE_BYTES = 1 << 20
+
+/** Whether two texts are equal, byte for byte. */
+export async function sameText(a: Text, b: Text): Promise<boolean> {
+  if (a.size !== b.size) return false
+  for (let at = 0; at < a.size; at += COMPARE_BYTES) {
+    const end = Math.min(a.size, at + COMPARE_BYTES)
+    const [left, right] = await Promise.all([a.read(at, end), b.read(at, end)])
+    if (Buffer.compare(left, right) !== 0) return false
+  }
+  return true
+}
+
+function codeOf(error: unknown): FsErrorCode {
+  const code = error instanceof LakeError ? error.code : ''
+  if (code === 'no_space') return 'ENOSPC'
+  if (code === 'access_denied' || code === 'read_only') return 'EACCES'
+  if (code === 'append_only') return 'EPERM'
+  if (error instanceof TextError || code === 'constraint' || code === 'bad_schema') return 'EINVAL'
+  return 'EIO'
+}

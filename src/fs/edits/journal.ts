@@ -1,0 +1,224 @@
+import {
+  closeSync,
+  fdatasync,
+  fstatSync,
+  fsyncSync,
+  ftruncateSync,
+  openSync,
+  readSync,
+  unlinkSync,
+  writeSync,
+} from 'node:fs'
+import { dirname, join } from 'node:path'
+import { promisify } from 'node:util'
+import { errnoOf, messageOf } from '../../core/errors.ts'
+import { FsError } from '../filesystem.ts'
+
+const MAGIC = 'posixlake edit 1\n'
+const RECORD_HEADER_BYTES = 17
+const HEADER_BYTES_MAX = 64 * 1024
+const WRITE = 0x57
+const TRUNCATE = 0x54
+
+const fdatasyncAsync = promisify(fdatasync)
+
+/** What an edit is an edit of; the first line of its journal. */
+export interface JournalHeader {
+  /** Also the commit's `txnId`: found in the table's history after a crash, it says that the edit is in. */
+  readonly editId: string
+  readonly lineId: string
+  readonly format: 'csv' | 'jsonl'
+  /** The table version whose text the edit changes. */
+  readonly version: string
+  /** The size in bytes of that text, as a check that it is rendered as it was. */
+  readonly baseSize: number
+}
+
+/** One change of the image: `staged` is the position in the journal file of the written bytes. */
+export type JournalRecord =
+  | { readonly kind: 'write'; readonly offset: number; readonly length: number; readonly staged: number }
+  | { readonly kind: 'truncate'; readonly size: number }
+
+/**
+ * The staged bytes of one edit in a file of its own: a header, then every WRITE and truncation in the order they came,
+ * each with a checksum. It outlives kill -9 as soon as a call returns, and a power cut once `sync` has resolved.
+ */
+export class EditJournal {
+  readonly header: JournalHeader
+  readonly path: string
+  readonly #fd: number
+  #end: number
+  #synced: number
+  #closed = false
+
+  private constructor(path: string, fd: number, header: JournalHeader, end: number) {
+    this.path = path
+    this.#fd = fd
+    this.header = header
+    this.#end = end
+    this.#synced = 0
+  }
+
+  /** Starts a journal `<editId>.journal` in `directory`, which exists. ENOSPC and its like are FsErrors. */
+  static create(directory: string, header: JournalHeader): EditJournal {
+    const path = join(directory, `${header.editId}.journal`)
+    try {
+      const fd = openSync(path, 'wx+', 0o600)
+      const head = new TextEncoder().encode(`${MAGIC}${JSON.stringify(header)}\n`)
+      writeAll(fd, head, 0)
+      return new EditJournal(path, fd, header, head.length)
+    } catch (error) {
+      throw stagingError(path, error)
+    }
+  }
+
+  /**
+   * Takes up the journal of an earlier process. Records are read up to the first that is cut off or fails its checksum
+   * (the end of what reached the disk); what follows was never acknowledged as stable and is cut off.
+   */
+  static open(path: string): { journal: EditJournal; records: JournalRecord[] } {
+    const fd = openSync(path, 'r+')
+    try {
+      const size = fstatSync(fd).size
+      const head = readAt(fd, 0, Math.min(size, HEADER_BYTES_MAX))
+      const text = new TextDecoder().decode(head)
+      const lineEnd = text.indexOf('\n', MAGIC.length)
+      if (!text.startsWith(MAGIC) || lineEnd < 0) {
+        throw new FsError('EIO', `${path}: this is not the journal of an edit, or its first line is cut off`)
+      }
+      const header = JSON.parse(text.slice(MAGIC.length, lineEnd)) as JournalHeader
+      const start = new TextEncoder().encode(text.slice(0, lineEnd + 1)).length
+      const { records, end } = readRecords(fd, start, size)
+      if (end < size) ftruncateSync(fd, end)
+      return { journal: new EditJournal(path, fd, header, end), records }
+    } catch (error) {
+      closeSync(fd)
+      throw error
+    }
+  }
+
+  /** Records written bytes; the result is their position for `read`. */
+  write(offset: number, bytes: Uint8Array): number {
+    this.#append(WRITE, offset, bytes)
+    return this.#end - bytes.length
+  }
+
+  truncate(size: number): void {
+    this.#append(TRUNCATE, size, new Uint8Array(0))
+  }
+
+  /** The staged bytes [position, position + length). */
+  read(position: number, length: number): Uint8Array {
+    const bytes = readAt(this.#fd, position, length)
+    if (bytes.length !== length)
+      throw new FsError('EIO', `${this.path}: staged bytes are missing behind ${position + bytes.length}`)
+    return bytes
+  }
+
+  /** Everything recorded so far is on disk, the file's name too, when this resolves. */
+  async sync(): Promise<void> {
+    if (this.#synced === this.#end) return
+    const end = this.#end
+    try {
+      await fdatasyncAsync(this.#fd)
+      if (this.#synced === 0) syncDirectory(dirname(this.path))
+    } catch (error) {
+      throw stagingError(this.path, error)
+    }
+    this.#synced = Math.max(this.#synced, end)
+  }
+
+  /** Ends the journal and removes it: its edit is in the table, or was refused. */
+  discard(): void {
+    this.close()
+    try {
+      unlinkSync(this.path)
+    } catch (error) {
+      if (errnoOf(error) !== 'ENOENT') throw stagingError(this.path, error)
+    }
+  }
+
+  /** Ends the journal and leaves it for a later process. */
+  close(): void {
+    if (this.#closed) return
+    this.#closed = true
+    closeSync(this.#fd)
+  }
+
+  #append(kind: number, offset: number, bytes: Uint8Array): void {
+    const record = new Uint8Array(RECORD_HEADER_BYTES)
+    const view = new DataView(record.buffer)
+    view.setUint8(0, kind)
+    view.setFloat64(1, offset)
+    view.setUint32(9, bytes.length)
+    view.setUint32(13, checksum(record.subarray(0, 13), bytes))
+    try {
+      writeAll(this.#fd, record, this.#end)
+      writeAll(this.#fd, bytes, this.#end + RECORD_HEADER_BYTES)
+    } catch (error) {
+      // Half a record must not stand in front of the next one.
+      ftruncateSync(this.#fd, this.#end)
+      throw stagingError(this.path, error)
+    }
+    this.#end += RECORD_HEADER_BYTES + bytes.length
+  }
+}
+
+function readRecords(fd: number, start: number, size: number): { records: JournalRecord[]; end: number } {
+  const records: JournalRecord[] = []
+  let end = start
+  while (end + RECORD_HEADER_BYTES <= size) {
+    const head = readAt(fd, end, RECORD_HEADER_BYTES)
+    const view = new DataView(head.buffer, head.byteOffset, head.byteLength)
+    const length = view.getUint32(9)
+    const staged = end + RECORD_HEADER_BYTES
+    if (staged + length > size) break
+    if (view.getUint32(13) !== checksum(head.subarray(0, 13), readAt(fd, staged, length))) break
+    const offset = view.getFloat64(1)
+    if (view.getUint8(0) === WRITE) records.push({ kind: 'write', offset, length, staged })
+    else if (view.getUint8(0) === TRUNCATE) records.push({ kind: 'truncate', size: offset })
+    else break
+    end = staged + length
+  }
+  return { records, end }
+}
+
+function checksum(head: Uint8Array, bytes: Uint8Array): number {
+  return Bun.hash.crc32(bytes, Bun.hash.crc32(head))
+}
+
+function readAt(fd: number, position: number, length: number): Uint8Array {
+  const bytes = new Uint8Array(length)
+  let done = 0
+  while (done < length) {
+    const n = readSync(fd, bytes, done, length - done, position + done)
+    if (n === 0) break
+    done += n
+  }
+  return bytes.subarray(0, done)
+}
+
+function writeAll(fd: number, bytes: Uint8Array, position: number): void {
+  let done = 0
+  while (done < bytes.length) done += writeSync(fd, bytes, done, bytes.length - done, position + done)
+}
+
+function syncDirectory(directory: string): void {
+  const fd = openSync(directory, 'r')
+  try {
+    fsyncSync(fd)
+  } finally {
+    closeSync(fd)
+  }
+}
+
+function stagingError(path: string, error: unknown): FsError {
+  if (error instanceof FsError) return error
+  const code = errnoOf(error)
+  if (code === 'ENOSPC' || code === 'EDQUOT') {
+    return new FsError(code, `${path}: no space left to stage the written bytes; free some and save again`, {
+      cause: error,
+    })
+  }
+  return new FsError('EIO', `${path}: the written bytes could not be staged: ${messageOf(error)}`, { cause: error })
+}

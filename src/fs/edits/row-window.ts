@@ -1,0 +1,190 @@
+import { rowEnd } from '../../columns/text/csv.ts'
+
+const QUOTE = 0x22
+const LF = 0x0a
+
+/** A difference between two windows: rows [removedFrom, removedTo) of the left became [addedFrom, addedTo) of the right. */
+export interface Step {
+  readonly removedFrom: number
+  readonly removedTo: number
+  readonly addedFrom: number
+  readonly addedTo: number
+}
+
+export interface Aligned {
+  readonly steps: readonly Step[]
+  /** How many rows of each window are dealt with. */
+  readonly left: number
+  readonly right: number
+}
+
+/** Some rows of a text in memory. */
+export class RowWindow {
+  readonly bytes: Uint8Array
+  readonly rows: number
+  /** The text ends within a row: an opened quote is never closed. That rest counts as a row. */
+  readonly cutOff: boolean
+  /** Where row k begins; one more than there are rows. */
+  readonly #starts: Uint32Array
+  #hashes: Int32Array | undefined
+  #byHash: Map<number, number[]> | undefined
+
+  private constructor(bytes: Uint8Array, starts: Uint32Array, cutOff: boolean) {
+    this.bytes = bytes
+    this.#starts = starts
+    this.rows = starts.length - 1
+    this.cutOff = cutOff
+  }
+
+  /** The rows in `bytes`; a last one that is cut off counts if they are the text's `last`. */
+  static of(bytes: Uint8Array, last: boolean): RowWindow {
+    const starts = [0]
+    const quoted = bytes.includes(QUOTE)
+    let at = 0
+    for (;;) {
+      const end = quoted ? rowEnd(bytes, at) : bytes.indexOf(LF, at) + 1
+      if (end <= 0) break
+      starts.push(end)
+      at = end
+    }
+    const cutOff = last && at < bytes.length
+    if (cutOff) starts.push(bytes.length)
+    return new RowWindow(bytes, Uint32Array.from(starts), cutOff)
+  }
+
+  start(row: number): number {
+    return this.#starts[row]!
+  }
+
+  end(row: number): number {
+    return this.#starts[row + 1]!
+  }
+
+  /**
+   * Lines the rows up with those of `other`, until `calm` rows in succession are equal or one side is used up. `whole`:
+   * nothing comes behind the windows, so what is left over is different. If there is nothing equal at all, as many rows
+   * of each side are different if the windows `mustMove` on; otherwise nothing is said.
+   */
+  align(other: RowWindow, calm: number, whole: boolean, mustMove: boolean): Aligned {
+    const steps: Step[] = []
+    let x = 0
+    let y = 0
+    let equal = 0
+    const step = (removed: number, added: number): void => {
+      steps.push({ removedFrom: x, removedTo: x + removed, addedFrom: y, addedTo: y + added })
+      x += removed
+      y += added
+      equal = 0
+    }
+    while (x < this.rows && y < other.rows) {
+      if (this.#equals(x, other, y)) {
+        x++
+        y++
+        if (++equal >= calm) return { steps, left: x, right: y }
+        continue
+      }
+      if (this.#equals(x + 1, other, y)) step(1, 0)
+      else if (this.#equals(x, other, y + 1)) step(0, 1)
+      else if (this.#equals(x + 1, other, y + 1)) step(1, 1)
+      else {
+        const meeting = this.#meeting(x, other, y)
+        if (meeting === undefined) break
+        step(meeting.x - x, meeting.y - y)
+      }
+    }
+    if (whole) {
+      if (x < this.rows || y < other.rows) step(this.rows - x, other.rows - y)
+    } else if (mustMove && x === 0 && y === 0) {
+      const rows = Math.min(this.rows, other.rows)
+      step(rows, rows)
+    }
+    return { steps, left: x, right: y }
+  }
+
+  /** The nearest rows behind x and y that are equal, and are not just one line that occurs everywhere. */
+  #meeting(x: number, other: RowWindow, y: number): { x: number; y: number } | undefined {
+    const reach = Math.max(this.rows - x, other.rows - y)
+    let best: { x: number; y: number } | undefined
+    let bestCost = Number.POSITIVE_INFINITY
+    for (let k = 0; k < reach && k < bestCost; k++) {
+      if (y + k < other.rows) {
+        const found = this.#find(other, y + k, x)
+        if (found >= 0 && found - x + k < bestCost && this.#goesOn(found, other, y + k)) {
+          best = { x: found, y: y + k }
+          bestCost = found - x + k
+        }
+      }
+      if (x + k < this.rows) {
+        const found = other.#find(this, x + k, y)
+        if (found >= 0 && found - y + k < bestCost && this.#goesOn(x + k, other, found)) {
+          best = { x: x + k, y: found }
+          bestCost = found - y + k
+        }
+      }
+    }
+    return best
+  }
+
+  /** The first row from `from` on that has the hash of row `row` of `other`, or -1. */
+  #find(other: RowWindow, row: number, from: number): number {
+    const list = this.#index().get(other.#hash(row))
+    if (list === undefined) return -1
+    let low = 0
+    let high = list.length
+    while (low < high) {
+      const middle = (low + high) >>> 1
+      if (list[middle]! < from) low = middle + 1
+      else high = middle
+    }
+    return list[low] ?? -1
+  }
+
+  /** Whether two rows are equal, and the next ones too where there are some. */
+  #goesOn(x: number, other: RowWindow, y: number): boolean {
+    if (!this.#equals(x, other, y)) return false
+    return x + 1 >= this.rows || y + 1 >= other.rows || this.#equals(x + 1, other, y + 1)
+  }
+
+  #equals(x: number, other: RowWindow, y: number): boolean {
+    if (x >= this.rows || y >= other.rows) return false
+    let a = this.#starts[x]!
+    let b = other.#starts[y]!
+    const end = this.#starts[x + 1]!
+    if (end - a !== other.#starts[y + 1]! - b) return false
+    const left = this.bytes
+    const right = other.bytes
+    while (a < end && left[a] === right[b]) {
+      a++
+      b++
+    }
+    return a === end
+  }
+
+  #hash(row: number): number {
+    if (this.#hashes === undefined) {
+      const { bytes } = this
+      const starts = this.#starts
+      this.#hashes = new Int32Array(this.rows)
+      for (let k = 0; k < this.rows; k++) {
+        let hash = 0x811c9dc5
+        const end = starts[k + 1]!
+        for (let at = starts[k]!; at < end; at++) hash = Math.imul(hash ^ bytes[at]!, 0x01000193)
+        this.#hashes[k] = hash
+      }
+    }
+    return this.#hashes[row]!
+  }
+
+  #index(): Map<number, number[]> {
+    if (this.#byHash === undefined) {
+      this.#byHash = new Map()
+      for (let row = 0; row < this.rows; row++) {
+        const hash = this.#hash(row)
+        const list = this.#byHash.get(hash)
+        if (list === undefined) this.#byHash.set(hash, [row])
+        else list.push(row)
+      }
+    }
+    return this.#byHash
+  }
+}

@@ -1,0 +1,245 @@
+import type { Database } from 'bun:sqlite'
+import type { Clock } from '../core/clock.ts'
+import { isAppendOnly, type Snapshot } from '../table/snapshot.ts'
+import type { Table } from '../table/table.ts'
+import { FsError } from './filesystem.ts'
+import type { TableText, TextFormat } from './text/layout.ts'
+
+const OLD_LINES_KEPT = 1000
+
+/**
+ * One line of versions of a view (see the design, "One open, one snapshot"): what a file handle stands for. Appends and
+ * writes through the mount continue it; any other commit starts a new line, as rename(2) over the file would.
+ */
+export interface Line {
+  readonly id: bigint
+  readonly format: TextFormat
+  /** current: what the name leads to; old: shows its last version for ever; retired: answers ESTALE. */
+  status: 'current' | 'old' | 'retired'
+  version: bigint
+  /** Nanoseconds since the epoch; moves forward by at least one with each change. */
+  mtime: bigint
+  /** When a program last read from it (ms since the epoch; 0: never in this process). */
+  lastReadMs: number
+  /** For a line that began as a file renamed into place: `<directory id>/<name>`, so that a repeated RENAME is known. */
+  renamedFrom: string | undefined
+  text: TableText | undefined
+}
+
+export interface LinesOptions {
+  readonly database: Database
+  readonly table: Table
+  readonly format: TextFormat
+  readonly clock: Clock
+  readonly nextId: () => bigint
+  readonly openText: (snapshot: Snapshot, format: TextFormat, previous: TableText | undefined) => Promise<TableText>
+  /** While this holds, the line stays at its version: an edit of it is under way. */
+  readonly isEdited: (line: Line) => boolean
+}
+
+interface LineRow {
+  id: string
+  status: Line['status']
+  version: string
+  mtime: string
+  renamed_from: string | null
+}
+
+/** The lines of one view, kept in the state database, so that handles survive a restart. */
+export class Lines {
+  readonly #options: LinesOptions
+  readonly #byId = new Map<bigint, Line>()
+  #current: Line | undefined
+  #refreshing: Promise<Line> | undefined
+
+  constructor(options: LinesOptions) {
+    this.#options = options
+    options.database.run(
+      `CREATE TABLE IF NOT EXISTS lines (id TEXT PRIMARY KEY, format TEXT NOT NULL, status TEXT NOT NULL,
+       version TEXT NOT NULL, mtime TEXT NOT NULL, renamed_from TEXT, changed INTEGER NOT NULL)`,
+    )
+    this.#load()
+  }
+
+  get format(): TextFormat {
+    return this.#options.format
+  }
+
+  /** The line of a file id, or undefined if the id is not one of this view's. */
+  get(id: bigint): Line | undefined {
+    return this.#byId.get(id)
+  }
+
+  /** The current line as it was last seen, without a look at the table; undefined before the first look. */
+  peek(): Line | undefined {
+    return this.#current?.text === undefined ? undefined : this.#current
+  }
+
+  /** What the name leads to now, after a look at the table's log. */
+  async current(): Promise<Line> {
+    this.#refreshing ??= this.#refresh().finally(() => {
+      this.#refreshing = undefined
+    })
+    return this.#refreshing
+  }
+
+  /** The text a line shows (its table version; edits are the editor's matter). */
+  async text(line: Line): Promise<TableText> {
+    if (line.text !== undefined) return line.text
+    const snapshot = await this.#options.table.at(line.version)
+    line.text ??= await this.#options.openText(snapshot, line.format, undefined)
+    return line.text
+  }
+
+  /** The line that was read last, if that was after `sinceMs`. */
+  lastReadSince(sinceMs: number): Line | undefined {
+    let latest: Line | undefined
+    for (const line of this.#byId.values()) {
+      if (line.lastReadMs >= sinceMs && line.lastReadMs > (latest?.lastReadMs ?? 0)) latest = line
+    }
+    return latest
+  }
+
+  /** A new line takes the name; the line that had it goes on as an old one. `id`: of a file renamed into place. */
+  start(text: TableText, id: bigint = this.#options.nextId(), renamedFrom?: string): Line {
+    const before = this.#current
+    const line: Line = {
+      id,
+      format: this.format,
+      status: 'current',
+      version: text.snapshot.version,
+      mtime: 0n,
+      lastReadMs: 0,
+      renamedFrom,
+      text,
+    }
+    line.mtime = before === undefined ? this.#snapshotTime(text.snapshot) : this.#later(before.mtime)
+    if (before !== undefined && before.id !== id) {
+      if (before.status === 'current') before.status = 'old'
+      this.save(before)
+    }
+    this.#byId.set(id, line)
+    this.#current = line
+    this.save(line)
+    return line
+  }
+
+  /** An existing line takes the name (again). */
+  adopt(line: Line): void {
+    if (this.#current !== undefined && this.#current !== line && this.#current.status === 'current') {
+      this.#current.status = 'old'
+      this.save(this.#current)
+    }
+    line.status = 'current'
+    this.#current = line
+    this.save(line)
+  }
+
+  /** The line goes on at a newer version. Times stay as they are: see `touch`. */
+  advance(line: Line, text: TableText): void {
+    line.text = text
+    line.version = text.snapshot.version
+    this.save(line)
+  }
+
+  /** The line's content changed: its times move. */
+  touch(line: Line): void {
+    line.mtime = this.#later(line.mtime)
+  }
+
+  /** The line's handle answers ESTALE from now on, and the name gets a new one (see the design, "What the client needs to hear"). */
+  retire(line: Line): Line | undefined {
+    line.status = 'retired'
+    this.save(line)
+    if (this.#current !== line || line.text === undefined) return undefined
+    return this.start(line.text)
+  }
+
+  save(line: Line): void {
+    this.#options.database
+      .query(
+        `INSERT INTO lines (id, format, status, version, mtime, renamed_from, changed) VALUES (?, ?, ?, ?, ?, ?, ?)
+         ON CONFLICT (id) DO UPDATE SET status = excluded.status, version = excluded.version, mtime = excluded.mtime,
+         renamed_from = excluded.renamed_from, changed = excluded.changed`,
+      )
+      .run(
+        String(line.id),
+        line.format,
+        line.status,
+        String(line.version),
+        String(line.mtime),
+        line.renamedFrom ?? null,
+        this.#options.clock.nowMs(),
+      )
+  }
+
+  async #refresh(): Promise<Line> {
+    const { table } = this.#options
+    const snapshot = await table.refresh()
+    const current = this.#current
+    if (current === undefined) return this.start(await this.#options.openText(snapshot, this.format, undefined))
+    if (this.#options.isEdited(current)) return current
+    if (current.version === snapshot.version && current.text !== undefined) return current
+    const before = await this.#textOrGone(current)
+    if (this.#current !== current || this.#options.isEdited(current)) return this.#current ?? current
+    const text = await this.#options.openText(snapshot, this.format, before)
+    // An edit may have begun or ended while the text was opened: then its version counts.
+    if (this.#current !== current || this.#options.isEdited(current)) return this.#current ?? current
+    if (current.version > snapshot.version) return current
+    if (before === undefined || !isAppendOnly(before.snapshot, snapshot)) return this.start(text)
+    const grew = snapshot.files.length > before.snapshot.files.length
+    this.advance(current, text)
+    if (grew) this.touch(current)
+    return current
+  }
+
+  /** The text of a line's version, or undefined if the table no longer has that version (its log was cleaned up). */
+  async #textOrGone(line: Line): Promise<TableText | undefined> {
+    try {
+      return await this.text(line)
+    } catch {
+      return undefined
+    }
+  }
+
+  #snapshotTime(snapshot: Snapshot): bigint {
+    return BigInt(Math.trunc(snapshot.timestampMs)) * 1_000_000n
+  }
+
+  #later(than: bigint): bigint {
+    const now = BigInt(this.#options.clock.nowMs()) * 1_000_000n
+    return now > than ? now : than + 1n
+  }
+
+  #load(): void {
+    const { database, format } = this.#options
+    database
+      .query(
+        `DELETE FROM lines WHERE format = ? AND status <> 'current' AND id NOT IN
+         (SELECT id FROM lines WHERE format = ? ORDER BY changed DESC LIMIT ${OLD_LINES_KEPT})`,
+      )
+      .run(format, format)
+    for (const row of database.query<LineRow, [string]>('SELECT * FROM lines WHERE format = ?').all(format)) {
+      const line: Line = {
+        id: BigInt(row.id),
+        format,
+        status: row.status,
+        version: BigInt(row.version),
+        mtime: BigInt(row.mtime),
+        lastReadMs: 0,
+        renamedFrom: row.renamed_from ?? undefined,
+        text: undefined,
+      }
+      this.#byId.set(line.id, line)
+      if (line.status === 'current') this.#current = line
+    }
+  }
+}
+
+/** ESTALE, in the words a user may read in a log. */
+export function staleLine(line: Line): FsError {
+  return new FsError(
+    'ESTALE',
+    `the handle ${line.id} stands for version ${line.version} of data.${line.format}, which the name no longer leads to`,
+  )
+}
