@@ -18,6 +18,12 @@ interface Thread {
 
 type Answer = { readonly id: number; readonly result?: RenderedText | WrittenFile; readonly failure?: TaskFailure }
 
+/** In the executable everything lies in one file, and the entry points beside it by their paths below `src`. */
+function workerUrl(): string {
+  const path = import.meta.url.includes('/$bunfs/') ? './columns/workers/worker.js' : './worker.ts'
+  return new URL(path, import.meta.url).href
+}
+
 /** Threads that decode, render and encode, so that the main thread can go on answering. Started when first needed. */
 export class WorkerPool {
   readonly threads: number
@@ -78,7 +84,7 @@ export class WorkerPool {
 
   #start(): Thread | undefined {
     if (this.#threads.length >= this.threads) return undefined
-    const worker = new Worker(new URL('./worker.ts', import.meta.url).href)
+    const worker = new Worker(workerUrl())
     const thread: Thread = { worker, pending: undefined }
     worker.onmessage = (event: MessageEvent<Answer>) => this.#answer(thread, event.data)
     worker.onerror = event => this.#died(thread, event.message)

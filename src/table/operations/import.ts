@@ -1,0 +1,352 @@
+import { randomUUID } from 'node:crypto'
+import { existsSync, mkdirSync, rmSync } from 'node:fs'
+import { type FileHandle, open, stat, unlink } from 'node:fs/promises'
+import { dirname, join } from 'node:path'
+import { TextError } from '../../columns/errors.ts'
+import { readFooter, readRowGroup } from '../../columns/parquet/read.ts'
+import { schemaOfFooter } from '../../columns/parquet/schema.ts'
+import { localSource } from '../../columns/parquet/source.ts'
+import { ParquetFileWriter } from '../../columns/parquet/write.ts'
+import { schemaFingerprint, schemaToJson, sqlType } from '../../columns/schema.ts'
+import { lastRowEnd, matchHeader, parseHeader, SchemaInference } from '../../columns/text/csv.ts'
+import type { Schema } from '../../columns/types.ts'
+import type { WorkerPool } from '../../columns/workers/pool.ts'
+import type { Clock } from '../../core/clock.ts'
+import { errnoOf, messageOf } from '../../core/errors.ts'
+import { localStore } from '../../storage/local.ts'
+import type { NewFile } from '../commit/change-set.ts'
+import { TableError } from '../errors.ts'
+import { createTable, type Table } from '../table.ts'
+import { newFile } from './write.ts'
+
+/** Each piece becomes a data file of its own. */
+const PIECE_BYTES = 32 << 20
+const SAMPLE_BYTES = 4 << 20
+const LF = 0x0a
+
+export interface ImportOptions {
+  readonly pool: WorkerPool
+  readonly clock?: Clock
+  readonly name?: string
+  /** The columns; found from the data if not given. */
+  readonly schema?: Schema
+  readonly progress?: (doneBytes: number, totalBytes: number) => void
+}
+
+/**
+ * Creates a table from CSV files with a header, in one commit. Types are found from a sample, and again from everything
+ * if a later value does not fit. TextError names file, line and column of a bad row; then there is no table, and no folder
+ * that was not there before.
+ */
+export async function createFromCsv(
+  directory: string,
+  paths: readonly string[],
+  options: ImportOptions,
+): Promise<Table> {
+  return importing(directory, options, async write => {
+    const inputs = await Promise.all(paths.map(path => openCsv(path)))
+    const schema = options.schema ?? (await inferred(inputs, SAMPLE_BYTES))
+    try {
+      return { schema, files: await write(inputs, schema) }
+    } catch (error) {
+      if (options.schema !== undefined || !(error instanceof TextError) || error.code !== 'bad_value') throw error
+      // The sample promised more than the rest keeps.
+      const wider = await inferred(inputs, Number.POSITIVE_INFINITY)
+      if (schemaFingerprint(wider) === schemaFingerprint(schema)) throw error
+      return { schema: wider, files: await write(inputs, wider) }
+    }
+  })
+}
+
+interface CsvInput {
+  readonly path: string
+  readonly sizeBytes: number
+  readonly names: readonly string[]
+  /** Where the rows begin. */
+  readonly bodyStart: number
+  readonly bodyLine: number
+}
+
+type WriteCsv = (inputs: readonly CsvInput[], schema: Schema) => Promise<NewFile[]>
+
+/** Makes the folder, and takes everything back if the work fails. */
+async function importing(
+  directory: string,
+  options: ImportOptions,
+  work: (write: WriteCsv) => Promise<{ schema: Schema; files: NewFile[] }>,
+): Promise<Table> {
+  const made = firstMissing(directory)
+  mkdirSync(directory, { recursive: true })
+  const store = localStore(directory)
+  const written: string[] = []
+  try {
+    if ((await store.stat('_delta_log/00000000000000000000.json')) !== undefined) {
+      throw new TableError(
+        'exists',
+        `${store.location}: there is a table already; choose another directory, or remove this one first`,
+      )
+    }
+    const { schema, files } = await work((inputs, columns) => writeCsv(directory, inputs, columns, options, written))
+    const { name, clock } = options
+    return await createTable(store, {
+      schema,
+      add: files,
+      ...(name === undefined ? {} : { name }),
+      ...(clock === undefined ? {} : { clock }),
+    })
+  } catch (error) {
+    await Promise.all(written.map(path => unlink(join(directory, path)).catch(() => undefined)))
+    if (made !== undefined) rmSync(made, { recursive: true, force: true })
+    throw error
+  }
+}
+
+/** The topmost folder that has to be made. */
+function firstMissing(directory: string): string | undefined {
+  let missing: string | undefined
+  for (let path = directory; !existsSync(path); path = dirname(path)) missing = path
+  return missing
+}
+
+async function openCsv(path: string): Promise<CsvInput> {
+  const file = await openFile(path)
+  try {
+    const { size: sizeBytes } = await file.stat()
+    const head = await readAt(file, 0, Math.min(sizeBytes, 1 << 20))
+    if (head.length === 0)
+      throw new TextError('bad_header', `${path}: the file is empty; its first line has to name the columns`)
+    const { names, endOffset } = named(path, () => parseHeader(head))
+    return { path, sizeBytes, names, bodyStart: endOffset, bodyLine: 1 + countLines(head.subarray(0, endOffset)) }
+  } finally {
+    await file.close()
+  }
+}
+
+async function openFile(path: string): Promise<FileHandle> {
+  try {
+    const file = await open(path, 'r')
+    if ((await file.stat()).isFile()) return file
+    await file.close()
+  } catch (error) {
+    const why = errnoOf(error) === 'ENOENT' ? 'there is no such file' : messageOf(error)
+    throw new TableError('missing_file', `${path}: ${why}`, { cause: error })
+  }
+  throw new TableError('missing_file', `${path} is not a file`)
+}
+
+/** Puts the file's name in front of what is wrong in it. */
+function named<T>(path: string, run: () => T): T {
+  try {
+    return run()
+  } catch (error) {
+    throw withName(path, error)
+  }
+}
+
+function withName(path: string, error: unknown): unknown {
+  if (!(error instanceof TextError)) return error
+  const { line, column } = error
+  return new TextError(error.code, `${path}: ${error.message}`, {
+    cause: error,
+    ...(line === undefined ? {} : { line }),
+    ...(column === undefined ? {} : { column }),
+  })
+}
+
+/** The columns of all inputs, by at most so many bytes of each. */
+async function inferred(inputs: readonly CsvInput[], bytesMax: number): Promise<Schema> {
+  const [first] = inputs
+  if (first === undefined) throw new TextError('bad_header', 'there is no file to import')
+  const inference = new SchemaInference(first.names)
+  for (const input of inputs) {
+    if (input.names.join('\0') !== first.names.join('\0')) {
+      throw new TextError(
+        'bad_header',
+        `${input.path}: the columns are ${input.names.join(', ')}, those of ${first.path} are ${first.names.join(', ')}`,
+      )
+    }
+    let seen = 0
+    for await (const { bytes, line } of pieces(input, Math.min(bytesMax, SAMPLE_BYTES))) {
+      named(input.path, () => inference.feed(bytes, line))
+      seen += bytes.length
+      if (seen >= bytesMax) break
+    }
+  }
+  return inference.result()
+}
+
+/** The rows of a CSV file, cut at row ends. `line` is that of the piece's first byte. */
+async function* pieces(input: CsvInput, bytesMax: number): AsyncGenerator<{ bytes: Uint8Array; line: number }> {
+  const file = await openFile(input.path)
+  try {
+    let line = input.bodyLine
+    let want = bytesMax
+    for (let at = input.bodyStart; at < input.sizeBytes; ) {
+      const bytes = await readAt(file, at, Math.min(want, input.sizeBytes - at))
+      if (bytes.length === 0)
+        throw new TextError('malformed_text', `${input.path}: the file became shorter while it was read`)
+      const last = at + bytes.length >= input.sizeBytes
+      const length = last ? bytes.length : lastRowEnd(bytes)
+      if (length === 0) {
+        want *= 2 // One row is longer than the piece.
+        continue
+      }
+      want = bytesMax
+      const lines = countLines(bytes.subarray(0, length))
+      // The bytes are given away, and so have to have a buffer of their own.
+      yield { bytes: length === bytes.length ? bytes : bytes.slice(0, length), line }
+      line += lines
+      at += length
+    }
+  } finally {
+    await file.close()
+  }
+}
+
+async function readAt(file: FileHandle, position: number, length: number): Promise<Uint8Array> {
+  const bytes = new Uint8Array(length)
+  let done = 0
+  while (done < length) {
+    const { bytesRead } = await file.read(bytes, done, length - done, position + done)
+    if (bytesRead === 0) break
+    done += bytesRead
+  }
+  return done === length ? bytes : bytes.slice(0, done)
+}
+
+function countLines(bytes: Uint8Array): number {
+  let lines = 0
+  for (let at = bytes.indexOf(LF); at >= 0; at = bytes.indexOf(LF, at + 1)) lines++
+  return lines
+}
+
+/** Has the pool write each piece to a data file; as many at a time as there are threads. */
+async function writeCsv(
+  directory: string,
+  inputs: readonly CsvInput[],
+  schema: Schema,
+  options: ImportOptions,
+  written: string[],
+): Promise<NewFile[]> {
+  const { pool, progress } = options
+  const totalBytes = inputs.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0)
+  const files: NewFile[] = []
+  const going = new Set<Promise<void>>()
+  let doneBytes = 0
+  let failure: unknown
+  let number = 0
+  const encode = async (
+    input: CsvInput,
+    columns: Schema,
+    bytes: Uint8Array,
+    line: number,
+    at: number,
+  ): Promise<void> => {
+    const path = `part-${String(at).padStart(5, '0')}-${randomUUID()}.snappy.parquet`
+    written.push(path)
+    const size = bytes.length
+    try {
+      const file = await pool.encode({
+        bytes,
+        format: 'csv',
+        schemaJson: schemaToJson(columns),
+        firstLine: line,
+        outPath: join(directory, path),
+      })
+      if (file.rows > 0) files[at] = newFile(path, file, columns)
+      else await unlink(join(directory, path))
+      doneBytes += size
+      progress?.(doneBytes, totalBytes)
+    } catch (error) {
+      failure ??= withName(input.path, error)
+    }
+  }
+  for (const input of inputs) {
+    const columns = inTextOrder(input, schema)
+    for await (const { bytes, line } of pieces(input, PIECE_BYTES)) {
+      if (failure !== undefined) break
+      const task: Promise<void> = encode(input, columns, bytes, line, number++).finally(() => going.delete(task))
+      going.add(task)
+      if (going.size >= pool.threads) await Promise.race(going)
+    }
+  }
+  await Promise.all(going)
+  if (failure !== undefined) {
+    await Promise.all(written.splice(0).map(path => unlink(join(directory, path)).catch(() => undefined)))
+    throw failure
+  }
+  return files.filter(file => file !== undefined)
+}
+
+function inTextOrder(input: CsvInput, schema: Schema): Schema {
+  const matched = matchHeader(input.names, schema)
+  if (matched === undefined || matched.added.length > 0 || matched.missing.length > 0) {
+    throw new TextError(
+      'bad_header',
+      `${input.path}: line 1: the columns are ${input.names.join(', ')}; expected ${schema.map(({ name }) => name).join(', ')}`,
+    )
+  }
+  return matched.fields
+}
+
+/** Creates a table from Parquet files whose columns agree, in one commit. */
+export async function createFromParquet(
+  directory: string,
+  paths: readonly string[],
+  options: ImportOptions,
+): Promise<Table> {
+  return importing(directory, options, async () => {
+    const inputs = await Promise.all(paths.map(openParquet))
+    const [first] = inputs
+    if (first === undefined) throw new TableError('missing_file', 'there is no file to import')
+    const schema = first.schema.map(field => ({ ...field, nullable: true }))
+    const totalBytes = inputs.reduce((sum, { source }) => sum + source.sizeBytes, 0)
+    let doneBytes = 0
+    const store = localStore(directory)
+    const files: NewFile[] = []
+    for (const [i, { source, footer, schema: own }] of inputs.entries()) {
+      checkSame(schema, own, source.name, first.source.name)
+      const path = `part-${String(i).padStart(5, '0')}-${randomUUID()}.snappy.parquet`
+      const out = await store.create(path)
+      try {
+        const writer = new ParquetFileWriter(out, schema)
+        for (let group = 0; group < footer.rowGroups.length; group++) {
+          await writer.write(await readRowGroup(source, footer, group, schema))
+          doneBytes += source.sizeBytes / footer.rowGroups.length
+          options.progress?.(doneBytes, totalBytes)
+        }
+        const written = await writer.finish()
+        await out.close()
+        files.push(newFile(path, written, schema))
+      } catch (error) {
+        await out.abort()
+        await Promise.all(files.map(file => store.delete(file.path)))
+        throw error
+      }
+    }
+    return { schema, files }
+  })
+}
+
+async function openParquet(
+  path: string,
+): Promise<{ source: ReturnType<typeof localSource>; footer: Awaited<ReturnType<typeof readFooter>>; schema: Schema }> {
+  await (await openFile(path)).close()
+  const source = localSource(path, (await stat(path)).size)
+  const footer = await readFooter(source)
+  return { source, footer, schema: schemaOfFooter(footer, path) }
+}
+
+function checkSame(schema: Schema, own: Schema, path: string, firstPath: string): void {
+  const wrong = schema.find(field => {
+    const other = own.find(candidate => candidate.name === field.name)
+    return other === undefined || sqlType(other.type) !== sqlType(field.type)
+  })
+  if (wrong !== undefined || own.length !== schema.length) {
+    const columns = (of: Schema): string => of.map(({ name, type }) => `${name} ${sqlType(type)}`).join(', ')
+    throw new TableError(
+      'bad_schema',
+      `${path} has the columns ${columns(own)}, ${firstPath} has ${columns(schema)}; import them one by one`,
+    )
+  }
+}
