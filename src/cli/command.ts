@@ -1,0 +1,184 @@
+import { type ArgsDef, type CommandDef, type ParsedArgs, parseArgs, renderUsage } from 'citty'
+import { LakeError, messageOf } from '../core/errors.ts'
+
+/** Exit statuses: 0 done, 1 it failed, 2 the command line was not understood. */
+export const EXIT = { done: 0, failed: 1, usage: 2 } as const
+
+/** A command line that cannot be understood. */
+export class UsageError extends LakeError<'usage'> {
+  constructor(message: string) {
+    super('usage', message)
+  }
+}
+
+/** The arguments by name: a misspelt name does not compile, which citty's own type lets pass. */
+export type Args<T extends ArgsDef> = { readonly [K in keyof T & string]: ParsedArgs<T>[K] }
+
+export interface CommandSpec<T extends ArgsDef> {
+  readonly name: string
+  readonly summary: string
+  readonly examples: readonly string[]
+  readonly args: T
+  /** What further arguments are called, if any are taken. */
+  readonly rest?: string
+  /** The exit status; done if undefined. */
+  readonly run: (args: Args<T>, rest: readonly string[]) => Promise<number | undefined>
+}
+
+export interface Command {
+  readonly name: string
+  readonly summary: string
+  help(): Promise<string>
+  execute(raw: readonly string[]): Promise<number>
+}
+
+/** A command of posixlake over citty: strict about flags, values and the number of arguments. */
+export function command<const T extends ArgsDef>(spec: CommandSpec<T>): Command {
+  const args: ArgsDef = { ...spec.args, help: { type: 'boolean', alias: 'h', description: 'Show this help' } }
+  const definition: CommandDef = { meta: { name: `posixlake ${spec.name}`, description: spec.summary }, args }
+  const help = async (): Promise<string> => {
+    const usage = (await renderUsage(definition)).trimEnd()
+    return `${process.stdout.isTTY ? usage : Bun.stripANSI(usage)}\n\nEXAMPLES\n\n${spec.examples.map(example => `  ${example}`).join('\n')}\n`
+  }
+  return {
+    name: spec.name,
+    summary: spec.summary,
+    help,
+    execute: async raw => {
+      if (asksForHelp(raw)) {
+        process.stdout.write(await help())
+        return EXIT.done
+      }
+      const checked = check(spec, args, raw)
+      const parsed = parseArgs<T>(checked.raw, spec.args)
+      return (await spec.run(parsed as unknown as Args<T>, checked.rest)) ?? EXIT.done
+    },
+  }
+}
+
+function asksForHelp(raw: readonly string[]): boolean {
+  const end = raw.indexOf('--')
+  return (end < 0 ? raw : raw.slice(0, end)).some(token => token === '--help' || token === '-h')
+}
+
+/** Refuses what citty would let pass: unknown flags, flags without a value, unknown choices, missing and further arguments. */
+function check<T extends ArgsDef>(
+  spec: CommandSpec<T>,
+  args: ArgsDef,
+  raw: readonly string[],
+): { raw: string[]; rest: string[] } {
+  const flags: string[] = []
+  const positionals: string[] = []
+  for (let i = 0; i < raw.length; i++) {
+    const token = raw[i]!
+    if (token === '--') {
+      positionals.push(...raw.slice(i + 1))
+      break
+    }
+    if (!token.startsWith('-') || token === '-') {
+      positionals.push(token)
+      continue
+    }
+    const { name, value } = flagOf(spec.name, args, token)
+    const definition = args[name]!
+    if (definition.type === 'boolean') {
+      if (value !== undefined) throw new UsageError(`--${name} takes no value`)
+      flags.push(`--${name}`)
+      continue
+    }
+    const given = value ?? raw[++i]
+    if (given === undefined)
+      throw new UsageError(
+        `--${name} needs a value${definition.valueHint === undefined ? '' : `: --${name} ${definition.valueHint}`}`,
+      )
+    const options = definition.type === 'enum' ? definition.options : undefined
+    if (options !== undefined && !options.includes(given)) {
+      throw new UsageError(`--${name} is one of ${options.join(', ')}, not ${given}${nearest(given, options)}`)
+    }
+    flags.push(`--${name}=${given}`)
+  }
+  return { raw: [...flags, '--', ...positionals], ...placed(spec, positionals) }
+}
+
+function flagOf(commandName: string, args: ArgsDef, token: string): { name: string; value: string | undefined } {
+  const equals = token.indexOf('=')
+  const written = equals < 0 ? token : token.slice(0, equals)
+  const bare = written.replace(/^--?/, '')
+  const names = Object.keys(args).filter(name => args[name]!.type !== 'positional')
+  const name =
+    names.find(candidate => candidate === bare && written.startsWith('--')) ??
+    names.find(candidate => aliasesOf(args, candidate).includes(bare))
+  if (name === undefined) {
+    throw new UsageError(
+      `posixlake ${commandName} has no flag ${written}${nearest(bare, names, '--')}; see posixlake ${commandName} --help`,
+    )
+  }
+  return { name, value: equals < 0 ? undefined : token.slice(equals + 1) }
+}
+
+function aliasesOf(args: ArgsDef, name: string): readonly string[] {
+  const definition = args[name]!
+  const alias = 'alias' in definition ? definition.alias : undefined
+  return alias === undefined ? [] : [alias].flat()
+}
+
+function placed<T extends ArgsDef>(spec: CommandSpec<T>, positionals: readonly string[]): { rest: string[] } {
+  const wanted = Object.entries(spec.args).filter(([, definition]) => definition.type === 'positional')
+  const missing = wanted.slice(positionals.length).find(([, definition]) => definition.required !== false)
+  if (missing !== undefined)
+    throw new UsageError(`posixlake ${spec.name} needs ${missing[0].toUpperCase()}; see posixlake ${spec.name} --help`)
+  const rest = positionals.slice(wanted.length)
+  if (rest.length > 0 && spec.rest === undefined) {
+    throw new UsageError(
+      `posixlake ${spec.name} does not know what to do with ${JSON.stringify(rest[0])}; see posixlake ${spec.name} --help`,
+    )
+  }
+  return { rest }
+}
+
+/** " (did you mean X?)" for the nearest of some names, if one is near. */
+export function nearest(given: string, names: readonly string[], prefix = ''): string {
+  let best: string | undefined
+  let least = Math.max(2, Math.ceil(given.length / 3)) + 1
+  for (const name of names) {
+    const distance = editDistance(given.toLowerCase(), name.toLowerCase())
+    if (distance < least) {
+      best = name
+      least = distance
+    }
+  }
+  return best === undefined ? '' : ` (did you mean ${prefix}${best}?)`
+}
+
+/** Insertions, deletions, replacements and swaps of neighbours that lead from one word to the other. */
+function editDistance(a: string, b: string): number {
+  let before: number[] = []
+  let row = Array.from({ length: b.length + 1 }, (_, j) => j)
+  for (let i = 1; i <= a.length; i++) {
+    const next = [i]
+    for (let j = 1; j <= b.length; j++) {
+      const same = a[i - 1] === b[j - 1] ? 0 : 1
+      next[j] = Math.min(row[j]! + 1, next[j - 1]! + 1, row[j - 1]! + same)
+      if (i > 1 && j > 1 && a[i - 1] === b[j - 2] && a[i - 2] === b[j - 1])
+        next[j] = Math.min(next[j]!, before[j - 2]! + 1)
+    }
+    before = row
+    row = next
+  }
+  return row[b.length]!
+}
+
+/** Prints what went wrong in one line, and gives the exit status. */
+export function report(error: unknown): number {
+  if (error instanceof UsageError) {
+    process.stderr.write(`posixlake: ${error.message}\n`)
+    return EXIT.usage
+  }
+  if (error instanceof LakeError) process.stderr.write(`posixlake: ${error.message}\n`)
+  else
+    process.stderr.write(
+      `posixlake: this is a defect in posixlake: ${messageOf(error)} (POSIXLAKE_DEBUG=1 shows where)\n`,
+    )
+  if (process.env['POSIXLAKE_DEBUG'] === '1' && error instanceof Error) process.stderr.write(`${error.stack}\n`)
+  return EXIT.failed
+}

@@ -1,0 +1,49 @@
+import { openText } from '../../fs/text/layout.ts'
+import { Segments } from '../../fs/text/segments.ts'
+import { openLake } from '../../lake.ts'
+import { command } from '../command.ts'
+import { print } from '../output.ts'
+import { Progress } from '../progress.ts'
+import { settle } from '../table-of.ts'
+import { snapshotOf, versionArgs } from '../version-args.ts'
+
+const PIECE_BYTES = 1 << 20
+
+export default command({
+  name: 'cat',
+  summary: 'Print a table, as its mount shows it',
+  examples: [
+    'posixlake cat ./people',
+    'posixlake cat ./people --format jsonl | jq .name',
+    'posixlake cat ./people --version 3',
+  ],
+  args: {
+    table: { type: 'positional', required: true, description: 'The table: a directory' },
+    format: { type: 'enum', options: ['csv', 'json', 'jsonl'], default: 'csv', description: 'csv, json or jsonl' },
+    ...versionArgs,
+  },
+  run: async args => {
+    await settle(args.table)
+    const lake = await openLake(args.table)
+    try {
+      const snapshot = await snapshotOf(lake.table, args)
+      const segments = new Segments({ cache: lake.cache, pool: lake.pool, store: lake.table.store })
+      const progress = new Progress('measuring')
+      const timer = setInterval(() => {
+        const measuring = segments.measuring
+        if (measuring !== undefined) progress.update(measuring.doneBytes, measuring.totalBytes)
+      }, 100)
+      const text = await openText(lake.table, snapshot, segments, args.format as 'csv' | 'json' | 'jsonl').finally(
+        () => {
+          clearInterval(timer)
+          progress.end()
+        },
+      )
+      for (let at = 0; at < text.size; at += PIECE_BYTES)
+        await print(await text.read(at, Math.min(text.size, at + PIECE_BYTES)))
+    } finally {
+      await lake.close()
+    }
+    return undefined
+  },
+})

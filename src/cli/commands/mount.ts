@@ -1,0 +1,126 @@
+import { mkdirSync } from 'node:fs'
+import { homedir } from 'node:os'
+import { basename, join } from 'node:path'
+import { messageOf } from '../../core/errors.ts'
+import { openLake } from '../../lake.ts'
+import { ask } from '../../mount/control.ts'
+import { startDaemon } from '../../mount/daemon.ts'
+import { darwinMountCommand } from '../../mount/darwin.ts'
+import { MountError } from '../../mount/errors.ts'
+import { checkCanMount, checkMountPoint, mount } from '../../mount/linux.ts'
+import type { ServerRecord } from '../../mount/registry.ts'
+import { command } from '../command.ts'
+import { note, print } from '../output.ts'
+import { cacheBytesOf, hostOf, portOf, serveArgs } from '../serve-args.ts'
+import { DEFAULT_PORT } from '../server.ts'
+import { locationName } from '../table-of.ts'
+import { type RunningOptions, runServer, serveCommand } from './serve.ts'
+
+const PORTS_TRIED = 100
+
+export default command({
+  name: 'mount',
+  summary: 'Show a table as files; returns when they can be used',
+  examples: ['posixlake mount ./people /mnt/people', 'posixlake mount ./people /mnt/people --read-only --port 12050'],
+  args: {
+    ...serveArgs,
+    folder: { type: 'positional', required: true, description: 'The mount point: a folder that exists' },
+    foreground: { type: 'boolean', description: 'Stay, and log to the terminal; Ctrl-C unmounts' },
+  },
+  run: async args => {
+    const options: RunningOptions = {
+      location: locationName(args.table),
+      host: hostOf(args.host),
+      port: portOf(args.port),
+      readOnly: args['read-only'] === true,
+      allowOther: args['allow-other'] === true,
+      cacheBytes: cacheBytesOf(args['cache-size']),
+      mountPoint: args.folder,
+      log: undefined,
+    }
+    await checkTable(options.location)
+    if (process.platform === 'darwin') return mountByHand(options)
+    const mountPoint = checkMountPoint(args.folder)
+    await checkCanMount([process.execPath, ...process.argv.slice(2)])
+    if (args.foreground === true) await stay({ ...options, mountPoint })
+    else await goOn({ ...options, mountPoint })
+    return undefined
+  },
+})
+
+/** Says what is wrong with the table before anything is started. */
+async function checkTable(location: string): Promise<void> {
+  if ((await ask(location, 'status')) !== undefined) {
+    throw new MountError('busy', `${location} is being served already; \`posixlake status\` says where`)
+  }
+  const lake = await openLake(location)
+  await lake.close()
+}
+
+async function stay(options: RunningOptions & { mountPoint: string }): Promise<void> {
+  const { server, stopped } = await runServer(options)
+  try {
+    await mount({ ...server, mountPoint: options.mountPoint, readOnly: options.readOnly })
+  } catch (error) {
+    await ask(options.location, 'stop')
+    throw error
+  }
+  note(`${options.location} is mounted at ${options.mountPoint}; Ctrl-C unmounts it.`)
+  void server.warmUp().catch(error => note(messageOf(error)))
+  await stopped
+}
+
+async function goOn(options: RunningOptions & { mountPoint: string }): Promise<void> {
+  const log = join(logDirectory(), `${basename(options.location)}-${Bun.hash.crc32(options.location).toString(16)}.log`)
+  const server = await startOnSomePort({ ...options, log })
+  try {
+    await mount({ ...server, mountPoint: options.mountPoint, readOnly: options.readOnly })
+  } catch (error) {
+    await ask(options.location, 'stop')
+    throw error
+  }
+  await print(`${options.location} is mounted at ${options.mountPoint}.\n`)
+}
+
+/** The daemon's command line names its port, so that started again it takes up the same one. */
+async function startOnSomePort(options: RunningOptions & { log: string }): Promise<ServerRecord> {
+  const ports =
+    options.port === undefined ? Array.from({ length: PORTS_TRIED }, (_, i) => DEFAULT_PORT + i) : [options.port]
+  for (const port of ports) {
+    try {
+      return await startDaemon({ command: serveCommand(options, port), location: options.location, log: options.log })
+    } catch (error) {
+      const taken = error instanceof MountError && /in use|EADDRINUSE/.test(error.message)
+      if (!taken || port === ports.at(-1)) throw error
+    }
+  }
+  throw new MountError(
+    'failed',
+    `no port from ${DEFAULT_PORT} to ${DEFAULT_PORT + PORTS_TRIED - 1} is free; say which one to take with --port`,
+  )
+}
+
+function logDirectory(): string {
+  const base = process.env['XDG_STATE_HOME']
+  const directory = join(
+    base === undefined || base === '' ? join(homedir(), '.local', 'state') : base,
+    'posixlake',
+    'log',
+  )
+  mkdirSync(directory, { recursive: true, mode: 0o700 })
+  return directory
+}
+
+async function mountByHand(options: RunningOptions): Promise<undefined> {
+  const request = {
+    host: options.host,
+    port: options.port ?? DEFAULT_PORT,
+    exportPath: '/posixlake',
+    mountPoint: options.mountPoint ?? '',
+    readOnly: options.readOnly,
+  }
+  throw new MountError(
+    'not_supported',
+    `mounting by itself works on Linux only; run \`posixlake serve ${options.location}\`, and in another terminal: sudo ${darwinMountCommand(request).join(' ')}`,
+  )
+}

@@ -1,0 +1,20 @@
+import { realpathSync } from 'node:fs'
+import { resolve } from 'node:path'
+import { ask } from '../mount/control.ts'
+import { parseLocation } from '../storage/location.ts'
+
+/** What a table is called for its server and for those who look for it: the real path, or the URL. */
+export function locationName(text: string): string {
+  const location = parseLocation(text)
+  if (location.kind === 's3') return `s3://${location.bucket}/${location.prefix}`
+  try {
+    return realpathSync(location.directory)
+  } catch {
+    return resolve(location.directory)
+  }
+}
+
+/** Has the table's server, if one runs, bring held saves to their end: what is read then is what was saved. */
+export async function settle(text: string): Promise<void> {
+  await ask(locationName(text), 'settle')
+}

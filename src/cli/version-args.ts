@@ -1,0 +1,33 @@
+import type { Snapshot } from '../table/snapshot.ts'
+import type { Table } from '../table/table.ts'
+import { UsageError } from './command.ts'
+
+/** Flags of commands that can look at older versions. */
+export const versionArgs = {
+  version: { type: 'string', valueHint: 'NUMBER', description: 'The table as of this version' },
+  timestamp: {
+    type: 'string',
+    valueHint: 'TIME',
+    description: 'The table as of this time, such as 2026-01-31T12:00:00Z',
+  },
+} as const
+
+/** The snapshot that the flags name, the newest one without them. UsageError, TableError `no_such_version`. */
+export async function snapshotOf(
+  table: Table,
+  args: { readonly version?: string | undefined; readonly timestamp?: string | undefined },
+): Promise<Snapshot> {
+  if (args.version !== undefined && args.timestamp !== undefined)
+    throw new UsageError('give --version or --timestamp, not both')
+  if (args.version !== undefined) {
+    if (!/^\d+$/.test(args.version)) throw new UsageError(`--version takes a number, not ${args.version}`)
+    return table.at(BigInt(args.version))
+  }
+  if (args.timestamp !== undefined) {
+    const time = Date.parse(args.timestamp)
+    if (Number.isNaN(time))
+      throw new UsageError(`--timestamp takes a time such as 2026-01-31T12:00:00Z, not ${args.timestamp}`)
+    return table.atTimestamp(time)
+  }
+  return table.refresh()
+}

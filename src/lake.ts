@@ -1,0 +1,65 @@
+import { mkdirSync } from 'node:fs'
+import { homedir } from 'node:os'
+import { join } from 'node:path'
+import type { ByteCache } from './cache/byte-cache.ts'
+import { DiskCache } from './cache/disk.ts'
+import { MemoryCache } from './cache/memory.ts'
+import { TieredCache } from './cache/tiered.ts'
+import { WorkerPool } from './columns/workers/pool.ts'
+import { type Clock, systemClock } from './core/clock.ts'
+import { openStore, parseLocation } from './storage/location.ts'
+import { openTable, type Table } from './table/table.ts'
+
+const MEMORY_CACHE_BYTES = 64 << 20
+const DISK_CACHE_BYTES = 10 * 1024 ** 3
+
+export interface LakeOptions {
+  readonly cacheDirectory?: string
+  /** The bound of the disk cache, in bytes. */
+  readonly cacheBytes?: number
+  readonly clock?: Clock
+  readonly log?: (sentence: string) => void
+}
+
+/** An open table with what stands beside it. */
+export interface Lake {
+  readonly location: string
+  readonly table: Table
+  readonly cache: ByteCache
+  readonly pool: WorkerPool
+  readonly clock: Clock
+  close(): Promise<void>
+}
+
+/** Where caches live when nothing else is said: `$XDG_CACHE_HOME/posixlake` or `~/.cache/posixlake`. */
+export function defaultCacheDirectory(): string {
+  const base = process.env['XDG_CACHE_HOME']
+  return join(base === undefined || base === '' ? join(homedir(), '.cache') : base, 'posixlake')
+}
+
+/** Opens the table at a location. Rejects with TableError or StorageError. */
+export async function openLake(location: string, options: LakeOptions = {}): Promise<Lake> {
+  const clock = options.clock ?? systemClock
+  const log = options.log ?? (() => undefined)
+  const store = openStore(parseLocation(location))
+  const table = await openTable(store, { clock })
+  const directory = join(options.cacheDirectory ?? defaultCacheDirectory(), 'text')
+  mkdirSync(directory, { recursive: true, mode: 0o700 })
+  const cache = new TieredCache(
+    new MemoryCache(MEMORY_CACHE_BYTES),
+    new DiskCache({ directory, capacityBytes: options.cacheBytes ?? DISK_CACHE_BYTES, log }),
+  )
+  const pool = new WorkerPool({})
+  return {
+    location: store.location,
+    table,
+    cache,
+    pool,
+    clock,
+    close: async () => {
+      await cache.close()
+      await pool.close()
+      await table.close()
+    },
+  }
+}

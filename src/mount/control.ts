@@ -1,0 +1,102 @@
+import { rmSync } from 'node:fs'
+import { messageOf } from '../core/errors.ts'
+import { MountError } from './errors.ts'
+import { socketPath } from './registry.ts'
+
+/** What a server can be asked by other processes of its user. */
+export type Operation = 'status' | 'settle' | 'stop'
+
+export interface ServerStatus {
+  readonly pid: number
+  readonly version: string
+  /** Sentences about saves that are held. */
+  readonly held: readonly string[]
+  readonly measuring?: { readonly doneBytes: number; readonly totalBytes: number } | undefined
+}
+
+export interface ControlHandlers {
+  status(): ServerStatus
+  /** Resolves when no save is held. */
+  settle(): Promise<void>
+  /** Resolves when the server has ended all but its process. */
+  stop(): Promise<void>
+}
+
+export interface Control {
+  close(): void
+}
+
+interface Answer {
+  readonly ok: boolean
+  readonly status?: ServerStatus
+  readonly message?: string
+}
+
+const REQUEST_BYTES_MAX = 1024
+
+/** Answers other processes on the table's socket: one line with an operation, one line with the answer as JSON. */
+export function startControl(location: string, handlers: ControlHandlers): Control {
+  const path = socketPath(location)
+  // The table is locked, so what is left there is of a server that died.
+  rmSync(path, { force: true })
+  const listener = Bun.listen<{ request: string }>({
+    unix: path,
+    socket: {
+      open: socket => {
+        socket.data = { request: '' }
+      },
+      data: (socket, bytes) => {
+        socket.data.request += bytes.toString()
+        if (socket.data.request.length > REQUEST_BYTES_MAX) socket.end()
+        if (!socket.data.request.includes('\n')) return
+        void answer(socket.data.request.trim(), handlers).then(reply => {
+          socket.end(`${JSON.stringify(reply)}\n`)
+        })
+      },
+    },
+  })
+  return {
+    close: () => {
+      listener.stop()
+      rmSync(path, { force: true })
+    },
+  }
+}
+
+async function answer(operation: string, handlers: ControlHandlers): Promise<Answer> {
+  try {
+    if (operation === 'settle') await handlers.settle()
+    else if (operation === 'stop') await handlers.stop()
+    else if (operation !== 'status') return { ok: false, message: `there is no operation ${operation}` }
+    return { ok: true, status: handlers.status() }
+  } catch (error) {
+    return { ok: false, message: messageOf(error) }
+  }
+}
+
+/** Asks the server of a table. Undefined if none runs. MountError if it runs and cannot do it. */
+export async function ask(location: string, operation: Operation): Promise<ServerStatus | undefined> {
+  const text = await new Promise<string | undefined>(resolve => {
+    let reply = ''
+    Bun.connect({
+      unix: socketPath(location),
+      socket: {
+        open: socket => void socket.write(`${operation}\n`),
+        data: (_, bytes) => {
+          reply += bytes.toString()
+        },
+        close: () => resolve(reply),
+        error: () => resolve(undefined),
+        connectError: () => resolve(undefined),
+      },
+    }).catch(() => resolve(undefined))
+  })
+  if (text === undefined) return undefined
+  if (text === '') {
+    if (operation === 'stop') return undefined
+    throw new MountError('failed', `the server of ${location} ended while it was asked to ${operation}`)
+  }
+  const reply = JSON.parse(text) as Answer
+  if (!reply.ok) throw new MountError('failed', `the server of ${location} could not ${operation}: ${reply.message}`)
+  return reply.status
+}

@@ -1,0 +1,17 @@
+import type { MountRequest } from './linux.ts'
+
+/** The command that mounts on macOS, whose client keeps names cached and cannot be told not to. */
+export function darwinMountCommand({ host, port, exportPath, mountPoint, readOnly }: MountRequest): string[] {
+  const options = [
+    'vers=3',
+    'tcp',
+    'nolocks',
+    'locallocks',
+    `port=${port}`,
+    `mountport=${port}`,
+    'hard',
+    'intr',
+    ...(readOnly ? ['rdonly'] : []),
+  ]
+  return ['mount_nfs', '-o', options.join(','), `${host}:${exportPath}`, mountPoint]
+}

@@ -1,0 +1,148 @@
+import { existsSync, readFileSync, realpathSync, statSync } from 'node:fs'
+import { join, resolve } from 'node:path'
+import { messageOf } from '../core/errors.ts'
+import { MountError } from './errors.ts'
+import { runCommand, shellQuoted } from './run.ts'
+
+/** Where a server is, and what of it is mounted where. */
+export interface MountRequest {
+  readonly host: string
+  readonly port: number
+  /** With the leading slash. */
+  readonly exportPath: string
+  readonly mountPoint: string
+  readonly readOnly: boolean
+}
+
+export interface MountEntry {
+  readonly mountPoint: string
+  readonly type: string
+  readonly source: string
+}
+
+/**
+ * The options of mount(8). `lookupcache=none`: the next open sees a new line of versions at once, while an open
+ * descriptor reads on unchanged. `hard`: nothing is lost while the server restarts.
+ */
+export function mountOptions({ port, readOnly }: Pick<MountRequest, 'port' | 'readOnly'>): string {
+  const options = [
+    'vers=3',
+    'tcp',
+    'nolock',
+    `port=${port}`,
+    `mountport=${port}`,
+    'mountproto=tcp',
+    'hard',
+    'lookupcache=none',
+    'nosuid',
+    'nodev',
+  ]
+  return [...options, readOnly ? 'ro' : 'rw'].join(',')
+}
+
+/** The command that mounts, as a user may type it. */
+export function mountCommand(request: MountRequest): string[] {
+  const { host, exportPath, mountPoint } = request
+  return [
+    'mount',
+    '-t',
+    'nfs',
+    '-o',
+    mountOptions(request),
+    `${host.includes(':') ? `[${host}]` : host}:${exportPath}`,
+    mountPoint,
+  ]
+}
+
+/** All mounts of this process's namespace (proc(5), mountinfo). */
+export function mounts(): MountEntry[] {
+  const lines = readFileSync('/proc/self/mountinfo', 'utf8').trimEnd().split('\n')
+  return lines.map(line => {
+    const [left = '', right = ''] = line.split(' - ')
+    const [type = '', source = ''] = right.split(' ')
+    return { mountPoint: unescaped(left.split(' ')[4] ?? ''), type, source: unescaped(source) }
+  })
+}
+
+function unescaped(text: string): string {
+  return text.replace(/\\([0-7]{3})/g, (_, octal: string) => String.fromCharCode(Number.parseInt(octal, 8)))
+}
+
+/** The mount at a path, the last one if several lie upon each other. Does not touch the mount itself, which may hang. */
+export function mountAt(path: string): MountEntry | undefined {
+  const wanted = resolve(path)
+  return mounts().findLast(entry => entry.mountPoint === wanted)
+}
+
+/** The mount point as the system will call it. MountError says what keeps it from being one. */
+export function checkMountPoint(path: string): string {
+  const wanted = resolve(path)
+  const busy = mountAt(wanted)
+  if (busy !== undefined) {
+    throw new MountError(
+      'busy',
+      `${wanted} is a mount point already (${busy.source}); choose another folder, or unmount it first: posixlake unmount ${shellQuoted(wanted)}`,
+    )
+  }
+  if (!existsSync(wanted)) {
+    throw new MountError(
+      'no_mount_point',
+      `the mount point ${wanted} does not exist; make it first: mkdir -p ${shellQuoted(wanted)}`,
+    )
+  }
+  if (!statSync(wanted).isDirectory())
+    throw new MountError('no_mount_point', `the mount point ${wanted} is not a folder`)
+  return realpathSync(wanted)
+}
+
+/** Makes sure that this user and this kernel can mount. `again`: the command line to repeat as root. */
+export async function checkCanMount(again: readonly string[]): Promise<void> {
+  if (process.getuid?.() !== 0) {
+    throw new MountError('needs_root', `mounting needs root; run this: sudo ${again.map(shellQuoted).join(' ')}`)
+  }
+  if (!['/sbin', '/usr/sbin', '/usr/local/sbin'].some(folder => existsSync(join(folder, 'mount.nfs')))) {
+    throw new MountError(
+      'no_nfs_client',
+      'mount.nfs is not installed; run this: apt-get install nfs-common (Debian, Ubuntu) or dnf install nfs-utils (Fedora, RHEL)',
+    )
+  }
+  if (!kernelHasNfs()) await runCommand(['modprobe', 'nfsv3'])
+  if (!kernelHasNfs()) {
+    throw new MountError(
+      'no_nfs_client',
+      'this kernel has no NFS client (nfs is not in /proc/filesystems, and modprobe nfsv3 did not bring it), as in most containers; mount on the host, or read the table with: posixlake cat, posixlake query',
+    )
+  }
+}
+
+function kernelHasNfs(): boolean {
+  try {
+    return /\bnfs$/m.test(readFileSync('/proc/filesystems', 'utf8'))
+  } catch {
+    return false
+  }
+}
+
+/** Mounts. The server answers already: mount(8) would try for two minutes otherwise. */
+export async function mount(request: MountRequest): Promise<void> {
+  const { code, output } = await runCommand(mountCommand(request))
+  if (code === 0 && mountAt(request.mountPoint) !== undefined) return
+  throw new MountError(
+    'failed',
+    `${request.mountPoint} could not be mounted: ${output === '' ? `mount returned ${code}` : output}`,
+  )
+}
+
+/** Unmounts. The kernel writes back what it holds before this resolves. `force`: also if the server is gone. */
+export async function unmount(mountPoint: string, force = false): Promise<void> {
+  const { code, output } = await runCommand(['umount', ...(force ? ['-f', '-l'] : []), mountPoint])
+  if (code === 0) return
+  if (/busy/.test(output)) {
+    throw new MountError(
+      'busy',
+      `${mountPoint} is in use: a program has a file open there, or stands in a folder of it; find it with: fuser -vm ${shellQuoted(mountPoint)}`,
+    )
+  }
+  if (/not mounted|no mount point/.test(output)) throw new MountError('not_mounted', `${mountPoint} is not mounted`)
+  throw new MountError('failed', `${mountPoint} could not be unmounted: ${messageOf(output)}`)
+}
