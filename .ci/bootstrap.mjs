@@ -1,0 +1,193 @@
+#!/usr/bin/env node
+// Runs one of the project's commands from a bare clone, with nothing but Node 18 and npm on the machine: what the
+// command needs and is not there yet (Bun, the packages of bun.lock, as root on Debian also system packages) is
+// installed first. Usage: node .ci/bootstrap.mjs build|quickstart|test|mounted|interop [arguments]
+import { spawnSync } from 'node:child_process'
+import { createHash } from 'node:crypto'
+import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { delimiter, dirname, join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+
+const root = dirname(dirname(fileURLToPath(import.meta.url)))
+const manifest = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'))
+const bunVersion = manifest.devDependencies.bun
+const stampFile = join(root, 'node_modules', '.installed')
+const isRoot = process.getuid?.() === 0
+
+/** A program that must be there, and the Debian package that has it. */
+const mountPrograms = { 'mount.nfs': 'nfs-common', modprobe: 'kmod' }
+const guestPrograms = { 'linux.uml': 'user-mode-linux', ip: 'iproute2', ...mountPrograms }
+const editors = {
+  vim: 'vim',
+  nano: 'nano',
+  ed: 'ed',
+  rsync: 'rsync',
+  perl: 'perl',
+  python3: 'python3',
+  git: 'git',
+  fuser: 'psmisc',
+  script: 'bsdutils',
+  setpriv: 'util-linux',
+  less: 'less',
+  ps: 'procps',
+  tar: 'tar',
+}
+
+const typecheck = { name: 'typecheck', run: () => bun('x', 'tsc', '--noEmit') }
+const lint = { name: 'lint', run: () => bun('x', 'biome', 'check', '--error-on-warnings', '.') }
+const unit = { name: 'unit tests', run: () => bun('test') }
+const build = { name: 'build', run: () => bun('build.ts', ...process.argv.slice(3)) }
+const mounted = {
+  name: 'mounted tests in a real kernel',
+  run: () => inKernel('test', ...testFiles('test/mounted', '.mounted.ts')),
+}
+const interop = { name: 'tables of other engines', run: () => bun('test', ...testFiles('test/interop', '.interop.ts')) }
+
+const commands = {
+  build: { programs: {}, steps: [build] },
+  quickstart: {
+    programs: mountPrograms,
+    steps: [
+      { ...build, quiet: true },
+      { name: 'tour', run: () => inKernel('test/guest/quickstart.ts') },
+    ],
+    brief: true,
+  },
+  mounted: { programs: { ...mountPrograms, ...editors }, steps: [build, mounted] },
+  interop: { programs: {}, steps: [interop] },
+  test: { programs: { ...mountPrograms, ...editors }, steps: [typecheck, lint, unit, build, mounted, interop] },
+}
+
+function main() {
+  const command = commands[process.argv[2]]
+  if (command === undefined) fail(`usage: node .ci/bootstrap.mjs ${Object.keys(commands).join('|')}`)
+  process.chdir(root)
+  installPackages()
+  installPrograms(command.programs)
+  process.exit(runSteps(command))
+}
+
+/** Makes node_modules what bun.lock says, unless it is already. */
+function installPackages() {
+  const wanted = createHash('sha256')
+    .update(readFileSync(join(root, 'bun.lock')))
+    .update(readFileSync(join(root, 'package.json')))
+    .digest('hex')
+  if (existsSync(bunPath()) && existsSync(stampFile) && readFileSync(stampFile, 'utf8') === wanted) return
+  note(`installing the packages of bun.lock, with Bun ${bunVersion}`)
+  const install = ['install', '--frozen-lockfile']
+  const status = isPinnedBun()
+    ? run(bunPath(), install, { stdout: 2 })
+    : run(npm(), ['exec', '--yes', `--package=bun@${bunVersion}`, '--', 'bun', ...install], { stdout: 2 })
+  if (status !== 0) fail('the packages could not be installed: see above; the machine needs npm and its registry')
+  if (!isPinnedBun()) fail(`node_modules has no working Bun ${bunVersion}: remove node_modules and try again`)
+  writeFileSync(stampFile, wanted)
+}
+
+function isPinnedBun() {
+  const result = spawnSync(bunPath(), ['--version'], { encoding: 'utf8' })
+  return result.status === 0 && result.stdout.trim() === bunVersion
+}
+
+/** As root on Debian, installs the packages of programs that are missing; elsewhere says which ones are. */
+function installPrograms(programs) {
+  if (process.platform !== 'linux') return
+  const needed = hasNfsClient() ? programs : { ...programs, ...('mount.nfs' in programs && guestPrograms) }
+  const missing = Object.entries(needed).filter(([program]) => !hasProgram(program))
+  if (missing.length === 0) return
+  const packages = [...new Set(missing.map(([, name]) => name))]
+  const install = `apt-get install -y --no-install-recommends ${packages.join(' ')}`
+  if (!isRoot || !hasProgram('apt-get')) {
+    return note(`these programs are missing: ${missing.map(([p]) => p).join(', ')}; on Debian, as root: ${install}`)
+  }
+  note(`installing the system packages ${packages.join(', ')}`)
+  const environment = { ...process.env, DEBIAN_FRONTEND: 'noninteractive' }
+  const apt = args => run('apt-get', ['-qq', ...args], { env: environment, stdout: 'ignore' })
+  const installArgs = ['install', '-y', '--no-install-recommends', ...packages]
+  if (apt(installArgs) !== 0 && (apt(['update']) !== 0 || apt(installArgs) !== 0)) fail(`this failed: ${install}`)
+}
+
+function hasNfsClient() {
+  if (!existsSync('/proc/filesystems')) return false
+  const known = () => /\bnfs$/m.test(readFileSync('/proc/filesystems', 'utf8'))
+  if (!known() && isRoot && hasProgram('modprobe')) spawnSync(programPath('modprobe'), ['nfs'])
+  return known()
+}
+
+/** Runs Bun in a kernel with an NFS client, as root: this one if it has a client, otherwise a guest. */
+function inKernel(...args) {
+  if (!isRoot && process.env.CI === undefined) {
+    note('mounting needs root: run this as root to see it (skipped)')
+    return 0
+  }
+  if (hasNfsClient()) return bun(...args)
+  return run('bash', [join('test', 'guest', 'run'), bunPath(), ...args])
+}
+
+function runSteps({ steps, brief = false }) {
+  const results = []
+  for (const step of steps) {
+    if (!brief) note(step.name)
+    const startMs = Date.now()
+    const status = step.run()
+    results.push({ name: step.name, ok: status === 0, seconds: (Date.now() - startMs) / 1000 })
+    // Without a build the later steps would test an old one.
+    if (status !== 0 && (brief || step === build)) break
+  }
+  const failed = results.some(result => !result.ok)
+  if (!brief && (steps.length > 1 || failed)) {
+    process.stderr.write('\n')
+    for (const { name, ok, seconds } of results) {
+      process.stderr.write(`${ok ? 'ok    ' : 'FAILED'}  ${seconds.toFixed(1).padStart(6)} s  ${name}\n`)
+    }
+  }
+  return failed ? 1 : 0
+}
+
+function testFiles(directory, ending) {
+  if (process.argv.length > 3) return process.argv.slice(3)
+  if (!existsSync(directory)) return fail(`${directory} is missing`)
+  return readdirSync(directory)
+    .filter(name => name.endsWith(ending))
+    .sort()
+    .map(name => `./${directory}/${name}`)
+}
+
+function bun(...args) {
+  return run(bunPath(), args)
+}
+
+function bunPath() {
+  return join(root, 'node_modules', '.bin', process.platform === 'win32' ? 'bun.exe' : 'bun')
+}
+
+function npm() {
+  return process.platform === 'win32' ? 'npm.cmd' : 'npm'
+}
+
+function run(program, args, { stdout = 'inherit', env = process.env } = {}) {
+  const result = spawnSync(program, args, { cwd: root, stdio: ['ignore', stdout, 'inherit'], env })
+  if (result.error) note(`${program}: ${result.error.message}`)
+  return result.status ?? 1
+}
+
+function hasProgram(program) {
+  return programPath(program) !== undefined
+}
+
+function programPath(program) {
+  // Debian's users do not have the sbin folders in their PATH.
+  const folders = [...(process.env.PATH ?? '').split(delimiter), '/usr/sbin', '/sbin']
+  return folders.map(folder => join(folder, program)).find(path => existsSync(path))
+}
+
+function note(sentence) {
+  process.stderr.write(`\u2014\u2014 ${sentence}\n`)
+}
+
+function fail(sentence) {
+  process.stderr.write(`${sentence}\n`)
+  process.exit(1)
+}
+
+main()

@@ -1,0 +1,104 @@
+import { mkdirSync, mkdtempSync, readdirSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join, resolve } from 'node:path'
+
+const BINARY = resolve(process.env['POSIXLAKE'] ?? 'dist/posixlake')
+
+export interface Result {
+  readonly code: number
+  readonly stdout: string
+  readonly stderr: string
+}
+
+/** A table of its own, mounted with the built binary, and the commands to use it as people do. */
+export interface Mounted {
+  readonly table: string
+  readonly mount: string
+  readonly data: string
+  readonly csv: string
+  /** Runs a shell command with the mount as its folder. */
+  sh(command: string): Promise<Result>
+  /** Runs posixlake. */
+  posixlake(...args: string[]): Promise<Result>
+  write(path: string, text: string): Promise<void>
+  /** data.csv, read anew by a program of its own. */
+  read(): Promise<string>
+  /** Resolves when the server holds no save. */
+  settle(): Promise<void>
+  /** How many versions the table has. */
+  commits(): Promise<number>
+  errors(): Promise<string>
+  clearErrors(): Promise<void>
+  list(folder: string): Promise<string[]>
+  /** A shell command that types a first line into nano and saves. */
+  nano(path: string, line: string): string
+  close(): Promise<void>
+}
+
+export interface MountOptions {
+  readonly schema?: string
+  /** Arguments of `posixlake create`, in place of `--schema`. */
+  readonly create?: readonly string[]
+  readonly mountArgs?: readonly string[]
+}
+
+export async function run(command: readonly string[], cwd = '/', env: Record<string, string> = {}): Promise<Result> {
+  const child = Bun.spawn([...command], {
+    cwd,
+    stdout: 'pipe',
+    stderr: 'pipe',
+    stdin: 'ignore',
+    env: { ...process.env, ...env },
+  })
+  const [stdout, stderr, code] = await Promise.all([
+    new Response(child.stdout).text(),
+    new Response(child.stderr).text(),
+    child.exited,
+  ])
+  return { code, stdout, stderr }
+}
+
+export async function must(command: readonly string[], cwd?: string): Promise<string> {
+  const { code, stdout, stderr } = await run(command, cwd)
+  if (code !== 0) throw new Error(`${command.join(' ')}: exit status ${code}\n${stdout}${stderr}`)
+  return stdout
+}
+
+export async function mountTable(options: MountOptions): Promise<Mounted> {
+  const folder = mkdtempSync(join(tmpdir(), 'posixlake-mounted-'))
+  const table = join(folder, 'table')
+  const mount = join(folder, 'mount')
+  mkdirSync(mount)
+  await must([BINARY, 'create', table, ...(options.create ?? ['--schema', options.schema ?? 'id:Int64,name:String'])])
+  await must([BINARY, 'mount', table, mount, ...(options.mountArgs ?? [])])
+  const data = join(mount, 'data')
+  const csv = join(data, 'data.csv')
+  const sh = (command: string): Promise<Result> => run(['bash', '-c', command], mount)
+  const read = async (path: string): Promise<string> => {
+    const { code, stdout, stderr } = await run(['cat', path])
+    if (code !== 0) throw new Error(stderr)
+    return stdout
+  }
+  return {
+    table,
+    mount,
+    data,
+    csv,
+    sh,
+    posixlake: (...args) => run([BINARY, ...args]),
+    write: async (path, text) => void (await Bun.write(path, text)),
+    read: () => read(csv),
+    settle: async () => void (await must([BINARY, 'history', table, '--limit', '1'])),
+    commits: async () => readdirSync(join(table, '_delta_log')).filter(name => /^\d{20}\.json$/.test(name)).length,
+    errors: () => read(join(mount, '.errors')),
+    clearErrors: async () => void (await must(['bash', '-c', `: > ${join(mount, '.errors')}`])),
+    list: async name => (await must(['ls', '-A', join(mount, name)])).split('\n').filter(entry => entry !== ''),
+    // ^O writes, Enter takes the name, ^X leaves.
+    nano: (path, line) =>
+      `printf '%s\\r\\017\\r\\030' '${line}' | TERM=xterm script -qec 'stty cols 80 rows 24; nano -I ${path}' /dev/null > /dev/null`,
+    close: async () => {
+      await must([BINARY, 'unmount', mount])
+      rmSync(folder, { recursive: true, force: true })
+    },
+  }
+}
