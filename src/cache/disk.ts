@@ -23,6 +23,8 @@ const USES_BUFFERED_MAX = 1000
 /** A process that died may leave files behind; younger ones may be another's work in progress. */
 const STRAY_MS = 3600_000
 const SCHEMA_VERSION = 1
+/** A mapping ends when it is collected, and the collector does not know how large it is. */
+const MAPPED_BYTES_MAX = 64 << 20
 
 interface Row {
   file: string | null
@@ -48,6 +50,8 @@ export class DiskCache implements ByteCache {
   #hits = 0
   #misses = 0
   #complained = false
+  /** Of files that were mapped since mappings were last collected. */
+  #mappedBytes = 0
 
   constructor(options: DiskCacheOptions) {
     this.#options = options
@@ -124,10 +128,19 @@ export class DiskCache implements ByteCache {
     const path = join(this.#options.directory, file)
     if (statSync(path, { throwIfNoEntry: false })?.size !== size) return undefined
     try {
-      return size >= MAP_BYTES_MIN ? Bun.mmap(path) : readFileSync(path)
+      return size >= MAP_BYTES_MIN ? this.#map(path, size) : readFileSync(path)
     } catch {
       return undefined
     }
+  }
+
+  #map(path: string, size: number): Uint8Array {
+    this.#mappedBytes += size
+    if (this.#mappedBytes > MAPPED_BYTES_MAX) {
+      this.#mappedBytes = size
+      Bun.gc(true)
+    }
+    return Bun.mmap(path)
   }
 
   async #write(name: string, { bytes, meta }: CachedBytes): Promise<void> {

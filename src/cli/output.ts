@@ -1,17 +1,28 @@
-import { messageOf } from '../core/errors.ts'
+import { writeSync } from 'node:fs'
+import { errnoOf, LakeError, messageOf } from '../core/errors.ts'
 import { EXIT } from './command.ts'
 
-/** Writes to standard output at the reader's pace. */
+/** Standard output takes no more. */
+export class OutputError extends LakeError<'no_space' | 'io'> {}
+
+const STDOUT = 1
+const RETRY_MS = 1
+
+/** Writes to standard output at the reader's pace. Ends the process quietly if the reader has gone away: it has seen enough. */
 export async function print(data: string | Uint8Array): Promise<void> {
-  if (data.length === 0) return
-  await new Promise<void>((resolve, reject) => {
-    process.stdout.write(data, error => {
-      if (error === null || error === undefined) return resolve()
-      // A reader that went away has seen enough.
-      if ((error as NodeJS.ErrnoException).code === 'EPIPE') process.exit(EXIT.done)
-      reject(error)
-    })
-  })
+  const bytes = typeof data === 'string' ? new TextEncoder().encode(data) : data
+  for (let done = 0; done < bytes.length; ) {
+    try {
+      done += writeSync(STDOUT, bytes, done)
+    } catch (error) {
+      const code = errnoOf(error)
+      if (code === 'EPIPE') process.exit(EXIT.done)
+      if (code === 'ENOSPC') throw new OutputError('no_space', 'the output could not be written: the disk is full')
+      if (code !== 'EAGAIN')
+        throw new OutputError('io', `the output could not be written: ${messageOf(error)}`, { cause: error })
+      await Bun.sleep(RETRY_MS)
+    }
+  }
 }
 
 /** Says something that is no result. */

@@ -115,6 +115,7 @@ async function serveLake(lake: Lake, options: ServeOptions): Promise<TableServer
     measuring: () => segments.measuring,
     settle: () => fs.settled(),
     warmUp: async () => {
+      lake.pool.start()
       await openText(lake.table, await lake.table.refresh(), segments, 'csv')
     },
     stop: async () => {

@@ -689,8 +689,12 @@ export class LakeFileSystem implements FileSystem {
     const entry = await this.#entryToRename(fromDirectory, fromName, origin)
     if (entry === undefined) return
     const away = this.#away
-    const base = await this.#baseOfReplacement(away, scratch.createdMs(entry.id))
     const old = this.#lines.csv.get(entry.id)
+    const written =
+      old === undefined
+        ? { sinceMs: scratch.createdMs(entry.id), finished: (await scratch.getattr(entry.id)).ctime }
+        : undefined
+    const base = await this.#baseOfReplacement(away, written)
     const image =
       old === undefined
         ? fileText(scratch.realPath(entry.id), sizeOf((await scratch.getattr(entry.id)).size))
@@ -733,14 +737,21 @@ export class LakeFileSystem implements FileSystem {
     }
   }
 
-  /** The text that a program read before it wrote the file that now takes the name. */
-  async #baseOfReplacement(away: Away | undefined, sinceMs: number): Promise<TableText> {
+  /**
+   * The text that a program read before it wrote the file that now takes the name: rows that came in while it worked were
+   * not seen by it, and stay. A file that lay finished while the table changed (a backup that is put back) replaces what
+   * is there now.
+   */
+  async #baseOfReplacement(
+    away: Away | undefined,
+    file: { sinceMs: number; finished: TimeNs } | undefined,
+  ): Promise<TableText> {
     const lines = this.#lines.csv
     if (away !== undefined) return lines.text(away.line)
     await this.#editors.csv.finish()
     const current = lines.peek() ?? (await this.#look('csv'))
-    const read = lines.lastReadSince(sinceMs)
-    return lines.text(read ?? current)
+    if (file === undefined || current.mtime > file.finished) return lines.text(current)
+    return lines.text(lines.lastReadSince(file.sinceMs) ?? current)
   }
 
   /** The backup (`data.csv~`) that stands beside a line, if an editor made one. */
@@ -772,6 +783,7 @@ export class LakeFileSystem implements FileSystem {
       format,
       clock,
       nextId: () => scratch.nextId(),
+      referenced: () => scratch.references(),
       openText: (snapshot, of, previous) => openText(table, snapshot, segments, of, previous),
       isEdited: line => line.format !== 'json' && this.#editorOf(line).editOf(line) !== undefined,
     })
@@ -790,9 +802,9 @@ export class LakeFileSystem implements FileSystem {
       setAside: async image => {
         const stamp = new Date(clock.nowMs()).toISOString().replaceAll(':', '').replace('.', '-')
         const name = `data.${format}.rejected-${stamp}`
-        await scratch.adopt(DATA_ID, name, image)
+        const given = await scratch.adopt(DATA_ID, name, image)
         this.#touchData()
-        return `data/${name}`
+        return `data/${given}`
       },
       ...(holdTimes === undefined ? {} : { holdTimes }),
     })

@@ -33,6 +33,8 @@ export interface LinesOptions {
   readonly clock: Clock
   readonly nextId: () => bigint
   readonly openText: (snapshot: Snapshot, format: TextFormat, previous: TableText | undefined) => Promise<TableText>
+  /** Lines that a name elsewhere still leads to: they are not forgotten. */
+  readonly referenced: () => readonly bigint[]
   /** While this holds, the line stays at its version: an edit of it is under way. */
   readonly isEdited: (line: Line) => boolean
 }
@@ -212,13 +214,14 @@ export class Lines {
   }
 
   #load(): void {
-    const { database, format } = this.#options
+    const { database, format, referenced } = this.#options
     database
       .query(
         `DELETE FROM lines WHERE format = ? AND status <> 'current' AND id NOT IN
-         (SELECT id FROM lines WHERE format = ? ORDER BY changed DESC LIMIT ${OLD_LINES_KEPT})`,
+         (SELECT id FROM lines WHERE format = ? ORDER BY changed DESC LIMIT ${OLD_LINES_KEPT})
+         AND id NOT IN (SELECT value FROM json_each(?))`,
       )
-      .run(format, format)
+      .run(format, format, JSON.stringify(referenced().map(String)))
     for (const row of database.query<LineRow, [string]>('SELECT * FROM lines WHERE format = ?').all(format)) {
       const line: Line = {
         id: BigInt(row.id),

@@ -1,8 +1,9 @@
-import { mkdirSync, mkdtempSync, readdirSync, rmSync } from 'node:fs'
+import { mkdirSync, mkdtempSync, readdirSync, realpathSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
+import { ask } from '../../src/mount/control.ts'
 
-const BINARY = resolve(process.env['POSIXLAKE'] ?? 'dist/posixlake')
+export const BINARY = resolve(process.env['POSIXLAKE'] ?? 'dist/posixlake')
 
 export interface Result {
   readonly code: number
@@ -65,7 +66,7 @@ export async function must(command: readonly string[], cwd?: string): Promise<st
 }
 
 export async function mountTable(options: MountOptions): Promise<Mounted> {
-  const folder = mkdtempSync(join(tmpdir(), 'posixlake-mounted-'))
+  const folder = realpathSync(mkdtempSync(join(tmpdir(), 'posixlake-mounted-')))
   const table = join(folder, 'table')
   const mount = join(folder, 'mount')
   mkdirSync(mount)
@@ -88,14 +89,12 @@ export async function mountTable(options: MountOptions): Promise<Mounted> {
     posixlake: (...args) => run([BINARY, ...args]),
     write: async (path, text) => void (await Bun.write(path, text)),
     read: () => read(csv),
-    settle: async () => void (await must([BINARY, 'history', table, '--limit', '1'])),
+    settle: async () => void (await ask(table, 'settle')),
     commits: async () => readdirSync(join(table, '_delta_log')).filter(name => /^\d{20}\.json$/.test(name)).length,
     errors: () => read(join(mount, '.errors')),
     clearErrors: async () => void (await must(['bash', '-c', `: > ${join(mount, '.errors')}`])),
     list: async name => (await must(['ls', '-A', join(mount, name)])).split('\n').filter(entry => entry !== ''),
-    // ^O writes, Enter takes the name, ^X leaves.
-    nano: (path, line) =>
-      `printf '%s\\r\\017\\r\\030' '${line}' | TERM=xterm script -qec 'stty cols 80 rows 24; nano -I ${path}' /dev/null > /dev/null`,
+    nano: (path, line) => `python3 ${join(import.meta.dir, 'nano.py')} ${path} '${line}'`,
     close: async () => {
       await must([BINARY, 'unmount', mount])
       rmSync(folder, { recursive: true, force: true })

@@ -26,6 +26,7 @@ export default command({
     await settle(args.table)
     const lake = await openLake(args.table)
     try {
+      lake.pool.start()
       const snapshot = await snapshotOf(lake.table, args)
       const segments = new Segments({ cache: lake.cache, pool: lake.pool, store: lake.table.store })
       const progress = new Progress('measuring')

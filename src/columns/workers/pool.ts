@@ -45,6 +45,12 @@ export class WorkerPool {
     return this.#run({ ...task, kind: 'encode' }) as Promise<WrittenFile>
   }
 
+  /** Starts the threads now, so that the first task need not wait for their code to be loaded. */
+  start(): void {
+    while (!this.#closed && this.#start() !== undefined);
+    for (const { worker, pending } of this.#threads) if (pending === undefined) worker.unref()
+  }
+
   /** Tasks that wait for a thread. */
   get waiting(): number {
     return this.#queue.length

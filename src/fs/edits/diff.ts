@@ -35,8 +35,11 @@ export interface DiffOptions {
 }
 
 const BLOCK_BYTES = 1 << 20
-const WINDOW_BYTES = 1 << 20
+/** Behind a difference the next one may be near: blocks and windows begin small and grow. */
+const BLOCK_BYTES_MIN = 16 << 10
+const WINDOW_BYTES_MIN = 16 << 10
 const WINDOW_BYTES_MAX = 8 << 20
+const WINDOW_GROWTH = 8
 /** So many equal rows in succession, and blocks of bytes are compared again instead of rows. */
 const CALM_ROWS = 64
 const NEWLINE = Uint8Array.of(0x0a)
@@ -103,6 +106,7 @@ class Walk {
   #baseEnd: number
   #imageEnd: number
   #same = 0
+  #busyBytes = 0
 
   constructor(base: RowText, image: Text, options: DiffOptions, useSuffix: boolean) {
     this.#base = base
@@ -147,20 +151,20 @@ class Walk {
   async #equalBytes(b: number, i: number): Promise<number> {
     const length = Math.min(this.#baseEnd - b, this.#imageEnd - i)
     let done = 0
-    while (done < length) {
+    for (let block = BLOCK_BYTES_MIN; done < length; block = Math.min(BLOCK_BYTES, block * 2)) {
       const known = this.#sameFrom(b + done, i + done)
       if (known > 0) {
         done = Math.min(length, done + known)
         continue
       }
-      const take = Math.min(BLOCK_BYTES, length - done)
+      const take = Math.min(block, length - done)
       const [left, right] = await Promise.all([
         this.#base.read(b + done, b + done + take),
         this.#image.read(i + done, i + done + take),
       ])
       if (Buffer.compare(left, right) !== 0) return done + firstDifference(left, right)
       done += take
-      await this.#pause()
+      await this.#pause(take)
     }
     return length
   }
@@ -189,7 +193,7 @@ class Walk {
         break
       }
       done += take
-      await this.#pause()
+      await this.#pause(take)
     }
     if (done === 0) return
     const at = this.#baseEnd - done
@@ -228,10 +232,10 @@ class Walk {
 
   /** From a difference on, row by row, until the texts go together again for a while. Undefined: see `run`. */
   async #alignRows(b: number, i: number): Promise<[number, number] | undefined> {
-    for (let bytes = WINDOW_BYTES; ; bytes = WINDOW_BYTES_MAX) {
+    for (let bytes = WINDOW_BYTES_MIN; ; bytes = Math.min(WINDOW_BYTES_MAX, bytes * WINDOW_GROWTH)) {
       const left = await this.#window(this.#base, b, this.#baseEnd, bytes)
       const right = await this.#window(this.#image, i, this.#imageEnd, bytes)
-      await this.#pause()
+      await this.#pause(bytes)
       if (right.cutOff && this.#imageEnd < this.#image.size) return undefined
       const aligned = left.window.align(right.window, CALM_ROWS, left.whole && right.whole, bytes === WINDOW_BYTES_MAX)
       if (aligned.left === 0 && aligned.right === 0) continue
@@ -277,8 +281,12 @@ class Walk {
     this.#added.push({ start, end, anchor })
   }
 
-  async #pause(): Promise<void> {
+  /** Lets others have a turn after every megabyte. */
+  async #pause(bytes: number): Promise<void> {
     this.#options.signal?.throwIfAborted()
+    this.#busyBytes += bytes
+    if (this.#busyBytes < BLOCK_BYTES) return
+    this.#busyBytes = 0
     await new Promise(setImmediate)
   }
 }

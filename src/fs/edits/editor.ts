@@ -29,9 +29,17 @@ export interface HoldTimes {
   readonly pageMs: number
   /** Truncated to nothing, and nothing written since. */
   readonly truncatedMs: number
+  /** After a restart in the middle of a save: its client has to find the server again, and goes on. */
+  readonly interruptedMs: number
 }
 
-export const DEFAULT_HOLD_TIMES: HoldTimes = { quietMs: 100, incompleteMs: 1000, pageMs: 2000, truncatedMs: 5000 }
+export const DEFAULT_HOLD_TIMES: HoldTimes = {
+  quietMs: 100,
+  incompleteMs: 1000,
+  pageMs: 2000,
+  truncatedMs: 5000,
+  interruptedMs: 30_000,
+}
 
 export interface EditorOptions {
   readonly table: Table
@@ -179,7 +187,7 @@ export class Editor {
       await this.#finishHeld()
       const plan = await this.#refusing(() => this.#plan(base, image, undefined))
       const text = plan.kind === 'unchanged' ? base : await this.#apply(plan, base, randomUUID())
-      result = { text, asWritten: await sameText(text, image) }
+      result = { text, asWritten: await showsAsWritten(plan, base, text, image) }
     })
     return result!
   }
@@ -257,7 +265,10 @@ export class Editor {
     }
     this.#edits.set(line.id, edit)
     lines.touch(line)
-    this.#hold(edit, this.#times.incompleteMs, 'it was under way when the server stopped')
+    if (records.at(-1)?.kind === 'held')
+      this.#hold(edit, this.#times.incompleteMs, 'it was held when the server stopped')
+    else
+      this.#hold(edit, this.#times.interruptedMs, 'it was under way when the server stopped, and its program may go on')
   }
 
   // --- the queue ---------------------------------------------------------------------------------------------------
@@ -374,7 +385,7 @@ export class Editor {
       return this.#refuse(edit, error, early)
     }
     if (plan.kind === 'unchanged') {
-      const asWritten = await sameText(edit.base, edit.image)
+      const asWritten = await showsAsWritten(plan, edit.base, edit.base, edit.image)
       this.#drop(edit)
       if (!asWritten) this.#options.lines.touch(edit.line)
       return { kind: 'unchanged', asWritten }
@@ -385,7 +396,7 @@ export class Editor {
     }
     try {
       const text = await this.#apply(plan, edit.base, edit.journal.header.editId)
-      const asWritten = await sameText(text, edit.image)
+      const asWritten = await showsAsWritten(plan, edit.base, text, edit.image)
       this.#options.lines.advance(edit.line, text)
       this.#drop(edit)
       if (!asWritten) this.#options.lines.touch(edit.line)
@@ -450,6 +461,7 @@ export class Editor {
   }
 
   async #holdDurably(edit: Edit, ms: number, because: string): Promise<Outcome> {
+    edit.journal.held()
     await edit.journal.sync()
     this.#hold(edit, ms, because)
     return { kind: 'held', asWritten: true }
@@ -592,7 +604,7 @@ function replay(edit: Edit, record: JournalRecord): void {
   if (record.kind === 'write') {
     edit.image.splice(record.offset, record.staged, record.length)
     edit.written = true
-  } else {
+  } else if (record.kind === 'truncate') {
     edit.image.truncate(record.size)
     if (record.size === 0) edit.truncated = true
   }
@@ -605,17 +617,24 @@ function isInPlace(edit: Edit): boolean {
 
 const emptyText: Text = { size: 0, read: async () => new Uint8Array(0) }
 
-const COMPARE_BYTES = 1 << 20
+/** Larger texts are not compared with what was written: the client asks for the attributes, and reads again what it needs. */
+const COMPARED_BYTES_MAX = 4 << 20
 
-/** Whether two texts are equal, byte for byte. */
-export async function sameText(a: Text, b: Text): Promise<boolean> {
-  if (a.size !== b.size) return false
-  for (let at = 0; at < a.size; at += COMPARE_BYTES) {
-    const end = Math.min(a.size, at + COMPARE_BYTES)
-    const [left, right] = await Promise.all([a.read(at, end), b.read(at, end)])
-    if (Buffer.compare(left, right) !== 0) return false
-  }
-  return true
+/**
+ * Whether a view shows, byte for byte, what was written. An append is compared from the old end on, so that it costs
+ * nothing of the table's size. False where that would be dear to find out: it only makes the client look again.
+ */
+async function showsAsWritten(plan: EditPlan, base: TableText, shown: TableText, image: Text): Promise<boolean> {
+  if (shown.size !== image.size) return false
+  const start = isAppend(plan, base) && shown.snapshot.version === base.snapshot.version + 1n ? base.size : 0
+  if (shown.size - start > COMPARED_BYTES_MAX) return false
+  const [left, right] = await Promise.all([shown.read(start, shown.size), image.read(start, image.size)])
+  return Buffer.compare(left, right) === 0
+}
+
+function isAppend(plan: EditPlan, base: TableText): boolean {
+  if (plan.kind !== 'change' || plan.base !== base || plan.removed.length > 0) return false
+  return plan.added.every(({ start, anchor }) => anchor === base.size && start >= base.size)
 }
 
 function codeOf(error: unknown): FsErrorCode {

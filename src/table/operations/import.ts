@@ -20,7 +20,7 @@ import { createTable, type Table } from '../table.ts'
 import { newFile } from './write.ts'
 
 /** Each piece becomes a data file of its own. */
-const PIECE_BYTES = 32 << 20
+const PIECE_BYTES = 12 << 20
 const SAMPLE_BYTES = 4 << 20
 const LF = 0x0a
 

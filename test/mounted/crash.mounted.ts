@@ -1,0 +1,116 @@
+import { describe, expect, test } from 'bun:test'
+import { ask } from '../../src/mount/control.ts'
+import { readRecords, type ServerRecord } from '../../src/mount/registry.ts'
+import { BINARY, type Mounted, mountTable, run } from './harness.ts'
+
+const HEADER = 'id,name\n'
+
+function recordOf({ table }: Mounted): ServerRecord {
+  const record = readRecords().find(known => known.location === table)
+  if (record === undefined) throw new Error(`no server of ${table} is known`)
+  return record
+}
+
+/** kill -9, and the daemon's own command line once more. */
+async function crash(m: Mounted): Promise<void> {
+  const record = recordOf(m)
+  process.kill(record.pid, 'SIGKILL')
+  while (await isAlive(record.pid)) await Bun.sleep(1)
+  const server = Bun.spawn([...record.command], { cwd: '/', stdin: 'ignore', stdout: 'ignore', stderr: 'inherit' })
+  server.unref()
+  while (recordOf(m).pid !== server.pid || (await ask(m.table, 'status')) === undefined) await Bun.sleep(5)
+}
+
+async function isAlive(pid: number): Promise<boolean> {
+  const state = /^State:\s+(\w)/m.exec(
+    await Bun.file(`/proc/${pid}/status`)
+      .text()
+      .catch(() => ''),
+  )?.[1]
+  return state !== undefined && state !== 'Z'
+}
+
+/** The rows as another reader of Delta's log and Parquet sees them. */
+async function rowsBySql(m: Mounted): Promise<string> {
+  const { code, stdout, stderr } = await run([BINARY, 'query', m.table, 'SELECT * FROM data', '--format', 'csv'])
+  expect({ code, stderr }).toEqual({ code: 0, stderr: '' })
+  return stdout
+}
+
+describe('a server that is killed at any moment and started again', () => {
+  test('loses no row whose program was told that it is saved, and doubles none', async () => {
+    const m = await mountTable({ schema: 'id:Int64,name:String' })
+    const rows = 60
+    const writer = m.sh(`for i in $(seq ${rows}); do echo "$i,row $i" >> data/data.csv || exit 1; done`)
+    for (let kills = 1; kills <= 6; kills++) {
+      // Another moment of a commit each time: after so many commits and so many milliseconds.
+      const from = await m.commits()
+      while ((await m.commits()) < from + 2) await Bun.sleep(1)
+      await Bun.sleep(kills * 3)
+      await crash(m)
+    }
+    expect(await writer).toEqual({ code: 0, stdout: '', stderr: '' })
+    await m.settle()
+    const expected = HEADER + Array.from({ length: rows }, (_, i) => `${i + 1},row ${i + 1}\n`).join('')
+    expect(await m.read()).toBe(expected)
+    expect(await rowsBySql(m)).toBe(expected)
+    expect(await m.commits()).toBe(rows + 1)
+    await m.close()
+  }, 240_000)
+
+  test('brings an overwrite of megabytes to its end, in one commit, whenever it is killed', async () => {
+    const m = await mountTable({ schema: 'id:Int64,name:String' })
+    const text = (version: number): string =>
+      HEADER +
+      Array.from({ length: 60_000 }, (_, i) => `${i},version ${i % 7 === 0 ? version : 0} of row ${i}\n`).join('')
+    await m.write('/tmp/v0', text(0))
+    await m.sh('cp /tmp/v0 data/data.csv')
+    await m.settle()
+    for (const [version, delayMs] of [30, 120, 250, 400, 700].entries()) {
+      const commits = await m.commits()
+      await m.write('/tmp/v', text(version + 1))
+      const save = m.sh('cp /tmp/v data/data.csv')
+      await Bun.sleep(delayMs)
+      await crash(m)
+      expect(await save).toEqual({ code: 0, stdout: '', stderr: '' })
+      await m.settle()
+      expect((await m.read()) === text(version + 1)).toBe(true)
+      expect(await m.commits()).toBe(commits + 1)
+    }
+    expect((await rowsBySql(m)).length).toBe(text(5).length)
+    await m.close()
+  }, 240_000)
+
+  test('ends sed -i, which renames, exactly once', async () => {
+    const m = await mountTable({ schema: 'id:Int64,name:String' })
+    await m.sh(`printf 'id,name\\n1,a0\\n2,b\\n' > data/data.csv`)
+    for (let i = 0; i < 4; i++) {
+      const commits = await m.commits()
+      const save = m.sh(`sed -i 's/a${i}/a${i + 1}/' data/data.csv`)
+      await Bun.sleep(5 + i * 15)
+      await crash(m)
+      expect(await save).toEqual({ code: 0, stdout: '', stderr: '' })
+      expect(await m.read()).toBe(`id,name\n1,a${i + 1}\n2,b\n`)
+      expect(await m.commits()).toBe(commits + 1)
+    }
+    await m.close()
+  }, 240_000)
+
+  test('keeps what was held, and open files and handles', async () => {
+    const m = await mountTable({ schema: 'id:Int64,name:String' })
+    await m.sh(`printf 'id,name\\n1,a\\n' > data/data.csv; echo note > mine`)
+    // The last line has no newline, so the save is held; the server dies meanwhile.
+    const reader = Bun.spawn(['bash', '-c', `exec 3<${m.csv} 4<${m.mount}/mine; read -r line; cat <&3; cat <&4`], {
+      stdin: 'pipe',
+      stdout: 'pipe',
+    })
+    await m.sh(`printf '2,b' >> data/data.csv`)
+    await crash(m)
+    await m.settle()
+    expect(await m.read()).toBe('id,name\n1,a\n2,b\n')
+    reader.stdin.write('go\n')
+    await reader.stdin.end()
+    expect(await new Response(reader.stdout).text()).toBe('id,name\n1,a\n2,b\nnote\n')
+    await m.close()
+  }, 120_000)
+})
