@@ -18,6 +18,7 @@ const isRoot = process.getuid?.() === 0
 const mountPrograms = { 'mount.nfs': 'nfs-common', modprobe: 'kmod' }
 const guestPrograms = { 'linux.uml': 'user-mode-linux', ip: 'iproute2', ...mountPrograms }
 const editors = {
+  tail: 'coreutils', awk: 'mawk',
   vim: 'vim',
   nano: 'nano',
   ed: 'ed',
@@ -39,9 +40,9 @@ const unit = { name: 'unit tests', run: () => bun('test') }
 const build = { name: 'build', run: () => bun('build.ts', ...process.argv.slice(3)) }
 const mounted = {
   name: 'mounted tests in a real kernel',
-  run: () => inKernel('test', ...testFiles('test/mounted', '.mounted.ts')),
+  run: () => inKernel('test', '--timeout=120000', ...testFiles('test/mounted', '.mounted.ts')),
 }
-const interop = { name: 'tables of other engines', run: () => bun('test', ...testFiles('test/interop', '.interop.ts')) }
+const interop = { name: 'tables of other engines', run: () => bun('test', '--timeout=120000', ...testFiles('test/interop', '.interop.ts')) }
 
 const commands = {
   build: { programs: {}, steps: [build] },
@@ -54,7 +55,7 @@ const commands = {
     brief: true,
   },
   mounted: { programs: { ...mountPrograms, ...editors }, steps: [build, mounted] },
-  interop: { programs: {}, steps: [interop] },
+  interop: { programs: { python3: 'python3' }, steps: [build, interop] },
   test: { programs: { ...mountPrograms, ...editors }, steps: [typecheck, lint, unit, build, mounted, interop] },
 }
 

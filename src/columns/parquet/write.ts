@@ -223,14 +223,11 @@ function elementsOf(name: string, type: DataType, nullable: boolean, id?: number
 
 function leafElement(type: DataType): Partial<SchemaElement> {
   switch (type.kind) {
+    // The converted type alone: hyparquet-writer spells the logical type's bit width in a way that other readers refuse.
     case 'byte':
-      return { type: 'INT32', converted_type: 'INT_8', logical_type: { type: 'INTEGER', bitWidth: 8, isSigned: true } }
+      return { type: 'INT32', converted_type: 'INT_8' }
     case 'short':
-      return {
-        type: 'INT32',
-        converted_type: 'INT_16',
-        logical_type: { type: 'INTEGER', bitWidth: 16, isSigned: true },
-      }
+      return { type: 'INT32', converted_type: 'INT_16' }
     case 'integer':
       return { type: 'INT32' }
     case 'long':

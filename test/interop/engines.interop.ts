@@ -1,0 +1,96 @@
+import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { engines, posixlake, python } from './environment.ts'
+
+let folder = ''
+
+beforeAll(() => {
+  folder = mkdtempSync(join(tmpdir(), 'posixlake-interop-'))
+  python()
+}, 600_000)
+afterAll(() => rmSync(folder, { recursive: true, force: true }))
+
+const sql = (table: string, statement: string): string => posixlake('query', table, statement)
+
+/** The rows of a query by posixlake, each value as text. */
+function ours(table: string, query: string): (string | null)[][] {
+  const lines = posixlake('query', table, query, '--format', 'jsonl').trimEnd()
+  return lines === '' ? [] : lines.split('\n').map(line => Object.values(JSON.parse(line) as Record<string, string | null>))
+}
+
+const ALL_TYPES =
+  'id:Int64,i8:Int8,i16:Int16,i32:Int32,f32:Float32,f64:Float64,dec:Decimal(38,10),small:Decimal(7,2),text:String,flag:Boolean,bin:Binary,day:Date,seen:Timestamp,wall:Timestamp_ntz,list:array<int>,pairs:map<string,bigint>,nested:struct<a:int,b:array<string>>'
+
+describe('tables that posixlake writes', () => {
+  test('are read by DuckDB to the last digit, of every type, with deleted rows and through a checkpoint', () => {
+    const table = join(folder, 'types')
+    posixlake('create', table, '--schema', ALL_TYPES)
+    const values = (id: number): string => `(${id}, ${id % 100}, ${-id}, ${id * 1000}, ${id}.5, ${id}.125, 12345678901234567890123456${(id % 90) + 10}.0123456789, -12345.67, 'text ''${id}'' ü', ${id % 2 === 0}, 'ab'::BLOB, DATE '19${60 + (id % 30)}-02-03', TIMESTAMPTZ '1969-12-31 23:59:59.999999+00', TIMESTAMP '2024-05-06 07:08:09.123456', [1, NULL, ${id}], MAP {'k': ${id}, 'l': NULL}, {'a': ${id}, 'b': ['x', NULL]})`
+    for (let commit = 0; commit < 12; commit++) {
+      sql(table, `INSERT INTO data VALUES ${Array.from({ length: 20 }, (_, i) => values(commit * 20 + i + 1)).join(', ')}`)
+    }
+    sql(table, `INSERT INTO data (id) VALUES (9999)`)
+    sql(table, 'DELETE FROM data WHERE id % 7 = 0')
+    sql(table, `UPDATE data SET text = 'changed' WHERE id % 5 = 0`)
+    const query = `SELECT id::VARCHAR a, i8::VARCHAR b, i16::VARCHAR c, i32::VARCHAR d, f32::VARCHAR e, f64::VARCHAR f, dec::VARCHAR g, small::VARCHAR h,
+      text i, flag::VARCHAR j, hex(bin) k, day::VARCHAR l, epoch_us(seen)::VARCHAR m, epoch_us(wall)::VARCHAR n, list::VARCHAR o, pairs::VARCHAR p, nested::VARCHAR q
+      FROM data ORDER BY id`
+    const mine = ours(table, query)
+    expect(mine.length).toBe(240 - 34 + 1)
+    expect(engines('duck_rows', table, query)).toEqual(mine)
+  }, 120_000)
+
+  test('are read by delta-rs, with vectors in the log and in files', () => {
+    const table = join(folder, 'vectors')
+    const csv = join(folder, 'rows.csv')
+    Bun.spawnSync(['bash', '-c', `(echo id,name; seq 200000 | sed 's/.*/&,row &/') > ${csv}`])
+    posixlake('create', table, '--from-csv', csv)
+    sql(table, 'DELETE FROM data WHERE id = 17')
+    sql(table, 'DELETE FROM data WHERE id % 3 = 0 AND hash(id) % 2 = 0')
+    sql(table, `UPDATE data SET name = 'changed' WHERE id % 1000 = 1`)
+    const query = `SELECT count(*) AS n, sum(id) AS s, count(CASE WHEN name = 'changed' THEN 1 END) AS c, min(id) AS a, max(id) AS b FROM data`
+    const mine = ours(table, query).map(row => row.map(Number))
+    expect((engines('rust_rows', table, query) as number[][]).map(row => row.map(Number))).toEqual(mine)
+    expect((engines('duck_rows', table, query) as number[][]).map(row => row.map(Number))).toEqual(mine)
+  }, 120_000)
+
+  test('take appends by delta-rs, which show at the end of the view', () => {
+    const table = join(folder, 'shared')
+    posixlake('create', table, '--schema', 'id:Int64,name:String')
+    sql(table, `INSERT INTO data VALUES (1, 'ours'), (2, 'gone')`)
+    sql(table, 'DELETE FROM data WHERE id = 2')
+    engines('rust_append', table, JSON.stringify([{ id: 3, name: 'theirs' }]))
+    expect(posixlake('cat', table)).toBe('id,name\n1,ours\n3,theirs\n')
+    sql(table, `UPDATE data SET name = 'both' WHERE id = 3`)
+    expect(posixlake('cat', table)).toBe('id,name\n1,ours\n3,both\n')
+    expect(engines('rust_rows', table, 'SELECT id, name FROM data ORDER BY id')).toEqual([
+      [1, 'ours'],
+      [3, 'both'],
+    ])
+  }, 120_000)
+})
+
+describe('tables that delta-rs writes', () => {
+  test('are read and changed without deletion vectors, which they do not enable', () => {
+    const table = join(folder, 'theirs')
+    engines('rust_append', table, JSON.stringify([1, 2, 3, 4].map(id => ({ id, name: `row ${id}` }))))
+    engines('rust_append', table, JSON.stringify([5, 6].map(id => ({ id, name: `row ${id}` }))))
+    engines('rust_delete', table, 'id = 2')
+    expect(posixlake('cat', table).trimEnd().split('\n').sort()).toEqual(['1,row 1', '3,row 3', '4,row 4', '5,row 5', '6,row 6', 'id,name'])
+    sql(table, `INSERT INTO data VALUES (7, 'ours')`)
+    sql(table, 'DELETE FROM data WHERE id = 4')
+    sql(table, `UPDATE data SET name = 'changed' WHERE id = 5`)
+    const expected = [
+      [1, 'row 1'],
+      [3, 'row 3'],
+      [5, 'changed'],
+      [6, 'row 6'],
+      [7, 'ours'],
+    ]
+    expect(engines('rust_rows', table, 'SELECT id, name FROM data ORDER BY id')).toEqual(expected)
+    expect(engines('duck_rows', table, 'SELECT id, name FROM data ORDER BY id')).toEqual(expected)
+    expect(posixlake('query', table, 'SELECT count(*) AS n FROM data', '--format', 'csv')).toBe('n\n5\n')
+  }, 120_000)
+})
