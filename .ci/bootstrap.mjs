@@ -18,7 +18,8 @@ const isRoot = process.getuid?.() === 0
 const mountPrograms = { 'mount.nfs': 'nfs-common', modprobe: 'kmod' }
 const guestPrograms = { 'linux.uml': 'user-mode-linux', ip: 'iproute2', ...mountPrograms }
 const editors = {
-  tail: 'coreutils', awk: 'mawk',
+  tail: 'coreutils',
+  awk: 'mawk',
   vim: 'vim',
   nano: 'nano',
   ed: 'ed',
@@ -42,7 +43,10 @@ const mounted = {
   name: 'mounted tests in a real kernel',
   run: () => inKernel('test', '--timeout=120000', ...testFiles('test/mounted', '.mounted.ts')),
 }
-const interop = { name: 'tables of other engines', run: () => bun('test', '--timeout=120000', ...testFiles('test/interop', '.interop.ts')) }
+const interop = {
+  name: 'tables of other engines',
+  run: () => bun('test', '--timeout=120000', ...testFiles('test/interop', '.interop.ts')),
+}
 
 const commands = {
   build: { programs: {}, steps: [build] },

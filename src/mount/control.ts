@@ -93,7 +93,8 @@ export async function ask(location: string, operation: Operation): Promise<Serve
   })
   if (text === undefined) return undefined
   if (text === '') {
-    if (operation === 'stop') return undefined
+    // It is on its way out.
+    if (operation !== 'settle') return undefined
     throw new MountError('failed', `the server of ${location} ended while it was asked to ${operation}`)
   }
   const reply = JSON.parse(text) as Answer

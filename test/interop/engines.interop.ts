@@ -17,7 +17,9 @@ const sql = (table: string, statement: string): string => posixlake('query', tab
 /** The rows of a query by posixlake, each value as text. */
 function ours(table: string, query: string): (string | null)[][] {
   const lines = posixlake('query', table, query, '--format', 'jsonl').trimEnd()
-  return lines === '' ? [] : lines.split('\n').map(line => Object.values(JSON.parse(line) as Record<string, string | null>))
+  return lines === ''
+    ? []
+    : lines.split('\n').map(line => Object.values(JSON.parse(line) as Record<string, string | null>))
 }
 
 const ALL_TYPES =
@@ -27,9 +29,13 @@ describe('tables that posixlake writes', () => {
   test('are read by DuckDB to the last digit, of every type, with deleted rows and through a checkpoint', () => {
     const table = join(folder, 'types')
     posixlake('create', table, '--schema', ALL_TYPES)
-    const values = (id: number): string => `(${id}, ${id % 100}, ${-id}, ${id * 1000}, ${id}.5, ${id}.125, 12345678901234567890123456${(id % 90) + 10}.0123456789, -12345.67, 'text ''${id}'' ü', ${id % 2 === 0}, 'ab'::BLOB, DATE '19${60 + (id % 30)}-02-03', TIMESTAMPTZ '1969-12-31 23:59:59.999999+00', TIMESTAMP '2024-05-06 07:08:09.123456', [1, NULL, ${id}], MAP {'k': ${id}, 'l': NULL}, {'a': ${id}, 'b': ['x', NULL]})`
+    const values = (id: number): string =>
+      `(${id}, ${id % 100}, ${-id}, ${id * 1000}, ${id}.5, ${id}.125, 12345678901234567890123456${(id % 90) + 10}.0123456789, -12345.67, 'text ''${id}'' ü', ${id % 2 === 0}, 'ab'::BLOB, DATE '19${60 + (id % 30)}-02-03', TIMESTAMPTZ '1969-12-31 23:59:59.999999+00', TIMESTAMP '2024-05-06 07:08:09.123456', [1, NULL, ${id}], MAP {'k': ${id}, 'l': NULL}, {'a': ${id}, 'b': ['x', NULL]})`
     for (let commit = 0; commit < 12; commit++) {
-      sql(table, `INSERT INTO data VALUES ${Array.from({ length: 20 }, (_, i) => values(commit * 20 + i + 1)).join(', ')}`)
+      sql(
+        table,
+        `INSERT INTO data VALUES ${Array.from({ length: 20 }, (_, i) => values(commit * 20 + i + 1)).join(', ')}`,
+      )
     }
     sql(table, `INSERT INTO data (id) VALUES (9999)`)
     sql(table, 'DELETE FROM data WHERE id % 7 = 0')
@@ -78,7 +84,14 @@ describe('tables that delta-rs writes', () => {
     engines('rust_append', table, JSON.stringify([1, 2, 3, 4].map(id => ({ id, name: `row ${id}` }))))
     engines('rust_append', table, JSON.stringify([5, 6].map(id => ({ id, name: `row ${id}` }))))
     engines('rust_delete', table, 'id = 2')
-    expect(posixlake('cat', table).trimEnd().split('\n').sort()).toEqual(['1,row 1', '3,row 3', '4,row 4', '5,row 5', '6,row 6', 'id,name'])
+    expect(posixlake('cat', table).trimEnd().split('\n').sort()).toEqual([
+      '1,row 1',
+      '3,row 3',
+      '4,row 4',
+      '5,row 5',
+      '6,row 6',
+      'id,name',
+    ])
     sql(table, `INSERT INTO data VALUES (7, 'ours')`)
     sql(table, 'DELETE FROM data WHERE id = 4')
     sql(table, `UPDATE data SET name = 'changed' WHERE id = 5`)

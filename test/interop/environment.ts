@@ -43,7 +43,10 @@ export function posixlake(...args: string[]): string {
 
 /** Asks engines.py, which answers with JSON. */
 export function engines(operation: string, ...args: string[]): unknown {
-  const { success, stdout, stderr } = Bun.spawnSync([python(), join(import.meta.dir, 'engines.py'), operation, ...args], { stdin: 'ignore' })
+  const { success, stdout, stderr } = Bun.spawnSync(
+    [python(), join(import.meta.dir, 'engines.py'), operation, ...args],
+    { stdin: 'ignore' },
+  )
   if (!success) throw new Error(`engines.py ${operation}: ${stderr}`)
   return JSON.parse(stdout.toString())
 }

@@ -4,10 +4,14 @@ import { renderCsv } from '../../columns/text/csv.ts'
 import type { Batch } from '../../columns/types.ts'
 import { writeDataFiles } from '../../table/operations/write.ts'
 import type { OrderHint } from '../../table/order-hint.ts'
+import { usesDeletionVectors } from '../../table/protocol.ts'
 import type { LiveFile, Snapshot } from '../../table/snapshot.ts'
-import type { Committed, Table } from '../../table/table.ts'
+import type { Committed, NewFile, Table } from '../../table/table.ts'
+import type { Section, TableText } from '../text/layout.ts'
 import type { Segments } from '../text/segments.ts'
-import { addedBatches, type EditPlan } from './plan.ts'
+import type { Text } from '../text/text.ts'
+import type { TextRange } from './diff.ts'
+import { type AddedRows, addedBatches, type EditPlan, rowBatches } from './plan.ts'
 
 /** Text of freshly written rows is remembered up to this size; larger files are rendered when somebody reads them. */
 const PRIME_BYTES_MAX = 4 << 20
@@ -27,10 +31,14 @@ export interface ApplyOptions {
 /** Commits a plan: new rows in a new file, removed rows in deletion vectors, all in one version. Rejects with TableError. */
 export async function applyPlan(plan: Change, options: ApplyOptions): Promise<Committed> {
   const { table, snapshot } = options
+  if (plan.removed.length > 0 && !usesDeletionVectors(snapshot.protocol, snapshot.metadata.configuration)) {
+    // A partitioned table's rows may change their folder, and have no places in the view to keep.
+    if (snapshot.partitionColumns.length === 0) return applyByRewriting(plan, options)
+  }
   const deletions = plan.removed.length === 0 ? [] : await plan.base.rowsAt(plan.removed)
   const removedRows = deletions.reduce((sum, { rows }) => sum + rows.length, 0)
   const addedRows = plan.added.reduce((sum, { rows }) => sum + rows, 0)
-  const order = await orderHint(plan)
+  const order = await orderHint(plan.base, plan.added)
   const schema = plan.schema ?? snapshot.schema
   const remembered: Batch[] = []
   const add =
@@ -54,13 +62,106 @@ export async function applyPlan(plan: Change, options: ApplyOptions): Promise<Co
   return committed
 }
 
+/**
+ * The same for a table that does not enable deletion vectors: each touched file is written anew, with the edited rows in
+ * their places, and stands where it stood. Files whose rows stand among its rows are taken in.
+ */
+async function applyByRewriting(plan: Change, options: ApplyOptions): Promise<Committed> {
+  const { table, snapshot } = options
+  const { base, removed } = plan
+  const sections = await touchedSections(base, removed)
+  const schema = plan.schema === undefined ? {} : { schema: plan.schema }
+  const add: NewFile[] = []
+  const left = new Set(plan.added)
+  for (const section of sections) {
+    const first = section.start <= base.headerBytes.length
+    const added = plan.added.filter(
+      ({ anchor }) => (first ? anchor >= section.start : anchor > section.start) && anchor <= section.end,
+    )
+    for (const range of added) left.delete(range)
+    const files = await writeDataFiles(table, batchesOf(spliced(base, section, removed, added, plan), plan), schema)
+    add.push(...files.map(file => ({ ...file, modificationTime: section.file.modificationTime })))
+  }
+  const rest = plan.added.filter(range => left.has(range))
+  if (rest.length > 0) {
+    const order = await orderHint(base, rest)
+    const ranges = rest.map(({ start, end }) => ({ text: plan.source, start, end }))
+    add.push(
+      ...(await writeDataFiles(table, batchesOf(ranges, plan), {
+        ...schema,
+        ...(order === undefined ? {} : { order }),
+      })),
+    )
+  }
+  const removedRows = (await base.rowsAt(removed)).reduce((sum, { rows }) => sum + rows.length, 0)
+  const addedRows = plan.added.reduce((sum, { rows }) => sum + rows, 0)
+  return table.commit({
+    base: snapshot,
+    ...describe(removedRows, addedRows),
+    add,
+    delete: [],
+    removeFiles: [...new Set(sections.flatMap(({ files }) => [...files]))],
+    ...schema,
+    txnId: options.editId,
+  })
+}
+
+/** The sections that lose rows, and those that share files with them. */
+async function touchedSections(base: TableText, removed: readonly TextRange[]): Promise<Section[]> {
+  const sections = await base.sections()
+  const touched = new Set(
+    sections.filter(({ start, end }) => removed.some(range => range.start < end && range.end > start)),
+  )
+  for (let size = -1; size !== touched.size; ) {
+    size = touched.size
+    const files = new Set([...touched].flatMap(section => [...section.files]))
+    for (const section of sections) if ([...section.files].some(file => files.has(file))) touched.add(section)
+  }
+  return sections.filter(section => touched.has(section))
+}
+
+interface Piece extends TextRange {
+  readonly text: Text
+}
+
+/** A section's text after the edit, as ranges of the base and of the new rows. */
+function spliced(
+  base: TableText,
+  section: Section,
+  removed: readonly TextRange[],
+  added: readonly AddedRows[],
+  plan: Change,
+): Piece[] {
+  const pieces: Piece[] = []
+  let at = section.start
+  let next = removed.findIndex(range => range.end > at)
+  const keepTo = (end: number): void => {
+    for (let range = removed[next]; range !== undefined && range.start < end; range = removed[++next]) {
+      if (at < range.start) pieces.push({ text: base, start: at, end: range.start })
+      at = Math.max(at, range.end)
+    }
+    if (at < end) pieces.push({ text: base, start: at, end })
+    at = Math.max(at, end)
+  }
+  for (const { start, end, anchor } of added) {
+    keepTo(anchor)
+    pieces.push({ text: plan.source, start, end })
+  }
+  keepTo(section.end)
+  return pieces
+}
+
+async function* batchesOf(pieces: readonly Piece[], plan: Change): AsyncGenerator<Batch> {
+  for (const { text, start, end } of pieces) yield* rowBatches(text, start, end, plan.fields)
+}
+
 /** Where the new rows belong. None is needed for rows at the very end: that is where a new file stands anyway. */
-async function orderHint(plan: Change): Promise<OrderHint | undefined> {
-  let count = plan.added.length
-  while (count > 0 && plan.added[count - 1]?.anchor === plan.base.size) count--
+async function orderHint(base: TableText, added: readonly AddedRows[]): Promise<OrderHint | undefined> {
+  let count = added.length
+  while (count > 0 && added[count - 1]?.anchor === base.size) count--
   if (count === 0) return undefined
-  const inner = plan.added.slice(0, count)
-  const anchors = await plan.base.anchorsAt(inner.map(range => range.anchor))
+  const inner = added.slice(0, count)
+  const anchors = await base.anchorsAt(inner.map(range => range.anchor))
   const refs: string[] = []
   const indexOf = new Map<string, number>()
   const runs = inner.map((range, i) => {

@@ -31,6 +31,8 @@ export interface HoldTimes {
   readonly truncatedMs: number
   /** After a restart in the middle of a save: its client has to find the server again, and goes on. */
   readonly interruptedMs: number
+  /** After a restart, what was held already: the client needs some seconds before it tries to connect again. */
+  readonly recoveredMs: number
 }
 
 export const DEFAULT_HOLD_TIMES: HoldTimes = {
@@ -39,6 +41,7 @@ export const DEFAULT_HOLD_TIMES: HoldTimes = {
   pageMs: 2000,
   truncatedMs: 5000,
   interruptedMs: 30_000,
+  recoveredMs: 10_000,
 }
 
 export interface EditorOptions {
@@ -266,7 +269,7 @@ export class Editor {
     this.#edits.set(line.id, edit)
     lines.touch(line)
     if (records.at(-1)?.kind === 'held')
-      this.#hold(edit, this.#times.incompleteMs, 'it was held when the server stopped')
+      this.#hold(edit, this.#times.recoveredMs, 'it was held when the server stopped')
     else
       this.#hold(edit, this.#times.interruptedMs, 'it was under way when the server stopped, and its program may go on')
   }

@@ -111,6 +111,16 @@ export async function* addedBatches(
   }
 }
 
+/** The batches of rows that were parsed before, or were rendered from values. */
+export async function* rowBatches(
+  text: Text,
+  start: number,
+  end: number,
+  fields: readonly Field[],
+): AsyncGenerator<Batch> {
+  for await (const { batch } of parsedPieces(text, start, end, fields, 'csv', undefined)) yield batch
+}
+
 function removeEverything(base: TableText, image: Text): EditPlan {
   const start = base.headerBytes.length
   if (base.size <= start) return { kind: 'unchanged' }

@@ -71,7 +71,7 @@ export class RowWindow {
     let y = 0
     let equal = 0
     const step = (removed: number, added: number): void => {
-      steps.push({ removedFrom: x, removedTo: x + removed, addedFrom: y, addedTo: y + added })
+      steps.push(...this.#differences(x, x + removed, other, y, y + added))
       x += removed
       y += added
       equal = 0
@@ -99,6 +99,44 @@ export class RowWindow {
       step(rows, rows)
     }
     return { steps, left: x, right: y }
+  }
+
+  /** What differs between rows [x, xEnd) and rows [y, yEnd) of `other`: all but the longest run of equal rows in the same order. */
+  #differences(x: number, xEnd: number, other: RowWindow, y: number, yEnd: number): Step[] {
+    const steps: Step[] = []
+    let removedFrom = x
+    let addedFrom = y
+    const until = (removedTo: number, addedTo: number): void => {
+      if (removedFrom < removedTo || addedFrom < addedTo) steps.push({ removedFrom, removedTo, addedFrom, addedTo })
+    }
+    if (x < xEnd && y < yEnd) {
+      for (const [left, right] of longestRising(this.#pairs(x, xEnd, other, y, yEnd))) {
+        until(left, right)
+        removedFrom = left + 1
+        addedFrom = right + 1
+      }
+    }
+    until(xEnd, yEnd)
+    return steps
+  }
+
+  /** Equal rows, the first here with the first there and so on, in the order of `other`. */
+  #pairs(x: number, xEnd: number, other: RowWindow, y: number, yEnd: number): [number, number][] {
+    const byHash = new Map<number, number[]>()
+    for (let row = xEnd - 1; row >= x; row--) {
+      const list = byHash.get(this.#hash(row))
+      if (list === undefined) byHash.set(this.#hash(row), [row])
+      else list.push(row)
+    }
+    const pairs: [number, number][] = []
+    for (let row = y; row < yEnd; row++) {
+      const list = byHash.get(other.#hash(row))
+      const first = list?.at(-1)
+      if (first === undefined || !this.#equals(first, other, row)) continue
+      list!.pop()
+      pairs.push([first, row])
+    }
+    return pairs
   }
 
   /** The nearest rows behind x and y that are equal, and are not just one line that occurs everywhere. */
@@ -187,4 +225,25 @@ export class RowWindow {
     }
     return this.#byHash
   }
+}
+
+/** The longest subsequence of pairs whose first numbers rise (patience sorting). */
+function longestRising(pairs: readonly (readonly [number, number])[]): (readonly [number, number])[] {
+  /** For each length, the index of the pair that ends such a subsequence with the least number. */
+  const ends: number[] = []
+  const before = new Int32Array(pairs.length)
+  for (const [i, [value]] of pairs.entries()) {
+    let low = 0
+    let high = ends.length
+    while (low < high) {
+      const middle = (low + high) >>> 1
+      if (pairs[ends[middle]!]![0] < value) low = middle + 1
+      else high = middle
+    }
+    before[i] = low === 0 ? -1 : ends[low - 1]!
+    ends[low] = i
+  }
+  const rising: (readonly [number, number])[] = []
+  for (let i = ends.at(-1) ?? -1; i >= 0; i = before[i]!) rising.push(pairs[i]!)
+  return rising.reverse()
 }

@@ -25,6 +25,14 @@ export interface ByteRange {
   readonly end: number
 }
 
+/** What stands at one file's own place: its rows, and those that order hints put among them. */
+export interface Section extends ByteRange {
+  /** The file whose place it is. */
+  readonly file: LiveFile
+  /** All files that have rows in it, and `file`. */
+  readonly files: ReadonlySet<LiveFile>
+}
+
 /** A physical row of a data file, or the place in front of all rows. */
 export type RowPlace = 'start' | { readonly path: string; readonly row: number }
 
@@ -161,6 +169,21 @@ export class TableText implements Text {
     return places
   }
 
+  /** The text cut by the files' places; what stands in front of all files belongs to the first section. */
+  async sections(): Promise<Section[]> {
+    const rope = await this.#ropeOf()
+    const header = this.headerBytes.length
+    return this.#files.map((text, i) => {
+      const guests = [...rope.placement.guests(i), ...(i === 0 ? rope.placement.guests(-1) : [])]
+      return {
+        start: header + (i === 0 ? 0 : rope.starts[i + 1]!),
+        end: header + rope.starts[i + 2]!,
+        file: text.file,
+        files: new Set([text.file, ...guests.map(guest => this.#files[guest]!.file)]),
+      }
+    })
+  }
+
   async #readBody(from: number, to: number, parts: Uint8Array[]): Promise<void> {
     const goesOn = from > 0 && Math.abs(from - this.#readEnd) <= SEQUENTIAL_BYTES
     this.#readEnd = to
@@ -204,11 +227,7 @@ export class TableText implements Text {
 
   /** What the body offsets [from, to) are made of, in order. */
   async *#stretches(from: number, to: number): AsyncGenerator<Stretch> {
-    this.#rope ??= this.#makeRope()
-    this.#rope.catch(() => {
-      this.#rope = undefined
-    })
-    const rope = await this.#rope
+    const rope = await this.#ropeOf()
     for (let node = lastAtOrBelow(rope.starts, from); node + 1 < rope.starts.length; node++) {
       let at = rope.starts[node]!
       if (at >= to) return
@@ -221,6 +240,16 @@ export class TableText implements Text {
         yield* cut(await this.#leavesOf(rope, block), start, from, to)
       }
     }
+  }
+
+  #ropeOf(): Promise<Rope> {
+    if (this.#rope === undefined) {
+      this.#rope = this.#makeRope()
+      this.#rope.catch(() => {
+        this.#rope = undefined
+      })
+    }
+    return this.#rope
   }
 
   async #makeRope(): Promise<Rope> {

@@ -30,9 +30,13 @@ export interface Placement {
   /** Bytes that stand at a file's own place, what hangs on its rows included. */
   bytesAt(file: number): number
   anchors(file: number): readonly Anchor[]
+  /** Files that have rows at the place of `file` without being it; of -1: at the start. */
+  guests(file: number): ReadonlySet<number>
 }
 
 interface Run extends Attached {
+  /** The file at whose own place it stands in the end; -1: the start. */
+  place: number
   /** -1: the start of the table. */
   readonly targetFile: number
   readonly targetRow: number
@@ -61,6 +65,7 @@ class Placing implements Placement {
   readonly #ownBytes = new Map<number, number>()
   readonly #hanging = new Map<number, number>()
   readonly #anchors = new Map<number, Anchor[]>()
+  readonly #guests = new Map<number, Set<number>>()
 
   constructor(files: readonly FileText[]) {
     this.#files = files
@@ -82,6 +87,10 @@ class Placing implements Placement {
     return this.#anchors.get(file) ?? []
   }
 
+  guests(file: number): ReadonlySet<number> {
+    return this.#guests.get(file) ?? new Set()
+  }
+
   async addRuns(file: number, segments: Segments, indexOf: ReadonlyMap<string, number>): Promise<void> {
     const text = this.#files[file]!
     const hint = await segments.orderHint(text.file)
@@ -98,7 +107,7 @@ class Placing implements Placement {
       const targetFile = ref < 0 ? -1 : (indexOf.get(hint.refs[ref]!) ?? file)
       if (targetFile >= file || (targetFile >= 0 && row >= (await this.#files[targetFile]!.rows())))
         own.push({ file, start, end })
-      else runs.push({ file, start, end, bytes: 0, targetFile, targetRow: row })
+      else runs.push({ file, start, end, bytes: 0, targetFile, targetRow: row, place: targetFile })
     }
     if (runs.length === 0) return
     if (at < rows) own.push({ file, start: at, end: rows })
@@ -127,11 +136,17 @@ class Placing implements Placement {
         else this.#hanging.set(run.targetFile, (this.#hanging.get(run.targetFile) ?? 0) + run.bytes)
       }
     }
-    for (const [file, anchors] of anchorOf)
-      this.#anchors.set(
-        file,
-        [...anchors.values()].sort((a, b) => a.row - b.row),
-      )
+    for (const [file, anchors] of anchorOf) {
+      const inRows = [...anchors.values()].sort((a, b) => a.row - b.row)
+      this.#anchors.set(file, inRows)
+    }
+    // Hints lead to earlier files, so the place of what carries a run is known before the run's.
+    for (const [file, runs] of byFile.reverse()) {
+      for (const run of runs) {
+        run.place = run.targetFile < 0 ? -1 : (this.#carrierOf(run)?.place ?? run.targetFile)
+        getOrAdd(this.#guests, run.place, () => new Set<number>()).add(file)
+      }
+    }
   }
 
   /** The run that the anchor row is itself part of, if it does not stand at its file's own place. */

@@ -17,7 +17,8 @@ import { encodePath } from '../log/paths.ts'
 import { checkWritable, isTrue, protocolFor, usesDeletionVectors } from '../protocol.ts'
 import { LIVE_TAG, type LiveFile, type Snapshot } from '../snapshot.ts'
 import { writeVectors } from '../vectors/store.ts'
-import type { ChangeSet, Deletion } from './change-set.ts'
+import type { ChangeSet, Deletion, NewFile } from './change-set.ts'
+import { withoutRows } from './copy-on-write.ts'
 
 export const ENGINE = 'posixlake/0.1.0'
 
@@ -51,19 +52,16 @@ export async function actionsFor(change: ChangeSet, newest: Snapshot, context: T
     deletes && change.dataChange !== false,
     store.location,
   )
-  if (change.delete.length > 0 && !usesDeletionVectors(newest.protocol, newest.metadata.configuration)) {
-    throw new TableError(
-      'unsupported_feature',
-      `${store.location}: the table does not enable deletion vectors; its files have to be written anew for this change`,
-    )
-  }
   checkReads(change, newest)
   const removed = (change.removeFiles ?? []).map(file => liveFile(file, newest))
   const rebased = await Promise.all(change.delete.map(deletion => rebase(deletion, newest, context)))
-  const referenced = referencedPaths(change, newest, rebased, removed)
+  const byVector = usesDeletionVectors(newest.protocol, newest.metadata.configuration)
+  // Without vectors a file cannot stay as a mere place either.
+  const referenced = byVector ? referencedPaths(change, newest, rebased, removed) : new Set<string>()
+  const rewritten = byVector ? [] : await rewrite(rebased, newest, store)
   const vectors = await writeVectors(
     store,
-    rebased.filter(entry => !entry.whole || referenced.has(entry.file.path)).map(entry => entry.rows),
+    byVector ? rebased.filter(entry => !entry.whole || referenced.has(entry.file.path)).map(entry => entry.rows) : [],
   )
   const dataChange = change.dataChange ?? true
   const actions: Action[] = [{ commitInfo: commitInfo(change, newest, context) }, ...metadataActions(change, newest)]
@@ -71,11 +69,11 @@ export async function actionsFor(change: ChangeSet, newest: Snapshot, context: T
   let next = 0
   for (const entry of rebased) {
     actions.push({ remove: removeAction(entry.file, context.nowMs, dataChange) })
-    if (!entry.whole || referenced.has(entry.file.path))
+    if (byVector && (!entry.whole || referenced.has(entry.file.path)))
       actions.push({ add: withVector(entry, vectors[next++]!, dataChange) })
   }
   const modificationTime = Math.max(context.nowMs, (newest.files.at(-1)?.modificationTime ?? 0) + 1)
-  for (const file of change.add) {
+  for (const file of [...rewritten, ...change.add]) {
     actions.push({
       add: {
         path: encodePath(file.path),
@@ -89,6 +87,13 @@ export async function actionsFor(change: ChangeSet, newest: Snapshot, context: T
     })
   }
   return actions
+}
+
+/** Copy-on-write: what is left of each file, in a new one. */
+async function rewrite(rebased: readonly Rebased[], newest: Snapshot, store: ObjectStore): Promise<NewFile[]> {
+  const files: NewFile[] = []
+  for (const { file, rows, whole } of rebased) if (!whole) files.push(await withoutRows(store, newest, file, rows))
+  return files
 }
 
 /** Another writer's new schema is a conflict, unless it only added columns that may be NULL. */

@@ -1,0 +1,154 @@
+import { afterAll, describe, expect, test } from 'bun:test'
+import { MemoryCache } from '../../../src/cache/memory.ts'
+import { parseDdl } from '../../../src/columns/schema.ts'
+import { WorkerPool } from '../../../src/columns/workers/pool.ts'
+import { applyPlan } from '../../../src/fs/edits/apply.ts'
+import { planCsvEdit } from '../../../src/fs/edits/plan.ts'
+import { FileSpool } from '../../../src/fs/edits/spool.ts'
+import { openText, type TableText } from '../../../src/fs/text/layout.ts'
+import { Segments } from '../../../src/fs/text/segments.ts'
+import { bytesText } from '../../../src/fs/views/query.ts'
+import { localStore } from '../../../src/storage/local.ts'
+import { createTable, type Table } from '../../../src/table/table.ts'
+import { temporaryFolder } from '../../helpers/temporary.ts'
+
+const HEADER = 'id,text\n'
+const pool = new WorkerPool({ threads: 1 })
+afterAll(() => pool.close())
+
+/** A table whose text is saved as a whole, as the mount does it. */
+class Edited {
+  readonly table: Table
+  readonly #segments: Segments
+  readonly #folder: string
+  #text: TableText | undefined
+
+  private constructor(table: Table, folder: string) {
+    this.table = table
+    this.#folder = folder
+    this.#segments = new Segments({ cache: new MemoryCache(64 << 20), pool, store: table.store })
+  }
+
+  static async create(folder: string, ddl: string, deletionVectors: boolean): Promise<Edited> {
+    const configuration = { 'delta.enableDeletionVectors': String(deletionVectors) }
+    const schema = ddl === '' ? [] : parseDdl(ddl)
+    return new Edited(await createTable(localStore(folder), { schema, configuration }), folder)
+  }
+
+  async text(): Promise<TableText> {
+    this.#text = await openText(this.table, await this.table.refresh(), this.#segments, 'csv', this.#text)
+    return this.#text
+  }
+
+  async read(): Promise<string> {
+    const text = await this.text()
+    return new TextDecoder().decode(await text.read(0, text.size))
+  }
+
+  /** The version that the save made, or undefined if it made none. */
+  async save(image: string): Promise<bigint | undefined> {
+    const base = await this.text()
+    const plan = await planCsvEdit(base, bytesText(new TextEncoder().encode(image)), {
+      spool: () => FileSpool.create(this.#folder),
+      textWithSchema: snapshot => openText(this.table, snapshot, this.#segments, 'csv'),
+    })
+    if (plan.kind === 'unchanged') return undefined
+    const { table } = this
+    const options = {
+      table,
+      segments: this.#segments,
+      snapshot: base.snapshot,
+      format: 'csv' as const,
+      editId: crypto.randomUUID(),
+    }
+    return (await applyPlan(plan, options)).version
+  }
+}
+
+for (const [kind, vectors] of [
+  ['with deletion vectors', true],
+  ['without deletion vectors', false],
+] as const) {
+  describe(`a save of a table ${kind}`, () => {
+    test('shows what was saved, line by line, after random edits, in one commit each', async () => {
+      using folder = temporaryFolder()
+      const edited = await Edited.create(folder.path, 'id:Int64,text:String', vectors)
+      let seed = vectors ? 11 : 12
+      const random = (n: number): number => {
+        seed = (Math.imul(seed, 1103515245) + 12345) >>> 0
+        return Math.floor((seed / 2 ** 32) * n)
+      }
+      let id = 0
+      const newRow = (): string => `${id++},${['plain', '"a,b"', '"two\nlines"', '', '""', '"q""q"'][random(6)]}\n`
+      let rows = Array.from({ length: 40 }, newRow)
+      let version = await edited.save(HEADER + rows.join(''))
+      for (let round = 0; round < 60; round++) {
+        rows = [...rows]
+        for (let changes = 1 + random(4); changes > 0; changes--) {
+          const at = random(rows.length + 1)
+          const what = random(4)
+          if (what === 0) rows.splice(at, 0, ...Array.from({ length: 1 + random(4) }, newRow))
+          else if (what === 1) rows.splice(at, random(4))
+          else if (what === 2) rows.splice(at, 1, newRow())
+          else rows.push(newRow())
+        }
+        const saved = await edited.save(HEADER + rows.join(''))
+        if (saved !== undefined) expect(saved).toBe(version! + 1n)
+        version = saved ?? version
+        expect(await edited.read()).toBe(HEADER + rows.join(''))
+      }
+      expect(edited.table.snapshot.files.some(file => file.vector !== undefined)).toBe(vectors)
+      expect(await edited.save(HEADER)).toBe(version! + 1n)
+      expect(await edited.read()).toBe(HEADER)
+    }, 60_000)
+
+    test('of the same text, or of the same rows in another order or spelling, is no commit', async () => {
+      using folder = temporaryFolder()
+      const edited = await Edited.create(folder.path, 'id:Int64,text:String', vectors)
+      await edited.save('id,text\n1,a\n2,b\n3,c\n')
+      expect(await edited.save('id,text\n1,a\n2,b\n3,c\n')).toBeUndefined()
+      expect(await edited.save('id,text\n3,c\n1,a\n2,b\n')).toBeUndefined()
+      expect(await edited.save('id,text\n1,"a"\n2,b\n3,c\n')).toBeUndefined()
+      expect(await edited.save('\ufeffid,text\r\n1,a\r\n2,b\r\n3,c\r\n')).toBeUndefined()
+      expect(await edited.save('text,id\na,1\nb,2\nc,3\n')).toBeUndefined()
+      expect(await edited.save('id,text\n1,a\n2,b\n3,c')).toBeUndefined()
+      expect(await edited.read()).toBe('id,text\n1,a\n2,b\n3,c\n')
+    })
+
+    test('with a longer header adds columns, with a shorter one makes NULLs', async () => {
+      using folder = temporaryFolder()
+      const edited = await Edited.create(folder.path, 'id:Int64,text:String', vectors)
+      await edited.save('id,text\n1,a\n2,b\n')
+      await edited.save('id,text,score\n1,a,1.5\n2,b,\n')
+      expect(await edited.read()).toBe('id,text,score\n1,a,1.5\n2,b,\n')
+      await edited.save('score,id\n1.5,1\n')
+      expect(await edited.read()).toBe('id,text,score\n1,,1.5\n')
+      expect(edited.save('no,such\n1,2\n')).rejects.toThrow('expected id,text,score')
+    })
+
+    test('that does not parse names the line and the column, and changes nothing', async () => {
+      using folder = temporaryFolder()
+      const edited = await Edited.create(folder.path, 'id:Int64,text:String', vectors)
+      await edited.save('id,text\n1,a\n2,b\n')
+      expect(edited.save('id,text\n1,a\nx,b\n')).rejects.toThrow(/line 3.*id/)
+      expect(edited.save('id,text\n1,a\n2,b,c\n')).rejects.toThrow(/line 3/)
+      expect(edited.save('id,text\n1,a\n2,"b\n')).rejects.toThrow(/line 3/)
+      expect(await edited.read()).toBe('id,text\n1,a\n2,b\n')
+    })
+  })
+}
+
+describe('the first save of a table without columns', () => {
+  test('gives it columns', async () => {
+    using folder = temporaryFolder()
+    const edited = await Edited.create(folder.path, '', true)
+    await edited.save('day,n,ok,x\n2024-01-02,7,true,1.5\n2024-01-03,,false,2\n')
+    expect(edited.table.snapshot.schema.map(({ name, type }) => `${name} ${type.kind}`)).toEqual([
+      'day date',
+      'n long',
+      'ok boolean',
+      'x double',
+    ])
+    expect(await edited.read()).toBe('day,n,ok,x\n2024-01-02,7,true,1.5\n2024-01-03,,false,2.0\n'.replace('2.0', '2'))
+  })
+})

@@ -1,0 +1,126 @@
+import { describe, expect, test } from 'bun:test'
+import { existsSync, mkdirSync, mkdtempSync, realpathSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { ask } from '../../src/mount/control.ts'
+import { mountAt } from '../../src/mount/linux.ts'
+import { BINARY, mountTable, must, run } from './harness.ts'
+
+function freshFolder(): string {
+  return realpathSync(mkdtempSync(join(tmpdir(), 'posixlake-process-')))
+}
+
+describe('the server as a process', () => {
+  test('ends on SIGTERM when it has finished what was acknowledged, and unmounts', async () => {
+    const folder = freshFolder()
+    const mount = join(folder, 'mount')
+    const table = join(folder, 'table')
+    mkdirSync(mount)
+    await must([BINARY, 'create', table, '--schema', 'id:Int64,name:String'])
+    const server = Bun.spawn([BINARY, 'mount', table, mount, '--foreground'], {
+      stdin: 'ignore',
+      stdout: 'ignore',
+      stderr: 'pipe',
+    })
+    while (mountAt(mount) === undefined) await Bun.sleep(10)
+    // No final newline: the save is held when the signal comes.
+    expect(await run(['bash', '-c', `printf 'id,name\\n1,a\\n2,b' > ${mount}/data/data.csv`])).toMatchObject({
+      code: 0,
+    })
+    server.kill('SIGTERM')
+    expect(await server.exited).toBe(0)
+    expect(mountAt(mount)).toBeUndefined()
+    expect(await must([BINARY, 'cat', table])).toBe('id,name\n1,a\n2,b\n')
+  })
+
+  test('goes on when the terminal that mounted is closed', async () => {
+    const folder = freshFolder()
+    const mount = join(folder, 'mount')
+    const table = join(folder, 'table')
+    mkdirSync(mount)
+    await must([BINARY, 'create', table, '--schema', 'id:Int64,name:String'])
+    // script(1) gives the command a terminal of its own, which goes with it.
+    await must(['script', '-qec', `${BINARY} mount ${table} ${mount}`, '/dev/null'])
+    await must(['bash', '-c', `echo 1,a >> ${mount}/data/data.csv`])
+    expect(await must(['cat', `${mount}/data/data.csv`])).toBe('id,name\n1,a\n')
+    await must([BINARY, 'unmount', mount])
+    expect(mountAt(mount)).toBeUndefined()
+    expect(await ask(table, 'status')).toBeUndefined()
+  })
+
+  test('says in one line what keeps a mount from coming about', async () => {
+    const m = await mountTable({ schema: 'id:Int64' })
+    const other = join(freshFolder(), 'other')
+    await must([BINARY, 'create', other, '--schema', 'id:Int64'])
+    const refused = async (...args: string[]): Promise<string> => {
+      const { code, stdout, stderr } = await run([BINARY, 'mount', ...args])
+      expect({ code, stdout, lines: stderr.trimEnd().split('\n').length }).toEqual({ code: 1, stdout: '', lines: 1 })
+      return stderr
+    }
+    expect(await refused(other, '/nonexistent/folder')).toContain('mkdir -p /nonexistent/folder')
+    expect(await refused(other, m.mount)).toContain('is a mount point already')
+    expect(await refused(m.table, freshFolder())).toContain('is being served already')
+    expect(await refused(`${other}x`, freshFolder())).toContain('not a Delta table')
+    const [, port = ''] =
+      /"address": "[^:]*:(\d+)"/.exec((await m.posixlake('status', '--format', 'json')).stdout) ?? []
+    expect(await refused(other, freshFolder(), '--port', port)).toContain(`Port ${port}`)
+    expect((await m.posixlake('status', m.mount)).stdout).toContain(m.mount)
+    await m.close()
+  })
+
+  test('a program in the middle of a large file never sees two versions mixed', async () => {
+    const m = await mountTable({ schema: 'id:Int64,name:String' })
+    const text = `id,name\n${Array.from({ length: 200_000 }, (_, i) => `${i},row number ${i}\n`).join('')}`
+    await m.write('/tmp/large', text)
+    await m.sh('cp /tmp/large data/data.csv')
+    await m.settle()
+    const reader = `
+import subprocess, sys
+f = open('${m.csv}', 'rb', buffering=0)
+first = f.read(100000)
+subprocess.run(['${BINARY}', 'query', '${m.table}', 'DELETE FROM data WHERE id % 2 = 0'], check=True, capture_output=True)
+subprocess.run(['cat', '${m.csv}'], check=True, stdout=open('/tmp/newer', 'wb'))
+rest = b''
+while True:
+    piece = f.read(1 << 20)
+    if not piece: break
+    rest += piece
+open('/tmp/older', 'wb').write(first + rest)
+`
+    await m.write('/tmp/reader.py', reader)
+    expect(await m.sh('python3 /tmp/reader.py')).toMatchObject({ code: 0 })
+    expect((await Bun.file('/tmp/older').text()) === text).toBe(true)
+    const odd = text
+      .split('\n')
+      .filter((line, i) => i === 0 || Number(line.split(',')[0]) % 2 === 1)
+      .join('\n')
+    expect((await Bun.file('/tmp/newer').text()) === `${odd}\n`).toBe(true)
+    await m.close()
+  })
+
+  test('a full disk refuses the save, says so, and loses nothing', async () => {
+    const folder = freshFolder()
+    const disk = join(folder, 'disk')
+    const mount = join(folder, 'mount')
+    const table = join(disk, 'table')
+    mkdirSync(disk)
+    mkdirSync(mount)
+    await must(['mount', '-t', 'tmpfs', '-o', 'size=4m', 'tmpfs', disk])
+    await must([BINARY, 'create', table, '--schema', 'id:Int64,name:String'])
+    await must([BINARY, 'mount', table, mount])
+    await must(['bash', '-c', `echo 1,a >> ${mount}/data/data.csv`])
+    await run(['bash', '-c', `cat /dev/zero > ${disk}/filler`])
+    const rows = `id,name\n${Array.from({ length: 40_000 }, (_, i) => `${i},row number ${i}\n`).join('')}`
+    await Bun.write('/tmp/rows', rows)
+    const { code, stderr } = await run(['cp', '/tmp/rows', `${mount}/data/data.csv`])
+    expect({ failed: code !== 0, said: /space|I\/O|Input\/output/.test(stderr) }).toEqual({ failed: true, said: true })
+    await must(['rm', join(disk, 'filler')])
+    expect(await must(['cat', `${mount}/data/data.csv`])).toBe('id,name\n1,a\n')
+    await must(['cp', '/tmp/rows', `${mount}/data/data.csv`])
+    expect((await must(['cat', `${mount}/data/data.csv`])) === rows).toBe(true)
+    await must([BINARY, 'unmount', mount])
+    expect((await must([BINARY, 'cat', table])) === rows).toBe(true)
+    await must(['umount', disk])
+    expect(existsSync(table)).toBe(false)
+  })
+})
