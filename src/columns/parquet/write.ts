@@ -122,7 +122,7 @@ export class ParquetFileWriter {
         rows,
       ),
       offsetIndex: false,
-      // A dictionary pays for strings; numbers are read quicker as they are.
+      // A dictionary pays for strings; numbers are read quicker as they are, and -0 is not 0 as it is in a dictionary.
       ...(isPlain(field.type) ? { encoding: 'PLAIN' as const } : {}),
     }))
     await this.#writer.write({ columnData, rowGroupSize: rows, pageSize: 1 << 20 })
@@ -139,7 +139,20 @@ export class ParquetFileWriter {
 }
 
 function isPlain(type: DataType): boolean {
-  return !['string', 'binary', 'boolean', 'struct', 'array', 'map'].includes(type.kind)
+  switch (type.kind) {
+    case 'string':
+    case 'binary':
+    case 'boolean':
+      return false
+    case 'struct':
+      return type.fields.some(field => isPlain(field.type))
+    case 'array':
+      return isPlain(type.element)
+    case 'map':
+      return isPlain(type.key) || isPlain(type.value)
+    default:
+      return true
+  }
 }
 
 function textSizesJson(schema: Schema, groups: readonly RowGroupText[]): string {

@@ -244,7 +244,7 @@ describe('the text of a table', () => {
     await table.commit({ base: table.snapshot, operation: 'WRITE', add: [lie], delete: [] })
     const segments = segmentsOf(table)
     const text = await openText(table, table.snapshot, segments, 'csv')
-    expect(text.read(0, text.size)).rejects.toThrow('the records of the text')
+    await expect(text.read(0, text.size)).rejects.toThrow('the records of the text')
     expect(await whole(await openText(table, table.snapshot, segments, 'csv'))).toBe('id,text\n1,a\n2,b\n')
   })
 

@@ -1,0 +1,110 @@
+import { parseDdl } from '../../src/columns/schema.ts'
+import type { Cell, DataType } from '../../src/columns/types.ts'
+
+/** Numbers that are the same in every run. */
+export class Random {
+  #seed: number
+
+  constructor(seed: number) {
+    this.#seed = seed
+  }
+
+  /** A whole number from 0 to n - 1. */
+  below(n: number): number {
+    this.#seed = (Math.imul(this.#seed, 1103515245) + 12345) >>> 0
+    return Math.floor((this.#seed / 2 ** 32) * n)
+  }
+
+  of<T>(values: readonly T[]): T {
+    return values[this.below(values.length)]!
+  }
+}
+
+export const ALL_TYPES = parseDdl(
+  `i8:Int8,i16:Int16,i32:Int32,i64:Int64,f32:Float32,f64:Float64,dec:Decimal(38,10),money:Decimal(9,2),mid:Decimal(18,0),
+   text:String,flag:Boolean,bin:Binary,day:Date,seen:Timestamp,wall:Timestamp_ntz,
+   list:array<int>,texts:array<string>,deep:array<array<bigint>>,pairs:map<string,bigint>,odd:map<int,string>,
+   nested:struct<a:int,b:string,c:array<struct<x:double,y:date>>>`,
+)
+
+const TEXTS = [
+  '',
+  'a',
+  'a,b',
+  '"',
+  '""',
+  'two\nlines',
+  'cr\rlf\r\n',
+  ' blank ',
+  'ü€𝄞',
+  'NULL',
+  '\t',
+  "'",
+  '\\',
+  '-1',
+  'x'.repeat(300),
+]
+
+/** A value of a type, extremes among them; NULL now and then. */
+export function cellOf(random: Random, type: DataType, nullable = true): Cell {
+  if (nullable && random.below(6) === 0) return null
+  switch (type.kind) {
+    case 'byte':
+      return random.of([0, -128, 127, random.below(256) - 128])
+    case 'short':
+      return random.of([0, -32768, 32767, random.below(65536) - 32768])
+    case 'integer':
+      return random.of([0, -2147483648, 2147483647, random.below(1e6)])
+    case 'long':
+      return random.of([0n, -(2n ** 63n), 2n ** 63n - 1n, 9007199254740993n, BigInt(random.below(1e9))])
+    case 'float':
+      return Math.fround(
+        random.of([
+          0,
+          -0,
+          1.5,
+          3.4028234663852886e38,
+          1e-45,
+          Number.NaN,
+          Number.POSITIVE_INFINITY,
+          random.below(1e6) / 7,
+        ]),
+      )
+    case 'double':
+      return random.of([0, -0, 0.1, 1e308, 5e-324, Number.NaN, Number.NEGATIVE_INFINITY, random.below(1e6) / 7])
+    case 'decimal': {
+      const limit = 10n ** BigInt(type.precision) - 1n
+      return random.of([0n, limit, -limit, 1n, -1n, BigInt(random.below(1e6))])
+    }
+    case 'string':
+      return random.of(TEXTS)
+    case 'boolean':
+      return random.below(2) === 0
+    case 'binary':
+      return Uint8Array.from({ length: random.below(20) }, () => random.below(256))
+    case 'date':
+      return random.of([0, -1, 19_000, -719_162, 2_932_896, random.below(40_000) - 20_000])
+    case 'timestamp':
+    case 'timestamp_ntz':
+      return random.of([
+        0n,
+        -1n,
+        1_700_000_000_123_456n,
+        -62_135_596_800_000_000n,
+        253_402_300_799_999_999n,
+        BigInt(random.below(1e9)),
+      ])
+    case 'array':
+      return Array.from({ length: random.below(4) }, () => cellOf(random, type.element, type.containsNull))
+    case 'map': {
+      const keys = new Map<string, Cell>()
+      for (let i = random.below(4); i > 0; i--) {
+        const key = cellOf(random, type.key, false)
+        keys.set(String(key), key)
+      }
+      return [...keys.values()].map(key => [key, cellOf(random, type.value, type.valueContainsNull)] as const)
+    }
+    case 'struct':
+      return type.fields.map(field => cellOf(random, field.type, field.nullable))
+  }
+}
