@@ -225,10 +225,28 @@ export class DiskCache implements ByteCache {
     try {
       return openAndCheck(path)
     } catch (error) {
-      this.#options.log(`the cache index ${path} is damaged and is started anew: ${messageOf(error)}`)
-      for (const ending of ['', '-wal', '-shm']) rmSync(path + ending, { force: true })
+      this.#removeIndex(error)
       return openAndCheck(path)
     }
+  }
+
+  #startAnew(error: unknown): void {
+    try {
+      this.#removeIndex(error)
+      this.#index = openAndCheck(join(this.#options.directory, 'index.sqlite'))
+      this.#verified.clear()
+      this.#uses.clear()
+      this.#measure()
+    } catch (again) {
+      this.#options.log(`the cache in ${this.#options.directory} cannot be used: ${messageOf(again)}`)
+    }
+  }
+
+  /** The files that it named are removed as strays in time. */
+  #removeIndex(error: unknown): void {
+    const path = join(this.#options.directory, 'index.sqlite')
+    this.#options.log(`the cache index ${path} is damaged and is started anew: ${messageOf(error)}`)
+    for (const ending of ['', '-wal', '-shm']) rmSync(path + ending, { force: true })
   }
 
   /** Files that no row names. */
@@ -246,8 +264,14 @@ export class DiskCache implements ByteCache {
     }
   }
 
-  /** Said once: a full disk would say it at every put. */
+  /** Said once: a full disk would say it at every put. A damaged index is started anew. */
   #complain(error: unknown): void {
+    if (/malformed|not a database/i.test(messageOf(error)) && this.#index !== undefined) {
+      this.#index.close()
+      this.#index = undefined
+      this.#startAnew(error)
+      return
+    }
     if (this.#complained) return
     this.#complained = true
     this.#options.log(`the cache in ${this.#options.directory} cannot be used as it should: ${messageOf(error)}`)

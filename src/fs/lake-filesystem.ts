@@ -103,6 +103,7 @@ export class LakeFileSystem implements FileSystem {
   #restoring = false
   #removedMs = Number.NEGATIVE_INFINITY
   #changed: Promise<unknown> = Promise.resolve()
+  #clientSeen = false
 
   constructor(options: LakeFileSystemOptions) {
     this.#options = options
@@ -890,8 +891,16 @@ export class LakeFileSystem implements FileSystem {
     return result
   }
 
+  #noteClient(): void {
+    if (this.#clientSeen) return
+    this.#clientSeen = true
+    this.#editors.csv.clientSeen()
+    this.#editors.jsonl.clientSeen()
+  }
+
   /** Only FsErrors leave the file system; what else goes wrong is told in the log and in `.errors`. */
   async #guarded<T>(run: () => Promise<T>): Promise<T> {
+    this.#noteClient()
     try {
       return await run()
     } catch (error) {

@@ -66,7 +66,7 @@ describe('a server that is killed at any moment and started again', () => {
     await m.write('/tmp/v0', text(0))
     await m.sh('cp /tmp/v0 data/data.csv')
     await m.settle()
-    for (const [version, delayMs] of [30, 120, 250, 400, 700].entries()) {
+    for (const [version, delayMs] of [30, 250, 700].entries()) {
       const commits = await m.commits()
       await m.write('/tmp/v', text(version + 1))
       const save = m.sh('cp /tmp/v data/data.csv')
@@ -77,7 +77,7 @@ describe('a server that is killed at any moment and started again', () => {
       expect((await m.read()) === text(version + 1)).toBe(true)
       expect(await m.commits()).toBe(commits + 1)
     }
-    expect((await rowsBySql(m)).length).toBe(text(5).length)
+    expect((await rowsBySql(m)).length).toBe(text(3).length)
     await m.close()
   }, 240_000)
 

@@ -29,10 +29,10 @@ export interface HoldTimes {
   readonly pageMs: number
   /** Truncated to nothing, and nothing written since. */
   readonly truncatedMs: number
-  /** After a restart in the middle of a save: its client has to find the server again, and goes on. */
-  readonly interruptedMs: number
-  /** After a restart, what was held already: the client needs some seconds before it tries to connect again. */
-  readonly recoveredMs: number
+  /** After a restart, from the first call of a client on: by then it has repeated what was not answered. */
+  readonly resumedMs: number
+  /** After a restart to which no client comes back. */
+  readonly abandonedMs: number
 }
 
 export const DEFAULT_HOLD_TIMES: HoldTimes = {
@@ -40,8 +40,8 @@ export const DEFAULT_HOLD_TIMES: HoldTimes = {
   incompleteMs: 1000,
   pageMs: 2000,
   truncatedMs: 5000,
-  interruptedMs: 30_000,
-  recoveredMs: 10_000,
+  resumedMs: 10_000,
+  abandonedMs: 120_000,
 }
 
 export interface EditorOptions {
@@ -105,6 +105,8 @@ export class Editor {
   readonly #times: HoldTimes
   readonly #edits = new Map<bigint, Edit>()
   readonly #jobs: Job[] = []
+  /** Taken up after a restart, and not touched since. */
+  readonly #interrupted = new Set<Edit>()
   #pumping = false
   #idle: (() => void)[] = []
 
@@ -240,6 +242,16 @@ export class Editor {
     }
   }
 
+  /** A client is there again after a restart: what it was doing, it goes on with now or not at all. */
+  clientSeen(): void {
+    for (const edit of this.#interrupted) {
+      // One whose program has gone on already has no timer, or another.
+      if (this.editOf(edit.line) === edit && edit.sequence === 0)
+        this.#hold(edit, this.#times.resumedMs, edit.heldBecause ?? '')
+    }
+    this.#interrupted.clear()
+  }
+
   async #recoverOne(path: string): Promise<void> {
     const { lines, table, report } = this.#options
     let opened: { journal: EditJournal; records: JournalRecord[] }
@@ -268,10 +280,8 @@ export class Editor {
     }
     this.#edits.set(line.id, edit)
     lines.touch(line)
-    if (records.at(-1)?.kind === 'held')
-      this.#hold(edit, this.#times.recoveredMs, 'it was held when the server stopped')
-    else
-      this.#hold(edit, this.#times.interruptedMs, 'it was under way when the server stopped, and its program may go on')
+    this.#interrupted.add(edit)
+    this.#hold(edit, this.#times.abandonedMs, 'it was under way when the server stopped; its program may go on')
   }
 
   // --- the queue ---------------------------------------------------------------------------------------------------
@@ -464,7 +474,6 @@ export class Editor {
   }
 
   async #holdDurably(edit: Edit, ms: number, because: string): Promise<Outcome> {
-    edit.journal.held()
     await edit.journal.sync()
     this.#hold(edit, ms, because)
     return { kind: 'held', asWritten: true }
