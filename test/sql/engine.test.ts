@@ -1,0 +1,196 @@
+import { describe, expect, test } from 'bun:test'
+import { writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { MemoryCache } from '../../src/cache/memory.ts'
+import { parseDdl } from '../../src/columns/schema.ts'
+import { batchOf } from '../../src/columns/vectors.ts'
+import { WorkerPool } from '../../src/columns/workers/pool.ts'
+import { openText } from '../../src/fs/text/layout.ts'
+import { Segments } from '../../src/fs/text/segments.ts'
+import { csvOf, execute, query } from '../../src/sql/engine.ts'
+import { SqlError } from '../../src/sql/errors.ts'
+import { parseStatement } from '../../src/sql/statement.ts'
+import { splitStatements } from '../../src/sql/tokens.ts'
+import { localStore } from '../../src/storage/local.ts'
+import { writeDataFiles } from '../../src/table/operations/write.ts'
+import { createTable, type Table } from '../../src/table/table.ts'
+import { temporaryFolder } from '../helpers/temporary.ts'
+
+async function people(folder: string): Promise<Table> {
+  const table = await createTable(localStore(folder), { schema: parseDdl('id:Int64,name:String,age:Int32') })
+  await execute(table, `INSERT INTO data VALUES (1,'Alice',30), (2,'Bob',25), (3,'Carol',NULL)`)
+  return table
+}
+
+async function csv(table: Table, sql: string): Promise<string> {
+  const outcome = await execute(table, sql)
+  if (outcome.kind !== 'rows') throw new Error('there are no rows')
+  return new TextDecoder().decode(Buffer.concat(await Array.fromAsync(csvOf(outcome.result))))
+}
+
+async function failure(run: () => Promise<unknown>): Promise<SqlError> {
+  try {
+    await run()
+  } catch (error) {
+    if (error instanceof SqlError) return error
+    throw error
+  }
+  throw new Error('it did not fail')
+}
+
+async function view(table: Table): Promise<string> {
+  const pool = new WorkerPool({ threads: 1 })
+  const segments = new Segments({ cache: new MemoryCache(1 << 20), pool, store: table.store })
+  const text = await openText(table, await table.refresh(), segments, 'csv')
+  const shown = new TextDecoder().decode(await text.read(0, text.size))
+  await pool.close()
+  return shown
+}
+
+describe('SQL on a table', () => {
+  test('reads the live rows', async () => {
+    using folder = temporaryFolder()
+    const table = await people(folder.path)
+    await execute(table, 'DELETE FROM data WHERE id = 2')
+    expect(await csv(table, 'SELECT name, age FROM data ORDER BY id')).toBe('name,age\nAlice,30\nCarol,\n')
+    expect(await csv(table, 'FROM data SELECT count(*) AS n;')).toBe('n\n2\n')
+    expect(await csv(table, `WITH x AS (SELECT max(age) m FROM data) SELECT m FROM x`)).toBe('m\n30\n')
+  })
+
+  test('makes one commit of each statement that changes something, and none of one that does not', async () => {
+    using folder = temporaryFolder()
+    const table = await people(folder.path)
+    expect(await execute(table, `UPDATE data SET age = age + 1, name = upper(name) WHERE age < 29`)).toEqual({
+      kind: 'changed',
+      version: 2n,
+      inserted: 0,
+      updated: 1,
+      deleted: 0,
+    })
+    expect(await execute(table, 'INSERT INTO data (name, id) SELECT name, id + 10 FROM data')).toMatchObject({
+      version: 3n,
+      inserted: 3,
+    })
+    expect(
+      await execute(table, 'DELETE FROM data USING (VALUES (11), (12)) AS gone(i) WHERE data.id = gone.i'),
+    ).toMatchObject({ version: 4n, deleted: 2 })
+    expect(await execute(table, 'DELETE FROM data WHERE false')).toMatchObject({ version: undefined, deleted: 0 })
+    expect(await execute(table, 'UPDATE data SET age = 1 WHERE id = 99')).toMatchObject({ version: undefined })
+    expect(await csv(table, 'SELECT * FROM data ORDER BY id')).toBe(
+      'id,name,age\n1,Alice,30\n2,BOB,26\n3,Carol,\n13,Carol,\n',
+    )
+    expect(await execute(table, 'TRUNCATE data')).toMatchObject({ version: 5n, deleted: 4 })
+    expect(await view(table)).toBe('id,name,age\n')
+  })
+
+  test('leaves updated rows at their lines', async () => {
+    using folder = temporaryFolder()
+    const table = await people(folder.path)
+    await execute(table, `UPDATE data SET name = 'X' WHERE id <= 2`)
+    expect(await view(table)).toBe('id,name,age\n1,X,30\n2,X,25\n3,Carol,\n')
+  })
+
+  test('sees partition values, and writes each row to its partition', async () => {
+    using folder = temporaryFolder()
+    const schema = parseDdl('id:Int64,day:Date,city:String')
+    const table = await createTable(localStore(folder.path), { schema, partitionColumns: ['day', 'city'] })
+    const rows = batchOf(
+      schema.map(field => field.type),
+      [
+        [1n, 19_000, 'a/b c'],
+        [2n, 19_001, null],
+        [3n, 19_000, 'a/b c'],
+      ],
+    )
+    await table.commit({
+      base: table.snapshot,
+      operation: 'WRITE',
+      add: await writeDataFiles(table, [rows]),
+      delete: [],
+    })
+    expect(table.snapshot.files.length).toBe(2)
+    await execute(table, `INSERT INTO data VALUES (4, DATE '2022-01-09', 'ü=%')`)
+    expect(await csv(table, `SELECT * FROM data WHERE city LIKE 'a%' OR city IS NULL ORDER BY id`)).toBe(
+      'id,day,city\n1,2022-01-08,a/b c\n2,2022-01-09,\n3,2022-01-08,a/b c\n',
+    )
+    await execute(table, `UPDATE data SET city = 'moved' WHERE id = 1`)
+    expect((await view(table)).trimEnd().split('\n').sort()).toEqual([
+      '1,2022-01-08,moved',
+      '2,2022-01-09,',
+      '3,2022-01-08,a/b c',
+      '4,2022-01-09,ü=%',
+      'id,day,city',
+    ])
+  })
+
+  test('looks at older versions, and changes only the newest', async () => {
+    using folder = temporaryFolder()
+    const table = await people(folder.path)
+    await execute(table, 'DELETE FROM data')
+    const result = await query(table, await table.at(1n), 'SELECT count(*) AS n FROM data')
+    expect(new TextDecoder().decode(Buffer.concat(await Array.fromAsync(csvOf(result))))).toBe('n\n3\n')
+    expect(await failure(async () => query(table, await table.at(1n), 'DELETE FROM data'))).toMatchObject({
+      code: 'unsupported',
+    })
+  })
+
+  test('fails with the engine’s own sentence, and then nothing has changed', async () => {
+    using folder = temporaryFolder()
+    const table = await people(folder.path)
+    expect((await failure(() => csv(table, 'SELECT nope FROM data'))).message).toContain('nope')
+    expect((await failure(() => execute(table, 'SELEC 1'))).message).toContain('syntax error')
+    expect((await failure(() => execute(table, `INSERT INTO data VALUES ('x', 'y', 1)`))).message).toContain(
+      'Could not convert',
+    )
+    expect((await failure(() => execute(table, `UPDATE data SET nope = 1`))).message).toContain('nope')
+    expect((await failure(() => execute(table, 'INSERT INTO other VALUES (1)'))).message).toContain(
+      'there is no table other',
+    )
+    expect(table.snapshot.version).toBe(1n)
+  })
+
+  test('has no way to anything but the table', async () => {
+    using folder = temporaryFolder()
+    using elsewhere = temporaryFolder()
+    const secret = join(elsewhere.path, 'secret.csv')
+    writeFileSync(secret, 'a\n1\n')
+    const table = await people(folder.path)
+    for (const sql of [
+      `FROM read_csv('${secret}')`,
+      `FROM '${secret}'`,
+      `COPY data TO '${secret}'`,
+      `ATTACH '${secret}'`,
+      'INSTALL httpfs',
+      "SET memory_limit = '1GB'",
+      'CREATE TABLE x (a INT)',
+      'SELECT 1; SELECT 2',
+    ]) {
+      expect(await failure(() => csv(table, sql))).toBeInstanceOf(SqlError)
+    }
+  })
+})
+
+describe('a statement', () => {
+  test('is found among comments, quotes and semicolons', () => {
+    expect(splitStatements(`SELECT ';' -- ;\n, $$;$$ /* ; /* ; */ */ ; ;`)).toEqual([`SELECT ';' -- ;\n, $$;$$`])
+    expect(splitStatements('a; b')).toEqual(['a', 'b'])
+    expect(
+      parseStatement(
+        'WITH x AS (DELETE FROM y) UPDATE data AS d SET a = (SELECT 1 FROM z WHERE 1), "b c" = DEFAULT FROM s WHERE d.i = s.i',
+      ),
+    ).toMatchObject({
+      kind: 'update',
+      alias: 'd',
+      assignments: [
+        { column: 'a', expression: '(SELECT 1 FROM z WHERE 1)' },
+        { column: 'b c', expression: undefined },
+      ],
+      sources: 's',
+      condition: 'd.i = s.i',
+    })
+    expect(parseStatement('delete from data where a is distinct from b')).toMatchObject({
+      kind: 'delete',
+      condition: 'a is distinct from b',
+    })
+  })
+})

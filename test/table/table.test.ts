@@ -1,0 +1,299 @@
+import { describe, expect, test } from 'bun:test'
+import { readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { parseDdl } from '../../src/columns/schema.ts'
+import type { Batch } from '../../src/columns/types.ts'
+import { batchOf } from '../../src/columns/vectors.ts'
+import { localStore } from '../../src/storage/local.ts'
+import { memoryStore } from '../../src/storage/memory.ts'
+import type { ObjectStore } from '../../src/storage/object-store.ts'
+import { TableError } from '../../src/table/errors.ts'
+import { writeDataFiles } from '../../src/table/operations/write.ts'
+import { decodeOrderHint, encodeOrderHint } from '../../src/table/order-hint.ts'
+import { createTable, openTable, type Table } from '../../src/table/table.ts'
+import { temporaryFolder } from '../helpers/temporary.ts'
+
+const schema = parseDdl('id:Int64,name:String')
+
+function rows(from: number, to: number): Batch {
+  return batchOf(
+    schema.map(field => field.type),
+    Array.from({ length: to - from }, (_, i) => [BigInt(from + i), `row ${from + i}`]),
+  )
+}
+
+async function append(table: Table, from: number, to: number): Promise<bigint> {
+  const add = await writeDataFiles(table, [rows(from, to)])
+  return (await table.commit({ base: table.snapshot, operation: 'WRITE', add, delete: [] })).version
+}
+
+function remove(table: Table, base: Table['snapshot'], file: number, deleted: readonly number[]): Promise<unknown> {
+  return table.commit({
+    base,
+    operation: 'DELETE',
+    add: [],
+    delete: [{ file: base.files[file]!, rows: Uint32Array.from(deleted) }],
+  })
+}
+
+async function liveRows(table: Table): Promise<number> {
+  let count = 0
+  for (const file of table.snapshot.files) count += file.rows! - (await table.deletedRows(file)).length
+  return count
+}
+
+async function failure(run: () => Promise<unknown>): Promise<TableError> {
+  try {
+    await run()
+  } catch (error) {
+    if (error instanceof TableError) return error
+    throw error
+  }
+  throw new Error('it did not fail')
+}
+
+describe('a table', () => {
+  test('is created once, and opened at its newest version', async () => {
+    const store = memoryStore()
+    const table = await createTable(store, { schema, name: 'people' })
+    expect(table.snapshot).toMatchObject({ version: 0n, files: [], metadata: { name: 'people' } })
+    expect(await failure(() => createTable(store, { schema }))).toMatchObject({ code: 'exists' })
+    await append(table, 0, 10)
+    const again = await openTable(store)
+    expect(again.snapshot.version).toBe(1n)
+    expect(await liveRows(again)).toBe(10)
+  })
+
+  test('is the same through a checkpoint as through its commits', async () => {
+    using folder = temporaryFolder()
+    const store = localStore(folder.path)
+    const table = await createTable(store, { schema })
+    for (let i = 0; i < 23; i++) await append(table, i * 10, i * 10 + 10)
+    await remove(table, table.snapshot, 3, [0, 5, 9])
+    await table.close()
+    expect(
+      readdirSync(join(folder.path, '_delta_log')).filter(name => name.endsWith('.checkpoint.parquet')).length,
+    ).toBe(2)
+    const throughCheckpoint = await openTable(store)
+    for (const name of readdirSync(join(folder.path, '_delta_log')))
+      if (!name.endsWith('.json')) rmSync(join(folder.path, '_delta_log', name))
+    const throughCommits = await openTable(store)
+    for (const other of [throughCheckpoint, throughCommits]) {
+      // A checkpoint's actions change no data (PROTOCOL.md, "Checkpoints").
+      const adds = (of: Table): object[] => of.snapshot.files.map(file => ({ ...file.add, dataChange: false }))
+      expect(adds(other)).toEqual(adds(table))
+      expect(other.snapshot.schema).toEqual(table.snapshot.schema)
+      expect(await liveRows(other)).toBe(227)
+    }
+  })
+
+  test('opens from a checkpoint when the commits before it are gone', async () => {
+    using folder = temporaryFolder()
+    const store = localStore(folder.path)
+    const table = await createTable(store, { schema })
+    for (let i = 0; i < 12; i++) await append(table, i, i + 1)
+    await table.close()
+    for (let version = 0; version < 10; version++)
+      rmSync(join(folder.path, '_delta_log', `${String(version).padStart(20, '0')}.json`))
+    expect(await liveRows(await openTable(store))).toBe(12)
+    expect(await failure(async () => (await openTable(store)).at(3n))).toMatchObject({ code: 'no_such_version' })
+  })
+
+  test('sees the commits of others when it looks, each file in the order of the commits', async () => {
+    const store = memoryStore()
+    const one = await createTable(store, { schema })
+    const two = await openTable(store)
+    await append(one, 0, 1)
+    await append(two, 1, 2)
+    await append(one, 2, 3)
+    const { files, version } = await two.refresh()
+    expect(version).toBe(3n)
+    expect(files.map(file => JSON.parse(file.add.stats!).minValues.id)).toEqual([0, 1, 2])
+    const times = files.map(file => file.modificationTime)
+    expect(times).toEqual([...new Set(times)].sort((a, b) => a - b))
+  })
+
+  test('shows any of its versions, and its history', async () => {
+    const table = await createTable(memoryStore(), { schema })
+    await append(table, 0, 5)
+    await remove(table, table.snapshot, 0, [1])
+    expect((await table.at(1n)).files[0]?.vector).toBeUndefined()
+    expect((await table.at(2n)).files[0]?.vector?.cardinality).toBe(1)
+    expect((await table.history()).map(({ version, operation }) => `${version} ${operation}`)).toEqual([
+      '2 DELETE',
+      '1 WRITE',
+      '0 CREATE TABLE',
+    ])
+    expect(await failure(() => table.at(9n))).toMatchObject({ code: 'no_such_version' })
+  })
+})
+
+describe('deleted rows', () => {
+  test('are kept in the log when they are few, in a file when they are many, and are merged', async () => {
+    const table = await createTable(memoryStore(), { schema })
+    await append(table, 0, 100_000)
+    await remove(table, table.snapshot, 0, [7, 99_999])
+    expect(table.snapshot.files[0]?.vector?.storageType).toBe('i')
+    const many = Array.from({ length: 30_000 }, (_, i) => i * 3 + 1)
+    await remove(
+      table,
+      table.snapshot,
+      0,
+      many.filter(row => row !== 7 && row !== 99_999),
+    )
+    expect(table.snapshot.files[0]?.vector?.storageType).toBe('u')
+    const expected = [...new Set([...many, 7, 99_999])].sort((a, b) => a - b)
+    expect([...(await table.deletedRows(table.snapshot.files[0]!))]).toEqual(expected)
+  })
+
+  test('take the file with them when none is left, unless a hint of order leans on it', async () => {
+    const table = await createTable(memoryStore(), { schema })
+    await append(table, 0, 3)
+    const path = table.snapshot.files[0]!.path
+    const add = await writeDataFiles(table, [rows(10, 11)], {
+      order: { refs: [path], runs: [{ count: 1, ref: 0, row: 1 }] },
+    })
+    await table.commit({ base: table.snapshot, operation: 'WRITE', add, delete: [] })
+    await remove(table, table.snapshot, 0, [0, 1, 2])
+    expect(table.snapshot.files.map(file => file.path)).toContain(path)
+    await remove(table, table.snapshot, 1, [0])
+    expect(await liveRows(table)).toBe(0)
+  })
+})
+
+describe('commits of several writers', () => {
+  test('append beside each other, and delete different rows of one file', async () => {
+    const store = memoryStore()
+    const one = await createTable(store, { schema })
+    await append(one, 0, 10)
+    const two = await openTable(store)
+    const base = two.snapshot
+    await remove(one, one.snapshot, 0, [1])
+    await remove(two, base, 0, [2, 3])
+    await append(one, 10, 20)
+    expect([...(await one.deletedRows((await one.refresh()).files[0]!))]).toEqual([1, 2, 3])
+  })
+
+  test('fail where both took the same row, and then nothing has changed', async () => {
+    const store = memoryStore()
+    const one = await createTable(store, { schema })
+    await append(one, 0, 10)
+    const two = await openTable(store)
+    const base = two.snapshot
+    await remove(one, one.snapshot, 0, [4])
+    const conflict = await failure(() => remove(two, base, 0, [4, 5]))
+    expect(conflict).toMatchObject({ code: 'conflict' })
+    expect(conflict.message).toContain('row 4')
+    expect((await two.refresh()).version).toBe(2n)
+  })
+
+  test('lose nothing when two processes append as fast as they can', async () => {
+    using folder = temporaryFolder()
+    await createTable(localStore(folder.path), { schema })
+    const script = `
+      const source = ${JSON.stringify(join(import.meta.dir, '../../src'))}
+      const { openTable } = await import(source + '/table/table.ts')
+      const { localStore } = await import(source + '/storage/local.ts')
+      const { writeDataFiles } = await import(source + '/table/operations/write.ts')
+      const { batchOf } = await import(source + '/columns/vectors.ts')
+      const table = await openTable(localStore(${JSON.stringify(folder.path)}))
+      for (let i = 0; i < 15; i++) {
+        const add = await writeDataFiles(table, [batchOf(table.snapshot.schema.map(f => f.type), [[BigInt(i), 'x']])])
+        await table.commit({ base: table.snapshot, operation: 'WRITE', add, delete: [] })
+      }
+      await table.close()`
+    const writers = [1, 2].map(() => Bun.spawn([process.execPath, '-e', script], { stderr: 'inherit' }))
+    expect(await Promise.all(writers.map(writer => writer.exited))).toEqual([0, 0])
+    const table = await openTable(localStore(folder.path))
+    expect(table.snapshot.version).toBe(30n)
+    expect(await liveRows(table)).toBe(30)
+  })
+
+  test('are found by the id that was given to them', async () => {
+    const table = await createTable(memoryStore(), { schema })
+    const add = await writeDataFiles(table, [rows(0, 1)])
+    await table.commit({ base: table.snapshot, operation: 'WRITE', add, delete: [], txnId: 'mine' })
+    expect((await table.history()).map(({ txnId }) => txnId)).toContain('mine')
+  })
+})
+
+describe('what is no table that can be served', () => {
+  const log = (folder: string, version: number): string =>
+    join(folder, '_delta_log', `${String(version).padStart(20, '0')}.json`)
+
+  async function made(folder: string): Promise<ObjectStore> {
+    const store = localStore(folder)
+    const table = await createTable(store, { schema })
+    await append(table, 0, 3)
+    await append(table, 3, 6)
+    return store
+  }
+
+  test('a folder without a log is told from a table', async () => {
+    using folder = temporaryFolder()
+    expect(await failure(() => openTable(localStore(folder.path)))).toMatchObject({ code: 'not_a_table' })
+    expect(await failure(() => openTable(localStore(join(folder.path, 'nowhere'))))).toMatchObject({
+      code: 'not_a_table',
+    })
+  })
+
+  test('a damaged or missing commit is named', async () => {
+    using folder = temporaryFolder()
+    const store = await made(folder.path)
+    const text = readFileSync(log(folder.path, 1), 'utf8')
+    writeFileSync(log(folder.path, 1), text.slice(0, text.length - 20))
+    const damaged = await failure(() => openTable(store))
+    expect(damaged.code).toBe('corrupt_log')
+    expect(damaged.message).toContain('00000000000000000001.json')
+    rmSync(log(folder.path, 1))
+    const missing = await failure(() => openTable(store))
+    expect(missing.code).toBe('corrupt_log')
+    expect(missing.message).toContain('1')
+  })
+
+  test('a feature that is not known is refused by its name, before anything is read', async () => {
+    using folder = temporaryFolder()
+    const store = await made(folder.path)
+    const text = readFileSync(log(folder.path, 0), 'utf8')
+    writeFileSync(
+      log(folder.path, 0),
+      text.replace('"readerFeatures":["deletionVectors"', '"readerFeatures":["timeMachine","deletionVectors"'),
+    )
+    const refused = await failure(() => openTable(store))
+    expect(refused.code).toBe('unsupported_feature')
+    expect(refused.message).toContain('timeMachine')
+  })
+
+  test('an append-only table takes rows and gives none away', async () => {
+    const table = await createTable(memoryStore(), { schema, configuration: { 'delta.appendOnly': 'true' } })
+    await append(table, 0, 3)
+    expect(await failure(() => remove(table, table.snapshot, 0, [0]))).toMatchObject({ code: 'append_only' })
+  })
+})
+
+describe('an order hint', () => {
+  test('is the same after encoding', () => {
+    const hint = {
+      refs: ['a', 'b/ü'],
+      runs: [
+        { count: 3, ref: -1, row: 0 },
+        { count: 1, ref: 1, row: 4_000_000_000 },
+        { count: 200, ref: 0, row: 5 },
+      ],
+    }
+    expect(decodeOrderHint(encodeOrderHint(hint))).toEqual(hint)
+  })
+
+  test('that is damaged is none', () => {
+    for (const text of [
+      '',
+      '{}',
+      '[]',
+      '{"v":1,"refs":[],"runs":"AQEB"}',
+      '{"v":1,"refs":["a"],"runs":"gICAgICAgICAgA=="}',
+      '{"v":2,"refs":[],"runs":""}',
+    ]) {
+      expect(decodeOrderHint(text)).toBeUndefined()
+    }
+  })
+})
