@@ -4,6 +4,7 @@ import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync, unl
 import { open, rename, unlink } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { messageOf } from '../core/errors.ts'
+import { discarded } from '../core/garbage.ts'
 import type { ByteCache, CachedBytes, CacheStats } from './byte-cache.ts'
 
 export interface DiskCacheOptions {
@@ -23,8 +24,6 @@ const USES_BUFFERED_MAX = 1000
 /** A process that died may leave files behind; younger ones may be another's work in progress. */
 const STRAY_MS = 3600_000
 const SCHEMA_VERSION = 1
-/** A mapping ends when it is collected, and the collector does not know how large it is. */
-const MAPPED_BYTES_MAX = 64 << 20
 
 interface Row {
   file: string | null
@@ -50,8 +49,6 @@ export class DiskCache implements ByteCache {
   #hits = 0
   #misses = 0
   #complained = false
-  /** Of files that were mapped since mappings were last collected. */
-  #mappedBytes = 0
 
   constructor(options: DiskCacheOptions) {
     this.#options = options
@@ -135,11 +132,8 @@ export class DiskCache implements ByteCache {
   }
 
   #map(path: string, size: number): Uint8Array {
-    this.#mappedBytes += size
-    if (this.#mappedBytes > MAPPED_BYTES_MAX) {
-      this.#mappedBytes = size
-      Bun.gc(true)
-    }
+    // The mappings of earlier reads end when they are collected.
+    discarded(size)
     return Bun.mmap(path)
   }
 

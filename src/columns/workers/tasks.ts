@@ -1,5 +1,6 @@
 import { closeSync, fsyncSync, openSync, writeSync } from 'node:fs'
 import { messageOf } from '../../core/errors.ts'
+import { discarded } from '../../core/garbage.ts'
 import { ParquetError, TextError } from '../errors.ts'
 import { type Footer, readFooter, readRowGroup } from '../parquet/read.ts'
 import { localSource } from '../parquet/source.ts'
@@ -50,6 +51,8 @@ export interface TaskFailure {
 
 const ENCODE_PIECE_BYTES = 4 << 20
 const FOOTERS_KEPT = 64
+/** Parsing and encoding leave several times the bytes of the text behind. */
+const GARBAGE_FACTOR = 8
 const footers = new Map<string, Footer>()
 
 /** Runs a task where it is called: in a worker, or in the main thread where there is no pool. */
@@ -68,6 +71,7 @@ async function render(task: RenderTask): Promise<RenderedText> {
   }
   const schema = schemaFromJson(task.schemaJson)
   const batch = await readRowGroup(source, footer, task.rowGroup, schema, new Map(task.partition))
+  discarded(source.sizeBytes / footer.rowGroups.length)
   if (task.format === 'csv') return renderCsv(batch, schema)
   return task.format === 'jsonl' ? renderJsonLines(batch, schema) : renderJsonArrayRows(batch, schema)
 }
@@ -90,10 +94,9 @@ async function encode(task: EncodeTask): Promise<WrittenFile> {
       await writer.write(parse(piece, schema, { firstLine: line }))
       for (let i = piece.indexOf(0x0a); i >= 0; i = piece.indexOf(0x0a, i + 1)) line++
       at = end
+      discarded(piece.length * GARBAGE_FACTOR)
     }
     const written = await writer.finish()
-    // A task leaves several times its bytes behind, and the collector of a thread that is never idle lets them lie.
-    Bun.gc(true)
     fsyncSync(fd)
     return written
   } finally {

@@ -1,3 +1,4 @@
+import { discarded } from '../../core/garbage.ts'
 import { joined, type Text } from '../text/text.ts'
 import type { SameRange } from './image.ts'
 import { eachRow, matchRows, type Range } from './multiset.ts'
@@ -286,6 +287,7 @@ class Walk {
     this.#options.signal?.throwIfAborted()
     this.#busyBytes += bytes
     if (this.#busyBytes < BLOCK_BYTES) return
+    discarded(this.#busyBytes * 2)
     this.#busyBytes = 0
     await new Promise(setImmediate)
   }

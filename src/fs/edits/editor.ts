@@ -31,8 +31,10 @@ export interface HoldTimes {
   readonly truncatedMs: number
   /** After a restart, from the first call of a client on: by then it has repeated what was not answered. */
   readonly resumedMs: number
-  /** After a restart to which no client comes back. */
+  /** After a restart to which no client comes back: a save in the middle of its calls. */
   readonly abandonedMs: number
+  /** The same for one that was answered, and may be whole. */
+  readonly answeredMs: number
 }
 
 export const DEFAULT_HOLD_TIMES: HoldTimes = {
@@ -42,6 +44,7 @@ export const DEFAULT_HOLD_TIMES: HoldTimes = {
   truncatedMs: 5000,
   resumedMs: 10_000,
   abandonedMs: 120_000,
+  answeredMs: 15_000,
 }
 
 export interface EditorOptions {
@@ -281,7 +284,12 @@ export class Editor {
     this.#edits.set(line.id, edit)
     lines.touch(line)
     this.#interrupted.add(edit)
-    this.#hold(edit, this.#times.abandonedMs, 'it was under way when the server stopped; its program may go on')
+    const answered = records.at(-1)?.kind === 'held' && edit.image.size > 0
+    this.#hold(
+      edit,
+      answered ? this.#times.answeredMs : this.#times.abandonedMs,
+      'it was under way when the server stopped; its program may go on',
+    )
   }
 
   // --- the queue ---------------------------------------------------------------------------------------------------
@@ -474,6 +482,7 @@ export class Editor {
   }
 
   async #holdDurably(edit: Edit, ms: number, because: string): Promise<Outcome> {
+    edit.journal.held()
     await edit.journal.sync()
     this.#hold(edit, ms, because)
     return { kind: 'held', asWritten: true }

@@ -19,6 +19,7 @@ const RECORD_HEADER_BYTES = 17
 const HEADER_BYTES_MAX = 64 * 1024
 const WRITE = 0x57
 const TRUNCATE = 0x54
+const HELD = 0x48
 
 const fdatasyncAsync = promisify(fdatasync)
 
@@ -38,6 +39,8 @@ export interface JournalHeader {
 export type JournalRecord =
   | { readonly kind: 'write'; readonly offset: number; readonly length: number; readonly staged: number }
   | { readonly kind: 'truncate'; readonly size: number }
+  /** All that was written was answered, and may be the whole save. */
+  | { readonly kind: 'held' }
 
 /**
  * The staged bytes of one edit in a file of its own: a header, then every WRITE and truncation in the order they came,
@@ -105,6 +108,11 @@ export class EditJournal {
 
   truncate(size: number): void {
     this.#append(TRUNCATE, size, new Uint8Array(0))
+  }
+
+  /** Records that what is there was answered, and may be the whole save. */
+  held(): void {
+    this.#append(HELD, 0, new Uint8Array(0))
   }
 
   /** The staged bytes [position, position + length). */
@@ -177,6 +185,7 @@ function readRecords(fd: number, start: number, size: number): { records: Journa
     const offset = view.getFloat64(1)
     if (view.getUint8(0) === WRITE) records.push({ kind: 'write', offset, length, staged })
     else if (view.getUint8(0) === TRUNCATE) records.push({ kind: 'truncate', size: offset })
+    else if (view.getUint8(0) === HELD) records.push({ kind: 'held' })
     else break
     end = staged + length
   }

@@ -1,4 +1,5 @@
 import { rowEnd } from '../../columns/text/csv.ts'
+import { discarded } from '../../core/garbage.ts'
 import type { Text } from '../text/text.ts'
 import { hashRow } from './row-hash.ts'
 
@@ -59,6 +60,7 @@ export async function eachRow(
         start = end
       }
       at += start
+      discarded(start)
       // One row is longer than what was read.
       want = start === 0 ? want * 2 : READ_BYTES
       await new Promise(setImmediate)

@@ -11,6 +11,7 @@ import {
 } from '../../columns/text/csv.ts'
 import { parseJsonLines } from '../../columns/text/json.ts'
 import type { Batch, Field, Schema } from '../../columns/types.ts'
+import { discarded } from '../../core/garbage.ts'
 import type { Snapshot } from '../../table/snapshot.ts'
 import type { TableText } from '../text/layout.ts'
 import type { Text } from '../text/text.ts'
@@ -18,6 +19,8 @@ import { type AddedRange, diffText, type SameAs, type TextRange } from './diff.t
 
 /** Rows are parsed in pieces of about this many bytes. */
 const PARSE_BYTES = 4 << 20
+/** Parsing and encoding leave several times the bytes of the text behind. */
+const GARBAGE_FACTOR = 8
 
 /** What an edited image means for the table, found by comparing it with the text it was made from. */
 export type EditPlan =
@@ -296,6 +299,7 @@ async function* parsedPieces(
       complete: rows[length - 1] === 0x0a,
     }
     at += length
+    discarded(length * GARBAGE_FACTOR)
   }
 }
 
