@@ -11,6 +11,7 @@ export class TieredCache implements ByteCache {
   readonly #disk: ByteCache
   readonly #waiting = new Map<string, CachedBytes>()
   #waitingBytes = 0
+  #waitingHits = 0
 
   constructor(memory: ByteCache, disk: ByteCache) {
     this.#memory = memory
@@ -18,8 +19,13 @@ export class TieredCache implements ByteCache {
   }
 
   async get(key: string): Promise<CachedBytes | undefined> {
-    const near = (await this.#memory.get(key)) ?? this.#waiting.get(key)
+    const near = await this.#memory.get(key)
     if (near !== undefined) return near
+    const waiting = this.#waiting.get(key)
+    if (waiting !== undefined) {
+      this.#waitingHits++
+      return waiting
+    }
     const far = await this.#disk.get(key)
     if (far !== undefined && far.bytes.length < IN_MEMORY_BYTES_MAX) await this.#memory.put(key, far)
     return far
@@ -29,10 +35,11 @@ export class TieredCache implements ByteCache {
   async put(key: string, value: CachedBytes): Promise<void> {
     if (value.bytes.length < IN_MEMORY_BYTES_MAX) await this.#memory.put(key, value)
     this.#waiting.set(key, value)
-    this.#waitingBytes += value.bytes.length
+    const size = value.bytes.length + value.meta.length
+    this.#waitingBytes += size
     const written = this.#disk.put(key, value).finally(() => {
       if (this.#waiting.get(key) === value) this.#waiting.delete(key)
-      this.#waitingBytes -= value.bytes.length
+      this.#waitingBytes -= size
     })
     if (this.#waitingBytes > WAITING_BYTES_MAX) await written
   }
@@ -40,7 +47,7 @@ export class TieredCache implements ByteCache {
   stats(): CacheStats {
     const memory = this.#memory.stats()
     const disk = this.#disk.stats()
-    return { ...disk, hits: memory.hits + disk.hits, misses: disk.misses }
+    return { ...disk, hits: memory.hits + this.#waitingHits + disk.hits, misses: disk.misses }
   }
 
   async close(): Promise<void> {

@@ -123,7 +123,9 @@ export class ParquetFileWriter {
       ),
       offsetIndex: false,
       // A dictionary pays for strings; numbers are read quicker as they are, and -0 is not 0 as it is in a dictionary.
-      ...(isPlain(field.type) ? { encoding: 'PLAIN' as const } : {}),
+      ...(isPlain(field.type) || isDiverse(batches.map(batch => batch.vectors[i]!))
+        ? { encoding: 'PLAIN' as const }
+        : {}),
     }))
     await this.#writer.write({ columnData, rowGroupSize: rows, pageSize: 1 << 20 })
     await this.#flush()
@@ -136,6 +138,18 @@ export class ParquetFileWriter {
     this.#flushed += bytes.length
     this.#out.index = 0
   }
+}
+
+const SAMPLED_ROWS = 2048
+
+/** Whether strings are mostly different from one another, so that a dictionary would only be a detour: by the first of them. */
+function isDiverse([vector]: readonly Vector[]): boolean {
+  if (vector === undefined || !isUtf8(vector.values)) return false
+  const { bytes, starts, ends } = vector.values
+  const sampled = Math.min(vector.length, SAMPLED_ROWS)
+  const seen = new Set<number>()
+  for (let row = 0; row < sampled; row++) seen.add(Bun.hash.crc32(bytes.subarray(starts[row], ends[row])))
+  return seen.size > sampled / 2
 }
 
 function isPlain(type: DataType): boolean {

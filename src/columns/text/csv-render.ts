@@ -146,11 +146,14 @@ function writeSmall(out: Uint8Array, at: number, n: number): number {
 /** Exactly nine digits. */
 function writeNine(out: Uint8Array, at: number, n: number): number {
   let rest = n | 0
-  for (let i = at + 8; i >= at; i--) {
-    const q = (rest / 10) | 0
-    out[i] = ZERO + rest - q * 10
+  for (let i = at + 7; i > at; i -= 2) {
+    const q = (rest / 100) | 0
+    const pair = (rest - q * 100) * 2
+    out[i] = PAIRS[pair]!
+    out[i + 1] = PAIRS[pair + 1]!
     rest = q
   }
+  out[at] = ZERO + rest
   return at + 9
 }
 
