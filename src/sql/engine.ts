@@ -13,7 +13,7 @@ import type { ChangeSet, Deletion, Table } from '../table/table.ts'
 import { batchOfChunk } from './convert.ts'
 import { fromDuckDb, SqlError } from './errors.ts'
 import { type DuckDb, duckDb, engineCacheDirectory } from './native.ts'
-import { defineData, type Relation, TABLE_NAME } from './relation.ts'
+import { defineData, localPathOf, type Relation, TABLE_NAME } from './relation.ts'
 import { hasReturning, parseStatement, type Statement } from './statement.ts'
 import { nameOf, splitStatements, tokenize } from './tokens.ts'
 import { duckTypeOf, quoteName, quoteText, resultSchema } from './types.ts'
@@ -78,7 +78,7 @@ export type Outcome =
 
 /** Runs a query on a snapshot, known to it as `data`. Rejects with SqlError: the engine's sentence. */
 export async function query(table: Table, snapshot: Snapshot, sql: string): Promise<SqlResult> {
-  const statement = theStatement(sql)
+  const statement = await theStatement(sql)
   if (statement.kind !== 'query') {
     throw new SqlError(
       'unsupported',
@@ -93,7 +93,7 @@ export async function query(table: Table, snapshot: Snapshot, sql: string): Prom
  * Rejects with SqlError or TableError, and then nothing has changed.
  */
 export async function execute(table: Table, sql: string): Promise<Outcome> {
-  const statement = theStatement(sql)
+  const statement = await theStatement(sql)
   if (statement.kind === 'query')
     return { kind: 'rows', result: await runQuery(table, await table.refresh(), statement) }
   if (statement.kind === 'merge') {
@@ -119,7 +119,7 @@ export async function* csvOf(result: SqlResult): AsyncGenerator<Uint8Array> {
   for await (const batch of result.batches()) yield renderCsv(batch, result.schema).bytes
 }
 
-function theStatement(sql: string): Statement {
+async function theStatement(sql: string): Promise<Statement> {
   const statements = splitStatements(sql)
   const [only] = statements
   if (only === undefined) throw new SqlError('invalid_sql', 'there is no SQL statement')
@@ -130,6 +130,8 @@ function theStatement(sql: string): Statement {
     )
   }
   const statement = parseStatement(only)
+  // The clauses of a statement that changes rows are taken apart here, so that the engine has not seen it as a whole.
+  if (statement?.kind !== 'query') await checkSyntax(only)
   if (statement === undefined) throw new SqlError('invalid_sql', `this statement is not understood: ${only}`)
   if (statement.kind === 'query' && REFUSED.includes(statement.verb)) {
     throw new SqlError(
@@ -138,6 +140,20 @@ function theStatement(sql: string): Statement {
     )
   }
   return statement
+}
+
+/** Rejects with the engine's sentence, the place marked, if a statement is not SQL. */
+async function checkSyntax(sql: string): Promise<void> {
+  const { DuckDBInstance } = await duckDb()
+  const instance = await DuckDBInstance.create(':memory:', { threads: '1' })
+  try {
+    const connection = await instance.connect()
+    await connection.extractStatements(sql)
+  } catch (error) {
+    throw fromDuckDb(error)
+  } finally {
+    instance.closeSync()
+  }
 }
 
 // --- sessions --------------------------------------------------------------------------------------------------------
@@ -173,7 +189,8 @@ class Session {
       await connection.run(`CREATE SCHEMA ${INTERNAL_SCHEMA}`)
       const relation = await defineData(connection, table, snapshot, INTERNAL_SCHEMA)
       // A statement reads this table and nothing else of the machine.
-      await connection.run(`SET allowed_directories = [${quoteText(`${table.store.location}/`)}]`)
+      const paths = snapshot.files.map(file => quoteText(localPathOf(table, file)))
+      await connection.run(`SET allowed_paths = [${paths.join(', ')}]`)
       await connection.run('SET enable_external_access = false')
       await connection.run('SET lock_configuration = true')
       return new Session(duck, instance, connection, relation)
@@ -224,6 +241,7 @@ async function* chunks(session: Session, result: DuckDBResult, schema: Schema): 
 type ChangingStatement = Exclude<Statement, { kind: 'query' } | { kind: 'merge' }>
 
 async function change(table: Table, snapshot: Snapshot, statement: ChangingStatement): Promise<Outcome> {
+  checkTarget(statement.sql, statement.target)
   if (statement.kind === 'truncate') return truncate(table, snapshot)
   if (snapshot.schema.length === 0) {
     throw new SqlError(
@@ -238,10 +256,16 @@ async function change(table: Table, snapshot: Snapshot, statement: ChangingState
     return await update(session, table, snapshot, statement)
   } catch (error) {
     if (error instanceof TableError || error instanceof SqlError) throw error
-    throw isFromEngine(error) ? fromDuckDb(error) : error
+    throw isFromEngine(error) ? asOfStatement(fromDuckDb(error)) : error
   } finally {
     session.close()
   }
+}
+
+/** What the engine says of the SQL that a statement was made into, as of the statement itself. */
+function asOfStatement({ code, message, cause }: SqlError): SqlError {
+  const sentence = message.replace(/\n\nLINE \d+:[\s\S]*$/, '').replaceAll(NEW_ROWS, TABLE_NAME)
+  return new SqlError(code, sentence, { cause })
 }
 
 function isFromEngine(error: unknown): boolean {
@@ -274,7 +298,6 @@ async function insert(
     ({ name, type, nullable }) => `${quoteName(name)} ${duckTypeOf(type)}${nullable ? '' : ' NOT NULL'}`,
   )
   await session.connection.run(`CREATE TEMP TABLE ${NEW_ROWS} (${columns.join(', ')})`)
-  checkTarget(sql, target)
   await session.connection.run(sql.slice(0, target.start) + NEW_ROWS + sql.slice(target.end))
   let inserted = 0
   const rows = async function* (): AsyncGenerator<Batch> {
@@ -311,7 +334,6 @@ async function remove(
   snapshot: Snapshot,
   statement: Extract<Statement, { kind: 'delete' }>,
 ): Promise<Outcome> {
-  checkTarget(statement.sql, targetOf(statement.sql, 'from'))
   const { relation } = session
   const places = placesOf(relation, statement.alias)
   const from = sourceOf(relation, statement)
@@ -336,7 +358,6 @@ async function update(
   snapshot: Snapshot,
   statement: Extract<Statement, { kind: 'update' }>,
 ): Promise<Outcome> {
-  checkTarget(statement.sql, statement.target)
   const { relation } = session
   const places = placesOf(relation, statement.alias)
   const columns = newValues(snapshot.schema, statement)
@@ -372,7 +393,10 @@ function numbered(sql: string, width: number): string {
 function newValues(schema: Schema, statement: Extract<Statement, { kind: 'update' }>): string[] {
   const { assignments, alias } = statement
   if (assignments === undefined) throw new SqlError('unsupported', 'UPDATE takes SET column = expression, ...')
+  const assigned = new Set<string>()
   for (const { column } of assignments) {
+    if (assigned.has(column.toLowerCase())) throw new SqlError('invalid_sql', `the column ${column} is set twice`)
+    assigned.add(column.toLowerCase())
     if (!schema.some(({ name }) => name.toLowerCase() === column.toLowerCase())) {
       throw new SqlError(
         'invalid_sql',
@@ -398,14 +422,6 @@ async function* checked(batches: AsyncIterable<Batch>, schema: Schema): AsyncGen
     }
     yield batch
   }
-}
-
-/** The span of the table's name behind a word. */
-function targetOf(sql: string, word: string): { start: number; end: number } {
-  const tokens = tokenize(sql)
-  const at = tokens.findIndex(token => token.depth === 0 && token.kind === 'word' && token.text.toLowerCase() === word)
-  const name = tokens.slice(at + 1).find(token => !(token.kind === 'word' && token.text.toLowerCase() === 'only'))
-  return name === undefined ? { start: 0, end: 0 } : { start: name.start, end: name.end }
 }
 
 function placesOf(relation: Relation, alias: string): { file: string; row: string } {

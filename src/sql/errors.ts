@@ -12,7 +12,9 @@ export class SqlError extends LakeError<SqlErrorCode> {}
 /** What DuckDB throws, as a SqlError: its sentence with the marked line, without a stack. */
 export function fromDuckDb(error: unknown): SqlError {
   if (error instanceof SqlError) return error
-  const sentence = messageOf(error).trimEnd()
+  const sentence = messageOf(error)
+    .replace(/^Failed to extract statements: /, '')
+    .trimEnd()
   const own =
     /^(Parser|Binder|Catalog|Syntax|Conversion|Constraint|Invalid Input|Out of Range|Type|Mismatch Type|Permission|Not implemented)\b/.test(
       sentence,

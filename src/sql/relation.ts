@@ -97,7 +97,8 @@ function scanOf(table: Table, snapshot: Snapshot): string {
   return `read_parquet([${paths.join(', ')}], hive_partitioning = false${schema})`
 }
 
-function localPathOf(table: Table, file: LiveFile): string {
+/** Where a data file is on this machine. SqlError `unsupported` for a table that is elsewhere. */
+export function localPathOf(table: Table, file: LiveFile): string {
   const path = table.store.localPath(file.path)
   if (path !== undefined) return path
   throw new SqlError('unsupported', `SQL reads local tables only, and ${table.store.location} is not one`)

@@ -16,7 +16,7 @@ export interface Assignment {
 export type Statement =
   /** Everything that does not change the table; the engine says whether it is a query. */
   | { readonly kind: 'query'; readonly sql: string; readonly verb: string }
-  | { readonly kind: 'truncate'; readonly sql: string }
+  | { readonly kind: 'truncate'; readonly sql: string; readonly target: Span }
   | { readonly kind: 'insert'; readonly sql: string; readonly target: Span }
   | {
       readonly kind: 'delete'
@@ -25,6 +25,7 @@ export type Statement =
       readonly prefix: string
       /** What the rest of the statement calls the table, in quotes as needed. */
       readonly alias: string
+      readonly target: Span
       /** USING: further relations, or undefined. */
       readonly sources: string | undefined
       readonly condition: string | undefined
@@ -71,7 +72,7 @@ export function parseStatement(sql: string): Statement | undefined {
   const cursor = new Cursor(sql, tokens, at + 1)
   switch (verb!.text.toLowerCase()) {
     case 'truncate':
-      return { kind: 'truncate', sql }
+      return parseTruncate(cursor)
     case 'insert':
       return parseInsert(cursor)
     case 'delete':
@@ -125,6 +126,11 @@ class Cursor {
 
   get token(): Token | undefined {
     return this.tokens[this.at]
+  }
+
+  /** Nothing is left over: what is not understood must not be passed over, as it may be the misspelt condition. */
+  get atEnd(): boolean {
+    return this.at >= this.tokens.length
   }
 
   skipWord(...words: readonly string[]): boolean {
@@ -186,6 +192,12 @@ function parseInsert(cursor: Cursor): Statement | undefined {
   return target && { kind: 'insert', sql: cursor.sql, target }
 }
 
+function parseTruncate(cursor: Cursor): Statement | undefined {
+  cursor.skipWord('table')
+  const target = cursor.target()
+  return target && cursor.atEnd ? { kind: 'truncate', sql: cursor.sql, target } : undefined
+}
+
 function parseDelete(cursor: Cursor, prefix: string): Statement | undefined {
   if (!cursor.skipWord('from')) return undefined
   const target = cursor.target()
@@ -193,7 +205,7 @@ function parseDelete(cursor: Cursor, prefix: string): Statement | undefined {
   const alias = aliasOf(cursor, target, cursor.alias('using', 'where', 'returning'))
   const sources = cursor.skipWord('using') ? cursor.until('where', 'returning') : undefined
   const condition = cursor.skipWord('where') ? cursor.until('returning') : undefined
-  return { kind: 'delete', sql: cursor.sql, prefix, alias, sources, condition }
+  return cursor.atEnd ? { kind: 'delete', sql: cursor.sql, prefix, alias, target, sources, condition } : undefined
 }
 
 function parseUpdate(cursor: Cursor, prefix: string): Statement | undefined {
@@ -206,6 +218,7 @@ function parseUpdate(cursor: Cursor, prefix: string): Statement | undefined {
   const assignments = parseAssignments(cursor.sql, cursor.tokens.slice(start, cursor.at))
   const sources = cursor.skipWord('from') ? cursor.until('where', 'returning') : undefined
   const condition = cursor.skipWord('where') ? cursor.until('returning') : undefined
+  if (!cursor.atEnd) return undefined
   return {
     kind: 'update',
     sql: cursor.sql,
