@@ -1,6 +1,7 @@
 import type { Batch, Cell, DataType, Utf8Values, Vector } from './types.ts'
 
-const decoder = new TextDecoder()
+/** A byte-order mark at the start of a value is part of it. */
+const decoder = new TextDecoder('utf-8', { ignoreBOM: true })
 const encoder = new TextEncoder()
 
 /** The value of one row. */

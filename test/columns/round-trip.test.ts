@@ -20,28 +20,12 @@ import {
 } from '../../src/columns/text/csv.ts'
 import { parseJsonLines, renderJsonArrayRows, renderJsonLines } from '../../src/columns/text/json.ts'
 import type { Batch, Cell, Schema } from '../../src/columns/types.ts'
-import { batchOf, cellAt } from '../../src/columns/vectors.ts'
 import { WorkerPool } from '../../src/columns/workers/pool.ts'
 import { temporaryFolder } from '../helpers/temporary.ts'
-import { ALL_TYPES, cellOf, Random } from './values.ts'
+import { ALL_TYPES, cellsOf, decode, encode, Random, randomBatch } from './values.ts'
 
-const encode = (text: string): Uint8Array => new TextEncoder().encode(text)
-const decode = (bytes: Uint8Array): string => new TextDecoder().decode(bytes)
 const pool = new WorkerPool({ threads: 1 })
 afterAll(() => pool.close())
-
-function randomBatch(schema: Schema, rows: number, seed: number): Batch {
-  const random = new Random(seed)
-  const cells = Array.from({ length: rows }, () => schema.map(field => cellOf(random, field.type, field.nullable)))
-  return batchOf(
-    schema.map(field => field.type),
-    cells,
-  )
-}
-
-function cellsOf(batch: Batch): Cell[][] {
-  return Array.from({ length: batch.rows }, (_, row) => batch.vectors.map(vector => cellAt(vector, row)))
-}
 
 async function written(
   schema: Schema,
@@ -147,7 +131,8 @@ describe('values of every Delta type', () => {
       const [i, d, t, s, l, f] = cellsOf(some)[row]!
       const found = table.get(100 + row)!
       expect(found['i'] as bigint | null).toBe(i as bigint | null)
-      expect(found['s'] as string | null).toBe(s as string | null)
+      // The Arrow library takes a byte-order mark off when it decodes a string.
+      expect(found['s'] as string | null).toBe((s as string | null)?.replace(/^\ufeff/, '') ?? null)
       expect(found['f'] as number | null).toBe(f as number | null)
       expect(found['l'] === null ? null : [...(found['l'] as Iterable<number | null>)]).toEqual(
         l as (number | null)[] | null,

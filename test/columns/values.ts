@@ -1,5 +1,10 @@
 import { parseDdl } from '../../src/columns/schema.ts'
-import type { Cell, DataType } from '../../src/columns/types.ts'
+import type { Batch, Cell, DataType, Schema } from '../../src/columns/types.ts'
+import { batchOf, cellAt } from '../../src/columns/vectors.ts'
+
+export const encode = (text: string): Uint8Array => new TextEncoder().encode(text)
+/** A byte-order mark at the start is kept: it is part of what was written. */
+export const decode = (bytes: Uint8Array): string => new TextDecoder('utf-8', { ignoreBOM: true }).decode(bytes)
 
 /** Numbers that are the same in every run. */
 export class Random {
@@ -42,6 +47,7 @@ const TEXTS = [
   "'",
   '\\',
   '-1',
+  '\ufeffmarked',
   'x'.repeat(300),
 ]
 
@@ -107,4 +113,27 @@ export function cellOf(random: Random, type: DataType, nullable = true): Cell {
     case 'struct':
       return type.fields.map(field => cellOf(random, field.type, field.nullable))
   }
+}
+
+/** Rows of random values, the same in every run. */
+export function randomBatch(schema: Schema, rows: number, seed: number): Batch {
+  const random = new Random(seed)
+  const cells = Array.from({ length: rows }, () => schema.map(field => cellOf(random, field.type, field.nullable)))
+  return batchOf(
+    schema.map(field => field.type),
+    cells,
+  )
+}
+
+export function cellsOf(batch: Batch): Cell[][] {
+  return Array.from({ length: batch.rows }, (_, row) => batch.vectors.map(vector => cellAt(vector, row)))
+}
+
+/** Cells in a form that tells every two values apart: -0 from 0, a bigint from a number, bytes from a list. */
+export function spelled(cell: unknown): unknown {
+  if (cell instanceof Uint8Array) return `bytes ${cell.toHex()}`
+  if (Array.isArray(cell)) return cell.map(spelled)
+  if (typeof cell === 'bigint') return `${cell}n`
+  if (typeof cell === 'number') return Object.is(cell, -0) ? '-0' : String(cell)
+  return cell
 }

@@ -3,7 +3,8 @@ import type { Cell, DataType, Utf8Values, Vector } from '../types.ts'
 import { vectorOf } from '../vectors.ts'
 import type { LeafColumn, PhysicalValues } from './decode.ts'
 
-const decoder = new TextDecoder()
+/** A byte-order mark at the start of a value is part of it. */
+const decoder = new TextDecoder('utf-8', { ignoreBOM: true })
 const JULIAN_EPOCH = 2_440_588n
 const DAY_MICROS = 86_400_000_000n
 

@@ -11,7 +11,7 @@ const CR = 0x0d
 const ZERO = 0x30
 const NINE = 0x39
 const MINUS = 0x2d
-const decoder = new TextDecoder()
+const decoder = new TextDecoder('utf-8', { ignoreBOM: true })
 
 /** Gathers the values of one column. Ranges are of the text, or of `unquoted` bytes for fields with doubled quotes. */
 interface ColumnBuilder {
@@ -76,6 +76,7 @@ class CsvRows {
 
   #row(): void {
     const start = this.#at
+    if (this.#fields.length === 0) throw this.#wrongCount(start, undefined)
     const last = this.#fields.length - 1
     for (let column = 0; column <= last; column++) {
       const separator = this.#field(column, start)
@@ -128,7 +129,7 @@ class CsvRows {
     let next = end + 1
     if (bytes[next] === CR && (bytes[next + 1] === LF || next + 1 === bytes.length)) next++
     const separator = next < bytes.length ? bytes[next]! : 0
-    if (separator !== COMMA && separator !== LF && separator !== 0) {
+    if (separator !== COMMA && separator !== LF && next < bytes.length) {
       throw this.#bad(column, rowStart, 'a comma or the end of the line behind the closing quote is expected')
     }
     this.#at = next + 1

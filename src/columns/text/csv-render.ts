@@ -13,6 +13,8 @@ const ZERO = 0x30
 
 /** The longest text of a value that is not a string, with its separator: a timestamp beyond year 9999, a double. */
 const FIXED_BYTES_MAX = 48
+/** The first rows may be far longer than the others: beyond this the buffer grows as needed. */
+const FIRST_BUFFER_BYTES_MAX = 64 << 20
 const encoder = new TextEncoder()
 
 /** Two digits at a time: the bytes of 00, 01, ..., 99. */
@@ -42,7 +44,8 @@ export function csvHeader(schema: Schema): Uint8Array {
 }
 
 function quoted(text: string): string {
-  return text === '' || /[",\r\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text
+  // A reader takes blanks around a name for none of it, unless they are quoted.
+  return text !== text.trim() || text === '' || /[",\r\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text
 }
 
 /** A batch as CSV rows (see the design, "Text forms"): no header, each row ends in a newline. */
@@ -50,9 +53,8 @@ export function renderCsv(batch: Batch, schema: Schema): RenderedText {
   const { rows } = batch
   const writers = schema.map((field, i) => columnWriter(field, batch.vectors[i]!))
   const index = new Uint32Array(Math.ceil(rows / ROW_INDEX_STRIDE))
-  let out = new Uint8Array(
-    Math.max(1024, boundOf(writers, 0, Math.min(rows, ROW_INDEX_STRIDE)) * Math.max(1, index.length)),
-  )
+  const firstBound = boundOf(writers, 0, Math.min(rows, ROW_INDEX_STRIDE))
+  let out = new Uint8Array(Math.max(1024, firstBound, Math.min(firstBound * index.length, FIRST_BUFFER_BYTES_MAX)))
   let at = 0
   const count = writers.length
   for (let start = 0, k = 0; start < rows; start += ROW_INDEX_STRIDE, k++) {

@@ -67,10 +67,13 @@ export function parseHeader(bytes: Uint8Array): { names: string[]; endOffset: nu
 
 function splitHeader(line: string): string[] {
   const names: string[] = []
-  const field = /(?:"((?:[^"]|"")*)"|([^,]*))(,|$)/y
+  const field = /(?:"((?:[^"]|"")*)"|((?!")[^,]*))(,|$)/y
   for (;;) {
     const match = field.exec(line)
-    if (match === null) throw new TextError('bad_header', 'line 1: a quote is opened and not closed', { line: 1 })
+    if (match === null) {
+      const message = 'line 1: a quote is opened and not closed, or text follows the closing quote'
+      throw new TextError('bad_header', message, { line: 1 })
+    }
     names.push(match[1] === undefined ? match[2]!.trim() : match[1].replaceAll('""', '"'))
     if (match[3] === '') return names
   }

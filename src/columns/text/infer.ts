@@ -13,15 +13,21 @@ const CANDIDATES: readonly DataType[] = [
   { kind: 'string' },
 ]
 
+/** Whole numbers of up to this many digits are exact in a double. */
+const DOUBLE_DIGITS_MIN = 15
+
 /** Finds the types of CSV columns from their values, fed piece by piece. */
 export class SchemaInference {
   readonly #fields: readonly Field[]
   /** The index in CANDIDATES of the narrowest type that still fits; -1 while only NULLs were seen. */
   readonly #fits: number[]
+  /** Whether a whole number was seen that a double would round. */
+  readonly #wide: boolean[]
 
   constructor(names: readonly string[]) {
     this.#fields = names.map(name => ({ name, type: { kind: 'string' }, nullable: true, metadata: {} }))
     this.#fits = names.map(() => -1)
+    this.#wide = names.map(() => false)
   }
 
   /** Looks at complete rows. TextError if they are not CSV of these columns. */
@@ -41,21 +47,27 @@ export class SchemaInference {
 
   #see(column: number, text: string): void {
     const known = this.#fits[column]!
+    if (isRoundedByDouble(text)) this.#wide[column] = true
     if (known >= 0 && fits(text, known)) return
     for (let next = 0; next < CANDIDATES.length; next++) {
       if (!fits(text, next)) continue
-      this.#fits[column] = known < 0 ? next : common(known, next)
+      this.#fits[column] = known < 0 ? next : common(known, next, this.#wide[column]!)
       return
     }
   }
 }
 
-/** The narrowest type that takes the values of both. */
-function common(a: number, b: number): number {
+/** A whole number, such as a long key, that a double would change. */
+function isRoundedByDouble(text: string): boolean {
+  return text.length > DOUBLE_DIGITS_MIN && /^-?\d+$/.test(text) && String(Number(text)) !== text
+}
+
+/** The narrowest type that takes the values of both; `wide`: some whole number among them is none that a double keeps. */
+function common(a: number, b: number, wide: boolean): number {
   if (a === b) return a
   const [low, high] = [Math.min(a, b), Math.max(a, b)]
   const kinds = `${CANDIDATES[low]!.kind} ${CANDIDATES[high]!.kind}`
-  return kinds === 'long double' || kinds === 'date timestamp' ? high : CANDIDATES.length - 1
+  return (kinds === 'long double' && !wide) || kinds === 'date timestamp' ? high : CANDIDATES.length - 1
 }
 
 function fits(text: string, candidate: number): boolean {
@@ -68,7 +80,7 @@ function fits(text: string, candidate: number): boolean {
   )
     return false
   if (type.kind === 'boolean' && text !== 'true' && text !== 'false') return false
-  if (text !== text.trim()) return false
+  if (text !== text.trim() || (type.kind === 'double' && isRoundedByDouble(text))) return false
   try {
     parseScalar(text, type)
     return true

@@ -70,7 +70,9 @@ export function cellFromJson(json: unknown, type: DataType): Cell {
         if (!type.fields.some(field => field.name === key))
           throw new ScalarError(`a JSON object without ${JSON.stringify(key)}`)
       }
-      return type.fields.map(field => notNull(cellFromJson(object[field.name], field.type), field.nullable, field.name))
+      return type.fields.map(field =>
+        notNull(cellFromJson(own(object, field.name), field.type), field.nullable, field.name),
+      )
     }
     case 'array':
       if (!Array.isArray(json)) throw new ScalarError('a JSON array')
@@ -94,6 +96,11 @@ export function cellFromJson(json: unknown, type: DataType): Cell {
       if (typeof json !== 'string') throw new ScalarError(`a JSON string of a ${type.kind}`)
       return parseScalar(json, type)
   }
+}
+
+/** The value of a key that the text has: every object inherits some, such as `constructor`. */
+function own(object: Record<string, unknown>, key: string): unknown {
+  return Object.hasOwn(object, key) ? object[key] : undefined
 }
 
 function mapFromJson(json: unknown, type: Extract<DataType, { kind: 'map' }>): Cell {
@@ -151,7 +158,10 @@ function renderObjects(batch: Batch, schema: Schema, prefix: string): RenderedTe
   return { bytes: Buffer.concat(parts, size + bytes.length), rows: batch.rows, index }
 }
 
-/** Parses JSON lines: a missing key is NULL, an unknown one an error. TextError names line and column. */
+/**
+ * Parses JSON lines: a missing key is NULL, an unknown one an error, and a byte-order mark before line 1 is no part of it.
+ * TextError names line and column.
+ */
 export function parseJsonLines(
   bytes: Uint8Array,
   schema: Schema,
@@ -163,7 +173,7 @@ export function parseJsonLines(
   for (const [i, line] of lines.entries()) {
     if (line.trim() === '') continue
     const number = (options.firstLine ?? 1) + i
-    const object = parseLine(line, number)
+    const object = parseLine(number === 1 && line.startsWith('\ufeff') ? line.slice(1) : line, number)
     for (const key of Object.keys(object)) {
       if (!schema.some(field => field.name === key)) {
         throw new TextError('bad_value', `line ${number}: the table has no column ${JSON.stringify(key)}`, {
@@ -172,7 +182,7 @@ export function parseJsonLines(
         })
       }
     }
-    for (const [c, field] of schema.entries()) columns[c]!.push(fieldFromJson(object[field.name], field, number))
+    for (const [c, field] of schema.entries()) columns[c]!.push(fieldFromJson(own(object, field.name), field, number))
     rows++
   }
   return { rows, vectors: schema.map((field, i) => vectorOf(field.type, columns[i]!)) }

@@ -26,10 +26,21 @@ export function formatPartitionValue(cell: Cell, type: DataType): string | null 
     case 'timestamp_ntz':
       return formatTimestamp(cell as bigint).replace('T', ' ')
     case 'binary':
-      return new TextDecoder().decode(cell as Uint8Array)
+      return binaryText(cell as Uint8Array)
     default: {
       const text = formatScalar(cell, type)
       return text === '' ? null : text
     }
+  }
+}
+
+/** The log has binaries as text, so that only those which are UTF-8 can stand there. */
+function binaryText(bytes: Uint8Array): string {
+  try {
+    return new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(bytes)
+  } catch (cause) {
+    throw new TextError('bad_value', `the binary ${bytes.toHex()} is not UTF-8 and cannot be a partition value`, {
+      cause,
+    })
   }
 }

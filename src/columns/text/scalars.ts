@@ -3,7 +3,10 @@ import type { Cell, DataType } from '../types.ts'
 /** Why a text is no value of a type, to stand behind `expected`. */
 export class ScalarError extends Error {}
 
+const decoder = new TextDecoder('utf-8', { ignoreBOM: true })
+
 const DAY_MICROS = 86_400_000_000n
+const LONG_DIGITS_MAX = 19
 const LIMITS = {
   byte: [-128n, 127n],
   short: [-32_768n, 32_767n],
@@ -29,7 +32,7 @@ export function formatScalar(value: Exclude<Cell, null>, type: DataType): string
     case 'binary':
       return (value as Uint8Array).toBase64()
     case 'string':
-      return value instanceof Uint8Array ? new TextDecoder().decode(value) : (value as string)
+      return value instanceof Uint8Array ? decoder.decode(value) : (value as string)
     default:
       return String(value)
   }
@@ -77,8 +80,11 @@ export function parseScalar(text: string, type: DataType): Exclude<Cell, null> {
 export function parseInteger(text: string, kind: keyof typeof LIMITS): bigint {
   const trimmed = text.trim()
   if (!/^[+-]?\d+$/.test(trimmed)) throw new ScalarError('a whole number')
-  const value = BigInt(trimmed.startsWith('+') ? trimmed.slice(1) : trimmed)
   const [least, most] = LIMITS[kind]
+  const digits = trimmed.replace(/^[+-]?0*(?=\d)/, '')
+  // More digits than any 64-bit number has are not made a number first: for millions of them that takes long.
+  const magnitude = digits.length > LONG_DIGITS_MAX ? most + 2n : BigInt(digits)
+  const value = trimmed.startsWith('-') ? -magnitude : magnitude
   if (value < least || value > most) throw new ScalarError(`a whole number from ${least} to ${most}`)
   return value
 }
@@ -100,7 +106,11 @@ export function formatFloat32(value: number): string {
 
 export function parseDouble(text: string): number {
   const trimmed = text.trim()
-  if (/^[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?$/.test(trimmed)) return Number(trimmed)
+  if (/^[+-]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?$/.test(trimmed)) {
+    const value = Number(trimmed)
+    if (!Number.isFinite(value)) throw new ScalarError('a number that fits 64 bits')
+    return value
+  }
   const special = /^([+-]?)(nan|inf|infinity)$/i.exec(trimmed)
   if (special === null) throw new ScalarError('a number')
   if (special[2]!.toLowerCase() === 'nan') return Number.NaN
@@ -143,12 +153,16 @@ function two(value: number): string {
   return value < 10 ? `0${value}` : String(value)
 }
 
+/** Dates are 32-bit day numbers. */
+const DAYS_MAX = 2_147_483_647
 const DATE = /^([+-]\d{4,7}|\d{4})-(\d{2})-(\d{2})/
 
 export function parseDate(text: string): number {
   const match = DATE.exec(text)
   if (match === null || match[0].length !== text.length) throw new ScalarError('a date like 2024-01-31')
-  return daysOf(match)
+  const days = daysOf(match)
+  if (days < -DAYS_MAX - 1 || days > DAYS_MAX) throw new ScalarError('a date within 5,800,000 years of 1970')
+  return days
 }
 
 function daysOf(match: RegExpExecArray): number {
@@ -184,7 +198,7 @@ export function parseTimestamp(text: string, zoned: boolean): bigint {
   if (date === null) throw new ScalarError(expected)
   const days = BigInt(daysOf(date))
   const rest = text.slice(date[0].length)
-  if (rest === '') return days * DAY_MICROS
+  if (rest === '') return inRange(days * DAY_MICROS)
   const time = TIME.exec(rest)
   if (time === null || (!zoned && time[5] !== undefined)) throw new ScalarError(expected)
   const [hours, minutes, seconds] = [Number(time[1]), Number(time[2]), Number(time[3] ?? 0)]
@@ -192,7 +206,11 @@ export function parseTimestamp(text: string, zoned: boolean): bigint {
   const fraction = (time[4] ?? '').padEnd(9, '0')
   if (!fraction.endsWith('000')) throw new ScalarError('a timestamp of at most microseconds')
   const ofDay = BigInt((hours * 3600 + minutes * 60 + seconds) * 1_000_000 + Number(fraction.slice(0, 6)))
-  const micros = days * DAY_MICROS + ofDay - zoneMicros(time[5])
+  return inRange(days * DAY_MICROS + ofDay - zoneMicros(time[5]))
+}
+
+/** Timestamps are 64-bit numbers of microseconds. */
+function inRange(micros: bigint): bigint {
   if (micros < LIMITS.long[0] || micros > LIMITS.long[1])
     throw new ScalarError('a timestamp within 292,000 years of 1970')
   return micros
@@ -201,8 +219,9 @@ export function parseTimestamp(text: string, zoned: boolean): bigint {
 function zoneMicros(zone: string | undefined): bigint {
   const match = /^([+-])(\d{2}):?(\d{2})?$/.exec(zone ?? '')
   if (match === null) return 0n
-  const minutes = Number(match[2]) * 60 + Number(match[3] ?? 0)
-  return BigInt((match[1] === '-' ? -1 : 1) * minutes) * 60_000_000n
+  const [hours, minutes] = [Number(match[2]), Number(match[3] ?? 0)]
+  if (hours > 23 || minutes > 59) throw new ScalarError('a zone from -23:59 to +23:59')
+  return BigInt((match[1] === '-' ? -1 : 1) * (hours * 60 + minutes)) * 60_000_000n
 }
 
 export function formatDecimal(unscaled: bigint, scale: number): string {
@@ -225,9 +244,10 @@ export function parseDecimal(text: string, precision: number, scale: number): bi
       throw new ScalarError(`a decimal number with at most ${scale} digits behind the point`)
     digits = cut.slice(0, shift)
   }
-  const unscaled = BigInt(digits)
-  if (unscaled >= 10n ** BigInt(precision))
+  digits = digits.replace(/^0+/, '')
+  if (digits.length > precision)
     throw new ScalarError(`a decimal number of at most ${precision} digits, ${scale} of them behind the point`)
+  const unscaled = BigInt(digits)
   return match[1] === '-' ? -unscaled : unscaled
 }
 
