@@ -57,8 +57,9 @@ class LocalStore implements ObjectStore {
     let file: FileHandle | undefined
     try {
       file = await open(full, 'r')
-      const size = end === undefined ? (await file.stat()).size : end
-      const bytes = new Uint8Array(Math.max(0, size - start))
+      // What is asked for may come from a damaged file: no more is made room for than there is.
+      const { size } = await file.stat()
+      const bytes = new Uint8Array(Math.max(0, Math.min(end ?? size, size) - start))
       let done = 0
       while (done < bytes.length) {
         const { bytesRead } = await file.read(bytes, done, bytes.length - done, start + done)

@@ -53,8 +53,7 @@ export class LiveFile {
 
   /** The rows in the file, deleted ones too, if its statistics say. */
   get rows(): number | undefined {
-    const found = /"numRecords"\s*:\s*(\d+)/.exec(this.add.stats ?? '')
-    return found === null ? undefined : Number(found[1])
+    return numRecords(this.add.stats)
   }
 
   tag(name: string): string | undefined {
@@ -71,6 +70,18 @@ export class LiveFile {
     } catch {
       return []
     }
+  }
+}
+
+/** `numRecords` of statistics. It stands first as a rule; columns may have that name too, and so may their bounds. */
+function numRecords(stats: string | undefined): number | undefined {
+  const first = /^\s*{\s*"numRecords"\s*:\s*(\d+)\s*[,}]/.exec(stats ?? '')
+  if (first !== null) return Number(first[1])
+  try {
+    const { numRecords } = JSON.parse(stats ?? '{}') as { numRecords?: unknown }
+    return Number.isSafeInteger(numRecords) && (numRecords as number) >= 0 ? (numRecords as number) : undefined
+  } catch {
+    return undefined
   }
 }
 

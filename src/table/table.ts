@@ -4,6 +4,7 @@ import type { Schema } from '../columns/types.ts'
 import { type Clock, systemClock } from '../core/clock.ts'
 import type { ObjectStore } from '../storage/object-store.ts'
 import type { ChangeSet, NewFile } from './commit/change-set.ts'
+import { Staging } from './commit/staging.ts'
 import { actionsFor, ENGINE } from './commit/transaction.ts'
 import { TableError } from './errors.ts'
 import { type Action, type CommitInfoAction, formatCommit, type MetadataAction } from './log/actions.ts'
@@ -119,6 +120,8 @@ export class Table {
   readonly #clock: Clock
   #snapshot: Snapshot
   #refreshing: Promise<Snapshot> | undefined
+  /** A version of which the log has the checkpoint and no longer the commit. */
+  #checkpointOnly: bigint | undefined
   #checkpointing: Promise<void> = Promise.resolve()
   readonly #vectors = new Map<string, Promise<Uint32Array>>()
 
@@ -145,9 +148,39 @@ export class Table {
     for (;;) {
       const before = this.#snapshot
       const commit = await readCommit(this.store, before.version + 1n)
-      if (commit === undefined) return this.#snapshot
-      this.#advance(before, commit.actions, commit.modifiedMs)
+      if (commit !== undefined) {
+        this.#advance(before, commit.actions, commit.modifiedMs)
+        continue
+      }
+      if (before !== this.#snapshot) continue
+      if (before.version === this.#checkpointOnly || (await this.#isInLog(before.version))) return this.#snapshot
+      if ((await this.#reload(before)) === before) return this.#snapshot
     }
+  }
+
+  async #isInLog(version: bigint): Promise<boolean> {
+    return (await this.store.stat(commitPath(version))) !== undefined
+  }
+
+  /**
+   * Looks at the log afresh, for the commit of our version is gone: the log was cleaned up past it while nobody looked,
+   * or the table was replaced. A commit on top of our version would then damage what is there.
+   */
+  async #reload(before: Snapshot): Promise<Snapshot> {
+    const newest = await loadSnapshot(this.store)
+    if (newest.tableId !== before.tableId || newest.version < before.version) {
+      throw new TableError(
+        'conflict',
+        `${this.store.location}: the table was replaced by another one while it was open; open it again`,
+      )
+    }
+    if (newest.version === before.version) {
+      this.#checkpointOnly = before.version
+      return before
+    }
+    checkReadable(newest.protocol, this.store.location)
+    if (this.#snapshot === before) this.#snapshot = newest
+    return newest
   }
 
   #advance(before: Snapshot, actions: readonly Action[], timestampMs: number): void {
@@ -194,16 +227,26 @@ export class Table {
    * files are durable before. TableError `conflict` if it is not possible, and nothing has changed.
    */
   async commit(change: ChangeSet): Promise<Committed> {
+    const staging = new Staging(this.store)
+    try {
+      return await this.#commit(change, staging)
+    } finally {
+      await staging.discard()
+    }
+  }
+
+  async #commit(change: ChangeSet, staging: Staging): Promise<Committed> {
     for (let attempt = 0; attempt < COMMIT_ATTEMPTS_MAX; attempt++) {
       const newest = await this.refresh()
       const nowMs = this.#clock.nowMs()
       const actions = await actionsFor(change, newest, {
         store: this.store,
         nowMs,
+        staging,
         deletedRows: file => this.deletedRows(file),
       })
       const version = newest.version + 1n
-      if ((await this.store.putIfAbsent(commitPath(version), formatCommit(actions))) === 'exists') continue
+      if (!(await this.#put(version, actions, staging))) continue
       this.#advance(newest, actions, nowMs)
       const snapshot = this.#snapshot.version === version ? this.#snapshot : await this.at(version)
       this.#checkpointIfDue(snapshot)
@@ -213,6 +256,17 @@ export class Table {
       'conflict',
       `${this.store.location}: ${COMMIT_ATTEMPTS_MAX} attempts to commit were overtaken by other writers; try again`,
     )
+  }
+
+  async #put(version: bigint, actions: readonly Action[], staging: Staging): Promise<boolean> {
+    let outcome: 'written' | 'exists' | 'unknown' = 'unknown'
+    try {
+      outcome = await this.store.putIfAbsent(commitPath(version), formatCommit(actions))
+    } finally {
+      // A put that fails may have been seen all the same: then its files must be there.
+      if (outcome !== 'exists') staging.keep()
+    }
+    return outcome === 'written'
   }
 
   /** What was committed, newest first; at most `limit` versions. */
@@ -243,7 +297,7 @@ export class Table {
     const interval = Number(
       snapshot.metadata.configuration.get('delta.checkpointInterval') ?? CHECKPOINT_INTERVAL_DEFAULT,
     )
-    if (!(interval > 0) || snapshot.version % BigInt(Math.trunc(interval)) !== 0n) return
+    if (!Number.isSafeInteger(interval) || interval < 1 || snapshot.version % BigInt(interval) !== 0n) return
     const retention = durationMs(snapshot.metadata.configuration.get('delta.deletedFileRetentionDuration')) ?? WEEK_MS
     this.#checkpointing = this.#checkpointing
       .then(() => writeCheckpoint(this.store, snapshot, this.#clock.nowMs() - retention))

@@ -79,8 +79,8 @@ async function applyByRewriting(plan: Change, options: ApplyOptions): Promise<Co
       ({ anchor }) => (first ? anchor >= section.start : anchor > section.start) && anchor <= section.end,
     )
     for (const range of added) left.delete(range)
-    const files = await writeDataFiles(table, batchesOf(spliced(base, section, removed, added, plan), plan), schema)
-    add.push(...files.map(file => ({ ...file, modificationTime: section.file.modificationTime })))
+    const batches = batchesOf(spliced(base, section, removed, added, plan), plan)
+    add.push(...(await writeDataFiles(table, batches, { ...schema, inPlaceOf: section.file })))
   }
   const rest = plan.added.filter(range => left.has(range))
   if (rest.length > 0) {

@@ -1,11 +1,10 @@
-import { randomUUID } from 'node:crypto'
 import { readFooter, readRowGroup } from '../../columns/parquet/read.ts'
 import { storeSource } from '../../columns/parquet/source.ts'
 import { ParquetFileWriter } from '../../columns/parquet/write.ts'
 import type { Schema } from '../../columns/types.ts'
 import { takeRows } from '../../columns/vectors.ts'
 import type { ObjectStore } from '../../storage/object-store.ts'
-import { newFile } from '../operations/write.ts'
+import { newFile, pathInPlaceOf } from '../operations/write.ts'
 import type { LiveFile, Snapshot } from '../snapshot.ts'
 import type { NewFile } from './change-set.ts'
 
@@ -22,8 +21,7 @@ export async function withoutRows(
   const source = storeSource(store, file.path, file.sizeBytes)
   const footer = await readFooter(source)
   const schema: Schema = snapshot.schema.filter(field => !snapshot.partitionColumns.includes(field.name))
-  const folder = file.path.includes('/') ? `${file.path.slice(0, file.path.lastIndexOf('/'))}/` : ''
-  const path = `${folder}part-00000-${randomUUID()}.snappy.parquet`
+  const path = pathInPlaceOf(file.path)
   const out = await store.create(path)
   try {
     const writer = new ParquetFileWriter(out, schema)
@@ -39,7 +37,7 @@ export async function withoutRows(
     const written = await writer.finish()
     await out.close()
     const { partitionValues, modificationTime } = file.add
-    return { ...newFile(path, written, schema, partitionValues), modificationTime }
+    return { ...newFile(path, written, schema, partitionValues ?? {}), modificationTime }
   } catch (error) {
     await out.abort()
     throw error

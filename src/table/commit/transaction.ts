@@ -13,18 +13,19 @@ import type {
   MetadataAction,
   RemoveAction,
 } from '../log/actions.ts'
+import { rawNumber } from '../log/actions.ts'
 import { encodePath } from '../log/paths.ts'
 import { checkWritable, isTrue, protocolFor, usesDeletionVectors } from '../protocol.ts'
 import { LIVE_TAG, type LiveFile, type Snapshot } from '../snapshot.ts'
-import { writeVectors } from '../vectors/store.ts'
 import type { ChangeSet, Deletion, NewFile } from './change-set.ts'
-import { withoutRows } from './copy-on-write.ts'
+import type { Staging } from './staging.ts'
 
 export const ENGINE = 'posixlake/0.1.0'
 
 export interface TransactionContext {
   readonly store: ObjectStore
   readonly nowMs: number
+  readonly staging: Staging
   readonly deletedRows: (file: LiveFile) => Promise<Uint32Array>
 }
 
@@ -33,16 +34,19 @@ interface Rebased {
   readonly file: LiveFile
   readonly tags: ReadonlyMap<string, string> | undefined
   readonly rows: Uint32Array
+  /** All rows of the file, deleted ones too. */
+  readonly physical: number
   /** No row is left. */
   readonly whole: boolean
 }
 
 /**
  * Works out the actions of a change on top of the newest snapshot. TableError `conflict` if other writers took away what
- * it rests on. Vector files are written (durable) on the way.
+ * it rests on. Vector files, and files without some of their rows, are written (durable) on the way.
  */
 export async function actionsFor(change: ChangeSet, newest: Snapshot, context: TransactionContext): Promise<Action[]> {
-  const { store } = context
+  const { store, staging } = context
+  staging.begin()
   checkSchema(change, newest)
   const deletes = change.delete.length > 0 || (change.removeFiles?.length ?? 0) > 0
   checkWritable(
@@ -58,9 +62,8 @@ export async function actionsFor(change: ChangeSet, newest: Snapshot, context: T
   const byVector = usesDeletionVectors(newest.protocol, newest.metadata.configuration)
   // Without vectors a file cannot stay as a mere place either.
   const referenced = byVector ? referencedPaths(change, newest, rebased, removed) : new Set<string>()
-  const rewritten = byVector ? [] : await rewrite(rebased, newest, store)
-  const vectors = await writeVectors(
-    store,
+  const rewritten = byVector ? [] : await rewrite(rebased, newest, staging)
+  const vectors = await staging.vectors(
     byVector ? rebased.filter(entry => !entry.whole || referenced.has(entry.file.path)).map(entry => entry.rows) : [],
   )
   const dataChange = change.dataChange ?? true
@@ -90,9 +93,9 @@ export async function actionsFor(change: ChangeSet, newest: Snapshot, context: T
 }
 
 /** Copy-on-write: what is left of each file, in a new one. */
-async function rewrite(rebased: readonly Rebased[], newest: Snapshot, store: ObjectStore): Promise<NewFile[]> {
+async function rewrite(rebased: readonly Rebased[], newest: Snapshot, staging: Staging): Promise<NewFile[]> {
   const files: NewFile[] = []
-  for (const { file, rows, whole } of rebased) if (!whole) files.push(await withoutRows(store, newest, file, rows))
+  for (const { file, rows, whole } of rebased) if (!whole) files.push(await staging.withoutRows(newest, file, rows))
   return files
 }
 
@@ -159,7 +162,10 @@ async function rebase(deletion: Deletion, newest: Snapshot, context: Transaction
   const physical = file.rows ?? (await readFooter(storeSource(context.store, path, file.sizeBytes))).rows
   // Rows that another writer removed meanwhile are in the vector, but not in the sizes worked out from the base.
   const tags = file.key === deletion.file.key ? deletion.tags : undefined
-  return { file, rows, tags, whole: rows.length >= physical }
+  const last = rows.at(-1)
+  if (last !== undefined && last >= physical)
+    throw new TableError('corrupt_log', `row ${last} of ${path} cannot be deleted: the file has ${physical} rows`)
+  return { file, rows, tags, physical, whole: rows.length === physical }
 }
 
 /** Two ascending lists as one. */
@@ -229,14 +235,25 @@ function withVector(entry: Rebased, deletionVector: DeletionVectorDescriptor, da
     ...add,
     dataChange,
     deletionVector,
-    ...(add.stats === undefined ? {} : { stats: wideBounds(add.stats) }),
+    stats: wideBounds(add.stats, entry.physical),
     ...(Object.keys(tags).length === 0 ? {} : { tags }),
   }
 }
 
-function wideBounds(stats: string): string {
-  if (/"tightBounds"\s*:/.test(stats)) return stats.replace(/"tightBounds"\s*:\s*true/, '"tightBounds":false')
-  return stats.replace(/}\s*$/, `${/{\s*}\s*$/.test(stats) ? '' : ','}"tightBounds":false}`)
+/** A file with a vector must say how many rows it has (PROTOCOL.md, "Writer Requirement for Deletion Vectors"). */
+function wideBounds(stats: string | null | undefined, numRecords: number): string {
+  let known: object = {}
+  try {
+    // Every number stays as it is spelled: decimals and longs have more digits than a double.
+    known = JSON.parse(stats ?? '{}', keepNumbers as never) as object
+  } catch {
+    // Damaged statistics are worth nothing.
+  }
+  return JSON.stringify({ ...known, numRecords, tightBounds: false })
+}
+
+function keepNumbers(_key: string, value: unknown, context: { source: string }): unknown {
+  return typeof value === 'number' ? rawNumber(context.source) : value
 }
 
 function commitInfo(change: ChangeSet, newest: Snapshot, { nowMs }: TransactionContext): CommitInfoAction {

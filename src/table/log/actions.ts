@@ -124,7 +124,12 @@ function parseLine(line: string, where: string): Action {
 /** An integer that a double cannot hold is written back as it was read. */
 function keepLargeIntegers(_key: string, value: unknown, context: { source: string }): unknown {
   if (typeof value !== 'number' || Number.isSafeInteger(value) || !/^-?\d+$/.test(context.source)) return value
-  return (JSON as RawJson).rawJSON(context.source)
+  return rawNumber(context.source)
+}
+
+/** A number that JSON.stringify writes as it was read, with all its digits. */
+export function rawNumber(source: string): unknown {
+  return (JSON as RawJson).rawJSON(source)
 }
 
 /** Refuses actions that lack what everything rests on. */

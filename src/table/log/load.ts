@@ -15,10 +15,17 @@ type Checkpoint = { readonly version: bigint; readonly files: readonly Extract<L
  */
 export async function loadSnapshot(store: ObjectStore, version?: bigint): Promise<Snapshot> {
   const hint = version === undefined ? await lastCheckpoint(store) : undefined
-  const { commits, checkpoints } = await listLog(store, hint)
-  if (hint !== undefined && !checkpoints.some(checkpoint => checkpoint.version >= hint))
-    return loadFrom(store, await listLog(store, undefined), version)
-  return loadFrom(store, { commits, checkpoints }, version)
+  if (hint !== undefined) {
+    const listing = await listLog(store, hint)
+    try {
+      if (listing.checkpoints.some(checkpoint => checkpoint.version >= hint))
+        return await loadFrom(store, listing, version)
+    } catch (error) {
+      // The checkpoint that the hint names is damaged: what stands before it in the log may do.
+      if (!(error instanceof TableError) || error.code !== 'corrupt_log') throw error
+    }
+  }
+  return loadFrom(store, await listLog(store, undefined), version)
 }
 
 async function loadFrom(
@@ -49,7 +56,8 @@ async function loadFrom(
       damaged ??= error
     }
   }
-  if (damaged !== undefined && commits[0]?.version !== 0n) throw damaged
+  if (commits[0]?.version !== 0n && (damaged !== undefined || version === undefined))
+    throw damaged ?? gap(store, 0n, 'corrupt_log')
   return replay(store, undefined, commits, target)
 }
 
@@ -78,8 +86,8 @@ async function replay(
   return builder.finish(target)
 }
 
-function gap(store: ObjectStore, version: bigint): TableError {
-  if (version === 0n)
+function gap(store: ObjectStore, version: bigint, code?: 'corrupt_log'): TableError {
+  if (version === 0n && code === undefined)
     return new TableError(
       'no_such_version',
       `${store.location}: the log no longer reaches back that far; older versions have been cleaned up`,

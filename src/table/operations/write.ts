@@ -8,17 +8,22 @@ import { cellAt, takeRows } from '../../columns/vectors.ts'
 import type { ObjectStore, ObjectWriter } from '../../storage/object-store.ts'
 import type { NewFile } from '../commit/change-set.ts'
 import { encodeOrderHint, ORDER_KEY, type OrderHint } from '../order-hint.ts'
-import { ORDER_REFS_TAG, ORDER_TAG, TEXT_TAG } from '../snapshot.ts'
+import { type LiveFile, ORDER_REFS_TAG, ORDER_TAG, TEXT_TAG } from '../snapshot.ts'
 import type { Table } from '../table.ts'
 
 /** Files of many rows are split, so that readers and rewrites have pieces to work on. */
 const FILE_ROWS_MAX = 4 << 20
+
+/** The name of a file that took another's place: that one's name, the place, and an id. */
+const REPLACEMENT = /^(.*\.[\d.]+)-[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}$/s
 
 export interface WriteOptions {
   /** The table's columns, if the commit is to change them. */
   readonly schema?: Schema
   /** Where the rows belong in the views. */
   readonly order?: OrderHint
+  /** A file of a table without partitions whose place the new files take, in this order. */
+  readonly inPlaceOf?: LiveFile
 }
 
 /**
@@ -33,7 +38,8 @@ export async function writeDataFiles(
   const { snapshot, store } = table
   const schema = options.schema ?? snapshot.schema
   const partitioned = snapshot.partitionColumns.length > 0
-  const writer = new DataFilesWriter(store, schema, snapshot.partitionColumns, partitioned ? undefined : options.order)
+  const placed = partitioned ? {} : options
+  const writer = new DataFilesWriter(store, schema, snapshot.partitionColumns, placed)
   try {
     for await (const batch of batches) await writer.write(batch)
     return await writer.finish()
@@ -56,15 +62,22 @@ class DataFilesWriter {
   readonly #schema: Schema
   readonly #partitionColumns: readonly string[]
   readonly #order: OrderHint | undefined
+  readonly #inPlaceOf: LiveFile | undefined
   readonly #open = new Map<string, OpenFile>()
   readonly #done: NewFile[] = []
   #count = 0
 
-  constructor(store: ObjectStore, schema: Schema, partitionColumns: readonly string[], order: OrderHint | undefined) {
+  constructor(
+    store: ObjectStore,
+    schema: Schema,
+    partitionColumns: readonly string[],
+    { order, inPlaceOf }: Pick<WriteOptions, 'order' | 'inPlaceOf'>,
+  ) {
     this.#store = store
     this.#schema = schema
     this.#partitionColumns = partitionColumns
     this.#order = order
+    this.#inPlaceOf = inPlaceOf
   }
 
   async write(batch: Batch): Promise<void> {
@@ -89,9 +102,7 @@ class DataFilesWriter {
   }
 
   async #create(folder: string, partitionValues: OpenFile['partitionValues']): Promise<OpenFile> {
-    const number = String(this.#count++).padStart(5, '0')
-    const name = `part-${number}-${randomUUID()}.snappy.parquet`
-    const path = folder === '' ? name : `${folder}/${name}`
+    const path = this.#path(folder, this.#count++)
     const out = await this.#store.create(path)
     const inFile = this.#schema.filter(field => !this.#partitionColumns.includes(field.name))
     const file: OpenFile = { path, out, parquet: new ParquetFileWriter(out, inFile), partitionValues, rows: 0 }
@@ -99,12 +110,20 @@ class DataFilesWriter {
     return file
   }
 
+  #path(folder: string, number: number): string {
+    if (this.#inPlaceOf !== undefined) return pathInPlaceOf(this.#inPlaceOf.path, number)
+    const name = `part-${String(number).padStart(5, '0')}-${randomUUID()}.snappy.parquet`
+    return folder === '' ? name : `${folder}/${name}`
+  }
+
   async #close(folder: string, file: OpenFile): Promise<void> {
     const extra = new Map(this.#order === undefined ? [] : [[ORDER_KEY, encodeOrderHint(this.#order)]])
     const written = await file.parquet.finish(extra)
     await file.out.close()
     this.#open.delete(folder)
-    this.#done.push(newFile(file.path, written, this.#schema, file.partitionValues, this.#order))
+    const done = newFile(file.path, written, this.#schema, file.partitionValues, this.#order)
+    const modificationTime = this.#inPlaceOf?.modificationTime
+    this.#done.push(modificationTime === undefined ? done : { ...done, modificationTime })
   }
 
   async finish(): Promise<NewFile[]> {
@@ -147,6 +166,16 @@ function folderText(text: string): string {
     /[\p{Cc}"#%'*/:=?\\{}[\]^]/gu,
     char => `%${char.charCodeAt(0).toString(16).toUpperCase().padStart(2, '0')}`,
   )
+}
+
+/**
+ * A new path for a file that takes the place of the one at `path`, and has its time: it sorts where that one did among
+ * files of the same time. `number` counts the files that take the place together.
+ */
+export function pathInPlaceOf(path: string, number = 0): string {
+  const stem = path.replace(/\.parquet$/, '')
+  const place = REPLACEMENT.exec(stem)?.[1] ?? `${stem}.0`
+  return `${place}${number === 0 ? '' : `.${String(number).padStart(5, '0')}`}-${randomUUID()}.parquet`
 }
 
 /** The record of a file that ParquetFileWriter has written at `path`, with the tags that let its views be sized unread. */

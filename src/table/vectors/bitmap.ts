@@ -8,52 +8,52 @@ const OFFSETS_FROM = 4
 const ARRAY_MAX = 4096
 const BITMAP_BYTES = 8192
 
-/** Reads the row numbers of a bitmap, ascending. Throws Error with what is wrong. Rows beyond 2^32 are refused: no Parquet file of ours has them. */
-export function decodeBitmap(bytes: Uint8Array): Uint32Array {
+/**
+ * Reads the row numbers of a bitmap, ascending. Throws Error with what is wrong; that it has other than `expectedRows` is
+ * noticed before they are made, for a few bytes can announce billions. Rows beyond 2^32 are refused: no Parquet file of
+ * ours has them.
+ */
+export function decodeBitmap(bytes: Uint8Array, expectedRows?: number): Uint32Array {
   const reader = new Reader(bytes)
   const magic = reader.u32()
-  if (magic === MAGIC) return decodePortable(reader)
+  if (magic === MAGIC) return decodePortable(reader, expectedRows)
   reader.at = 0
-  if (reader.u32BigEndian() === MAGIC_BIG_ENDIAN) return decodeBigEndian(reader)
+  if (reader.u32BigEndian() === MAGIC_BIG_ENDIAN) return decodeBigEndian(reader, expectedRows)
   throw new Error(`the magic number ${magic} is unknown`)
 }
 
-function decodePortable(reader: Reader): Uint32Array {
+function decodePortable(reader: Reader, expectedRows: number | undefined): Uint32Array {
   const count = reader.u64()
-  const parts: Uint32Array[] = []
-  for (let i = 0; i < count; i++) {
-    if (reader.u32() !== 0) throw new Error('it marks rows beyond 4,294,967,296')
-    parts.push(decodeRoaring(reader))
-  }
-  return joined(parts)
+  if (count === 0) return checked(new Uint32Array(0), expectedRows)
+  // Keys ascend from bitmap to bitmap, so that a second one could only mark later rows.
+  if (reader.u32() !== 0 || count > 1) throw new Error('it marks rows beyond 4,294,967,296')
+  return decodeRoaring(reader, expectedRows)
 }
 
-/** The older form: the bitmaps stand in a dense array, and sizes are big-endian. */
-function decodeBigEndian(reader: Reader): Uint32Array {
+/** The older form: the bitmaps stand in a dense array, of which ours is the first, and sizes are big-endian. */
+function decodeBigEndian(reader: Reader, expectedRows: number | undefined): Uint32Array {
   const count = reader.u32BigEndian()
-  const parts: Uint32Array[] = []
+  let rows: Uint32Array = new Uint32Array(0)
   for (let i = 0; i < count; i++) {
     const size = reader.u32BigEndian()
-    const part = decodeRoaring(new Reader(reader.take(size)))
-    if (i > 0 && part.length > 0) throw new Error('it marks rows beyond 4,294,967,296')
-    parts.push(part)
+    const bitmap = new Reader(reader.take(size))
+    if (i === 0) rows = decodeRoaring(bitmap, expectedRows)
+    else decodeRoaring(bitmap, 0)
   }
-  return joined(parts)
+  return checked(rows, expectedRows)
 }
 
-function joined(parts: readonly Uint32Array[]): Uint32Array {
-  const [only] = parts
-  if (parts.length === 1 && only !== undefined) return only
-  const rows = new Uint32Array(parts.reduce((sum, part) => sum + part.length, 0))
-  let at = 0
-  for (const part of parts) {
-    rows.set(part, at)
-    at += part.length
-  }
+function checked(rows: Uint32Array, expectedRows: number | undefined): Uint32Array {
+  checkCount(rows.length, expectedRows)
   return rows
 }
 
-function decodeRoaring(reader: Reader): Uint32Array {
+function checkCount(count: number, expectedRows: number | undefined): void {
+  if (expectedRows !== undefined && count !== expectedRows)
+    throw new Error(`it has ${count} rows where ${expectedRows} are announced`)
+}
+
+function decodeRoaring(reader: Reader, expectedRows: number | undefined): Uint32Array {
   const cookie = reader.u32()
   const withRuns = (cookie & 0xffff) === COOKIE_RUNS
   if (!withRuns && cookie !== COOKIE_NO_RUNS) throw new Error(`the cookie ${cookie} is unknown`)
@@ -62,7 +62,9 @@ function decodeRoaring(reader: Reader): Uint32Array {
   const runs = withRuns ? reader.take(Math.ceil(containers / 8)) : undefined
   const headers = Array.from({ length: containers }, () => ({ key: reader.u16(), cardinality: reader.u16() + 1 }))
   if (!withRuns || containers >= OFFSETS_FROM) reader.take(containers * 4)
-  const rows = new Uint32Array(headers.reduce((sum, header) => sum + header.cardinality, 0))
+  const count = headers.reduce((sum, header) => sum + header.cardinality, 0)
+  checkCount(count, expectedRows)
+  const rows = new Uint32Array(count)
   let at = 0
   for (const [i, { key, cardinality }] of headers.entries()) {
     const base = key * 65_536
@@ -89,6 +91,7 @@ function readRuns(reader: Reader, base: number, rows: Uint32Array, at: number): 
   for (let run = 0; run < runs; run++) {
     const start = reader.u16()
     const length = reader.u16() + 1
+    if (start + length > 65_536) throw new Error('a run leaves its container')
     for (let i = 0; i < length; i++) rows[at++] = base + start + i
   }
   return at

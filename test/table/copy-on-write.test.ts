@@ -1,0 +1,222 @@
+import { describe, expect, test } from 'bun:test'
+import { readFooter } from '../../src/columns/parquet/read.ts'
+import { storeSource } from '../../src/columns/parquet/source.ts'
+import { parseDdl } from '../../src/columns/schema.ts'
+import { batchOf } from '../../src/columns/vectors.ts'
+import { memoryStore } from '../../src/storage/memory.ts'
+import { writeDataFiles } from '../../src/table/operations/write.ts'
+import { decodeOrderHint, ORDER_KEY } from '../../src/table/order-hint.ts'
+import { createTable, openTable, type Table } from '../../src/table/table.ts'
+import { actionsAt, append, commitLines, failure, foreignTable, readIds, readRows, remove, rows } from './fixture.ts'
+
+const WITHOUT = { 'delta.enableDeletionVectors': 'false' }
+
+/** A table by another writer, with three files of three rows each. */
+async function foreign(changes: Parameters<typeof foreignTable>[1] = {}): Promise<Table> {
+  const store = memoryStore()
+  await foreignTable(store, changes)
+  const table = await openTable(store)
+  for (let i = 0; i < 3; i++) await append(table, i * 3, i * 3 + 3)
+  return table
+}
+
+describe('a deletion in a table that does not enable deletion vectors', () => {
+  for (const [name, changes] of [
+    ['by its protocol', {}],
+    [
+      'by its properties',
+      {
+        protocol: {
+          minReaderVersion: 3,
+          minWriterVersion: 7,
+          readerFeatures: ['deletionVectors'],
+          writerFeatures: ['deletionVectors'],
+        },
+        metaData: { configuration: { 'delta.enableDeletionVectors': 'false' } },
+      },
+    ],
+    [
+      'though a property without the feature says so',
+      { metaData: { configuration: { 'delta.enableDeletionVectors': 'true' } } },
+    ],
+  ] as const) {
+    test(`writes the file anew without the rows, in its place: ${name}`, async () => {
+      const table = await foreign(changes)
+      const old = table.snapshot.files[1]!
+      const { protocol, metadata } = table.snapshot
+      const { version, snapshot } = await remove(table, 1, [0, 2])
+      expect(await readIds(table)).toEqual([0, 1, 2, 4, 6, 7, 8])
+      expect(snapshot.protocol).toEqual(protocol)
+      expect(snapshot.metadata.action).toEqual(metadata.action)
+      const actions = await actionsAt(table.store, version)
+      expect(actions.map(action => Object.keys(action)[0])).toEqual(['commitInfo', 'remove', 'add'])
+      expect(actions[1]!.remove).toMatchObject({ path: old.add.path, size: old.sizeBytes, dataChange: true })
+      const add = actions[2]!.add!
+      expect(add.path).not.toBe(old.add.path)
+      expect(add.modificationTime).toBe(old.modificationTime)
+      expect(add.deletionVector).toBeUndefined()
+      expect(JSON.parse(add.stats!)).toMatchObject({ numRecords: 1, minValues: { id: 4 }, maxValues: { id: 4 } })
+      expect((await table.store.read(snapshot.files[1]!.path)).length).toBe(add.size)
+      expect(await readIds(await openTable(table.store))).toEqual([0, 1, 2, 4, 6, 7, 8])
+    })
+  }
+
+  test('of all rows removes the file and writes none', async () => {
+    const table = await foreign()
+    const before = (await table.store.list('')).filter(({ path }) => path.endsWith('.parquet')).length
+    const { version } = await remove(table, 0, [0, 1, 2])
+    expect((await actionsAt(table.store, version)).map(action => Object.keys(action)[0])).toEqual([
+      'commitInfo',
+      'remove',
+    ])
+    expect((await table.store.list('')).filter(({ path }) => path.endsWith('.parquet')).length).toBe(before)
+    expect(await readIds(table)).toEqual([3, 4, 5, 6, 7, 8])
+  })
+
+  test('keeps the place of a file among others of the same time, however often', async () => {
+    const store = memoryStore()
+    await foreignTable(store)
+    const table = await openTable(store)
+    const files = (await Promise.all([0, 1, 2].map(i => writeDataFiles(table, [rows(i * 5, i * 5 + 5)])))).flat()
+    const names = ['a-part.parquet', 'a.c000.snappy.parquet', 'b.parquet']
+    for (const [i, name] of names.entries()) await store.write(name, await store.read(files[i]!.path))
+    await commitLines(
+      store,
+      1n,
+      files.map(({ sizeBytes: size, stats }, i) => ({
+        add: { path: names[i], partitionValues: {}, size, modificationTime: 1000, dataChange: true, stats },
+      })),
+    )
+    await table.refresh()
+    const expected = Array.from({ length: 15 }, (_, i) => i)
+    for (let round = 0; round < 4; round++) {
+      for (let file = 0; file < 3; file++) {
+        await remove(table, file, [0])
+        expected.splice(file * (4 - round), 1)
+        expect(await readIds(table)).toEqual(expected)
+      }
+    }
+    expect(table.snapshot.files.every(({ path }) => path.length < 100)).toBe(true)
+  })
+
+  test('keeps partition values, column mapping and the values of every row group', async () => {
+    const store = memoryStore()
+    const field = (id: number, name: string, physical: string, type: string): object => ({
+      name,
+      type,
+      nullable: true,
+      metadata: { 'delta.columnMapping.id': id, 'delta.columnMapping.physicalName': physical },
+    })
+    await foreignTable(store, {
+      protocol: { minReaderVersion: 2, minWriterVersion: 5 },
+      metaData: {
+        partitionColumns: ['place'],
+        configuration: { 'delta.columnMapping.mode': 'name', 'delta.columnMapping.maxColumnId': '3' },
+      },
+      schema: {
+        type: 'struct',
+        fields: [
+          field(1, 'id', 'col-1', 'long'),
+          field(2, 'place', 'col-2', 'string'),
+          field(3, 'name', 'col-3', 'string'),
+        ],
+      },
+    })
+    const table = await openTable(store)
+    const cells = Array.from({ length: 12 }, (_, i) => [BigInt(i), i % 2 === 0 ? 'Köln/Süd = 100%' : null, `row ${i}`])
+    const batch = batchOf(
+      table.snapshot.schema.map(({ type }) => type),
+      cells,
+    )
+    await table.commit({
+      base: table.snapshot,
+      operation: 'WRITE',
+      add: await writeDataFiles(table, [batch]),
+      delete: [],
+    })
+    const even = table.snapshot.files.findIndex(file => file.partition.get('col-2') !== null)
+    const before = table.snapshot.files[even]!
+    const { snapshot } = await remove(table, even, [1, 2])
+    const after = snapshot.files[even]!
+    expect(after.add.partitionValues).toEqual({ 'col-2': 'Köln/Süd = 100%' })
+    expect(after.path.split('/')[0]).toBe(before.path.split('/')[0]!)
+    expect(JSON.parse(after.add.stats!).minValues).toMatchObject({ 'col-1': 0 })
+    const left = cells.filter(([id]) => id !== 2n && id !== 4n)
+    expect((await readRows(table)).sort((a, b) => Number(a[0]) - Number(b[0]))).toEqual(left)
+    expect(await readRows(await openTable(store))).toEqual(await readRows(table))
+  })
+
+  test('takes along what an older vector of the file removed', async () => {
+    const store = memoryStore()
+    const table = await createTable(store, { schema: parseDdl('id:Int64,name:String') })
+    await append(table, 0, 6)
+    await remove(table, 0, [1])
+    const { action } = table.snapshot.metadata
+    await commitLines(store, 3n, [{ metaData: { ...action, configuration: WITHOUT } }])
+    await table.refresh()
+    const { version } = await remove(table, 0, [4])
+    const [, removed, added] = await actionsAt(store, version)
+    expect(removed!.remove!.deletionVector).toMatchObject({ cardinality: 1 })
+    expect(added!.add!.deletionVector).toBeUndefined()
+    expect(await readIds(table)).toEqual([0, 2, 3, 5])
+  })
+
+  test('and an append are one commit; a conflict leaves nothing behind', async () => {
+    const table = await foreign()
+    const other = await openTable(table.store)
+    const base = table.snapshot
+    const add = await writeDataFiles(table, [rows(100, 102)])
+    const merged = await table.commit({
+      base,
+      operation: 'MERGE',
+      add,
+      delete: [{ file: base.files[0]!, rows: Uint32Array.of(0) }],
+    })
+    expect(merged.version).toBe(base.version + 1n)
+    expect(await readIds(table)).toEqual([1, 2, 3, 4, 5, 6, 7, 8, 100, 101])
+    const before = (await table.store.list('')).length
+    const conflict = await failure(() =>
+      other.commit({
+        base,
+        operation: 'DELETE',
+        add: [],
+        delete: [
+          { file: base.files[1]!, rows: Uint32Array.of(0) },
+          { file: base.files[0]!, rows: Uint32Array.of(2) },
+        ],
+      }),
+    )
+    expect(conflict.code).toBe('conflict')
+    expect((await table.store.list('')).length).toBe(before)
+  })
+
+  test('leaves no file behind when other writers were quicker', async () => {
+    const table = await foreign()
+    const rivals = await Promise.all([0, 1, 2].map(() => openTable(table.store)))
+    const base = table.snapshot
+    await Promise.all(rivals.map((rival, file) => remove(rival, file, [1], base)))
+    await table.refresh()
+    expect(await readIds(table)).toEqual([0, 2, 3, 5, 6, 8])
+    const parquet = (await table.store.list('')).filter(({ path }) => path.endsWith('.parquet'))
+    expect(parquet.length).toBe(6)
+  })
+
+  test('drops the hint of order of a file that it writes anew', async () => {
+    const table = await foreign()
+    const [, second] = table.snapshot.files
+    const order = { refs: [second!.path], runs: [{ count: 2, ref: 0, row: 0 }] }
+    const add = await writeDataFiles(table, [rows(50, 52)], { order })
+    await table.commit({ base: table.snapshot, operation: 'WRITE', add, delete: [] })
+    const hinted = table.snapshot.files[3]!
+    const footer = await readFooter(storeSource(table.store, hinted.path, hinted.sizeBytes))
+    expect(decodeOrderHint(footer.keyValue.get(ORDER_KEY) ?? '')).toEqual(order)
+    await remove(table, 1, [0])
+    expect(table.snapshot.files.map(({ path }) => path)).not.toContain(second!.path)
+    await remove(table, 3, [0])
+    const rewritten = table.snapshot.files[3]!
+    expect(rewritten.orderRefs).toEqual([])
+    const again = await readFooter(storeSource(table.store, rewritten.path, rewritten.sizeBytes))
+    expect(again.keyValue.has(ORDER_KEY)).toBe(false)
+    expect(await readIds(table)).toEqual([0, 1, 2, 4, 5, 6, 7, 8, 51])
+  })
+})
