@@ -7,12 +7,12 @@ import type { Batch, Schema } from '../columns/types.ts'
 import { cellAt } from '../columns/vectors.ts'
 import { TableError } from '../table/errors.ts'
 import { writeDataFiles } from '../table/operations/write.ts'
-import type { OrderHint, OrderRun } from '../table/order-hint.ts'
-import type { LiveFile, Snapshot } from '../table/snapshot.ts'
-import type { ChangeSet, Deletion, Table } from '../table/table.ts'
+import type { Snapshot } from '../table/snapshot.ts'
+import type { ChangeSet, Table } from '../table/table.ts'
 import { batchOfChunk } from './convert.ts'
 import { fromDuckDb, SqlError } from './errors.ts'
 import { type DuckDb, duckDb, engineCacheDirectory } from './native.ts'
+import { Places } from './places.ts'
 import { defineData, localPathOf, type Relation, TABLE_NAME } from './relation.ts'
 import { hasReturning, parseStatement, type Statement } from './statement.ts'
 import { nameOf, splitStatements, tokenize } from './tokens.ts'
@@ -339,7 +339,7 @@ async function remove(
   const from = sourceOf(relation, statement)
   const sql = `${statement.prefix} SELECT DISTINCT ${places.file}, ${places.row} FROM ${from} WHERE ${statement.condition ?? 'true'}`
   const found = new Places(relation.files)
-  for await (const batch of streamed(session, sql, PLACE_SCHEMA)) found.add(batch, 0)
+  for await (const batch of streamed(session, sql, PLACE_SCHEMA)) found.add(batch)
   if (found.count === 0) return unchanged
   const { version } = await table.commit({
     base: snapshot,
@@ -368,11 +368,12 @@ async function update(
   // The places are needed in front of the rows (for the order hint), so the rows wait in the engine, which can spill.
   await session.connection.run(`CREATE TEMP TABLE ${NEW_ROWS} AS ${numbered(sql, width)}`)
   for await (const batch of streamed(session, `SELECT file, row FROM ${NEW_ROWS} ORDER BY file, row`, PLACE_SCHEMA))
-    found.add(batch, 0)
+    found.add(batch)
   if (found.count === 0) return unchanged
   const values = snapshot.schema.map((_, i) => `c${i}`).join(', ')
   const rows = streamed(session, `SELECT ${values} FROM ${NEW_ROWS} ORDER BY file, row`, snapshot.schema)
-  const add = await writeDataFiles(table, checked(rows, snapshot.schema), { order: found.orderHint() })
+  const order = await found.orderHint(table.store)
+  const add = await writeDataFiles(table, checked(rows, snapshot.schema), { order })
   const { version } = await table.commit({
     base: snapshot,
     operation: 'UPDATE',
@@ -450,49 +451,5 @@ async function* streamed(session: Session, sql: string, schema: Schema): AsyncGe
     const chunk = await result.fetchChunk()
     if (chunk === null || chunk.rowCount === 0) return
     yield batchOfChunk(session.duck, chunk, schema)
-  }
-}
-
-/** Rows of the table's files, found by a statement. */
-class Places {
-  readonly #files: readonly LiveFile[]
-  readonly #rows = new Map<number, number[]>()
-  count = 0
-
-  constructor(files: readonly LiveFile[]) {
-    this.#files = files
-  }
-
-  /** Takes the places in the columns `at` and `at + 1`. */
-  add(batch: Batch, at: number): void {
-    for (let i = 0; i < batch.rows; i++) {
-      const file = Number(cellAt(batch.vectors[at]!, i))
-      const row = Number(cellAt(batch.vectors[at + 1]!, i))
-      const known = this.#rows.get(file)
-      if (known === undefined) this.#rows.set(file, [row])
-      else known.push(row)
-    }
-    this.count += batch.rows
-  }
-
-  deletions(): Deletion[] {
-    return [...this.#rows].map(([file, rows]) => ({ file: this.#files[file]!, rows: Uint32Array.from(rows).sort() }))
-  }
-
-  /** Each new row stands where its old one stood. The places came in order. */
-  orderHint(): OrderHint {
-    const refs: string[] = []
-    const runs: OrderRun[] = []
-    for (const [file, rows] of this.#rows) {
-      const ref = refs.push(this.#files[file]!.path) - 1
-      for (let i = 0; i < rows.length; ) {
-        const first = rows[i]!
-        let count = 1
-        while (rows[i + count] === first + count) count++
-        runs.push({ count, ref, row: first })
-        i += count
-      }
-    }
-    return { refs, runs }
   }
 }
