@@ -3,10 +3,10 @@ import { errnoOf } from '../core/errors.ts'
 
 /** A change of the tables below needs a new number: an index of another number is emptied. */
 const SCHEMA_VERSION = 2
-/** How long a write waits for another process's; reads never wait (write-ahead log). */
-const BUSY_TIMEOUT_MS = 2000
+/** How long a write waits (and all of this process with it) for another's; reads never do (write-ahead log). */
+const BUSY_TIMEOUT_MS = 1000
 /** The switch to the write-ahead log does not honour the busy timeout, so it is tried again for as long. */
-const WAL_ATTEMPTS = 100
+const WAL_ATTEMPTS = 50
 const WAL_PAUSE_MS = 20
 const EVICT_BATCH = 256
 

@@ -44,6 +44,45 @@ for (const [name, make] of kinds) {
       expect((await cache.get('k'))?.bytes.length).toBe(30_000)
       await cache.close()
     })
+
+    test('takes any key, and counts what it finds and what it misses', async () => {
+      using folder = temporaryFolder()
+      const cache = make(folder.path)
+      const keys = ['', 'a/../b', '\0', 'ü'.repeat(10_000), "'; DROP TABLE blobs; --"]
+      for (const [i, key] of keys.entries()) await cache.put(key, { bytes: filled(10 + i, i), meta: none })
+      for (const [i, key] of keys.entries()) expect((await cache.get(key))?.bytes.length).toBe(10 + i)
+      expect(await cache.get('missing')).toBeUndefined()
+      expect(cache.stats()).toMatchObject({ hits: keys.length, misses: 1 })
+      await cache.close()
+    })
+
+    test('finds what it was given last or nothing, in any order of puts and gets', async () => {
+      using folder = temporaryFolder()
+      const cache = make(folder.path)
+      const given = new Map<string, { size: number; byte: number }>()
+      let state = 42
+      const below = (limit: number): number => {
+        state = (Math.imul(state, 1_103_515_245) + 12_345) >>> 0
+        return (state >>> 8) % limit
+      }
+      for (let i = 0; i < 300; i++) {
+        const key = `k${below(20)}`
+        if (below(2) === 0) {
+          const next = { size: below(30_000), byte: below(256) }
+          given.set(key, next)
+          await cache.put(key, { bytes: filled(next.size, next.byte), meta: filled(3, next.byte) })
+          continue
+        }
+        const found = await cache.get(key)
+        const last = given.get(key)
+        if (found === undefined) continue
+        expect(found.bytes.length).toBe(last!.size)
+        expect(found.bytes.every(byte => byte === last!.byte)).toBe(true)
+        expect([...found.meta]).toEqual([last!.byte, last!.byte, last!.byte])
+      }
+      expect(cache.stats().hits).toBeGreaterThan(50)
+      await cache.close()
+    })
   })
 }
 
