@@ -4,6 +4,9 @@ import { type FileHandle, link, mkdir, open, readdir, rename, rm, stat, unlink }
 import { dirname, join, resolve } from 'node:path'
 import { errnoOf, messageOf } from '../core/errors.ts'
 import {
+  checkFolder,
+  checkPath,
+  comparePaths,
   type ObjectInfo,
   type ObjectStore,
   type ObjectWriter,
@@ -58,7 +61,9 @@ class LocalStore implements ObjectStore {
     try {
       file = await open(full, 'r')
       // What is asked for may come from a damaged file: no more is made room for than there is.
-      const { size } = await file.stat()
+      const info = await file.stat()
+      if (!info.isFile()) throw new StorageError('not_found', `${full}: ${ADVICE.not_found}`)
+      const { size } = info
       const bytes = new Uint8Array(Math.max(0, Math.min(end ?? size, size) - start))
       let done = 0
       while (done < bytes.length) {
@@ -88,8 +93,8 @@ class LocalStore implements ObjectStore {
 
   async list(prefix: string, startAfter = ''): Promise<ObjectInfo[]> {
     const found: ObjectInfo[] = []
-    await this.#walk(prefix.replace(/\/+$/, ''), startAfter, found)
-    return found.sort((a, b) => Buffer.compare(Buffer.from(a.path), Buffer.from(b.path)))
+    await this.#walk(checkFolder(this.location, prefix), startAfter, found)
+    return found.sort((a, b) => comparePaths(a.path, b.path))
   }
 
   async #walk(folder: string, startAfter: string, found: ObjectInfo[]): Promise<void> {
@@ -106,7 +111,7 @@ class LocalStore implements ObjectStore {
       const path = folder === '' ? entry.name : `${folder}/${entry.name}`
       if (entry.isDirectory()) await this.#walk(path, startAfter, found)
       else if (TEMPORARY.test(entry.name)) await this.#sweep(path)
-      else if (entry.isFile() && Buffer.compare(Buffer.from(path), Buffer.from(startAfter)) > 0) {
+      else if ((entry.isFile() || entry.isSymbolicLink()) && comparePaths(path, startAfter) > 0) {
         const info = await this.stat(path)
         if (info !== undefined) found.push(info)
       }
@@ -151,8 +156,7 @@ class LocalStore implements ObjectStore {
       if (errnoOf(error) === 'EEXIST') return 'exists'
       throw storageError(full, error)
     } finally {
-      await temporary.file.close().catch(() => undefined)
-      await rm(temporary.path, { force: true })
+      await dropTemporary(temporary.file, temporary.path)
     }
   }
 
@@ -170,7 +174,12 @@ class LocalStore implements ObjectStore {
     const folder = dirname(full)
     const path = join(folder, `.posixlake-${randomUUID()}.tmp`)
     try {
-      if (!this.#folders.has(folder)) await this.#makeFolder(folder)
+      if (this.#folders.has(folder)) {
+        const file = await openNew(path)
+        if (file !== undefined) return { path, file }
+      }
+      // The folder is new, or somebody took it away.
+      await this.#makeFolder(folder)
       return { path, file: await open(path, 'wx', 0o644) }
     } catch (error) {
       this.#folders.delete(folder)
@@ -179,21 +188,17 @@ class LocalStore implements ObjectStore {
   }
 
   async #makeFolder(folder: string): Promise<void> {
-    const made = await mkdir(folder, { recursive: true })
-    if (made !== undefined) await syncFolder(dirname(made))
+    const first = await mkdir(folder, { recursive: true })
+    // Each folder on the way is an entry of the one above it.
+    for (let made = folder; first !== undefined; made = dirname(made)) {
+      await syncFolder(dirname(made))
+      if (made === first || made === dirname(made)) break
+    }
     this.#folders.add(folder)
   }
 
   #full(path: string): string {
-    if (
-      path === '' ||
-      path.startsWith('/') ||
-      path.includes('\0') ||
-      path.split('/').some(part => part === '..' || part === '.')
-    ) {
-      throw new StorageError('invalid_path', `${this.location}: ${JSON.stringify(path)} is no path inside the store`)
-    }
-    return join(this.location, path)
+    return join(this.location, checkPath(this.location, path))
   }
 }
 
@@ -228,8 +233,23 @@ class LocalWriter implements ObjectWriter {
   }
 
   async abort(): Promise<void> {
-    await this.#file.close().catch(() => undefined)
-    await rm(this.#temporary, { force: true })
+    await dropTemporary(this.#file, this.#temporary)
+  }
+}
+
+/** Takes a temporary file away. What cannot be removed is swept later: it must not hide how the write went. */
+async function dropTemporary(file: FileHandle, path: string): Promise<void> {
+  await file.close().catch(() => undefined)
+  await rm(path, { force: true }).catch(() => undefined)
+}
+
+/** A new file, or undefined if its folder is not there. */
+async function openNew(path: string): Promise<FileHandle | undefined> {
+  try {
+    return await open(path, 'wx', 0o644)
+  } catch (error) {
+    if (errnoOf(error) === 'ENOENT') return undefined
+    throw error
   }
 }
 

@@ -1,14 +1,17 @@
-import { type ObjectInfo, type ObjectStore, type ObjectWriter, StorageError } from './object-store.ts'
+import {
+  checkFolder,
+  checkPath,
+  comparePaths,
+  type ObjectInfo,
+  type ObjectStore,
+  type ObjectWriter,
+  StorageError,
+} from './object-store.ts'
 
 /** A store in memory: for tests, and as the plainest reading of the contract. */
 export function memoryStore(location = 'memory:'): ObjectStore {
   const objects = new Map<string, { bytes: Uint8Array; modifiedMs: number }>()
-  const check = (path: string): string => {
-    if (path === '' || path.startsWith('/') || path.split('/').some(part => part === '..' || part === '.')) {
-      throw new StorageError('invalid_path', `${location}: ${JSON.stringify(path)} is no path inside the store`)
-    }
-    return path
-  }
+  const check = (path: string): string => checkPath(location, path)
   const put = (path: string, bytes: Uint8Array): void => {
     objects.set(check(path), { bytes: bytes.slice(), modifiedMs: Date.now() })
   }
@@ -26,14 +29,18 @@ export function memoryStore(location = 'memory:'): ObjectStore {
     },
     stat: async path => infoOf(check(path)),
     list: async (prefix, startAfter = '') => {
-      const folder = prefix === '' ? '' : `${prefix.replace(/\/+$/, '')}/`
+      const folder = checkFolder(location, prefix)
       return [...objects.keys()]
-        .filter(path => path.startsWith(folder) && path > startAfter)
-        .sort((a, b) => Buffer.compare(Buffer.from(a), Buffer.from(b)))
+        .filter(path => folder === '' || path.startsWith(`${folder}/`))
+        .filter(path => comparePaths(path, startAfter) > 0)
+        .sort(comparePaths)
         .map(path => infoOf(path)!)
     },
     write: async (path, bytes) => put(path, bytes),
-    create: async path => memoryWriter(bytes => put(path, bytes)),
+    create: async path => {
+      check(path)
+      return memoryWriter(bytes => put(path, bytes))
+    },
     putIfAbsent: async (path, bytes) => {
       if (objects.has(check(path))) return 'exists'
       put(path, bytes)

@@ -38,6 +38,29 @@ export interface ObjectStore {
   localPath(path: string): string | undefined
 }
 
+/** Refuses what is no path of an object in the store at `location`: StorageError `invalid_path`. Returns the path. */
+export function checkPath(location: string, path: string): string {
+  const parts = path.split('/')
+  if (
+    parts[0] === '' ||
+    parts.at(-1) === '' ||
+    path.includes('\0') ||
+    parts.some(part => part === '..' || part === '.')
+  )
+    throw new StorageError('invalid_path', `${location}: ${JSON.stringify(path)} is no path inside the store`)
+  return path
+}
+
+/** The folder that a listing is of: '' for the whole store. StorageError `invalid_path`. */
+export function checkFolder(location: string, prefix: string): string {
+  return prefix === '' ? '' : checkPath(location, prefix.replace(/\/$/, ''))
+}
+
+/** Orders paths by their bytes in UTF-8, which is not the order of JavaScript's strings. */
+export function comparePaths(a: string, b: string): number {
+  return Buffer.compare(Buffer.from(a), Buffer.from(b))
+}
+
 export interface ObjectWriter {
   write(bytes: Uint8Array): Promise<void>
   close(): Promise<void>

@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'bun:test'
-import { chmodSync, mkdirSync, readdirSync, symlinkSync, writeFileSync } from 'node:fs'
+import { chmodSync, existsSync, mkdirSync, readdirSync, rmSync, symlinkSync, utimesSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { localStore } from '../../src/storage/local.ts'
 import { parseLocation } from '../../src/storage/location.ts'
@@ -90,10 +90,73 @@ for (const [name, make] of kinds) {
     test('refuses paths that lead out of it', async () => {
       using folder = temporaryFolder()
       const store = make(folder.path)
-      for (const path of ['../x', 'a/../../x', '/etc/passwd', 'a/./../..']) {
-        expect(await failure(() => store.read(path))).toMatchObject({ code: 'invalid_path' })
-        expect(await failure(() => store.write(path, bytes('x')))).toMatchObject({ code: 'invalid_path' })
+      for (const path of ['', '.', '..', '../x', 'a/../../x', 'a/..', '/etc/passwd', 'a/./../..', 'a/', 'a\0b']) {
+        const calls: readonly (() => Promise<unknown>)[] = [
+          () => store.read(path),
+          () => store.stat(path),
+          () => store.write(path, bytes('x')),
+          () => store.create(path),
+          () => store.putIfAbsent(path, bytes('x')),
+          () => store.delete(path),
+        ]
+        for (const call of calls) expect(await failure(call)).toMatchObject({ code: 'invalid_path' })
       }
+      for (const prefix of ['..', '../x', '/', '/etc', 'a/../..', 'a\0b'])
+        expect(await failure(() => store.list(prefix))).toMatchObject({ code: 'invalid_path' })
+      expect(await store.list('')).toEqual([])
+    })
+
+    test('reads as much as there is of any range', async () => {
+      using folder = temporaryFolder()
+      const store = make(folder.path)
+      await store.write('ten', bytes('0123456789'))
+      await store.write('none', new Uint8Array(0))
+      const read = async (path: string, start?: number, end?: number): Promise<string> =>
+        Buffer.from(await store.read(path, start, end)).toString()
+      expect(await read('ten', 4)).toBe('456789')
+      expect(await read('ten', 0, 0)).toBe('')
+      expect(await read('ten', 7, 3)).toBe('')
+      expect(await read('ten', 10, 12)).toBe('')
+      expect(await read('ten', 99)).toBe('')
+      expect(await read('ten', 8, 2 ** 50)).toBe('89')
+      expect(await read('none')).toBe('')
+      expect(await read('none', 0, 10)).toBe('')
+    })
+
+    test('sorts and filters names by their bytes in UTF-8', async () => {
+      using folder = temporaryFolder()
+      const store = make(folder.path)
+      // As UTF-16 the last two would change places.
+      const sorted = ['a', 'b-c/x', 'b.c', 'b/x', 'bb', '\uff5e', '\u{1f600}']
+      for (const path of [...sorted].reverse()) await store.write(path, bytes(path))
+      expect((await store.list('')).map(({ path }) => path)).toEqual(sorted)
+      for (const [i, path] of sorted.entries())
+        expect((await store.list('', path)).map(info => info.path)).toEqual(sorted.slice(i + 1))
+      expect((await store.list('b/')).map(({ path }) => path)).toEqual(['b/x'])
+    })
+
+    test('takes a copy of what it is given, and gives out copies', async () => {
+      using folder = temporaryFolder()
+      const store = make(folder.path)
+      const given = bytes('abc')
+      await store.write('x', given)
+      given.fill(0)
+      ;(await store.read('x')).fill(0)
+      expect(Buffer.from(await store.read('x')).toString()).toBe('abc')
+      expect(await store.putIfAbsent('x', bytes('other'))).toBe('exists')
+      expect(Buffer.from(await store.read('x')).toString()).toBe('abc')
+      await store.delete('x')
+      expect(await store.putIfAbsent('x', bytes('other'))).toBe('written')
+    })
+
+    test('has no object where a folder is', async () => {
+      using folder = temporaryFolder()
+      const store = make(folder.path)
+      await store.write('a/b', bytes('x'))
+      expect(await failure(() => store.read('a'))).toMatchObject({ code: 'not_found' })
+      expect(await store.stat('a')).toBeUndefined()
+      expect(await failure(() => store.read('a/b/c'))).toMatchObject({ code: 'not_found' })
+      expect(await store.stat('a/b/c')).toBeUndefined()
     })
   })
 }
@@ -121,6 +184,109 @@ describe('a store on disk', () => {
     expect(await failure(() => localStore(folder.path).write('closed/x', bytes('x')))).toMatchObject({
       code: 'access_denied',
     })
+  })
+
+  test('lets exactly one of two processes put each name', async () => {
+    using folder = temporaryFolder()
+    const script = `
+      const { localStore } = await import(${JSON.stringify(join(import.meta.dir, '../../src/storage/local.ts'))})
+      const store = localStore(process.argv[1])
+      const won = []
+      for (let i = 0; i < 60; i++) {
+        const text = new TextEncoder().encode(process.argv[2] + ' wrote ' + i)
+        if ((await store.putIfAbsent('log/' + i, text)) === 'written') won.push(i)
+      }
+      console.log(JSON.stringify(won))`
+    const writers = ['one', 'two'].map(name =>
+      Bun.spawn([process.execPath, '-e', script, folder.path, name], { stdout: 'pipe', stderr: 'inherit' }),
+    )
+    const won = await Promise.all(writers.map(writer => new Response(writer.stdout).json() as Promise<number[]>))
+    expect(won.flat().sort((a, b) => a - b)).toEqual(Array.from({ length: 60 }, (_, i) => i))
+    const store = localStore(folder.path)
+    for (const [writer, name] of ['one', 'two'].entries())
+      for (const i of won[writer]!)
+        expect(Buffer.from(await store.read(`log/${i}`)).toString()).toBe(`${name} wrote ${i}`)
+    expect((await store.list('')).length).toBe(60)
+  })
+
+  test('makes a folder again that somebody took away', async () => {
+    using folder = temporaryFolder()
+    const store = localStore(folder.path)
+    await store.write('a/b/one', bytes('1'))
+    rmSync(join(folder.path, 'a'), { recursive: true })
+    await store.write('a/b/two', bytes('2'))
+    rmSync(join(folder.path, 'a'), { recursive: true })
+    expect(await store.putIfAbsent('a/b/three', bytes('3'))).toBe('written')
+    expect((await store.list('')).map(({ path }) => path)).toEqual(['a/b/three'])
+  })
+
+  test('lists files behind symbolic links, and passes over what is being written', async () => {
+    using folder = temporaryFolder()
+    const store = localStore(join(folder.path, 'store'))
+    await store.write('log/1', bytes('1'))
+    writeFileSync(join(folder.path, 'elsewhere'), '2')
+    symlinkSync(join(folder.path, 'elsewhere'), join(folder.path, 'store/log/2'))
+    symlinkSync(join(folder.path, 'nowhere'), join(folder.path, 'store/log/3'))
+    const out = await store.create('log/4')
+    await out.write(bytes('4'))
+    expect((await store.list('log')).map(({ path }) => path)).toEqual(['log/1', 'log/2'])
+    await out.abort()
+    await out.abort()
+    expect(readdirSync(join(folder.path, 'store/log')).sort()).toEqual(['1', '2', '3'])
+  })
+
+  test('sweeps away what a crash left long ago, and nothing younger', async () => {
+    using folder = temporaryFolder()
+    const store = localStore(folder.path)
+    await store.write('log/1', bytes('1'))
+    const leftover = (digit: string): string =>
+      join(folder.path, `log/.posixlake-${digit.repeat(8)}-0000-4000-8000-${digit.repeat(12)}.tmp`)
+    const longAgo = Date.now() / 1000 - 25 * 3600
+    for (const digit of ['1', '2']) writeFileSync(leftover(digit), 'x')
+    utimesSync(leftover('1'), longAgo, longAgo)
+    expect((await store.list('log')).map(({ path }) => path)).toEqual(['log/1'])
+    expect(existsSync(leftover('1'))).toBe(false)
+    expect(existsSync(leftover('2'))).toBe(true)
+  })
+
+  test('tells a full disk, and keeps what was there', async () => {
+    using folder = temporaryFolder()
+    const script = `
+      const { localStore } = await import(${JSON.stringify(join(import.meta.dir, '../../src/storage/local.ts'))})
+      const store = localStore(process.argv[1] + '/store')
+      await store.write('small', new TextEncoder().encode('kept'))
+      const big = new Uint8Array(1 << 20)
+      const outcomes = []
+      const attempt = async run => outcomes.push(await run().then(() => 'done', error => error.code + ' ' + error.message))
+      await attempt(() => store.write('small', big))
+      await attempt(() => store.putIfAbsent('big', big))
+      await attempt(async () => {
+        const out = await store.create('piece')
+        try {
+          await out.write(big)
+          await out.close()
+        } finally {
+          await out.abort()
+        }
+      })
+      const objects = (await store.list('')).map(({ path, sizeBytes }) => path + ' ' + sizeBytes)
+      console.log(JSON.stringify({ outcomes, objects, kept: new TextDecoder().decode(await store.read('small')) }))`
+    const mount = `mount -t tmpfs -o size=256k tmpfs "$1" && exec "$2" -e "$3" "$1"`
+    const run = Bun.spawnSync(['unshare', '-rm', 'sh', '-c', mount, 'sh', folder.path, process.execPath, script])
+    if (run.exitCode !== 0 && !/^\{/.test(run.stdout.toString())) {
+      console.warn(`no small disk could be mounted, so a full one is not tried: ${run.stderr.toString().trim()}`)
+      return
+    }
+    const { outcomes, objects, kept } = JSON.parse(run.stdout.toString()) as {
+      outcomes: string[]
+      objects: string[]
+      kept: string
+    }
+    expect(outcomes.map(outcome => outcome.split(' ')[0])).toEqual(['no_space', 'no_space', 'no_space'])
+    expect(outcomes[0]).toContain(join(folder.path, 'store/small'))
+    expect(outcomes[0]).toContain('no space is left on the disk')
+    expect(objects).toEqual(['small 4'])
+    expect(kept).toBe('kept')
   })
 
   test('has the real path of its folder', () => {
