@@ -1,4 +1,5 @@
 import { rmSync } from 'node:fs'
+import type { Socket } from 'bun'
 import { messageOf } from '../core/errors.ts'
 import { MountError } from './errors.ts'
 import { socketPath } from './registry.ts'
@@ -32,26 +33,40 @@ interface Answer {
   readonly message?: string
 }
 
+/** One that asks: what has come of its question, and what is still to be sent of the answer. */
+interface Conversation {
+  request: string
+  reply: Uint8Array
+}
+
 const REQUEST_BYTES_MAX = 1024
+const NOTHING = new Uint8Array(0)
 
 /** Answers other processes on the table's socket: one line with an operation, one line with the answer as JSON. */
 export function startControl(location: string, handlers: ControlHandlers): Control {
   const path = socketPath(location)
   // The table is locked, so what is left there is of a server that died.
   rmSync(path, { force: true })
-  const listener = Bun.listen<{ request: string }>({
+  const listener = Bun.listen<Conversation>({
     unix: path,
     socket: {
       open: socket => {
-        socket.data = { request: '' }
+        socket.data = { request: '', reply: NOTHING }
       },
       data: (socket, bytes) => {
         socket.data.request += bytes.toString()
-        if (socket.data.request.length > REQUEST_BYTES_MAX) socket.end()
+        if (socket.data.request.length > REQUEST_BYTES_MAX) {
+          socket.end()
+          return
+        }
         if (!socket.data.request.includes('\n')) return
         void answer(socket.data.request.trim(), handlers).then(reply => {
-          socket.end(`${JSON.stringify(reply)}\n`)
+          socket.data.reply = new TextEncoder().encode(`${JSON.stringify(reply)}\n`)
+          sendOn(socket)
         })
+      },
+      drain: socket => {
+        if (socket.data.reply.length > 0) sendOn(socket)
       },
     },
   })
@@ -61,6 +76,13 @@ export function startControl(location: string, handlers: ControlHandlers): Contr
       rmSync(path, { force: true })
     },
   }
+}
+
+/** Sends as much of the answer as the socket takes now. */
+function sendOn(socket: Socket<Conversation>): void {
+  const { data } = socket
+  data.reply = data.reply.subarray(Math.max(0, socket.write(data.reply)))
+  if (data.reply.length === 0) socket.end()
 }
 
 async function answer(operation: string, handlers: ControlHandlers): Promise<Answer> {
@@ -78,12 +100,13 @@ async function answer(operation: string, handlers: ControlHandlers): Promise<Ans
 export async function ask(location: string, operation: Operation): Promise<ServerStatus | undefined> {
   const text = await new Promise<string | undefined>(resolve => {
     let reply = ''
+    const decoder = new TextDecoder()
     Bun.connect({
       unix: socketPath(location),
       socket: {
         open: socket => void socket.write(`${operation}\n`),
         data: (_, bytes) => {
-          reply += bytes.toString()
+          reply += decoder.decode(bytes, { stream: true })
         },
         close: () => resolve(reply),
         error: () => resolve(undefined),

@@ -54,9 +54,14 @@ export function mountCommand(request: MountRequest): string[] {
   ]
 }
 
-/** All mounts of this process's namespace (proc(5), mountinfo). */
+/** All mounts of this process's namespace. */
 export function mounts(): MountEntry[] {
-  const lines = readFileSync('/proc/self/mountinfo', 'utf8').trimEnd().split('\n')
+  return parseMountinfo(readFileSync('/proc/self/mountinfo', 'utf8'))
+}
+
+/** The mounts that a mountinfo file lists (proc(5)), in its order. */
+export function parseMountinfo(text: string): MountEntry[] {
+  const lines = text.split('\n').filter(line => line !== '')
   return lines.map(line => {
     const [left = '', right = ''] = line.split(' - ')
     const [type = '', source = ''] = right.split(' ')

@@ -51,14 +51,15 @@ export function removeRecord(location: string): void {
   rmSync(join(runtimeDirectory(), `${nameOf(location)}.json`), { force: true })
 }
 
-/** All records, those of servers that died among them. */
+/** All records, those of servers that died among them. What is no record is passed over. */
 export function readRecords(): ServerRecord[] {
   const directory = runtimeDirectory()
   return readdirSync(directory)
     .filter(name => name.endsWith('.json'))
     .flatMap(name => {
       try {
-        return [JSON.parse(readFileSync(join(directory, name), 'utf8')) as ServerRecord]
+        const record = JSON.parse(readFileSync(join(directory, name), 'utf8')) as ServerRecord | null
+        return typeof record?.location === 'string' ? [record] : []
       } catch {
         return []
       }

@@ -1,0 +1,120 @@
+import { describe, expect, test } from 'bun:test'
+import { rmSync, statSync, writeFileSync } from 'node:fs'
+import { connect, createServer } from 'node:net'
+import { join } from 'node:path'
+import { ask, type ControlHandlers, type Operation, startControl } from '../../src/mount/control.ts'
+import { startDaemon } from '../../src/mount/daemon.ts'
+import { readRecords, runtimeDirectory, socketPath } from '../../src/mount/registry.ts'
+import { temporaryFolder } from '../helpers/temporary.ts'
+
+const unique = (): string => `/nowhere/${crypto.randomUUID()}`
+
+function handlers(held: readonly string[] = []): ControlHandlers {
+  return {
+    status: () => ({ pid: 1, version: '0', held }),
+    settle: async () => undefined,
+    stop: async () => undefined,
+  }
+}
+
+/** Sends bytes to a server's socket, and resolves with all that it answers. */
+function send(location: string, ...pieces: readonly string[]): Promise<string> {
+  const { promise, resolve, reject } = Promise.withResolvers<string>()
+  let answer = ''
+  const socket = connect(socketPath(location), () => {
+    for (const piece of pieces) socket.write(piece)
+  })
+  socket.on('data', bytes => {
+    answer += bytes.toString()
+  })
+  socket.on('close', () => resolve(answer))
+  socket.on('error', reject)
+  return promise
+}
+
+describe('the control socket', () => {
+  test('is nobody else’s to open', () => {
+    const location = unique()
+    const control = startControl(location, handlers())
+    expect(statSync(runtimeDirectory()).mode & 0o077).toBe(0)
+    control.close()
+    expect(statSync(socketPath(location), { throwIfNoEntry: false })).toBeUndefined()
+  })
+
+  test('answers what it does not know with a sentence, and cuts off who talks without end', async () => {
+    const location = unique()
+    const control = startControl(location, handlers())
+    expect(JSON.parse(await send(location, 'st', 'atus', '\n'))).toMatchObject({ ok: true, status: { pid: 1 } })
+    expect(JSON.parse(await send(location, 'dance\n'))).toEqual({ ok: false, message: 'there is no operation dance' })
+    expect(await send(location, 'x'.repeat(5000))).toBe('')
+    const refused: unknown = await ask(location, 'dance' as Operation).catch((error: unknown) => error)
+    expect((refused as Error).message).toBe(`the server of ${location} could not dance: there is no operation dance`)
+    control.close()
+  })
+
+  test('brings the sentences whole, however many and in whatever alphabet', async () => {
+    const location = unique()
+    const held = Array.from({ length: 20_000 }, (_, i) => `„дата.csv“ wartet seit ${i} s – 漢字`)
+    const control = startControl(location, handlers(held))
+    expect((await ask(location, 'status'))?.held).toEqual(held)
+    control.close()
+  })
+
+  test('serves several who ask at the same time', async () => {
+    const location = unique()
+    const { promise, resolve } = Promise.withResolvers<void>()
+    const control = startControl(location, { ...handlers(), settle: () => promise })
+    const settling = ask(location, 'settle')
+    expect(await ask(location, 'status')).toMatchObject({ pid: 1 })
+    resolve()
+    expect(await settling).toMatchObject({ pid: 1 })
+    control.close()
+  })
+
+  test('that is cut off in the middle of settling is a failure, and otherwise no server', async () => {
+    const location = unique()
+    const server = createServer(socket => {
+      socket.once('data', () => socket.destroy())
+    })
+    await new Promise<void>(resolve => {
+      server.listen(socketPath(location), resolve)
+    })
+    expect(await ask(location, 'status')).toBeUndefined()
+    const failure: unknown = await ask(location, 'settle').catch((error: unknown) => error)
+    expect((failure as Error).message).toContain('ended while it was asked to settle')
+    server.close()
+  })
+})
+
+describe('the registry', () => {
+  test('passes over what is no record', () => {
+    const path = join(runtimeDirectory(), `${crypto.randomUUID()}.json`)
+    try {
+      for (const text of ['', '{', 'null', '[]', '{}', '"x"', '{"location":1}']) {
+        writeFileSync(path, text)
+        expect(readRecords().every(record => typeof record.location === 'string')).toBe(true)
+      }
+    } finally {
+      rmSync(path)
+    }
+  })
+})
+
+describe('a server in the background', () => {
+  test('that ends at once is told with its own last words', async () => {
+    using folder = temporaryFolder()
+    const log = join(folder.path, 'log')
+    writeFileSync(log, 'posixlake: old news\n')
+    const start = (...command: string[]): Promise<string> =>
+      startDaemon({ command, location: unique(), log }).then(
+        () => 'it started',
+        (error: unknown) => (error as Error).message,
+      )
+    expect(await start('sh', '-c', 'echo starting; echo "posixlake: the port is taken" >&2; exit 1')).toBe(
+      'the port is taken',
+    )
+    expect(await start('sh', '-c', 'exit 3')).toBe(`the server ended at once (exit status 3); its log is ${log}`)
+    expect(await start('sh', '-c', 'kill -9 $$')).toContain('SIGKILL')
+    expect(await start(join(folder.path, 'missing'))).toContain('ENOENT')
+  })
+})
