@@ -2,7 +2,7 @@ import { TextError } from '../columns/errors.ts'
 import { physicalName, schemaFingerprint, schemaFromJson } from '../columns/schema.ts'
 import { parsePartitionValue } from '../columns/text/partition.ts'
 import { TEXT_FORMAT_VERSION } from '../columns/text/rendered.ts'
-import type { Cell, Schema } from '../columns/types.ts'
+import type { Cell, Field, Schema } from '../columns/types.ts'
 import { TableError } from './errors.ts'
 import type {
   Action,
@@ -242,9 +242,19 @@ export class SnapshotBuilder {
       if (field === undefined)
         throw new TableError('corrupt_log', `${this.#location}: the partition column ${name} is not in the schema`)
       const physical = physicalName(field)
-      partition.set(physical, parsePartitionValue(add.partitionValues?.[physical], field.type))
+      partition.set(physical, this.#partitionValue(add, physical, field))
     }
     return new LiveFile(add, this.#pathOf(add.path), partition)
+  }
+
+  #partitionValue(add: AddAction, physical: string, field: Field): Cell {
+    try {
+      return parsePartitionValue(add.partitionValues?.[physical], field.type)
+    } catch (cause) {
+      if (!(cause instanceof TextError)) throw cause
+      const where = `${this.#location}: the file ${add.path}, column ${field.name}`
+      throw new TableError('corrupt_log', `${where}: ${cause.message}`, { cause })
+    }
   }
 
   /** Relative paths as they are; absolute ones only inside the table. */

@@ -132,18 +132,37 @@ export function rawNumber(source: string): unknown {
   return (JSON as RawJson).rawJSON(source)
 }
 
-/** Refuses actions that lack what everything rests on. */
-function checkAction(action: Action, where: string): void {
+/** Refuses actions that lack what everything rests on: TableError `corrupt_log` that begins with `where`. */
+export function checkAction(action: Action, where: string): void {
   const bad = (what: string): never => {
     throw new TableError('corrupt_log', `${where}: ${what}`)
   }
-  if (action.add && (typeof action.add.path !== 'string' || typeof action.add.size !== 'number'))
-    bad('an add action has no path or size')
-  if (action.remove && typeof action.remove.path !== 'string') bad('a remove action has no path')
+  if (action.add) {
+    const { path, size, modificationTime } = action.add
+    if (typeof path !== 'string' || !isCount(size)) bad('an add action has no path or size')
+    if (!Number.isSafeInteger(modificationTime)) bad('an add action has no modificationTime')
+    checkVector(action.add.deletionVector, bad)
+  }
+  if (action.remove) {
+    if (typeof action.remove.path !== 'string') bad('a remove action has no path')
+    checkVector(action.remove.deletionVector, bad)
+  }
   if (action.metaData && typeof action.metaData.schemaString !== 'string')
     bad('the metaData action has no schemaString')
   if (action.protocol && typeof action.protocol.minReaderVersion !== 'number')
     bad('the protocol action has no minReaderVersion')
+}
+
+function checkVector(descriptor: DeletionVectorDescriptor | null | undefined, bad: (what: string) => never): void {
+  if (descriptor === null || descriptor === undefined) return
+  const { storageType, pathOrInlineDv, offset, sizeInBytes, cardinality } = descriptor
+  if (typeof storageType !== 'string' || typeof pathOrInlineDv !== 'string') bad('a deletion vector has no place')
+  if (!isCount(sizeInBytes) || !isCount(cardinality) || !isCount(offset ?? 0))
+    bad('a deletion vector has no size, cardinality or offset')
+}
+
+function isCount(value: unknown): boolean {
+  return Number.isSafeInteger(value) && (value as number) >= 0
 }
 
 /** The bytes of a commit file: one action a line. */

@@ -8,7 +8,7 @@ import { messageOf } from '../../core/errors.ts'
 import { type ObjectStore, StorageError } from '../../storage/object-store.ts'
 import { TableError } from '../errors.ts'
 import type { Snapshot } from '../snapshot.ts'
-import { type Action, parseCommit } from './actions.ts'
+import { type Action, checkAction, parseCommit } from './actions.ts'
 import { checkpointPath, LAST_CHECKPOINT, LOG_FOLDER } from './paths.ts'
 
 const VECTOR = 'struct<storageType:string, pathOrInlineDv:string, offset:int, sizeInBytes:int, cardinality:bigint>'
@@ -66,7 +66,10 @@ async function readParquetActions(source: ByteSource): Promise<Action[]> {
     for (let row = 0; row < batch.rows; row++) {
       for (const [i, field] of READ_SCHEMA.entries()) {
         const cell = cellAt(batch.vectors[i]!, row)
-        if (cell !== null) actions.push({ [field.name]: plain(cell, field.type) })
+        if (cell === null) continue
+        const action: Action = { [field.name]: plain(cell, field.type) }
+        checkAction(action, `${source.name}, row ${actions.length + 1}`)
+        actions.push(action)
       }
     }
   }

@@ -43,17 +43,18 @@ export async function createFromCsv(
   paths: readonly string[],
   options: ImportOptions,
 ): Promise<Table> {
-  return importing(directory, options, async write => {
+  return importing(directory, options, async written => {
     const inputs = await Promise.all(paths.map(path => openCsv(path)))
+    const write = (schema: Schema): Promise<NewFile[]> => writeCsv(directory, inputs, schema, options, written)
     const schema = options.schema ?? (await inferred(inputs, SAMPLE_BYTES))
     try {
-      return { schema, files: await write(inputs, schema) }
+      return { schema, files: await write(schema) }
     } catch (error) {
       if (options.schema !== undefined || !(error instanceof TextError) || error.code !== 'bad_value') throw error
       // The sample promised more than the rest keeps.
       const wider = await inferred(inputs, Number.POSITIVE_INFINITY)
       if (schemaFingerprint(wider) === schemaFingerprint(schema)) throw error
-      return { schema: wider, files: await write(inputs, wider) }
+      return { schema: wider, files: await write(wider) }
     }
   })
 }
@@ -67,13 +68,11 @@ interface CsvInput {
   readonly bodyLine: number
 }
 
-type WriteCsv = (inputs: readonly CsvInput[], schema: Schema) => Promise<NewFile[]>
-
-/** Makes the folder, and takes everything back if the work fails. */
+/** Makes the folder, and takes everything back if the work fails: it lists in `written` the data files that it began. */
 async function importing(
   directory: string,
   options: ImportOptions,
-  work: (write: WriteCsv) => Promise<{ schema: Schema; files: NewFile[] }>,
+  work: (written: string[]) => Promise<{ schema: Schema; files: NewFile[] }>,
 ): Promise<Table> {
   const made = firstMissing(directory)
   mkdirSync(directory, { recursive: true })
@@ -86,7 +85,7 @@ async function importing(
         `${store.location}: there is a table already; choose another directory, or remove this one first`,
       )
     }
-    const { schema, files } = await work((inputs, columns) => writeCsv(directory, inputs, columns, options, written))
+    const { schema, files } = await work(written)
     const { name, clock } = options
     return await createTable(store, {
       schema,
@@ -261,16 +260,20 @@ async function writeCsv(
       failure ??= withName(input.path, error)
     }
   }
-  for (const input of inputs) {
-    const columns = inTextOrder(input, schema)
-    for await (const { bytes, line } of pieces(input, PIECE_BYTES)) {
-      if (failure !== undefined) break
-      const task: Promise<void> = encode(input, columns, bytes, line, number++).finally(() => going.delete(task))
-      going.add(task)
-      if (going.size >= pool.threads) await Promise.race(going)
+  try {
+    for (const input of inputs) {
+      const columns = inTextOrder(input, schema)
+      for await (const { bytes, line } of pieces(input, PIECE_BYTES)) {
+        if (failure !== undefined) break
+        const task: Promise<void> = encode(input, columns, bytes, line, number++).finally(() => going.delete(task))
+        going.add(task)
+        if (going.size >= pool.threads) await Promise.race(going)
+      }
     }
+  } finally {
+    // Nothing may be written any more when the files are taken away.
+    await Promise.all(going)
   }
-  await Promise.all(going)
   if (failure !== undefined) {
     await Promise.all(written.splice(0).map(path => unlink(join(directory, path)).catch(() => undefined)))
     throw failure
@@ -295,7 +298,7 @@ export async function createFromParquet(
   paths: readonly string[],
   options: ImportOptions,
 ): Promise<Table> {
-  return importing(directory, options, async () => {
+  return importing(directory, options, async written => {
     const inputs = await Promise.all(paths.map(openParquet))
     const [first] = inputs
     if (first === undefined) throw new TableError('missing_file', 'there is no file to import')
@@ -308,6 +311,7 @@ export async function createFromParquet(
       checkSame(schema, own, source.name, first.source.name)
       const path = `part-${String(i).padStart(5, '0')}-${randomUUID()}.snappy.parquet`
       const out = await store.create(path)
+      written.push(path)
       try {
         const writer = new ParquetFileWriter(out, schema)
         for (let group = 0; group < footer.rowGroups.length; group++) {
@@ -315,12 +319,11 @@ export async function createFromParquet(
           doneBytes += source.sizeBytes / footer.rowGroups.length
           options.progress?.(doneBytes, totalBytes)
         }
-        const written = await writer.finish()
+        const file = await writer.finish()
         await out.close()
-        files.push(newFile(path, written, schema))
+        files.push(newFile(path, file, schema))
       } catch (error) {
         await out.abort()
-        await Promise.all(files.map(file => store.delete(file.path)))
         throw error
       }
     }
