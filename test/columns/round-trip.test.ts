@@ -7,7 +7,7 @@ import { ParquetError, TextError } from '../../src/columns/errors.ts'
 import { readFooter, readRowGroup } from '../../src/columns/parquet/read.ts'
 import { schemaOfFooter } from '../../src/columns/parquet/schema.ts'
 import { memorySource } from '../../src/columns/parquet/source.ts'
-import { ParquetFileWriter, textSizes, type WrittenFile } from '../../src/columns/parquet/write.ts'
+import { textSizes } from '../../src/columns/parquet/write.ts'
 import { parseDdl, schemaFromJson, schemaToJson, sqlType } from '../../src/columns/schema.ts'
 import {
   inferSchema,
@@ -19,29 +19,13 @@ import {
   rowEnd,
 } from '../../src/columns/text/csv.ts'
 import { parseJsonLines, renderJsonArrayRows, renderJsonLines } from '../../src/columns/text/json.ts'
-import type { Batch, Cell, Schema } from '../../src/columns/types.ts'
+import type { Cell } from '../../src/columns/types.ts'
 import { WorkerPool } from '../../src/columns/workers/pool.ts'
 import { temporaryFolder } from '../helpers/temporary.ts'
-import { ALL_TYPES, cellsOf, decode, encode, Random, randomBatch } from './values.ts'
+import { ALL_TYPES, cellsOf, decode, encode, Random, randomBatch, written } from './values.ts'
 
 const pool = new WorkerPool({ threads: 1 })
 afterAll(() => pool.close())
-
-async function written(
-  schema: Schema,
-  batches: readonly Batch[],
-  rowGroupRows?: number,
-): Promise<{ bytes: Uint8Array; file: WrittenFile }> {
-  const pieces: Uint8Array[] = []
-  const writer = new ParquetFileWriter(
-    { write: bytes => void pieces.push(bytes) },
-    schema,
-    rowGroupRows === undefined ? {} : { rowGroupRows },
-  )
-  for (const batch of batches) await writer.write(batch)
-  const file = await writer.finish()
-  return { bytes: Buffer.concat(pieces), file }
-}
 
 describe('values of every Delta type', () => {
   const batch = randomBatch(ALL_TYPES, 700, 1)

@@ -1,3 +1,6 @@
+import { readFooter, readRowGroup } from '../../src/columns/parquet/read.ts'
+import { memorySource } from '../../src/columns/parquet/source.ts'
+import { ParquetFileWriter, type WrittenFile } from '../../src/columns/parquet/write.ts'
 import { parseDdl } from '../../src/columns/schema.ts'
 import type { Batch, Cell, DataType, Schema } from '../../src/columns/types.ts'
 import { batchOf, cellAt } from '../../src/columns/vectors.ts'
@@ -136,4 +139,32 @@ export function spelled(cell: unknown): unknown {
   if (typeof cell === 'bigint') return `${cell}n`
   if (typeof cell === 'number') return Object.is(cell, -0) ? '-0' : String(cell)
   return cell
+}
+
+/** A Parquet file of batches, in memory. */
+export async function written(
+  schema: Schema,
+  batches: readonly Batch[],
+  rowGroupRows?: number,
+): Promise<{ bytes: Uint8Array; file: WrittenFile }> {
+  const pieces: Uint8Array[] = []
+  const writer = new ParquetFileWriter(
+    { write: bytes => void pieces.push(bytes) },
+    schema,
+    rowGroupRows === undefined ? {} : { rowGroupRows },
+  )
+  for (const batch of batches) await writer.write(batch)
+  const file = await writer.finish()
+  return { bytes: Buffer.concat(pieces), file }
+}
+
+/** Every row of a Parquet file as a table's columns. */
+export async function readRows(bytes: Uint8Array, schema: Schema): Promise<Cell[][]> {
+  const source = memorySource('test.parquet', bytes)
+  const footer = await readFooter(source)
+  const rows: Cell[][] = []
+  for (let group = 0; group < footer.rowGroups.length; group++) {
+    for (const row of cellsOf(await readRowGroup(source, footer, group, schema))) rows.push(row)
+  }
+  return rows
 }

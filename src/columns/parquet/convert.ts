@@ -18,7 +18,7 @@ export function cellReader(values: PhysicalValues, element: SchemaElement, type:
     case 'short':
     case 'integer':
       if (values.kind === 'int32') return i => values.array[i]!
-      if (values.kind === 'int64') return i => Number(values.array[i]!)
+      if (values.kind === 'int64') return i => narrowed(values.array[i]!)
       break
     case 'long':
       if (values.kind === 'int64') return i => values.array[i]!
@@ -50,6 +50,12 @@ export function cellReader(values: PhysicalValues, element: SchemaElement, type:
       break
   }
   throw new Error(`${element.type} cannot be read as ${type.kind}`)
+}
+
+/** A 64-bit number in a column of fewer bits. */
+function narrowed(value: bigint): number {
+  if (BigInt.asIntN(32, value) !== value) throw new Error(`the number ${value} does not fit 32 bits`)
+  return Number(value)
 }
 
 function slice({ bytes, starts, ends }: Utf8Values, i: number): Uint8Array {

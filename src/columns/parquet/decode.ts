@@ -2,6 +2,7 @@ import { brotliDecompressSync, gunzipSync } from 'node:zlib'
 import { parquetHeader } from 'hyparquet/src/column.js'
 import { deltaBinaryUnpack, deltaByteArray, deltaLengthByteArray } from 'hyparquet/src/delta.js'
 import { byteStreamSplit, readRleBitPackedHybrid } from 'hyparquet/src/encoding.js'
+import { readVarInt, readZigZagBigInt } from 'hyparquet/src/thrift.js'
 import type { ColumnMetaData, SchemaElement } from 'hyparquet/src/types.js'
 import type { Utf8Values } from '../types.ts'
 import { snappyDecompress } from './snappy.ts'
@@ -57,7 +58,7 @@ export function decodeChunk(
       dictionary = decodePlain(page, element, header.dictionary_page_header.num_values)
       continue
     }
-    const page = readPage(header, body, meta, maxDefinition, maxRepetition)
+    const page = readPage(header, body, meta, maxDefinition, maxRepetition, expected - entries)
     if (page === undefined) continue
     pages.push(page)
     entries += page.entries
@@ -85,7 +86,10 @@ function readPage(
   meta: ColumnMetaData,
   maxDefinition: number,
   maxRepetition: number,
+  left: number,
 ): Page | undefined {
+  const announced = header.data_page_header?.num_values ?? header.data_page_header_v2?.num_values ?? 0
+  if (announced < 0 || announced > left) throw new Error(`a page announces ${announced} values where ${left} are left`)
   if (header.type === 'DATA_PAGE' && header.data_page_header !== undefined) {
     const { num_values: entries, encoding } = header.data_page_header
     const page = decompress(body, header.uncompressed_page_size, meta.codec)
@@ -145,7 +149,10 @@ function readLevels(
 function countValues(definition: Uint8Array | undefined, max: number, entries: number): number {
   if (definition === undefined) return entries
   let count = 0
-  for (let i = 0; i < entries; i++) if (definition[i] === max) count++
+  for (let i = 0; i < entries; i++) {
+    if (definition[i] === max) count++
+    else if (definition[i]! > max) throw new Error(`a definition level is above ${max}`)
+  }
   return count
 }
 
@@ -226,9 +233,7 @@ function decodeValues(page: Page, element: SchemaElement, dictionary: PhysicalVa
     }
     case 'DELTA_BINARY_PACKED': {
       if (element.type === 'INT32') {
-        const array = new Int32Array(count)
-        deltaBinaryUnpack(reader, count, array)
-        return { kind: 'int32', array }
+        return { kind: 'int32', array: unpackInt32(reader, count) }
       }
       const array = new BigInt64Array(count)
       deltaBinaryUnpack(reader, count, array)
@@ -237,18 +242,34 @@ function decodeValues(page: Page, element: SchemaElement, dictionary: PhysicalVa
     case 'DELTA_LENGTH_BYTE_ARRAY': {
       const array: Uint8Array[] = new Array(count)
       deltaLengthByteArray(reader, count, array)
-      return gathered(array)
+      return gathered(array, reader)
     }
     case 'DELTA_BYTE_ARRAY': {
       const array: Uint8Array[] = new Array(count)
       deltaByteArray(reader, count, array)
-      return gathered(array)
+      return gathered(array, reader)
     }
     case 'BYTE_STREAM_SPLIT':
       return typed(byteStreamSplit(reader, count, element.type!, element.type_length), element)
     default:
       throw new Error(`the encoding ${encoding} is not supported`)
   }
+}
+
+/**
+ * DELTA_BINARY_PACKED numbers of 32 bits. Writers give the first one of an unsigned column 33 bits, of which hyparquet
+ * drops the highest: what that makes wrong is the same for every value, and is put right here.
+ */
+function unpackInt32(reader: { view: DataView; offset: number }, count: number): Int32Array {
+  const array = new Int32Array(count)
+  if (count === 0) return array
+  const header = { view: reader.view, offset: reader.offset }
+  for (let field = 0; field < 3; field++) readVarInt(header)
+  const first = Number(BigInt.asIntN(32, readZigZagBigInt(header)))
+  deltaBinaryUnpack(reader, count, array)
+  const error = first - array[0]!
+  if (error !== 0) for (let i = 0; i < count; i++) array[i] = array[i]! + error
+  return array
 }
 
 function readIndexes(bytes: Uint8Array, count: number): Uint32Array {
@@ -311,11 +332,12 @@ function decodePlain(bytes: Uint8Array, element: SchemaElement, count: number): 
 }
 
 function aligned(bytes: Uint8Array, length: number): ArrayBuffer {
-  if (bytes.length < length) throw new Error('a page is shorter than its values')
+  if (length < 0 || bytes.length < length) throw new Error('a page is shorter than its values')
   return bytes.buffer.slice(bytes.byteOffset, bytes.byteOffset + length) as ArrayBuffer
 }
 
 function plainByteArrays(bytes: Uint8Array, count: number): PhysicalValues {
+  if (count < 0 || bytes.length < count * 4) throw new Error('a page is shorter than its values')
   const starts = new Uint32Array(count)
   const ends = new Uint32Array(count)
   let at = 0
@@ -331,13 +353,19 @@ function plainByteArrays(bytes: Uint8Array, count: number): PhysicalValues {
 }
 
 function fixedByteArrays(bytes: Uint8Array, count: number, width: number): PhysicalValues {
-  if (width <= 0 || bytes.length < count * width) throw new Error('a page is shorter than its values')
+  if (width <= 0 || count < 0 || bytes.length < count * width) throw new Error('a page is shorter than its values')
   const starts = Uint32Array.from({ length: count }, (_, i) => i * width)
   const ends = Uint32Array.from({ length: count }, (_, i) => (i + 1) * width)
   return { kind: 'bytes', array: { bytes, starts, ends } }
 }
 
-function gathered(parts: readonly Uint8Array[]): PhysicalValues {
+/** `reader`: where the values were taken from, which must not be beyond the page. */
+function gathered(
+  parts: readonly Uint8Array[],
+  reader?: { readonly view: DataView; readonly offset: number },
+): PhysicalValues {
+  if (reader !== undefined && reader.offset > reader.view.byteLength)
+    throw new Error('a page is shorter than its values')
   const starts = new Uint32Array(parts.length)
   const ends = new Uint32Array(parts.length)
   let size = 0

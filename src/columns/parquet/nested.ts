@@ -59,11 +59,20 @@ export class NestedReader {
   }
 
   rows(tree: SchemaTree, type: DataType, count: number): Cell[] {
-    return Array.from({ length: count }, () => this.#value(tree, type, 0, 0))
+    const cells = Array.from({ length: count }, () => this.#value(tree, type, 0, 0))
+    for (const { leaf, entry } of this.#cursors.values())
+      if (entry !== leaf.entries) throw new Error(`a nested column has values for other than its ${count} rows`)
+    return cells
   }
 
   #value(tree: SchemaTree, type: DataType, definition: number, repetition: number): Cell {
     let level = definition
+    if (tree.element.repetition_type === 'REPEATED' && type.kind === 'array') {
+      // A list of the oldest form: the field itself repeats.
+      return this.#repeat(tree, definition, repetition, (inner, deeper) =>
+        this.#present(tree, type.element, inner, deeper),
+      )
+    }
     if (tree.element.repetition_type === 'OPTIONAL') {
       level++
       if (this.#definitionOf(tree) < level) {

@@ -1,6 +1,6 @@
 import { parquetMetadata, parquetSchema } from 'hyparquet'
 import { getMaxDefinitionLevel, getMaxRepetitionLevel } from 'hyparquet/src/schema.js'
-import type { ColumnChunk, FileMetaData, SchemaTree } from 'hyparquet/src/types.js'
+import type { ColumnMetaData, FileMetaData, SchemaTree } from 'hyparquet/src/types.js'
 import { messageOf } from '../../core/errors.ts'
 import { ParquetError } from '../errors.ts'
 import { physicalName } from '../schema.ts'
@@ -13,6 +13,7 @@ import type { ByteSource } from './source.ts'
 
 const TAIL_BYTES = 64 * 1024
 const MAGIC = 0x31_52_41_50
+const GROUP_ROWS_MAX = 2 ** 31 - 1
 
 /** Values of partition columns by physical name: the same for every row of a file. */
 export type PartitionValues = ReadonlyMap<string, Cell>
@@ -49,9 +50,14 @@ function footerOf(metadata: FileMetaData): Footer {
   let firstRow = 0
   const rowGroups = metadata.row_groups.map(group => {
     const rows = Number(group.num_rows)
+    if (rows < 0 || rows > GROUP_ROWS_MAX) throw new Error(`a row group announces ${rows} rows`)
+    if (group.columns.some(({ meta_data: meta }) => meta !== undefined && Number(meta.num_values) < rows))
+      throw new Error(`a row group announces ${rows} rows, one of its columns fewer values`)
     firstRow += rows
     return { firstRow: firstRow - rows, rows }
   })
+  if (Number(metadata.num_rows) !== firstRow)
+    throw new Error(`${metadata.num_rows} rows are announced, the row groups have ${firstRow}`)
   const keyValue = new Map((metadata.key_value_metadata ?? []).map(({ key, value }) => [key, value ?? '']))
   return { rows: Number(metadata.num_rows), rowGroups, keyValue, metadata, tree: parquetSchema(metadata) }
 }
@@ -96,63 +102,69 @@ async function readColumn(
   const find: FindChild = field.metadata['delta.columnMapping.id'] === undefined ? findByName : findById
   const tree = find(footer.tree, field)
   if (tree === undefined) return nullVector(field.type, rows)
+  const where = `${source.name}: column ${field.name} of row group ${rowGroup}`
+  const chunks = readable(where, () => chunksBelow(source, footer, rowGroup, tree))
+  const bytes: Uint8Array[] = []
+  for (const { start, end } of chunks) bytes.push(await readBytes(source, start, end))
+  return readable(where, () => columnOf(tree, field, find, rows, chunks, bytes))
+}
+
+/** Only what is in the bytes can be corrupt: a store that does not answer fails in its own way, outside of this. */
+function readable<T>(where: string, run: () => T): T {
   try {
-    const leaves = await readLeaves(source, footer, rowGroup, tree)
-    const [flat] = leaves
-    if (tree.children.length === 0 && flat !== undefined) {
-      const { leaf, maxDefinition } = flat[1]
-      if (leaf.repetition === undefined) {
-        if (leaf.entries !== rows) throw new Error(`it has ${leaf.entries} values for ${rows} rows`)
-        return flatVector(leaf, tree.element, field.type, maxDefinition)
-      }
-    }
-    return vectorOf(field.type, new NestedReader(tree, new Map(leaves), find).rows(tree, field.type, rows))
+    return run()
   } catch (cause) {
     if (cause instanceof ParquetError) throw cause
-    throw new ParquetError(
-      'corrupt',
-      `${source.name}: column ${field.name} of row group ${rowGroup} cannot be read: ${messageOf(cause)}`,
-      { cause },
-    )
+    throw new ParquetError('corrupt', `${where} cannot be read: ${messageOf(cause)}`, { cause })
   }
+}
+
+function columnOf(
+  tree: SchemaTree,
+  field: Field,
+  find: FindChild,
+  rows: number,
+  chunks: readonly Chunk[],
+  bytes: readonly Uint8Array[],
+): Vector {
+  const isFlat = tree.children.length === 0 && tree.element.repetition_type !== 'REPEATED'
+  const leaves = new Map<SchemaTree, Leaf>()
+  for (const [i, { path, meta }] of chunks.entries()) {
+    const node = path.at(-1)!
+    const maxDefinition = getMaxDefinitionLevel(path)
+    if (isFlat && Number(meta.num_values) !== rows) throw new Error(`it has ${meta.num_values} values for ${rows} rows`)
+    const leaf = decodeChunk(bytes[i]!, meta, node.element, maxDefinition, getMaxRepetitionLevel(path))
+    if (isFlat) return flatVector(leaf, node.element, field.type, maxDefinition)
+    leaves.set(node, { leaf, maxDefinition })
+  }
+  return vectorOf(field.type, new NestedReader(tree, leaves, find).rows(tree, field.type, rows))
 }
 
 type Leaf = { leaf: LeafColumn; maxDefinition: number }
 
-async function readLeaves(
-  source: ByteSource,
-  footer: Footer,
-  rowGroup: number,
-  tree: SchemaTree,
-): Promise<[SchemaTree, Leaf][]> {
-  const chunks = footer.metadata.row_groups[rowGroup]!.columns
-  const leaves: [SchemaTree, Leaf][] = []
-  for (const path of leafPaths(footer.tree, tree)) {
-    const node = path.at(-1)!
-    const name = node.path.join('\0')
-    const chunk = chunks.find(candidate => candidate.meta_data?.path_in_schema.join('\0') === name)
-    if (chunk?.meta_data === undefined) throw new Error(`the column chunk ${node.path.join('.')} is missing`)
-    const maxDefinition = getMaxDefinitionLevel(path)
-    const bytes = await readChunk(source, chunk)
-    leaves.push([
-      node,
-      {
-        leaf: decodeChunk(bytes, chunk.meta_data, node.element, maxDefinition, getMaxRepetitionLevel(path)),
-        maxDefinition,
-      },
-    ])
-  }
-  return leaves
+/** One column chunk: its path in the schema and its place in the file. */
+interface Chunk {
+  readonly path: SchemaTree[]
+  readonly meta: ColumnMetaData
+  readonly start: number
+  readonly end: number
 }
 
-async function readChunk(source: ByteSource, chunk: ColumnChunk): Promise<Uint8Array> {
-  const meta = chunk.meta_data!
-  const data = Number(meta.data_page_offset)
-  const dictionary = meta.dictionary_page_offset === undefined ? data : Number(meta.dictionary_page_offset)
-  const start = dictionary > 0 ? Math.min(dictionary, data) : data
-  const end = start + Number(meta.total_compressed_size)
-  if (start < 4 || end > source.sizeBytes) throw new Error(`its bytes ${start} to ${end} are not in the file`)
-  return readBytes(source, start, end)
+function chunksBelow(source: ByteSource, footer: Footer, rowGroup: number, tree: SchemaTree): Chunk[] {
+  const chunks = footer.metadata.row_groups[rowGroup]!.columns
+  return leafPaths(footer.tree, tree).map(path => {
+    const node = path.at(-1)!
+    const name = node.path.join('\0')
+    const meta = chunks.find(candidate => candidate.meta_data?.path_in_schema.join('\0') === name)?.meta_data
+    if (meta === undefined) throw new Error(`the column chunk ${node.path.join('.')} is missing`)
+    const data = Number(meta.data_page_offset)
+    const dictionary = meta.dictionary_page_offset === undefined ? data : Number(meta.dictionary_page_offset)
+    const start = dictionary > 0 ? Math.min(dictionary, data) : data
+    const end = start + Number(meta.total_compressed_size)
+    if (start < 4 || end < start || end > source.sizeBytes)
+      throw new Error(`its bytes ${start} to ${end} are not in the file`)
+    return { path, meta, start, end }
+  })
 }
 
 /** The paths from the root to every leaf below a node. */

@@ -1,12 +1,13 @@
 import { open } from 'node:fs/promises'
 import type { ObjectStore } from '../../storage/object-store.ts'
+import { ParquetError } from '../errors.ts'
 
 /** Random access to the bytes of one file. */
 export interface ByteSource {
   /** For messages. */
   readonly name: string
   readonly sizeBytes: number
-  /** Exactly the bytes [start, end). Rejects if the file has fewer. */
+  /** Exactly the bytes [start, end). Rejects with ParquetError if the file has fewer, or as the system or store fails. */
   read(start: number, end: number): Promise<Uint8Array>
 }
 
@@ -22,7 +23,7 @@ export function localSource(path: string, sizeBytes: number): ByteSource {
         let done = 0
         while (done < bytes.length) {
           const { bytesRead } = await file.read(bytes, done, bytes.length - done, start + done)
-          if (bytesRead === 0) throw new Error(`${path}: the file ends at byte ${start + done}, before ${end}`)
+          if (bytesRead === 0) throw cutOff(path, start + done, end)
           done += bytesRead
         }
         return bytes
@@ -41,11 +42,14 @@ export function storeSource(store: ObjectStore, path: string, sizeBytes: number)
     sizeBytes,
     read: async (start, end) => {
       const bytes = await store.read(path, start, end)
-      if (bytes.length !== end - start)
-        throw new Error(`${name}: the file ends at byte ${start + bytes.length}, before ${end}`)
+      if (bytes.length !== end - start) throw cutOff(name, start + bytes.length, end)
       return bytes
     },
   }
+}
+
+function cutOff(name: string, end: number, wanted: number): ParquetError {
+  return new ParquetError('corrupt', `${name}: the file ends at byte ${end}, before ${wanted}`)
 }
 
 /** A file in memory. */

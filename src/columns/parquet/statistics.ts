@@ -14,6 +14,8 @@ interface LeafStatistics {
   nulls: number
   min: Cell
   max: Cell
+  /** NaN is above every number, so that no upper bound is true of it. */
+  nan: boolean
 }
 
 /** Gathers a data file's statistics (PROTOCOL.md, "Per-file Statistics") batch by batch. */
@@ -28,7 +30,7 @@ export class StatisticsBuilder {
       const own = [...path, physicalName(field)]
       if (field.type.kind === 'struct') for (const child of field.type.fields) add(child, own)
       else if (this.#leaves.length < indexedColumns)
-        this.#leaves.push({ path: own, type: field.type, nulls: 0, min: null, max: null })
+        this.#leaves.push({ path: own, type: field.type, nulls: 0, min: null, max: null, nan: false })
     }
     for (const field of schema) add(field, [])
   }
@@ -50,14 +52,14 @@ export class StatisticsBuilder {
 
   /** The `stats` text of an add action. */
   finish(): string {
-    const min: Tree = {}
-    const max: Tree = {}
-    const nulls: Tree = {}
+    const min = emptyTree()
+    const max = emptyTree()
+    const nulls = emptyTree()
     for (const leaf of this.#leaves) {
       put(nulls, leaf.path, String(leaf.nulls))
       const bounds = boundsOf(leaf)
       if (bounds === undefined) continue
-      put(min, leaf.path, bounds[0])
+      if (bounds[0] !== undefined) put(min, leaf.path, bounds[0])
       if (bounds[1] !== undefined) put(max, leaf.path, bounds[1])
     }
     return `{"numRecords":${this.#rows},"minValues":${treeJson(min)},"maxValues":${treeJson(max)},"nullCount":${treeJson(nulls)},"tightBounds":true}`
@@ -87,7 +89,10 @@ function addVector(leaf: LeafStatistics, vector: Vector): void {
       continue
     }
     const value = numbers[row]!
-    if (Number.isNaN(value)) continue
+    if (Number.isNaN(value)) {
+      leaf.nan = true
+      continue
+    }
     if (least === undefined || value < least) least = value
     if (most === undefined || value > most) most = value
   }
@@ -143,7 +148,8 @@ function addStruct(
 
 function see(leaf: LeafStatistics, cell: Cell): void {
   if (cell === null) leaf.nulls++
-  else if (!Number.isNaN(cell)) widen(leaf, cell)
+  else if (Number.isNaN(cell)) leaf.nan = true
+  else widen(leaf, cell)
 }
 
 function widen(leaf: LeafStatistics, cell: Cell): void {
@@ -162,8 +168,11 @@ function isOrdered(type: DataType): boolean {
   return !['boolean', 'binary', 'array', 'map', 'struct'].includes(type.kind)
 }
 
-/** The bounds as JSON; the upper one is left out where no cut string is above the value. */
-function boundsOf({ type, min, max }: LeafStatistics): [string, string | undefined] | undefined {
+/**
+ * The bounds as JSON. One is left out where JSON has no such number, and the upper one where no cut string is above the
+ * value or a NaN is.
+ */
+function boundsOf({ type, min, max, nan }: LeafStatistics): [string | undefined, string | undefined] | undefined {
   if (min === null || max === null) return undefined
   switch (type.kind) {
     case 'string': {
@@ -182,11 +191,14 @@ function boundsOf({ type, min, max }: LeafStatistics): [string, string | undefin
       return [formatDecimal(min as bigint, type.scale), formatDecimal(max as bigint, type.scale)]
     case 'float':
     case 'double':
-      if (!Number.isFinite(min) || !Number.isFinite(max)) return undefined
-      return [formatDouble(min as number), formatDouble(max as number)]
+      return [finite(min as number), nan ? undefined : finite(max as number)]
     default:
       return [String(min), String(max)]
   }
+}
+
+function finite(bound: number): string | undefined {
+  return Number.isFinite(bound) ? formatDouble(bound) : undefined
 }
 
 function millis(micros: bigint): string {
@@ -217,10 +229,15 @@ interface Tree {
   [name: string]: Tree | string
 }
 
+/** Without a prototype: a column may be called `constructor`. */
+function emptyTree(): Tree {
+  return Object.create(null) as Tree
+}
+
 function put(tree: Tree, path: readonly string[], value: string): void {
   let at = tree
   for (const name of path.slice(0, -1)) {
-    at[name] ??= {}
+    at[name] ??= emptyTree()
     at = at[name] as Tree
   }
   at[path.at(-1)!] = value
