@@ -1,29 +1,32 @@
-import { EXIT, nearest, report, UsageError } from './cli/command.ts'
+import { type Command, nearest, report, UsageError } from './cli/command.ts'
 import { COMMANDS, commandNamed, overview, VERSION } from './cli/commands/index.ts'
+import { EXIT } from './cli/exit.ts'
+import { note, print } from './cli/output.ts'
 
 async function main(argv: readonly string[]): Promise<number> {
   const [name, ...raw] = argv
-  if (name === undefined || name === 'help' || name === '--help' || name === '-h') {
-    const text = overview()
-    ;(name === undefined ? process.stderr : process.stdout).write(text)
-    return name === undefined ? EXIT.usage : EXIT.done
+  if (name === undefined) {
+    note(overview().trimEnd())
+    return EXIT.usage
   }
-  if (name === '--version' || name === '-v' || name === 'version') {
-    process.stdout.write(`posixlake ${VERSION}\n`)
+  if (name === 'help' || name === '--help' || name === '-h') {
+    const [about] = raw
+    if (about !== undefined) return (await theCommand(about)).execute(['--help'])
+    await print(overview())
     return EXIT.done
   }
-  const found = await commandNamed(name)
-  if (found === undefined) {
-    const names = COMMANDS.map(known => known.name)
-    throw new UsageError(`there is no command ${name}${nearest(name, names)}; see posixlake --help`)
+  if (name === '--version' || name === '-v' || name === 'version') {
+    await print(`posixlake ${VERSION}\n`)
+    return EXIT.done
   }
-  return found.execute(raw)
+  return (await theCommand(name)).execute(raw)
 }
 
-// A reader that went away (`posixlake cat t | head`) has seen enough.
-process.stdout.on('error', (error: NodeJS.ErrnoException) => {
-  if (error.code !== 'EPIPE') throw error
-  process.exit(EXIT.done)
-})
+async function theCommand(name: string): Promise<Command> {
+  const found = await commandNamed(name)
+  if (found !== undefined) return found
+  const names = COMMANDS.map(known => known.name)
+  throw new UsageError(`there is no command ${name}${nearest(name, names)}; see posixlake --help`)
+}
 
 process.exitCode = await main(process.argv.slice(2)).catch(report)

@@ -1,8 +1,7 @@
 import { type ArgsDef, type CommandDef, type ParsedArgs, parseArgs, renderUsage } from 'citty'
-import { LakeError, messageOf } from '../core/errors.ts'
-
-/** Exit statuses: 0 done, 1 it failed, 2 the command line was not understood. */
-export const EXIT = { done: 0, failed: 1, usage: 2 } as const
+import { errnoOf, LakeError, messageOf } from '../core/errors.ts'
+import { EXIT } from './exit.ts'
+import { print } from './output.ts'
 
 /** A command line that cannot be understood. */
 export class UsageError extends LakeError<'usage'> {
@@ -46,7 +45,7 @@ export function command<const T extends ArgsDef>(spec: CommandSpec<T>): Command 
     help,
     execute: async raw => {
       if (asksForHelp(raw)) {
-        process.stdout.write(await help())
+        await print(await help())
         return EXIT.done
       }
       const checked = check(spec, args, raw)
@@ -168,17 +167,43 @@ function editDistance(a: string, b: string): number {
   return row[b.length]!
 }
 
+/** What system calls fail with because of what is on the machine, not because of us. */
+const SYSTEM_ERRORS: Readonly<Record<string, string>> = {
+  EACCES: 'permission denied',
+  EDQUOT: 'the disk quota is used up',
+  EEXIST: 'something of that name is there already',
+  EIO: 'the disk reports an error',
+  EISDIR: 'this is a folder, not a file',
+  ELOOP: 'too many symbolic links lead on from here',
+  EMFILE: 'too many files are open',
+  ENAMETOOLONG: 'the name is too long',
+  ENOENT: 'there is no such file or folder',
+  ENOSPC: 'the disk is full',
+  ENOTDIR: 'a part of this path is a file, not a folder',
+  EPERM: 'this is not permitted',
+  EROFS: 'the file system is read-only',
+}
+
+/** A failed system call as a sentence, or undefined for what is none. */
+function systemSentence(error: unknown): string | undefined {
+  const words = SYSTEM_ERRORS[errnoOf(error) ?? '']
+  if (words === undefined) return undefined
+  const { path } = error as NodeJS.ErrnoException
+  return path === undefined ? messageOf(error) : `${path}: ${words}`
+}
+
 /** Prints what went wrong in one line, and gives the exit status. */
 export function report(error: unknown): number {
   if (error instanceof UsageError) {
     process.stderr.write(`posixlake: ${error.message}\n`)
     return EXIT.usage
   }
-  if (error instanceof LakeError) process.stderr.write(`posixlake: ${error.message}\n`)
-  else
-    process.stderr.write(
-      `posixlake: this is a defect in posixlake: ${messageOf(error)} (POSIXLAKE_DEBUG=1 shows where)\n`,
-    )
+  const expected = error instanceof LakeError ? error.message : systemSentence(error)
+  process.stderr.write(
+    expected === undefined
+      ? `posixlake: this is a defect in posixlake: ${messageOf(error)} (POSIXLAKE_DEBUG=1 shows where)\n`
+      : `posixlake: ${expected}\n`,
+  )
   if (process.env['POSIXLAKE_DEBUG'] === '1' && error instanceof Error) process.stderr.write(`${error.stack}\n`)
   return EXIT.failed
 }

@@ -1,6 +1,6 @@
 import { writeSync } from 'node:fs'
 import { errnoOf, LakeError, messageOf } from '../core/errors.ts'
-import { EXIT } from './command.ts'
+import { EXIT } from './exit.ts'
 
 /** Standard output takes no more. */
 export class OutputError extends LakeError<'no_space' | 'io'> {}

@@ -112,5 +112,5 @@ async function filesOf(patterns: readonly string[]): Promise<string[]> {
 
 function describe({ snapshot, store }: Table): string {
   const rows = snapshot.files.reduce((sum, file) => sum + (file.rows ?? 0), 0)
-  return `${store.location}: ${rows === 0 ? 'no rows' : `${rows} rows in ${snapshot.files.length} ${snapshot.files.length === 1 ? 'file' : 'files'}`}\n${schemaSql(snapshot)}`
+  return `${store.location}: ${rows === 0 ? 'no rows' : `${rows} ${rows === 1 ? 'row' : 'rows'} in ${snapshot.files.length} ${snapshot.files.length === 1 ? 'file' : 'files'}`}\n${schemaSql(snapshot)}`
 }

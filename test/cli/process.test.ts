@@ -1,0 +1,172 @@
+import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
+import { closeSync, existsSync, openSync, readFileSync, writeFileSync } from 'node:fs'
+import { connect } from 'node:net'
+import { join } from 'node:path'
+import { temporaryFolder } from '../helpers/temporary.ts'
+
+const MAIN = join(import.meta.dir, '../../src/main.ts')
+const folder = temporaryFolder()
+const table = join(folder.path, 'table')
+const environment = {
+  ...process.env,
+  XDG_CACHE_HOME: join(folder.path, 'cache'),
+  XDG_STATE_HOME: join(folder.path, 'state'),
+}
+
+interface Result {
+  readonly code: number
+  readonly stdout: string
+  readonly stderr: string
+}
+
+function run(args: readonly string[], more: Readonly<Record<string, string>> = {}): Result {
+  const child = Bun.spawnSync([process.execPath, MAIN, ...args], {
+    env: { ...environment, ...more },
+    cwd: folder.path,
+    stdin: 'ignore',
+  })
+  return { code: child.exitCode, stdout: child.stdout.toString(), stderr: child.stderr.toString() }
+}
+
+beforeAll(() => {
+  expect(run(['create', table, '--schema', 'id:Int64,name:String'])).toMatchObject({ code: 0, stderr: '' })
+  expect(run(['query', table, `INSERT INTO data SELECT i, 'name ' || i FROM range(3) t(i)`]).code).toBe(0)
+})
+afterAll(() => folder[Symbol.dispose]())
+
+describe('what is wrong on the machine', () => {
+  test('is said in one line that names the place, and is no defect of posixlake', () => {
+    writeFileSync(join(folder.path, 'file'), 'x')
+    const cases: [string[], string, Record<string, string>?][] = [
+      [['create', 'file', '--schema', 'id:Int64'], 'file: something of that name is there already'],
+      [['create', 'file/sub'], 'file/sub: a part of this path is a file, not a folder'],
+      [['create', 'new', '--from-csv', 'missing.csv'], 'missing.csv: there is no such file'],
+      [['create', 'new', '--from-parquet', 'file'], 'file: 1 bytes are no Parquet file'],
+      [['cat', 'file'], 'not a Delta table'],
+      [['cat', ''], 'the location of the table is empty'],
+      [['cat', table], 'posixlake/text: a part of this path is a file', { XDG_CACHE_HOME: join(folder.path, 'file') }],
+      [['query', table, 'FROM data'], 'posixlake/spill: a part', { XDG_CACHE_HOME: join(folder.path, 'file') }],
+    ]
+    for (const [args, sentence, more] of cases) {
+      const { code, stdout, stderr } = run(args, more)
+      expect({ args, code, stdout, stderr }).toEqual({
+        args,
+        code: 1,
+        stdout: '',
+        stderr: expect.stringContaining(sentence),
+      })
+      expect(stderr).not.toContain('defect')
+      expect(stderr.trimEnd().split('\n')).toHaveLength(1)
+    }
+    expect(existsSync(join(folder.path, 'new'))).toBe(false)
+  })
+
+  test('is a full disk under the output, whatever is printed', () => {
+    for (const args of [['--help'], ['cat', '--help'], ['cat', table], ['query', table, 'FROM data']]) {
+      const full = openSync('/dev/full', 'w')
+      const child = Bun.spawnSync([process.execPath, MAIN, ...args], {
+        env: environment,
+        stdin: 'ignore',
+        stdout: full,
+      })
+      closeSync(full)
+      expect({ code: child.exitCode, stderr: child.stderr.toString() }).toEqual({
+        code: 1,
+        stderr: 'posixlake: the output could not be written: the disk is full\n',
+      })
+    }
+  })
+})
+
+describe('a reader that goes away', () => {
+  test('ends a long result quietly', () => {
+    const { exitCode, stdout, stderr } = Bun.spawnSync(
+      [
+        'bash',
+        '-c',
+        'set -o pipefail; "$0" "$@" | head -2',
+        process.execPath,
+        MAIN,
+        'query',
+        table,
+        'SELECT i FROM range(1000000) t(i)',
+        '--format',
+        'csv',
+      ],
+      { env: environment },
+    )
+    expect({ exitCode, stdout: stdout.toString(), stderr: stderr.toString() }).toEqual({
+      exitCode: 0,
+      stdout: 'i\n0\n',
+      stderr: '',
+    })
+  })
+})
+
+describe('help', () => {
+  test('is there under three names, and tells a command from a mistake', () => {
+    const { stdout } = run(['query', '--help'])
+    expect(run(['help', 'query']).stdout).toBe(stdout)
+    expect(run(['query', '-h', '--nonsense']).stdout).toBe(stdout)
+    expect(run(['help', 'qurey'])).toMatchObject({ code: 2, stdout: '' })
+    expect(run([])).toMatchObject({ code: 2, stdout: '' })
+  })
+})
+
+describe('a server', () => {
+  test('says how to mount it, is known to status, refuses a second one, and ends cleanly when it is told to', async () => {
+    const server = Bun.spawn([process.execPath, MAIN, 'serve', table, '--port', '0', '--read-only'], {
+      env: environment,
+      stdin: 'ignore',
+      stdout: 'pipe',
+      stderr: 'pipe',
+    })
+    const reader = server.stdout.getReader()
+    let said = ''
+    while (!said.includes('mount_nfs')) {
+      const { value, done } = await reader.read()
+      if (done) throw new Error(await new Response(server.stderr).text())
+      said += new TextDecoder().decode(value)
+    }
+    const port = Number(/,port=(\d+)/.exec(said)![1])
+    expect(said).toContain(`on 127.0.0.1:${port}.`)
+    expect(said).toContain('sudo mount -t nfs -o vers=3,tcp,nolock')
+    const [status] = JSON.parse(run(['status', table, '--format', 'json']).stdout)
+    expect(status).toMatchObject({
+      table,
+      mounted: false,
+      running: true,
+      address: `127.0.0.1:${port}`,
+      pid: server.pid,
+      read_only: true,
+      held: [],
+    })
+    expect(status.command).toContain(String(port))
+    expect(run(['serve', table, '--port', '0'])).toMatchObject({
+      code: 1,
+      stderr: expect.stringContaining('is being served already'),
+    })
+    expect(run(['cat', table]).stdout).toBe('id,name\n0,name 0\n1,name 1\n2,name 2\n')
+    server.kill('SIGTERM')
+    expect(await server.exited).toBe(0)
+    expect(run(['status', table])).toMatchObject({ code: 1, stdout: '' })
+    const { promise, resolve } = Promise.withResolvers<boolean>()
+    connect(port, '127.0.0.1')
+      .on('connect', () => resolve(true))
+      .on('error', () => resolve(false))
+    expect(await promise).toBe(false)
+  })
+
+  test('is stopped by unmount, too', async () => {
+    const server = Bun.spawn([process.execPath, MAIN, 'serve', table, '--port', '0'], {
+      env: environment,
+      stdin: 'ignore',
+      stdout: 'pipe',
+      stderr: 'ignore',
+    })
+    await server.stdout.getReader().read()
+    expect(run(['unmount', table])).toMatchObject({ code: 0, stdout: `${table} is unmounted.\n`, stderr: '' })
+    expect(await server.exited).toBe(0)
+    expect(readFileSync(join(table, '_delta_log', '00000000000000000000.json'), 'utf8')).toContain('CREATE TABLE')
+  })
+})
