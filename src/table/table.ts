@@ -53,10 +53,7 @@ export async function createTable(store: ObjectStore, options: NewTable): Promis
   const clock = options.clock ?? systemClock
   const nowMs = clock.nowMs()
   const { schema, partitionColumns = [], add = [] } = options
-  for (const name of partitionColumns) {
-    if (!schema.some(field => field.name === name))
-      throw new TableError('bad_schema', `the partition column ${name} is not in the schema`)
-  }
+  checkPartitioning(schema, partitionColumns)
   const metaData: MetadataAction = {
     id: randomUUID(),
     ...(options.name === undefined ? {} : { name: options.name }),
@@ -105,6 +102,25 @@ export async function createTable(store: ObjectStore, options: NewTable): Promis
     )
   }
   return openTable(store, { clock })
+}
+
+function checkPartitioning(schema: Schema, partitionColumns: readonly string[]): void {
+  for (const [i, name] of partitionColumns.entries()) {
+    const field = schema.find(candidate => candidate.name === name)
+    if (field === undefined) throw new TableError('bad_schema', `the partition column ${name} is not in the schema`)
+    if (partitionColumns.indexOf(name) !== i)
+      throw new TableError('bad_schema', `the partition column ${name} is named twice`)
+    if (['struct', 'array', 'map'].includes(field.type.kind))
+      throw new TableError(
+        'bad_schema',
+        `the column ${name} is a ${field.type.kind}; a table is partitioned by scalars`,
+      )
+  }
+  if (partitionColumns.length > 0 && partitionColumns.length === schema.length)
+    throw new TableError(
+      'bad_schema',
+      'the table is partitioned by all of its columns; one at least must be in the files',
+    )
 }
 
 /** Opens a table at its newest version. TableError `not_a_table`, `unsupported_feature`, `corrupt_log`. */

@@ -102,8 +102,11 @@ async function rewrite(rebased: readonly Rebased[], newest: Snapshot, staging: S
 /** Another writer's new schema is a conflict, unless it only added columns that may be NULL. */
 function checkSchema(change: ChangeSet, newest: Snapshot): void {
   const { base } = change
-  if (schemaFingerprint(base.schema) === schemaFingerprint(newest.schema) && base.tableId === newest.tableId) return
-  const fits = base.schema.every(field => newest.schema.some(other => isSame(field, other)))
+  const fits = base.schema.every(field =>
+    newest.schema.some(other => isSame(field, other) && admitsNulls(field, other)),
+  )
+  const isUnchanged = schemaFingerprint(base.schema) === schemaFingerprint(newest.schema)
+  if (isUnchanged && fits && base.tableId === newest.tableId) return
   const optional = newest.schema.every(field => field.nullable || base.schema.some(other => isSame(field, other)))
   if (
     change.schema !== undefined ||
@@ -121,6 +124,11 @@ function checkSchema(change: ChangeSet, newest: Snapshot): void {
 
 function isSame(a: Field, b: Field): boolean {
   return schemaFingerprint([a]) === schemaFingerprint([b]) && physicalName(a) === physicalName(b)
+}
+
+/** Rows that were written when a column might be NULL do not fit where it must not be. */
+function admitsNulls(before: Field, after: Field): boolean {
+  return after.nullable || !before.nullable
 }
 
 function checkReads(change: ChangeSet, newest: Snapshot): void {

@@ -4,9 +4,10 @@ import { physicalName, schemaFingerprint } from '../../columns/schema.ts'
 import { formatPartitionValue } from '../../columns/text/partition.ts'
 import { TEXT_FORMAT_VERSION } from '../../columns/text/rendered.ts'
 import type { Batch, Schema } from '../../columns/types.ts'
-import { cellAt, takeRows } from '../../columns/vectors.ts'
+import { cellAt, isNullAt, takeRows } from '../../columns/vectors.ts'
 import type { ObjectStore, ObjectWriter } from '../../storage/object-store.ts'
 import type { NewFile } from '../commit/change-set.ts'
+import { TableError } from '../errors.ts'
 import { encodeOrderHint, ORDER_KEY, type OrderHint } from '../order-hint.ts'
 import { type LiveFile, ORDER_REFS_TAG, ORDER_TAG, TEXT_TAG } from '../snapshot.ts'
 import type { Table } from '../table.ts'
@@ -82,12 +83,24 @@ class DataFilesWriter {
 
   async write(batch: Batch): Promise<void> {
     if (batch.rows === 0) return
+    this.#checkNulls(batch)
     if (this.#partitionColumns.length === 0) {
       await this.#writeTo('', {}, batch)
       return
     }
     for (const { folder, values, rows } of this.#split(batch))
       await this.#writeTo(folder, values, takeRows(batch, rows))
+  }
+
+  #checkNulls(batch: Batch): void {
+    for (const [i, field] of this.#schema.entries()) {
+      if (field.nullable) continue
+      const vector = batch.vectors[i]!
+      for (let row = 0; row < batch.rows; row++) {
+        if (isNullAt(vector, row))
+          throw new TableError('constraint', `the column ${field.name} is NOT NULL, and a row has no value for it`)
+      }
+    }
   }
 
   async #writeTo(folder: string, partitionValues: OpenFile['partitionValues'], batch: Batch): Promise<void> {
