@@ -16,6 +16,7 @@ const NUMBER = /(?:\d[\d_]*\.?[\d_]*|\.\d[\d_]*)(?:[eE][+-]?\d+)?/y
 const QUOTED_NAME = /"(?:[^"]|"")*"/y
 const TEXT = /'(?:[^']|'')*'/y
 const ESCAPED_TEXT = /[eE]'(?:[^'\\]|\\[\s\S]|'')*'/y
+const UNFINISHED = /[eE]?'|"/y
 const DOLLAR_TAG = /\$(?:[\p{L}_][\p{L}\p{N}_]*)?\$/uy
 
 /**
@@ -46,7 +47,7 @@ function tokenAt(sql: string, at: number): [Token['kind'], number] {
   if (text !== undefined) return ['literal', text]
   const name = matchAt(QUOTED_NAME, sql, at)
   if (name !== undefined) return ['quoted', name]
-  if (sql[at] === "'" || sql[at] === '"') return ['literal', sql.length]
+  if (matchAt(UNFINISHED, sql, at) !== undefined) return ['literal', sql.length]
   const word = matchAt(WORD, sql, at)
   if (word !== undefined) return ['word', word]
   const number = matchAt(NUMBER, sql, at)
