@@ -63,7 +63,7 @@ function decodeRuns(bytes: Uint8Array): OrderRun[] {
       const byte = bytes[at++]
       if (byte === undefined || scale > 2 ** 49) throw new Error('a number is cut off')
       value += (byte & 0x7f) * scale
-      if (byte < 0x80) return value
+      if (byte < 0x80) return checked(value)
     }
   }
   let row = 0
@@ -71,8 +71,13 @@ function decodeRuns(bytes: Uint8Array): OrderRun[] {
     const count = take()
     const ref = take() - 1
     const step = take()
-    row += step % 2 === 0 ? step / 2 : -(step + 1) / 2
+    row = checked(row + (step % 2 === 0 ? step / 2 : -(step + 1) / 2))
     runs.push({ count, ref, row })
   }
   return runs
+}
+
+function checked(value: number): number {
+  if (!Number.isSafeInteger(value)) throw new Error('a number is out of range')
+  return value
 }

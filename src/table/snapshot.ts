@@ -16,6 +16,7 @@ import type {
   TxnAction,
 } from './log/actions.ts'
 import { decodePath } from './log/paths.ts'
+import { isTrue } from './protocol.ts'
 import { vectorId } from './vectors/store.ts'
 
 /** Tags that posixlake puts on its files. */
@@ -188,6 +189,12 @@ export class SnapshotBuilder {
     else this.#domains.set(domain.domain, domain)
   }
 
+  /** Whether commits carry their own times, as far as was applied. */
+  get hasInCommitTimestamps(): boolean {
+    const metadata = this.#metadata ?? this.#before?.metadata.action
+    return isTrue(metadata?.configuration?.['delta.enableInCommitTimestamps'])
+  }
+
   finish(version: bigint): Snapshot {
     const before = this.#before
     const protocol = this.#protocol ?? before?.protocol
@@ -269,16 +276,11 @@ export class SnapshotBuilder {
         { cause },
       )
     }
-    if (!/^[a-z][a-z0-9+.-]*:|^\//i.test(path)) {
-      if (path.split('/').includes('..'))
-        throw new TableError(
-          'unsupported_feature',
-          `${this.#location}: the data file ${path} lies outside the table, which is not supported`,
-        )
-      return path
-    }
+    const isAbsolute = /^[a-z][a-z0-9+.-]*:|^\//i.test(path)
     const absolute = path.replace(/^file:(?:\/\/)?/, '')
-    if (absolute.startsWith(`${this.#location}/`)) return absolute.slice(this.#location.length + 1)
+    const isInside = !isAbsolute || absolute.startsWith(`${this.#location}/`)
+    if (isInside && !path.split('/').includes('..'))
+      return isAbsolute ? absolute.slice(this.#location.length + 1) : path
     throw new TableError(
       'unsupported_feature',
       `${this.#location}: the data file ${path} lies outside the table; such a (shallow) clone is not supported`,

@@ -74,7 +74,7 @@ async function replay(
     next = checkpoint.version + 1n
     // The checkpoint does not say when its version was committed.
     const own = commits.find(commit => commit.version === checkpoint.version)
-    if (own !== undefined) builder.apply([], own.modifiedMs)
+    if (own !== undefined) builder.apply(await timesOf(store, own, builder), own.modifiedMs)
   }
   for (const commit of commits) {
     if (commit.version < next || commit.version > target) continue
@@ -84,6 +84,13 @@ async function replay(
   }
   if (next !== target + 1n) throw gap(store, next)
   return builder.finish(target)
+}
+
+/** Of a commit that a checkpoint covers, what the checkpoint leaves out: its own time, which the next one must exceed. */
+async function timesOf(store: ObjectStore, commit: Commit, builder: SnapshotBuilder): Promise<Action[]> {
+  if (!builder.hasInCommitTimestamps) return []
+  const actions = parseCommit(await store.read(commit.path), `${store.location}/${commit.path}`)
+  return actions.flatMap(({ commitInfo }) => (commitInfo ? [{ commitInfo }] : []))
 }
 
 function gap(store: ObjectStore, version: bigint, code?: 'corrupt_log'): TableError {
