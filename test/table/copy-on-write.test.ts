@@ -1,7 +1,9 @@
 import { describe, expect, test } from 'bun:test'
 import { readFooter } from '../../src/columns/parquet/read.ts'
 import { storeSource } from '../../src/columns/parquet/source.ts'
+import { ROW_GROUP_ROWS } from '../../src/columns/parquet/write.ts'
 import { parseDdl } from '../../src/columns/schema.ts'
+import type { Cell } from '../../src/columns/types.ts'
 import { batchOf } from '../../src/columns/vectors.ts'
 import { memoryStore } from '../../src/storage/memory.ts'
 import { writeDataFiles } from '../../src/table/operations/write.ts'
@@ -99,7 +101,52 @@ describe('a deletion in a table that does not enable deletion vectors', () => {
     expect(table.snapshot.files.every(({ path }) => path.length < 100)).toBe(true)
   })
 
-  test('keeps partition values, column mapping and the values of every row group', async () => {
+  test('reads each row group with its own rows, and fills columns that are younger than the file', async () => {
+    const table = await foreign()
+    const before = ROW_GROUP_ROWS + 100
+    await append(table, 0, before)
+    const schema = [...table.snapshot.schema, ...parseDdl('late:Decimal(20,2)')]
+    await table.commit({ base: table.snapshot, operation: 'ADD COLUMNS', add: [], delete: [], schema })
+    const gone = [0, ROW_GROUP_ROWS - 1, ROW_GROUP_ROWS, before - 2]
+    await remove(table, 3, gone)
+    const file = table.snapshot.files[3]!
+    expect((await readFooter(storeSource(table.store, file.path, file.sizeBytes))).rows).toBe(before - gone.length)
+    const left = (await readRows(table)).slice(9)
+    expect(left.every(([, , late]) => late === null)).toBe(true)
+    const expected = Array.from({ length: before }, (_, i) => i).filter(id => !gone.includes(id))
+    expect(left.map(([id]) => Number(id))).toEqual(expected)
+    await remove(
+      table,
+      3,
+      Array.from({ length: ROW_GROUP_ROWS }, (_, i) => i),
+    )
+    expect((await readRows(table)).slice(9).map(([id]) => Number(id))).toEqual(expected.slice(ROW_GROUP_ROWS))
+  })
+
+  test('keeps values of every type as they are', async () => {
+    const store = memoryStore()
+    const types = ['long', 'double', 'decimal(38,4)', 'timestamp', 'binary', 'date', 'boolean', 'string']
+    const fields = types.map((type, i) => ({ name: `c${i}`, type, nullable: true, metadata: {} }))
+    await foreignTable(store, { schema: { type: 'struct', fields } })
+    const table = await openTable(store)
+    const cells: Cell[][] = [
+      [2n ** 63n - 1n, -0, 10n ** 37n, -1n, Uint8Array.of(0, 255), -719162, true, 'ü"\n'],
+      [null, null, null, null, null, null, null, null],
+      [-(2n ** 63n), Number.NaN, -1n, 2n ** 52n, new Uint8Array(0), 2932896, false, ''],
+    ]
+    const batch = batchOf(
+      table.snapshot.schema.map(({ type }) => type),
+      [...cells, cells[0]!],
+    )
+    const add = await writeDataFiles(table, [batch])
+    await table.commit({ base: table.snapshot, operation: 'WRITE', add, delete: [] })
+    const before = await readRows(table)
+    await remove(table, 0, [3])
+    expect(await readRows(table)).toEqual(before.slice(0, 3))
+    expect(before.slice(0, 3)).toEqual(cells)
+  })
+
+  test('keeps partition values and column mapping', async () => {
     const store = memoryStore()
     const field = (id: number, name: string, physical: string, type: string): object => ({
       name,

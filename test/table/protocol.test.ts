@@ -3,7 +3,6 @@ import { localStore } from '../../src/storage/local.ts'
 import { memoryStore } from '../../src/storage/memory.ts'
 import { checkpointPath, commitPath, decodePath, encodePath } from '../../src/table/log/paths.ts'
 import { writeDataFiles } from '../../src/table/operations/write.ts'
-import { decodeOrderHint, encodeOrderHint, type OrderHint } from '../../src/table/order-hint.ts'
 import { openTable, type Table } from '../../src/table/table.ts'
 import { temporaryFolder } from '../helpers/temporary.ts'
 import { actionsAt, append, commitLines, failure, foreignTable, readIds, remove, rows, SCHEMA } from './fixture.ts'
@@ -239,60 +238,5 @@ describe('a checkpoint of another writer', () => {
       expect(damaged.code).toBe('corrupt_log')
       expect(damaged.message).toContain(path)
     }
-  })
-})
-
-describe('an order hint', () => {
-  test('of any runs is the same after encoding', () => {
-    let seed = 3
-    const random = (n: number): number => {
-      seed = (Math.imul(seed, 1103515245) + 12345) >>> 0
-      return Math.floor((seed / 2 ** 32) * n)
-    }
-    for (let round = 0; round < 200; round++) {
-      const refs = Array.from({ length: random(4) }, (_, i) => `${i}/"ü\\n"`)
-      const runs = Array.from({ length: random(20) }, () => ({
-        count: random(2 ** random(32)),
-        ref: random(refs.length + 1) - 1,
-        row: random(2 ** random(33)),
-      }))
-      expect(decodeOrderHint(encodeOrderHint({ refs, runs }))).toEqual({ refs, runs })
-    }
-  })
-
-  test('that is garbage is none, or one that is sound', () => {
-    const hint = { refs: ['a', 'b'], runs: [300, 7].map(count => ({ count, ref: 1, row: count * 1000 })) }
-    const text = encodeOrderHint(hint)
-    const isSound = ({ refs, runs }: OrderHint): boolean =>
-      runs.every(
-        ({ count, ref, row }) =>
-          Number.isSafeInteger(count) &&
-          count >= 0 &&
-          ref >= -1 &&
-          ref < refs.length &&
-          Number.isSafeInteger(row) &&
-          row >= 0,
-      )
-    for (let at = 0; at < text.length; at++) {
-      for (const changed of [
-        text.slice(0, at),
-        `${text.slice(0, at)}A${text.slice(at + 1)}`,
-        `${text.slice(0, at)}//${text.slice(at)}`,
-      ]) {
-        const decoded = decodeOrderHint(changed)
-        expect(decoded === undefined || isSound(decoded)).toBe(true)
-      }
-    }
-    for (const garbage of [
-      'null',
-      '7',
-      '"x"',
-      '{"v":1}',
-      '{"v":1,"refs":"a","runs":""}',
-      '{"v":1,"refs":[1],"runs":7}',
-    ])
-      expect(decodeOrderHint(garbage)).toBeUndefined()
-    const huge = Uint8Array.from([0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x7f, 0, 0]).toBase64()
-    expect(decodeOrderHint(JSON.stringify({ v: 1, refs: [], runs: huge }))).toBeUndefined()
   })
 })
