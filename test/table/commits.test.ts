@@ -129,6 +129,22 @@ describe('one commit', () => {
   })
 })
 
+describe('a change that names a file twice', () => {
+  test('is refused, for it would show rows twice', async () => {
+    const { one } = await pair()
+    const base = one.snapshot
+    const deletion = (row: number) => ({ file: base.files[0]!, rows: Uint32Array.of(row) })
+    const [added] = await writeDataFiles(one, [rows(20, 21)])
+    for (const change of [
+      { add: [], delete: [deletion(1), deletion(2)] },
+      { add: [], delete: [deletion(1)], removeFiles: base.files },
+      { add: [added!, added!], delete: [] },
+    ])
+      await expect(one.commit({ base, operation: 'MERGE', ...change })).rejects.toThrow('twice')
+    expect((await one.refresh()).version).toBe(base.version)
+  })
+})
+
 describe('statistics of other writers', () => {
   async function withStats(stats: string | undefined): Promise<Table> {
     const store = memoryStore()
@@ -375,7 +391,7 @@ describe('a store that fails', () => {
   test('before the commit is there leaves the table as it was', async () => {
     const { store } = await pair()
     const table = await openTable(failing(store, async () => broken()))
-    expect(remove(table, 0, [1])).rejects.toThrow('the disk reported an error')
+    await expect(remove(table, 0, [1])).rejects.toThrow('the disk reported an error')
     const again = await openTable(store)
     expect(await readIds(again)).toEqual(ten)
     expect(await readIds(table)).toEqual(ten)
@@ -392,7 +408,7 @@ describe('a store that fails', () => {
         return broken()
       }),
     )
-    expect(remove(table, 0, [1])).rejects.toThrow('the disk reported an error')
+    await expect(remove(table, 0, [1])).rejects.toThrow('the disk reported an error')
     await table.refresh()
     expect(await readIds(table)).toEqual([0, ...ten.slice(2)])
     expect(await readIds(await openTable(store))).toEqual([0, ...ten.slice(2)])

@@ -6,7 +6,8 @@ import { parseDdl } from '../../src/columns/schema.ts'
 import type { Cell } from '../../src/columns/types.ts'
 import { batchOf } from '../../src/columns/vectors.ts'
 import { memoryStore } from '../../src/storage/memory.ts'
-import { writeDataFiles } from '../../src/table/operations/write.ts'
+import type { NewFile } from '../../src/table/commit/change-set.ts'
+import { pathInPlaceOf, writeDataFiles } from '../../src/table/operations/write.ts'
 import { decodeOrderHint, ORDER_KEY } from '../../src/table/order-hint.ts'
 import { createTable, openTable, type Table } from '../../src/table/table.ts'
 import { actionsAt, append, commitLines, failure, foreignTable, readIds, readRows, remove, rows } from './fixture.ts'
@@ -265,5 +266,30 @@ describe('a deletion in a table that does not enable deletion vectors', () => {
     const again = await readFooter(storeSource(table.store, rewritten.path, rewritten.sizeBytes))
     expect(again.keyValue.has(ORDER_KEY)).toBe(false)
     expect(await readIds(table)).toEqual([0, 1, 2, 4, 5, 6, 7, 8, 51])
+  })
+})
+
+describe('new files in the place of another', () => {
+  test('have its time and stand where it stood, in the order in which they were written', async () => {
+    const store = memoryStore()
+    const table = await createTable(store, { schema: parseDdl('id:Int64,name:String'), configuration: WITHOUT })
+    const write = (from: number): Promise<NewFile[]> => writeDataFiles(table, [rows(from, from + 2)])
+    const add = [...(await write(0)), ...(await write(10)), ...(await write(20))]
+    await table.commit({ base: table.snapshot, operation: 'WRITE', add, delete: [] })
+    for (let round = 0; round < 3; round++) {
+      const ids = await readIds(table)
+      const base = table.snapshot
+      expect(new Set(base.files.map(({ modificationTime }) => modificationTime)).size).toBe(1)
+      const inPlaceOf = base.files[1]!
+      const first = ids[2]!
+      const placed = await writeDataFiles(table, [rows(first + 100, first + 102)], { inPlaceOf })
+      await table.commit({ base, operation: 'MERGE', add: placed, delete: [], removeFiles: [inPlaceOf] })
+      expect(await readIds(table)).toEqual(ids.with(2, first + 100).with(3, first + 101))
+    }
+    expect(pathInPlaceOf('a/b.parquet', 1) > pathInPlaceOf('a/b.parquet')).toBe(true)
+    expect(pathInPlaceOf('a/b.parquet', 12) > pathInPlaceOf('a/b.parquet', 2)).toBe(true)
+    const again = pathInPlaceOf(pathInPlaceOf('a/b.parquet', 1))
+    expect(again).toStartWith('a/b.0.00001-')
+    expect(again.length).toBe(pathInPlaceOf('a/b.parquet', 1).length)
   })
 })

@@ -47,6 +47,7 @@ interface Rebased {
 export async function actionsFor(change: ChangeSet, newest: Snapshot, context: TransactionContext): Promise<Action[]> {
   const { store, staging } = context
   staging.begin()
+  checkPaths(change)
   checkSchema(change, newest)
   const deletes = change.delete.length > 0 || (change.removeFiles?.length ?? 0) > 0
   checkWritable(
@@ -90,6 +91,18 @@ export async function actionsFor(change: ChangeSet, newest: Snapshot, context: T
     })
   }
   return actions
+}
+
+/** A version may add and remove a path once each (PROTOCOL.md, "Add File and Remove File"); twice would double its rows. */
+function checkPaths(change: ChangeSet): void {
+  const gone = [...change.delete.map(({ file }) => file.path), ...(change.removeFiles ?? []).map(({ path }) => path)]
+  for (const paths of [gone, change.add.map(({ path }) => path)]) {
+    const seen = new Set<string>()
+    for (const path of paths) {
+      if (seen.has(path)) throw new Error(`the change names the file ${path} twice`)
+      seen.add(path)
+    }
+  }
 }
 
 /** Copy-on-write: what is left of each file, in a new one. */
