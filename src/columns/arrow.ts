@@ -28,12 +28,16 @@ import { cellAt } from './vectors.ts'
 const encoder = new TextEncoder()
 const WORD = 0xffff_ffffn
 
-/** Batches as an Arrow IPC stream, with the types of the columns: exact decimals, microseconds, nested values. */
+/**
+ * Batches as an Arrow IPC stream, with the types of the columns: exact decimals, microseconds, nested values. Throws what
+ * `batches` throws.
+ */
 export async function* arrowStream(schema: Schema, batches: AsyncIterable<Batch>): AsyncGenerator<Uint8Array> {
   const arrowSchema = new ArrowSchema(schema.map(arrowField))
   const struct = new Struct(arrowSchema.fields)
   const writer = new RecordBatchStreamWriter()
   writer.reset(undefined, arrowSchema)
+  const failures: unknown[] = []
   const produced = (async () => {
     try {
       for await (const batch of batches) {
@@ -44,12 +48,14 @@ export async function* arrowStream(schema: Schema, batches: AsyncIterable<Batch>
       }
       writer.finish()
     } catch (error) {
-      writer.abort(error)
+      // The writer would hand its reader something else than this error.
+      failures.push(error)
     }
     writer.close()
   })()
-  for await (const bytes of writer) yield bytes as Uint8Array
+  for await (const bytes of writer) if (failures.length === 0) yield bytes as Uint8Array
   await produced
+  if (failures.length > 0) throw failures[0]
 }
 
 function cellsOf({ vectors, rows }: Batch, column: number): Cell[] {

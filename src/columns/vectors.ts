@@ -10,7 +10,7 @@ export function cellAt(vector: Vector, row: number): Cell {
   if (nulls?.[row] === 1) return null
   if (isUtf8(values)) {
     const bytes = values.bytes.subarray(values.starts[row], values.ends[row])
-    return type.kind === 'binary' ? bytes.slice() : decoder.decode(bytes)
+    return type.kind === 'binary' ? new Uint8Array(bytes) : decoder.decode(bytes)
   }
   return values[row] ?? null
 }

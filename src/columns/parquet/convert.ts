@@ -44,7 +44,7 @@ export function cellReader(values: PhysicalValues, element: SchemaElement, type:
       if (values.kind === 'bytes') return i => decoder.decode(slice(values.array, i))
       break
     case 'binary':
-      if (values.kind === 'bytes') return i => slice(values.array, i).slice()
+      if (values.kind === 'bytes') return i => new Uint8Array(slice(values.array, i))
       break
     default:
       break

@@ -1,10 +1,11 @@
 import { brotliDecompressSync, gunzipSync } from 'node:zlib'
 import { parquetHeader } from 'hyparquet/src/column.js'
-import { deltaBinaryUnpack, deltaByteArray, deltaLengthByteArray } from 'hyparquet/src/delta.js'
-import { byteStreamSplit, readRleBitPackedHybrid } from 'hyparquet/src/encoding.js'
+import { deltaBinaryUnpack } from 'hyparquet/src/delta.js'
+import { byteStreamSplit } from 'hyparquet/src/encoding.js'
 import { readVarInt, readZigZagBigInt } from 'hyparquet/src/thrift.js'
 import type { ColumnMetaData, SchemaElement } from 'hyparquet/src/types.js'
 import type { Utf8Values } from '../types.ts'
+import { readHybrid } from './hybrid.ts'
 import { snappyDecompress } from './snappy.ts'
 
 /** The values of a leaf column that are not NULL, in Parquet's physical types (BOOLEAN as 0 and 1, INT96 as 12 bytes). */
@@ -50,6 +51,7 @@ export function decodeChunk(
   while (entries < expected) {
     if (reader.offset >= bytes.length) throw new Error(`it holds ${entries} of ${expected} values`)
     const header = parquetHeader(reader)
+    checkHeader(header)
     const body = bytes.subarray(reader.offset, reader.offset + header.compressed_page_size)
     if (body.length !== header.compressed_page_size) throw new Error('a page is cut off')
     reader.offset += header.compressed_page_size
@@ -80,6 +82,19 @@ export function decodeChunk(
 
 type PageHeader = ReturnType<typeof parquetHeader>
 
+/** What a damaged header lacks would be taken for NaN, which is neither too small nor too large. */
+function checkHeader(header: PageHeader): void {
+  const v2 = header.data_page_header_v2
+  const sizes = [
+    header.uncompressed_page_size,
+    header.compressed_page_size,
+    ...(header.data_page_header === undefined ? [] : [header.data_page_header.num_values]),
+    ...(header.dictionary_page_header === undefined ? [] : [header.dictionary_page_header.num_values]),
+    ...(v2 === undefined ? [] : [v2.num_values, v2.repetition_levels_byte_length, v2.definition_levels_byte_length]),
+  ]
+  if (!sizes.every(size => Number.isInteger(size) && size >= 0)) throw new Error('a page header is damaged')
+}
+
 function readPage(
   header: PageHeader,
   body: Uint8Array,
@@ -89,7 +104,7 @@ function readPage(
   left: number,
 ): Page | undefined {
   const announced = header.data_page_header?.num_values ?? header.data_page_header_v2?.num_values ?? 0
-  if (announced < 0 || announced > left) throw new Error(`a page announces ${announced} values where ${left} are left`)
+  if (announced > left) throw new Error(`a page announces ${announced} values where ${left} are left`)
   if (header.type === 'DATA_PAGE' && header.data_page_header !== undefined) {
     const { num_values: entries, encoding } = header.data_page_header
     const page = decompress(body, header.uncompressed_page_size, meta.codec)
@@ -141,18 +156,22 @@ function readLevels(
   length: number | undefined,
 ): Uint8Array | undefined {
   if (max === 0) return undefined
+  const { view } = reader
+  if (length === undefined) reader.offset += 4
+  const start = reader.offset
+  const end = start + (length ?? view.getUint32(start - 4, true))
+  if (end < start || end > view.byteLength) throw new Error('the levels of a page are cut off')
   const levels = new Uint8Array(entries)
-  readRleBitPackedHybrid(reader, 32 - Math.clz32(max), levels as unknown as number[], length)
+  readHybrid(new Uint8Array(view.buffer, view.byteOffset, view.byteLength), start, end, 32 - Math.clz32(max), levels)
+  reader.offset = end
+  for (let i = 0; i < entries; i++) if (levels[i]! > max) throw new Error(`a level is above ${max}`)
   return levels
 }
 
 function countValues(definition: Uint8Array | undefined, max: number, entries: number): number {
   if (definition === undefined) return entries
   let count = 0
-  for (let i = 0; i < entries; i++) {
-    if (definition[i] === max) count++
-    else if (definition[i]! > max) throw new Error(`a definition level is above ${max}`)
-  }
+  for (let i = 0; i < entries; i++) if (definition[i] === max) count++
   return count
 }
 
@@ -227,27 +246,24 @@ function decodeValues(page: Page, element: SchemaElement, dictionary: PhysicalVa
       if (dictionary === undefined) throw new Error('a page refers to a dictionary that is missing')
       return fromDictionary(dictionary, readIndexes(bytes, count))
     case 'RLE': {
-      const array = new Uint8Array(count)
-      readRleBitPackedHybrid(reader, 1, array as unknown as number[])
-      return { kind: 'boolean', array }
+      return { kind: 'boolean', array: readLevels(reader, 1, count, undefined) ?? new Uint8Array(0) }
     }
     case 'DELTA_BINARY_PACKED': {
       if (element.type === 'INT32') {
         return { kind: 'int32', array: unpackInt32(reader, count) }
       }
       const array = new BigInt64Array(count)
-      deltaBinaryUnpack(reader, count, array)
+      if (count > 0) {
+        checkDeltaHeader(reader)
+        deltaBinaryUnpack(reader, count, array)
+      }
       return { kind: 'int64', array }
     }
     case 'DELTA_LENGTH_BYTE_ARRAY': {
-      const array: Uint8Array[] = new Array(count)
-      deltaLengthByteArray(reader, count, array)
-      return gathered(array, reader)
+      return deltaLengths(reader, bytes, count)
     }
     case 'DELTA_BYTE_ARRAY': {
-      const array: Uint8Array[] = new Array(count)
-      deltaByteArray(reader, count, array)
-      return gathered(array, reader)
+      return deltaStrings(reader, bytes, count)
     }
     case 'BYTE_STREAM_SPLIT':
       return typed(byteStreamSplit(reader, count, element.type!, element.type_length), element)
@@ -263,13 +279,53 @@ function decodeValues(page: Page, element: SchemaElement, dictionary: PhysicalVa
 function unpackInt32(reader: { view: DataView; offset: number }, count: number): Int32Array {
   const array = new Int32Array(count)
   if (count === 0) return array
-  const header = { view: reader.view, offset: reader.offset }
-  for (let field = 0; field < 3; field++) readVarInt(header)
-  const first = Number(BigInt.asIntN(32, readZigZagBigInt(header)))
+  const first = Number(BigInt.asIntN(32, checkDeltaHeader(reader)))
   deltaBinaryUnpack(reader, count, array)
   const error = first - array[0]!
   if (error !== 0) for (let i = 0; i < count; i++) array[i] = array[i]! + error
   return array
+}
+
+/** Gives the first value; blocks of no or negative size would be read for ever. */
+function checkDeltaHeader({ view, offset }: { readonly view: DataView; readonly offset: number }): bigint {
+  const header = { view, offset }
+  const blockSize = readVarInt(header)
+  const miniblocks = readVarInt(header)
+  if (blockSize <= 0 || miniblocks <= 0 || blockSize % miniblocks !== 0)
+    throw new Error(`a page has delta blocks of ${blockSize} values in ${miniblocks} parts`)
+  readVarInt(header)
+  return readZigZagBigInt(header)
+}
+
+/** DELTA_LENGTH_BYTE_ARRAY: the lengths, then the values without anything between them. */
+function deltaLengths(reader: { view: DataView; offset: number }, bytes: Uint8Array, count: number): PhysicalValues {
+  const lengths = unpackInt32(reader, count)
+  const starts = new Uint32Array(count)
+  const ends = new Uint32Array(count)
+  let at = reader.offset
+  for (let i = 0; i < count; i++) {
+    starts[i] = at
+    at += lengths[i]!
+    if (at < starts[i]! || at > bytes.length) throw new Error('a page is shorter than its values')
+    ends[i] = at
+  }
+  return { kind: 'bytes', array: { bytes, starts, ends } }
+}
+
+/** DELTA_BYTE_ARRAY: how much each value shares with the one before, then the rest of each. */
+function deltaStrings(reader: { view: DataView; offset: number }, bytes: Uint8Array, count: number): PhysicalValues {
+  const shared = unpackInt32(reader, count)
+  const rests = deltaLengths(reader, bytes, count).array as Utf8Values
+  const values: Uint8Array[] = []
+  let before: Uint8Array = new Uint8Array(0)
+  for (let i = 0; i < count; i++) {
+    const length = shared[i]!
+    if (length < 0 || length > before.length) throw new Error('a value shares more than there is with the one before')
+    const rest = bytes.subarray(rests.starts[i], rests.ends[i])
+    before = length === 0 ? rest : Buffer.concat([before.subarray(0, length), rest])
+    values.push(before)
+  }
+  return gathered(values)
 }
 
 function readIndexes(bytes: Uint8Array, count: number): Uint32Array {
@@ -277,9 +333,7 @@ function readIndexes(bytes: Uint8Array, count: number): Uint32Array {
   const width = bytes[0] ?? 0
   if (width > 32) throw new Error(`dictionary indexes of ${width} bits`)
   if (width > 0 && count > 0) {
-    const reader = viewOf(bytes)
-    reader.offset = 1
-    readRleBitPackedHybrid(reader, width, indexes as unknown as number[], bytes.length - 1)
+    readHybrid(bytes, 1, bytes.length, width, indexes)
   }
   return indexes
 }
@@ -332,12 +386,12 @@ function decodePlain(bytes: Uint8Array, element: SchemaElement, count: number): 
 }
 
 function aligned(bytes: Uint8Array, length: number): ArrayBuffer {
-  if (length < 0 || bytes.length < length) throw new Error('a page is shorter than its values')
+  if (bytes.length < length) throw new Error('a page is shorter than its values')
   return bytes.buffer.slice(bytes.byteOffset, bytes.byteOffset + length) as ArrayBuffer
 }
 
 function plainByteArrays(bytes: Uint8Array, count: number): PhysicalValues {
-  if (count < 0 || bytes.length < count * 4) throw new Error('a page is shorter than its values')
+  if (bytes.length < count * 4) throw new Error('a page is shorter than its values')
   const starts = new Uint32Array(count)
   const ends = new Uint32Array(count)
   let at = 0
@@ -353,19 +407,13 @@ function plainByteArrays(bytes: Uint8Array, count: number): PhysicalValues {
 }
 
 function fixedByteArrays(bytes: Uint8Array, count: number, width: number): PhysicalValues {
-  if (width <= 0 || count < 0 || bytes.length < count * width) throw new Error('a page is shorter than its values')
+  if (width <= 0 || bytes.length < count * width) throw new Error('a page is shorter than its values')
   const starts = Uint32Array.from({ length: count }, (_, i) => i * width)
   const ends = Uint32Array.from({ length: count }, (_, i) => (i + 1) * width)
   return { kind: 'bytes', array: { bytes, starts, ends } }
 }
 
-/** `reader`: where the values were taken from, which must not be beyond the page. */
-function gathered(
-  parts: readonly Uint8Array[],
-  reader?: { readonly view: DataView; readonly offset: number },
-): PhysicalValues {
-  if (reader !== undefined && reader.offset > reader.view.byteLength)
-    throw new Error('a page is shorter than its values')
+function gathered(parts: readonly Uint8Array[]): PhysicalValues {
   const starts = new Uint32Array(parts.length)
   const ends = new Uint32Array(parts.length)
   let size = 0

@@ -1,4 +1,5 @@
 import { availableParallelism } from 'node:os'
+import { messageOf } from '../../core/errors.ts'
 import type { WrittenFile } from '../parquet/write.ts'
 import type { RenderedText } from '../text/rendered.ts'
 import { type EncodeTask, fromFailure, type RenderTask, type Task, type TaskFailure } from './tasks.ts'
@@ -84,7 +85,14 @@ export class WorkerPool {
       const { task } = pending
       // A process with nothing else to do may end, but not while a task is under way.
       thread.worker.ref()
-      thread.worker.postMessage({ id: 0, task }, task.kind === 'encode' ? [task.bytes.buffer as ArrayBuffer] : [])
+      try {
+        thread.worker.postMessage({ id: 0, task }, task.kind === 'encode' ? [task.bytes.buffer as ArrayBuffer] : [])
+      } catch (error) {
+        // What cannot cross (bytes that were given away before) fails its own task, and the thread takes the next one.
+        thread.pending = undefined
+        thread.worker.unref()
+        pending.reject(error instanceof Error ? error : new Error(messageOf(error)))
+      }
     }
   }
 

@@ -11,8 +11,10 @@ self.onmessage = async (event: MessageEvent<{ id: number; task: Task }>) => {
       self.postMessage({ id, result })
       return
     }
-    // A rendering fills the front of a larger buffer: only the text itself crosses, and without a copy.
-    const bytes = result.bytes.byteLength * 2 < result.bytes.buffer.byteLength ? result.bytes.slice() : result.bytes
+    // A rendering fills the front of a larger buffer: only the text itself crosses, and without a copy. (`slice` of a
+    // Buffer would be no copy.)
+    const isSmall = result.bytes.byteLength * 2 < result.bytes.buffer.byteLength
+    const bytes = isSmall ? new Uint8Array(result.bytes) : result.bytes
     self.postMessage({ id, result: { ...result, bytes } }, [
       bytes.buffer as ArrayBuffer,
       result.index.buffer as ArrayBuffer,

@@ -1,0 +1,142 @@
+import { afterAll, describe, expect, test } from 'bun:test'
+import { readFileSync, truncateSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { ParquetError, TextError } from '../../src/columns/errors.ts'
+import { parseDdl, schemaToJson } from '../../src/columns/schema.ts'
+import { csvHeader, parseCsv, renderCsv } from '../../src/columns/text/csv.ts'
+import { renderJsonLines } from '../../src/columns/text/json.ts'
+import type { Schema } from '../../src/columns/types.ts'
+import { WorkerPool } from '../../src/columns/workers/pool.ts'
+import { type EncodeTask, type RenderTask, runTask } from '../../src/columns/workers/tasks.ts'
+import { temporaryFolder } from '../helpers/temporary.ts'
+import { ALL_TYPES, cellsOf, encode, randomBatch, readRows, spelled, written } from './values.ts'
+
+const folder = temporaryFolder()
+const pool = new WorkerPool({ threads: 1 })
+afterAll(async () => {
+  await pool.close()
+  folder[Symbol.dispose]()
+})
+
+let files = 0
+const newPath = (): string => join(folder.path, `${files++}.parquet`)
+
+async function renderTask(
+  schema: Schema,
+  rows: number,
+  format: RenderTask['format'],
+): Promise<Omit<RenderTask, 'kind'>> {
+  const path = newPath()
+  const { bytes } = await written(schema, [randomBatch(schema, rows, rows)], 100)
+  writeFileSync(path, bytes)
+  return { path, sizeBytes: bytes.length, rowGroup: 0, schemaJson: schemaToJson(schema), partition: [], format }
+}
+
+function encodeTask(text: Uint8Array, schema: Schema, format: 'csv' | 'jsonl' = 'csv'): Omit<EncodeTask, 'kind'> {
+  return { bytes: new Uint8Array(text), format, schemaJson: schemaToJson(schema), firstLine: 2, outPath: newPath() }
+}
+
+const failureOf = (promise: Promise<unknown>): Promise<unknown> =>
+  promise.then(
+    () => {
+      throw new Error('it did not fail')
+    },
+    (error: unknown) => error,
+  )
+
+describe('a worker', () => {
+  test('renders every row group in every format as the main thread does, partition values too', async () => {
+    for (const format of ['csv', 'jsonl', 'json'] as const) {
+      const task = await renderTask(ALL_TYPES, 250, format)
+      const withPartition = {
+        ...task,
+        schemaJson: schemaToJson([...parseDdl('p:Decimal(20,2),q:Binary'), ...ALL_TYPES]),
+        partition: [
+          ['p', 12_345_678_901_234_567_890n],
+          ['q', Uint8Array.of(0, 255)],
+        ] as const,
+      }
+      for (const rowGroup of [0, 1, 2]) {
+        for (const each of [task, withPartition]) {
+          const there = await pool.render({ ...each, rowGroup })
+          const here = await runTask({ ...each, rowGroup, kind: 'render' })
+          expect(there.rows).toBe(rowGroup === 2 ? 50 : 100)
+          expect(Buffer.compare(there.bytes, here.bytes)).toBe(0)
+          expect([...there.index]).toEqual([...here.index])
+        }
+      }
+    }
+  })
+
+  test('encodes text to the same file as the main thread does', async () => {
+    const batch = randomBatch(ALL_TYPES, 300, 9)
+    for (const [format, text] of [
+      ['csv', renderCsv(batch, ALL_TYPES).bytes],
+      ['jsonl', renderJsonLines(batch, ALL_TYPES).bytes],
+    ] as const) {
+      const there = encodeTask(text, ALL_TYPES, format)
+      const here = encodeTask(text, ALL_TYPES, format)
+      expect(await pool.encode(there)).toEqual(await runTask({ ...here, kind: 'encode' }))
+      const bytes = readFileSync(there.outPath)
+      expect(Buffer.compare(bytes, readFileSync(here.outPath))).toBe(0)
+      expect(spelled(await readRows(bytes, ALL_TYPES))).toEqual(spelled(cellsOf(batch)))
+    }
+  })
+
+  test('counts lines across the pieces of a long text', async () => {
+    const schema = parseDdl('id:Int64,name:String')
+    const row = `1,"${'x'.repeat(1000)}\n"\n`
+    const rows = 6000
+    const task = encodeTask(encode(`${row.repeat(rows)}bad,y\n`), schema)
+    expect(await failureOf(pool.encode(task))).toMatchObject({ code: 'bad_value', line: 2 + 2 * rows, column: 'id' })
+    const lines = `${`{"id":1,"name":"${'x'.repeat(1000)}"}\n`.repeat(5000)}{"id":"x"}\n`
+    expect(await failureOf(pool.encode(encodeTask(encode(lines), schema, 'jsonl')))).toMatchObject({ line: 5002 })
+  })
+
+  test('hands its errors over as what they are', async () => {
+    const schema = parseDdl('id:Int32')
+    const text = await failureOf(pool.encode(encodeTask(encode('1\nx\n'), schema)))
+    expect(text).toBeInstanceOf(TextError)
+    expect(text).toMatchObject({ code: 'bad_value', line: 3, column: 'id' })
+    const task = await renderTask(schema, 10, 'csv')
+    truncateSync(task.path, 20)
+    const parquet = await failureOf(pool.render(task))
+    expect(parquet).toBeInstanceOf(ParquetError)
+    expect((parquet as Error).message).toContain(task.path)
+    expect(await failureOf(pool.render({ ...task, path: `${task.path}.gone` }))).toMatchObject({ code: 'ENOENT' })
+    const exists = encodeTask(encode('1\n'), schema)
+    expect(await failureOf(pool.encode({ ...exists, outPath: task.path }))).toMatchObject({ code: 'EEXIST' })
+  })
+
+  test('does its next task after bytes that were given away before', async () => {
+    const schema = parseDdl('id:Int32')
+    const task = encodeTask(encode('1\n2\n'), schema)
+    expect((await pool.encode(task)).rows).toBe(2)
+    await failureOf(pool.encode({ ...task, outPath: newPath() }))
+    expect((await pool.encode(encodeTask(encode('7\n'), schema))).rows).toBe(1)
+  })
+})
+
+describe('a pool', () => {
+  test('does many tasks with few threads, and each gets its own answer', async () => {
+    const schema = parseDdl('id:Int32,name:String')
+    const tasks = await Promise.all(Array.from({ length: 20 }, (_, i) => renderTask(schema, i + 1, 'csv')))
+    const texts = await Promise.all(tasks.map(task => pool.render(task)))
+    for (const [i, { bytes, rows }] of texts.entries()) {
+      expect(rows).toBe(i + 1)
+      expect(spelled(cellsOf(parseCsv(bytes, schema)))).toEqual(spelled(cellsOf(randomBatch(schema, i + 1, i + 1))))
+    }
+    expect(pool.waiting).toBe(0)
+    expect(csvHeader(schema).length).toBe(8)
+  })
+
+  test('that is closed rejects what is under way, what waits and what comes', async () => {
+    const closing = new WorkerPool({ threads: 1 })
+    const task = await renderTask(parseDdl('id:Int32'), 100, 'csv')
+    const failures = [failureOf(closing.render(task)), failureOf(closing.render(task))]
+    await closing.close()
+    failures.push(failureOf(closing.render(task)))
+    for (const failure of await Promise.all(failures)) expect(String(failure)).toContain('closed')
+    await closing.close()
+  })
+})
