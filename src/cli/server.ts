@@ -4,6 +4,7 @@ import { chmodSync, existsSync, mkdirSync, readFileSync, renameSync, writeFileSy
 import { homedir } from 'node:os'
 import { join } from 'node:path'
 import { LakeError, messageOf } from '../core/errors.ts'
+import type { HoldTimes } from '../fs/edits/editor.ts'
 import { FileSpool } from '../fs/edits/spool.ts'
 import { ErrorJournal } from '../fs/error-journal.ts'
 import { LakeFileSystem } from '../fs/lake-filesystem.ts'
@@ -34,6 +35,7 @@ export interface ServeOptions {
   readonly allowOther: boolean
   readonly cacheDirectory?: string | undefined
   readonly cacheBytes?: number | undefined
+  readonly holdTimes?: HoldTimes | undefined
   readonly log: (sentence: string) => void
 }
 
@@ -97,6 +99,7 @@ async function serveLake(lake: Lake, options: ServeOptions): Promise<TableServer
     readOnly: options.readOnly,
     owner,
     log,
+    ...(options.holdTimes === undefined ? {} : { holdTimes: options.holdTimes }),
   })
   if (!options.readOnly) await fs.recover()
   const secret = secretOf(state)

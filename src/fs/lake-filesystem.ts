@@ -594,6 +594,7 @@ export class LakeFileSystem implements FileSystem {
       this.#goAway(line, false)
       return {}
     }
+    await this.#editors.csv.finish()
     const text = await this.#editors.csv.removeAllRows(await this.#lines.csv.text(line))
     this.#lines.csv.start(text)
     this.#removedMs = this.#options.clock.nowMs()

@@ -25,15 +25,15 @@ export interface HoldTimes {
   readonly quietMs: number
   /** No final newline, a last row that is cut off, fewer rows than before, or bytes behind the written ones from before. */
   readonly incompleteMs: number
-  /** A size that is a multiple of the page size after a COMMIT. */
+  /** A size that is a multiple of the page size after a COMMIT, or pages that are missing. */
   readonly pageMs: number
   /** Truncated to nothing, and nothing written since. */
   readonly truncatedMs: number
   /** After a restart, from the first call of a client on: by then it has repeated what was not answered. */
   readonly resumedMs: number
-  /** After a restart to which no client comes back: a save in the middle of its calls. */
+  /** A save in the middle of its calls whose client is gone: it is set aside. */
   readonly abandonedMs: number
-  /** The same for one that was answered, and may be whole. */
+  /** After a restart to which no client comes back: a save that was answered, and may be whole. */
   readonly answeredMs: number
 }
 
@@ -72,7 +72,8 @@ export interface Edit {
   sequence: number
   /** It began with, or passed through, a truncation: what is in the image was written since. */
   truncated: boolean
-  written: boolean
+  /** WRITEs came that its client has yet to end with a COMMIT: nobody was told that it is saved, and it may be a part. */
+  underWay: boolean
   timer: Timer | undefined
   /** Why it is held, for `status`. */
   heldBecause: string | undefined
@@ -136,6 +137,7 @@ export class Editor {
     await this.#task(async () => {
       const edit = await this.#begin(line)
       this.#splice(edit, offset, bytes)
+      this.#awaitCommit(edit)
     })
   }
 
@@ -151,8 +153,8 @@ export class Editor {
   async commit(line: Line): Promise<Outcome> {
     const edit = this.editOf(line)
     if (edit === undefined) return { kind: 'unchanged', asWritten: true }
-    await edit.journal.sync()
     const { sequence } = edit
+    await edit.journal.sync()
     await new Promise<void>(resolve => setTimeout(resolve, this.#times.quietMs))
     let outcome: Outcome = { kind: 'held', asWritten: true }
     await this.#task(async () => {
@@ -165,6 +167,7 @@ export class Editor {
   async truncate(line: Line, size: number): Promise<Outcome> {
     let outcome: Outcome = { kind: 'unchanged', asWritten: true }
     await this.#task(async () => {
+      if (size === 0) await this.#endSaveBefore(line)
       const known = this.editOf(line)
       if (known === undefined && size === (await this.#options.lines.text(line)).size) return
       const edit = await this.#begin(line)
@@ -200,11 +203,14 @@ export class Editor {
     return result!
   }
 
-  /** `rm`: all rows go, in one commit. */
+  /** `rm`: all rows go, in one commit. What is being saved goes with them; its program hears of it. */
   async removeAllRows(base: TableText): Promise<TableText> {
     let text = base
     await this.#task(async () => {
-      this.#dropAll()
+      for (const edit of [...this.#edits.values()]) {
+        this.#drop(edit)
+        this.#options.lines.retire(edit.line)
+      }
       const plan = await planCsvEdit(base, emptyText, this.#planOptions(base))
       if (plan.kind === 'change') text = await this.#apply(plan, base, randomUUID())
     })
@@ -218,7 +224,7 @@ export class Editor {
     }
   }
 
-  /** Brings every held image to its end now: nobody will write any more. */
+  /** Brings every held image to its end now. One in the middle of its calls is left to its client. */
   async finish(): Promise<void> {
     await this.#task(() => this.#finishHeld())
   }
@@ -279,15 +285,17 @@ export class Editor {
       report(
         `a save that was under way when the server stopped was made from another text of version ${header.version}`,
       )
-      return this.#reject(edit)
+      await this.#reject(edit)
+      lines.retire(line)
+      return
     }
     this.#edits.set(line.id, edit)
     lines.touch(line)
     this.#interrupted.add(edit)
-    const answered = records.at(-1)?.kind === 'held' && edit.image.size > 0
+    edit.underWay = records.at(-1)?.kind !== 'held'
     this.#hold(
       edit,
-      answered ? this.#times.answeredMs : this.#times.abandonedMs,
+      edit.underWay || edit.image.size === 0 ? this.#times.abandonedMs : this.#times.answeredMs,
       'it was under way when the server stopped; its program may go on',
     )
   }
@@ -348,7 +356,11 @@ export class Editor {
       return { kind: 'unchanged', asWritten: true }
     const edit = await this.#begin(line)
     for (const { offset, bytes } of writes) this.#splice(edit, offset, bytes)
-    return this.#judge(edit, 'write')
+    if (!edit.underWay) return this.#judge(edit, 'write')
+    // Its client still has a COMMIT to send for what it wrote before.
+    await edit.journal.sync()
+    this.#awaitCommit(edit)
+    return { kind: 'held', asWritten: true }
   }
 
   /** Clients resend whole pages: bytes that are there already make no edit. */
@@ -384,14 +396,19 @@ export class Editor {
     const staged = edit.journal.write(offset, bytes)
     edit.image.splice(offset, staged, bytes.length)
     edit.sequence++
-    edit.written = true
     this.#options.lines.touch(edit.line)
+  }
+
+  #awaitCommit(edit: Edit): void {
+    edit.underWay = true
+    this.#hold(edit, this.#times.abandonedMs, 'a save is under way')
   }
 
   // --- the verdict -------------------------------------------------------------------------------------------------
 
   /** Decides whether an image is whole, and commits, holds or refuses it. */
   async #judge(edit: Edit, occasion: Occasion): Promise<Outcome> {
+    edit.underWay = false
     const early = occasion === 'write' || occasion === 'commit'
     if (early) {
       const wait = await this.#lookIncomplete(edit, occasion)
@@ -432,6 +449,9 @@ export class Editor {
     const { image } = edit
     if (image.size === 0) {
       return { ms: this.#times.truncatedMs, because: 'it was truncated to nothing, and nothing has been written since' }
+    }
+    if (image.hasHoles && (occasion === 'commit' || edit.truncated)) {
+      return { ms: this.#times.pageMs, because: 'parts of it have not been written yet' }
     }
     if (occasion === 'commit' && image.size % PAGE_BYTES === 0) {
       return { ms: this.#times.pageMs, because: 'its size is a whole number of pages, as in the middle of a save' }
@@ -502,16 +522,38 @@ export class Editor {
 
   /** A held image's time is over: it is committed as it is, or set aside. */
   async #end(edit: Edit): Promise<void> {
+    if (!(await this.#endOrSetAside(edit))) this.#options.lines.retire(edit.line)
+  }
+
+  /** False if the image was set aside: what its program may yet write belongs behind it, not into the text that is back. */
+  async #endOrSetAside(edit: Edit): Promise<boolean> {
+    if (edit.underWay) {
+      const { report, lines } = this.#options
+      report(`data.${lines.format}: a save was not finished, and its client has not been heard of since`)
+      await this.#reject(edit)
+      return false
+    }
     try {
       await this.#judge(edit, 'deadline')
+      return true
     } catch (error) {
       // Reported in `.errors` and set aside by #refuse; there is no program to tell.
       if (!(error instanceof FsError)) this.#options.report(messageOf(error))
+      return false
     }
+  }
+
+  /** A program truncates the file again: what is held there was a save of its own, unless it has no rows yet. */
+  async #endSaveBefore(line: Line): Promise<void> {
+    const edit = this.editOf(line)
+    if (edit === undefined || edit.underWay || edit.image.size <= edit.base.headerBytes.length) return
+    this.#stopTimer(edit)
+    await this.#endOrSetAside(edit)
   }
 
   async #finishHeld(): Promise<void> {
     for (const edit of [...this.#edits.values()]) {
+      if (edit.underWay) continue
       this.#stopTimer(edit)
       await this.#end(edit)
     }
@@ -590,10 +632,6 @@ export class Editor {
     this.#wake()
   }
 
-  #dropAll(): void {
-    for (const edit of [...this.#edits.values()]) this.#drop(edit)
-  }
-
   #stopTimer(edit: Edit): void {
     if (edit.timer !== undefined) clearTimeout(edit.timer)
     edit.timer = undefined
@@ -615,7 +653,7 @@ function newEdit(line: Line, base: TableText, journal: EditJournal): Edit {
     journal,
     sequence: 0,
     truncated: false,
-    written: false,
+    underWay: false,
     timer: undefined,
     heldBecause: undefined,
   }
@@ -624,7 +662,6 @@ function newEdit(line: Line, base: TableText, journal: EditJournal): Edit {
 function replay(edit: Edit, record: JournalRecord): void {
   if (record.kind === 'write') {
     edit.image.splice(record.offset, record.staged, record.length)
-    edit.written = true
   } else if (record.kind === 'truncate') {
     edit.image.truncate(record.size)
     if (record.size === 0) edit.truncated = true

@@ -85,6 +85,11 @@ export class ImageRope implements Text {
     return ranges
   }
 
+  /** Whether there are bytes that nobody wrote, as where the pages of a save come in another order. */
+  get hasHoles(): boolean {
+    return this.#spans.some(({ source }) => source === 'hole')
+  }
+
   /** Ranges that need no comparison. */
   sameAs(): SameRange[] {
     return this.#spans

@@ -1,0 +1,275 @@
+import { describe, expect, test } from 'bun:test'
+import type { Handle, NfsClientError } from '../nfs/client.ts'
+import { HELD, type ServedTable, serveNew } from './served.ts'
+
+const DDL = 'id:Int64,name:String'
+const HEADER = 'id,name\n'
+const ROWS = '1,Alice\n2,Bob\n3,Carol\n'
+
+/** `n` rows of exactly 16 bytes each, so that a number of them fills pages. */
+function wideRows(from: number, n: number): string {
+  return Array.from({ length: n }, (_, i) => `${1_000_000 + from + i},abcdefg\n`).join('')
+}
+
+async function codeOf(call: Promise<unknown>): Promise<string> {
+  return call.then(
+    () => 'OK',
+    (error: NfsClientError) => error.code,
+  )
+}
+
+/*
+ * The calls are those that kernels send (SETATTR of size 0 for O_TRUNC, unstable WRITEs with a COMMIT for close and for
+ * memory pressure, a stable WRITE for a small file), at moments that a real client cannot be brought to reliably.
+ */
+describe('a save whose client writes pages back before it is over (memory pressure)', () => {
+  test('is one commit, and no table with rows missing is ever there', async () => {
+    await using s = await serveNew(DDL, wideRows(0, 1024))
+    const text = HEADER + wideRows(5, 1024)
+    const csv = await s.csv()
+    await s.client.setattr(csv, { size: 0n })
+    for (const [start, end] of [
+      [0, 4096],
+      [4096, 12288],
+      [12288, text.length],
+    ] as const) {
+      await s.client.write(csv, BigInt(start), text.slice(start, end), 'UNSTABLE')
+      await s.client.commit(csv)
+      if (end !== text.length) expect(await s.commits()).toBe(0)
+    }
+    expect(await s.commits()).toBe(1)
+    expect(await s.read()).toBe(text)
+  })
+
+  test('the same where the first piece ends with a row', async () => {
+    await using s = await serveNew(DDL, wideRows(0, 100))
+    const text = HEADER + wideRows(5, 100)
+    const csv = await s.csv()
+    const middle = HEADER.length + 16 * 40
+    await s.client.setattr(csv, { size: 0n })
+    await s.client.write(csv, 0n, text.slice(0, middle), 'UNSTABLE')
+    await s.client.commit(csv)
+    expect(await s.commits()).toBe(0)
+    expect(s.server.held().join()).toContain('fewer rows than before')
+    await s.client.write(csv, BigInt(middle), text.slice(middle), 'UNSTABLE')
+    await s.client.commit(csv)
+    expect(await s.commits()).toBe(1)
+    expect(await s.read()).toBe(text)
+  })
+
+  test('pages may come in any order', async () => {
+    await using s = await serveNew(DDL, wideRows(0, 1024))
+    const text = HEADER + wideRows(9, 1024)
+    const csv = await s.csv()
+    await s.client.setattr(csv, { size: 0n })
+    await s.client.write(csv, 8192n, text.slice(8192), 'UNSTABLE')
+    await s.client.commit(csv)
+    await s.client.write(csv, 0n, text.slice(0, 4096), 'UNSTABLE')
+    await s.client.commit(csv)
+    expect(await s.commits()).toBe(0)
+    await s.client.write(csv, 4096n, text.slice(4096, 8192), 'UNSTABLE')
+    await s.client.commit(csv)
+    expect(await s.commits()).toBe(1)
+    expect(await s.read()).toBe(text)
+  })
+
+  test('a single page may be written stably in between', async () => {
+    await using s = await serveNew(DDL, wideRows(0, 1024))
+    const text = HEADER + wideRows(9, 1024)
+    const csv = await s.csv()
+    await s.client.setattr(csv, { size: 0n })
+    await s.client.write(csv, 0n, text.slice(0, 4096), 'UNSTABLE')
+    const middle = HEADER.length + 16 * 600
+    await s.client.write(csv, 4096n, text.slice(4096, middle), 'FILE_SYNC')
+    expect(await s.commits()).toBe(0)
+    await s.client.write(csv, BigInt(middle), text.slice(middle), 'UNSTABLE')
+    await s.client.commit(csv)
+    expect(await s.commits()).toBe(1)
+    expect(await s.read()).toBe(text)
+  })
+
+  test('a COMMIT that is followed by a WRITE at once is no end of a save', async () => {
+    await using s = await serveNew(DDL, ROWS, { ...HELD, quietMs: 200 })
+    const csv = await s.csv()
+    await s.client.setattr(csv, { size: 0n })
+    await s.client.write(csv, 0n, `${HEADER}1,Alice\n2,Bob\n3,Carol\n4,D\n`, 'UNSTABLE')
+    const committed = s.client.commit(csv)
+    await s.client.write(csv, BigInt(HEADER.length + ROWS.length), '4,Dave\n5,Eve\n', 'UNSTABLE')
+    await committed
+    await s.client.commit(csv)
+    expect(await s.commits()).toBe(1)
+    expect(await s.read()).toBe(`${HEADER}${ROWS}4,Dave\n5,Eve\n`)
+  })
+})
+
+describe('saves that follow each other at once', () => {
+  const save = async (s: ServedTable, text: string): Promise<void> => {
+    const csv = await s.csv()
+    await s.client.setattr(csv, { size: 0n })
+    if (text !== '') await s.client.write(csv, 0n, text)
+  }
+
+  test('are a commit each, though the first has fewer rows than before and is held', async () => {
+    await using s = await serveNew(DDL, ROWS)
+    await save(s, `${HEADER}1,Alice\n3,Carol\n`)
+    expect(await s.commits()).toBe(0)
+    await save(s, `${HEADER}1,Alice\n3,Caroline\n`)
+    expect(await s.commits()).toBe(2)
+    expect(await s.read()).toBe(`${HEADER}1,Alice\n3,Caroline\n`)
+  })
+
+  test('are a commit each, though the first has no newline at its end', async () => {
+    await using s = await serveNew(DDL, ROWS)
+    await save(s, `${HEADER}${ROWS}4,Dave`)
+    await save(s, `${HEADER}${ROWS}4,Dave\n5,Eve\n`)
+    expect(await s.commits()).toBe(2)
+  })
+
+  test('a header alone, written again with rows, is the beginning of one save', async () => {
+    await using s = await serveNew(DDL, ROWS)
+    await save(s, HEADER)
+    await save(s, `${HEADER}1,Alice\n2,Bob\n3,Carla\n`)
+    expect(await s.commits()).toBe(1)
+    expect(await s.read()).toBe(`${HEADER}1,Alice\n2,Bob\n3,Carla\n`)
+  })
+
+  test('one that does not parse is set aside, not lost, when the next one begins', async () => {
+    await using s = await serveNew(DDL, ROWS)
+    await save(s, `${HEADER}1,Alice\n2,"Bob\n`)
+    await save(s, `${HEADER}${ROWS}4,Dave\n`)
+    expect(await s.commits()).toBe(1)
+    expect(await s.read()).toBe(`${HEADER}${ROWS}4,Dave\n`)
+    const aside = (await s.names()).filter(name => name.startsWith('data.csv.rejected-'))
+    expect(aside).toHaveLength(1)
+    expect(await s.read(`data/${aside[0]}`)).toBe(`${HEADER}1,Alice\n2,"Bob\n`)
+    expect(await s.read('.errors')).toContain(`set aside as data/${aside[0]}`)
+  })
+})
+
+describe('a save that is held', () => {
+  test('is shown by data.csv, and waited for by the other views and SQL', async () => {
+    await using s = await serveNew(DDL, ROWS, { ...HELD, incompleteMs: 300 })
+    const csv = await s.csv()
+    await s.client.setattr(csv, { size: 0n })
+    await s.client.write(csv, 0n, `${HEADER}1,Alice\n`)
+    expect(await s.read()).toBe(`${HEADER}1,Alice\n`)
+    expect(await s.commits()).toBe(0)
+    expect(await s.read('data/data.jsonl')).toBe('{"id":1,"name":"Alice"}\n')
+    expect(await s.commits()).toBe(1)
+  })
+
+  test('comes to its end when the server stops', async () => {
+    await using s = await serveNew(DDL, ROWS)
+    const csv = await s.csv()
+    await s.client.setattr(csv, { size: 0n })
+    await s.client.write(csv, 0n, `${HEADER}1,Alice\n`)
+    const { table } = s.server.lake
+    await s.server.stop()
+    expect((await table.refresh()).files.map(file => file.rows)).toEqual([3])
+    expect((await table.refresh()).version).toBe(2n)
+  })
+
+  test('that is the old text again, or the old rows in another order, is no commit', async () => {
+    await using s = await serveNew(DDL, ROWS)
+    for (const text of [HEADER + ROWS, `${HEADER}3,Carol\n1,Alice\n2,Bob\n`]) {
+      const csv = await s.csv()
+      await s.client.setattr(csv, { size: 0n })
+      await s.client.write(csv, 0n, text)
+    }
+    await s.client.write(await s.csv(), 0n, HEADER + ROWS)
+    expect(await s.commits()).toBe(0)
+    expect(s.server.held()).toEqual([])
+    expect(await s.read()).toBe(HEADER + ROWS)
+  })
+})
+
+describe('a save that cannot be taken', () => {
+  test('is refused in the reply, the name gets a new handle, and nothing is left of it', async () => {
+    await using s = await serveNew(DDL, ROWS)
+    const csv = await s.csv()
+    const end = (await s.client.getattr(csv)).size
+    expect(await codeOf(s.client.write(csv, end, 'four,Dave\n'))).toBe('EINVAL')
+    expect(await s.read('.errors')).toContain('line 5, column id')
+    expect(await codeOf(s.client.write(csv, end, '4,Dave\n'))).toBe('ESTALE')
+    await s.client.write(await s.csv(), end, '4,Dave\n')
+    expect(await s.read()).toBe(`${HEADER}${ROWS}4,Dave\n`)
+    expect(await s.commits()).toBe(1)
+  })
+
+  test('one bad row among appends of several programs is that program’s alone', async () => {
+    await using s = await serveNew(DDL, ROWS)
+    const csv = await s.csv()
+    const end = (await s.client.getattr(csv)).size
+    const other = '4,Dave\n'
+    const results = await Promise.all([
+      codeOf(s.client.write(csv, end, other)),
+      codeOf(s.client.write(csv, end + BigInt(other.length), 'x,Bad\n')),
+    ])
+    expect(results).toEqual(['OK', 'EINVAL'])
+    expect(await s.read()).toBe(`${HEADER}${ROWS}${other}`)
+  })
+
+  test('a hole is no row: the zero bytes are named', async () => {
+    await using s = await serveNew(DDL, ROWS)
+    const csv = await s.csv()
+    expect(await codeOf(s.client.write(csv, 5000n, '4,Dave\n'))).toBe('EINVAL')
+    expect(await s.read()).toBe(HEADER + ROWS)
+    expect(await s.commits()).toBe(0)
+  })
+})
+
+describe('a save in the middle of its calls', () => {
+  const beginSave = async (s: ServedTable): Promise<Handle> => {
+    const csv = await s.csv()
+    await s.client.setattr(csv, { size: 0n })
+    await s.client.write(csv, 0n, `${HEADER}1,Alice\n`, 'UNSTABLE')
+    return csv
+  }
+
+  test('is set aside, and not taken for a whole one, when its client is gone', async () => {
+    await using s = await serveNew(DDL, ROWS, { ...HELD, abandonedMs: 50 })
+    const csv = await beginSave(s)
+    await s.server.settle()
+    expect(await s.read()).toBe(HEADER + ROWS)
+    expect(await s.commits()).toBe(0)
+    const [aside] = (await s.names()).filter(name => name.startsWith('data.csv.rejected-'))
+    expect(await s.read(`data/${aside}`)).toBe(`${HEADER}1,Alice\n`)
+    expect(await s.read('.errors')).toContain('was not finished')
+    // If the client does come back, its next piece must not land in the text that is there again.
+    expect(await codeOf(s.client.write(csv, 16n, '2,Bob\n', 'UNSTABLE'))).toBe('ESTALE')
+  })
+
+  test('is not ended by a file that is renamed onto data.csv, and is compared with what it was made from', async () => {
+    await using s = await serveNew(DDL, ROWS)
+    const csv = await beginSave(s)
+    const { handle } = await s.client.create(s.data, 'temp')
+    await s.client.write(handle, 0n, `${HEADER}${ROWS}4,Dave\n`)
+    await s.client.rename(s.data, 'temp', s.data, 'data.csv')
+    expect(await s.commits()).toBe(1)
+    expect(await s.read()).toBe(`${HEADER}${ROWS}4,Dave\n`)
+    await s.client.write(csv, 16n, '2,Bob\n3,Caroline\n', 'UNSTABLE')
+    await s.client.commit(csv)
+    expect(await s.commits()).toBe(2)
+    expect(await s.read()).toBe(`${HEADER}1,Alice\n2,Bob\n3,Caroline\n4,Dave\n`)
+  })
+
+  test('goes with rm, and its program hears of it', async () => {
+    await using s = await serveNew(DDL, ROWS)
+    const csv = await beginSave(s)
+    await s.client.remove(s.data, 'data.csv')
+    expect(await codeOf(s.client.write(csv, 16n, '2,Bob\n', 'UNSTABLE'))).toBe('ESTALE')
+    expect(await s.read()).toBe(HEADER)
+    expect(await s.commits()).toBe(1)
+    expect(s.server.held()).toEqual([])
+  })
+
+  test('rm after a save that is held is a commit of its own', async () => {
+    await using s = await serveNew(DDL, ROWS)
+    const csv = await s.csv()
+    await s.client.setattr(csv, { size: 0n })
+    await s.client.write(csv, 0n, `${HEADER}1,Alice\n`)
+    await s.client.remove(s.data, 'data.csv')
+    expect(await s.commits()).toBe(2)
+    expect(await s.read()).toBe(HEADER)
+  })
+})

@@ -1,0 +1,77 @@
+import { mkdirSync } from 'node:fs'
+import { join } from 'node:path'
+import { serveTable, type TableServer } from '../../src/cli/server.ts'
+import { parseDdl } from '../../src/columns/schema.ts'
+import type { HoldTimes } from '../../src/fs/edits/editor.ts'
+import { openStore } from '../../src/storage/location.ts'
+import { createTable } from '../../src/table/table.ts'
+import { temporaryFolder } from '../helpers/temporary.ts'
+import { type Handle, NfsClient } from '../nfs/client.ts'
+
+const HOUR_MS = 3_600_000
+
+/** What is held, is held for longer than any test runs: only what a test does ends it. */
+export const HELD: HoldTimes = {
+  quietMs: 1,
+  incompleteMs: HOUR_MS,
+  pageMs: HOUR_MS,
+  truncatedMs: HOUR_MS,
+  resumedMs: HOUR_MS,
+  abandonedMs: HOUR_MS,
+  answeredMs: HOUR_MS,
+}
+
+/** A table that is served over TCP, and a client that sends the calls which a kernel would. */
+export interface ServedTable extends AsyncDisposable {
+  readonly server: TableServer
+  readonly client: NfsClient
+  readonly root: Handle
+  readonly data: Handle
+  /** The handle of data.csv that an open gets now. */
+  csv(): Promise<Handle>
+  /** A file, by its path from the root, as a program that opens it now reads it. */
+  read(path?: string): Promise<string>
+  /** How many versions the table has beyond its creation. */
+  commits(): Promise<number>
+  names(): Promise<string[]>
+}
+
+/** Serves a new table with the columns of `ddl`, whose rows are those of a first save, if there are any. */
+export async function serveNew(ddl: string, rows: string, holdTimes: HoldTimes = HELD): Promise<ServedTable> {
+  const folder = temporaryFolder()
+  const directory = join(folder.path, 'table')
+  mkdirSync(directory)
+  await createTable(openStore({ kind: 'local', directory }), { schema: parseDdl(ddl) })
+  const server = await serveTable({
+    location: directory,
+    host: '127.0.0.1',
+    port: 0,
+    readOnly: false,
+    allowOther: true,
+    cacheDirectory: join(folder.path, 'cache'),
+    holdTimes,
+    log: () => undefined,
+  })
+  const client = await NfsClient.connect({ port: server.port })
+  const root = await client.mount(server.exportPath)
+  const data = await client.walk(root, 'data')
+  const csv = (): Promise<Handle> => client.walk(data, 'data.csv')
+  const version = async (): Promise<bigint> => (await server.lake.table.refresh()).version
+  if (rows !== '') await client.write(await csv(), (await client.getattr(await csv())).size, rows)
+  const first = await version()
+  return {
+    server,
+    client,
+    root,
+    data,
+    csv,
+    read: async (path = 'data/data.csv') => client.readText(await client.walk(root, path)),
+    commits: async () => Number((await version()) - first),
+    names: async () => (await client.list(data)).map(({ name }) => name).filter(name => !name.endsWith('.parquet')),
+    async [Symbol.asyncDispose]() {
+      client.close()
+      await server.stop()
+      folder[Symbol.dispose]()
+    },
+  }
+}
