@@ -52,14 +52,6 @@ export function stale(id: bigint): FsError {
   return new FsError('ESTALE', `the file with the id ${id} was removed or replaced`)
 }
 
-export function noEntry(name: string): FsError {
-  return new FsError('ENOENT', `there is no ${name}`)
-}
-
-export function exists(name: string): FsError {
-  return new FsError('EEXIST', `${name} exists`)
-}
-
 export function isDirectory(name: string): FsError {
   return new FsError('EISDIR', `${name} is a directory`)
 }

@@ -25,8 +25,9 @@ import {
   type Stability,
   type TimeNs,
 } from '../filesystem.ts'
+import { checkName, DATA_ID, exists, noEntry, ROOT_ID } from '../names.ts'
 import type { Text } from '../text/text.ts'
-import { attempt, exists, isDirectory, noEntry, notDirectory, notEmpty, stale, systemError } from './errors.ts'
+import { attempt, isDirectory, notDirectory, notEmpty, stale, systemError } from './errors.ts'
 import { Ids } from './ids.ts'
 import { Listings } from './listing.ts'
 import { Nodes, type RenameIntent } from './nodes.ts'
@@ -48,7 +49,7 @@ import {
   truncateFile,
   writeFully,
 } from './system.ts'
-import { checkName, DATA_ID, type Entry, INCOMING_NAME, mustBeFile, type Real, ROOT_ID, Tree } from './tree.ts'
+import { type Entry, INCOMING_NAME, mustBeFile, type Real, Tree } from './tree.ts'
 import { Turns } from './turns.ts'
 
 const OPEN_FILES_MAX = 64

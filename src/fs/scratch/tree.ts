@@ -2,16 +2,14 @@ import { type BigIntStats, lstatSync, mkdirSync, realpathSync } from 'node:fs'
 import { join } from 'node:path'
 import type { Clock } from '../../core/clock.ts'
 import { FsError } from '../filesystem.ts'
-import { attempt, isDirectory, noEntry, notDirectory, stale } from './errors.ts'
+import { DATA_ID, noEntry, ROOT_ID } from '../names.ts'
+import { attempt, isDirectory, notDirectory, stale } from './errors.ts'
 import type { Ids } from './ids.ts'
 import type { NodeKind, NodeRow, Nodes } from './nodes.ts'
 
-export const ROOT_ID = 1n
-export const DATA_ID = 2n
 const DATA_NAME = 'data'
 /** Holds files that are being copied in; never shown. */
 export const INCOMING_NAME = '.posixlake-incoming'
-const NAME_BYTES_MAX = 255
 
 /** A real file or folder, as it is at this moment. */
 export interface Real {
@@ -200,21 +198,6 @@ export class Tree {
     if (!stat.isDirectory()) throw new FsError('EIO', `${path} must be a folder; move away what is there now.`)
     return { id: DATA_ID, path, stat }
   }
-}
-
-/** Raises EINVAL or ENAMETOOLONG for what cannot be the name of a file. */
-export function checkName(name: string): void {
-  if (
-    name === '' ||
-    name === '.' ||
-    name === '..' ||
-    name.includes('/') ||
-    name.includes('\0') ||
-    !name.isWellFormed()
-  ) {
-    throw new FsError('EINVAL', `${JSON.stringify(name)} is no name for a file`)
-  }
-  if (Buffer.byteLength(name) > NAME_BYTES_MAX) throw new FsError('ENAMETOOLONG', 'a name has at most 255 bytes')
 }
 
 export function kindOf(stat: BigIntStats | undefined): NodeKind {

@@ -18,3 +18,8 @@ export function joined(parts: readonly Uint8Array[]): Uint8Array {
   }
   return bytes
 }
+
+/** Bytes in memory as a text. */
+export function bytesText(bytes: Uint8Array): Text {
+  return { size: bytes.length, read: async (start, end) => bytes.subarray(start, end) }
+}

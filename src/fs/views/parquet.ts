@@ -1,6 +1,8 @@
 import type { LiveFile, Snapshot } from '../../table/snapshot.ts'
 import type { Table } from '../../table/table.ts'
+import { MODE, type Owner, viewAttributes } from '../attributes.ts'
 import { FsError } from '../filesystem.ts'
+import type { ReadResult, ViewFile } from './view.ts'
 
 /** Far from all other ids; the rest of the id is a hash of the path, so that it is the same after a restart. */
 const FIRST_ID = 1n << 62n
@@ -18,13 +20,15 @@ export interface ParquetEntry {
 /** The live snapshot's Parquet files, byte for byte. */
 export class ParquetFiles {
   readonly #store: Table['store']
+  readonly #owner: Owner
   #files: readonly LiveFile[] | undefined
   #byName = new Map<string, ParquetEntry>()
   #byId = new Map<bigint, ParquetEntry>()
   readonly #former = new Map<bigint, ParquetEntry>()
 
-  constructor(store: Table['store']) {
+  constructor(store: Table['store'], owner: Owner) {
     this.#store = store
+    this.#owner = owner
   }
 
   /** Makes the list that of a snapshot. */
@@ -57,15 +61,22 @@ export class ParquetFiles {
     return this.#byName.get(name)
   }
 
-  byId(id: bigint): ParquetEntry | undefined {
-    return this.#byId.get(id) ?? this.#former.get(id)
+  /** A file by its id, also one that left the table since. */
+  file(id: bigint): ViewFile | undefined {
+    const entry = this.#byId.get(id) ?? this.#former.get(id)
+    if (entry === undefined) return undefined
+    const { name, file } = entry
+    const mtime = BigInt(file.modificationTime) * 1_000_000n
+    return {
+      id,
+      name,
+      writable: false,
+      attributes: async () => viewAttributes(this.#owner, { id, size: file.sizeBytes, mtime, mode: MODE.readOnly }),
+      read: (offset, count) => this.#read(file, offset, count),
+    }
   }
 
-  /** Rejects with FsError ESTALE if the file is no longer on disk (vacuumed). */
-  async read(id: bigint, offset: bigint, count: number): Promise<{ bytes: Uint8Array; eof: boolean }> {
-    const entry = this.byId(id)
-    if (entry === undefined) throw new FsError('ESTALE', 'this file is no longer part of the table')
-    const { path, sizeBytes } = entry.file
+  async #read({ path, sizeBytes }: LiveFile, offset: bigint, count: number): Promise<ReadResult> {
     const start = offset > BigInt(sizeBytes) ? sizeBytes : Number(offset)
     const end = Math.min(sizeBytes, start + count)
     if (start === end) return { bytes: new Uint8Array(0), eof: true }

@@ -1,53 +1,114 @@
 import { messageOf } from '../../core/errors.ts'
-import { FsError } from '../filesystem.ts'
-import type { Text } from '../text/text.ts'
+import { laterTime, MODE, type Owner, viewAttributes } from '../attributes.ts'
+import { type Attributes, type Change, FsError, type Stability } from '../filesystem.ts'
+import { bytesText, type Text } from '../text/text.ts'
+import { type ReadResult, readText, type ViewFile, type WriteResult } from './view.ts'
 
 const QUERY_BYTES_MAX = 1 << 20
 
 /** Runs SQL and gives its result as CSV (of a changing statement: its counts). Rejects with an Error whose message is the engine's sentence. */
 export type RunSql = (sql: string) => Promise<Text>
 
+export interface QueryViewOptions {
+  readonly run: RunSql
+  readonly owner: Owner
+  /** Nanoseconds since the epoch. */
+  readonly now: () => bigint
+  readonly nextId: () => bigint
+  /** A query failed, and the name has a new id. */
+  readonly onRefused: () => void
+}
+
 /**
  * `.query`: what is written is run as SQL when its save ends, what is read is the result as CSV. A failed query fails
  * the write, and reading gives the sentence.
  */
-export class QueryView {
-  readonly #run: RunSql
+export class QueryView implements ViewFile {
+  readonly name = '.query'
+  readonly writable = true
+  readonly #options: QueryViewOptions
+  #id: bigint
+  #mtime: bigint
   #shown: Text = bytesText(new Uint8Array(0))
   /** The SQL of the save under way; undefined: none is. */
   #pending: Uint8Array | undefined
 
-  constructor(run: RunSql) {
-    this.#run = run
+  constructor(options: QueryViewOptions) {
+    this.#options = options
+    this.#id = options.nextId()
+    this.#mtime = options.now()
   }
 
-  /** The size READ and GETATTR speak of. */
-  get size(): number {
-    return this.#pending === undefined ? this.#shown.size : this.#pending.length
+  /** The id that the name leads to: a new one after a query that failed. */
+  get id(): bigint {
+    return this.#id
   }
 
-  /** [start, end) lies within `size`. */
-  async read(start: number, end: number): Promise<Uint8Array> {
-    return this.#pending === undefined ? this.#shown.read(start, end) : this.#pending.slice(start, end)
+  async attributes(): Promise<Attributes> {
+    const { size } = this.#text()
+    return viewAttributes(this.#options.owner, { id: this.#id, size, mtime: this.#mtime, mode: MODE.file })
   }
 
-  truncate(size: number): void {
+  read(offset: bigint, count: number): Promise<ReadResult> {
+    return readText(this.#text(), offset, count)
+  }
+
+  async truncate(size: number, before: Attributes): Promise<Change> {
+    if (size > QUERY_BYTES_MAX) throw tooLarge()
     this.#pending = resized(this.#pending ?? new Uint8Array(0), size)
+    this.#touch()
+    return { before, after: await this.attributes() }
   }
 
   /** Stages written bytes. Written behind the result that is shown, they are a query of their own. */
-  async write(offset: number, bytes: Uint8Array): Promise<void> {
-    if (offset + bytes.length > QUERY_BYTES_MAX + this.#shown.size) {
-      throw new FsError('EFBIG', `.query takes SQL of up to ${QUERY_BYTES_MAX} bytes`)
+  async write(offset: number, bytes: Uint8Array, stability: Stability): Promise<WriteResult> {
+    const before = await this.attributes()
+    const end = offset + bytes.length
+    if (end > QUERY_BYTES_MAX + this.#shown.size) throw tooLarge()
+    const image = this.#pending ?? (await this.#shown.read(0, Math.min(this.#shown.size, end)))
+    this.#pending = resized(image, Math.max(image.length, end))
+    this.#pending.set(bytes, offset)
+    this.#touch()
+    const count = bytes.length
+    if (stability === 'unstable') {
+      return { count, committed: stability, change: { before, after: await this.attributes() } }
     }
-    const before = this.#pending ?? (await this.#shown.read(0, Math.min(this.#shown.size, offset + bytes.length)))
-    const image = resized(before, Math.max(before.length, offset + bytes.length))
-    image.set(bytes, offset)
-    this.#pending = image
+    return { count, committed: 'file_sync', change: await this.commit() }
   }
 
-  /** Ends the save: runs what was written. Rejects with FsError EINVAL if the engine refuses it. */
-  async finish(): Promise<void> {
+  /** Ends the save: runs what was written. Without attributes the client reads the result anew. */
+  async commit(): Promise<Change> {
+    try {
+      await this.#finish()
+    } catch (error) {
+      // An error sticks to the client's inode; a new handle for the name lets the next query start clean.
+      this.#id = this.#options.nextId()
+      this.#options.onRefused()
+      throw error
+    } finally {
+      this.#touch()
+    }
+    return {}
+  }
+
+  /** `rm`: nothing is shown any more. */
+  clear(): void {
+    this.#pending = undefined
+    this.#shown = bytesText(new Uint8Array(0))
+    this.#touch()
+  }
+
+  /** What READ and GETATTR speak of. */
+  #text(): Text {
+    return this.#pending === undefined ? this.#shown : bytesText(this.#pending)
+  }
+
+  #touch(): void {
+    this.#mtime = laterTime(this.#options.now(), this.#mtime)
+  }
+
+  /** Rejects with FsError EINVAL if the engine refuses what was written. */
+  async #finish(): Promise<void> {
     const pending = this.#pending
     if (pending === undefined) return
     const sql = await this.#sqlOf(pending)
@@ -57,7 +118,7 @@ export class QueryView {
       return
     }
     try {
-      this.#shown = await this.#run(sql)
+      this.#shown = await this.#options.run(sql)
     } catch (error) {
       const sentence = messageOf(error)
       this.#shown = bytesText(new TextEncoder().encode(`${sentence.trimEnd()}\n`))
@@ -79,13 +140,12 @@ export class QueryView {
   }
 }
 
+function tooLarge(): FsError {
+  return new FsError('EFBIG', `.query takes SQL of up to ${QUERY_BYTES_MAX} bytes`)
+}
+
 function resized(bytes: Uint8Array, size: number): Uint8Array {
   const image = new Uint8Array(size)
   image.set(bytes.subarray(0, size))
   return image
-}
-
-/** Bytes in memory as a text. */
-export function bytesText(bytes: Uint8Array): Text {
-  return { size: bytes.length, read: async (start, end) => bytes.subarray(start, end) }
 }

@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'bun:test'
 import { rowEnd } from '../../../src/columns/text/csv.ts'
 import { diffText, type RowText } from '../../../src/fs/edits/diff.ts'
-import { bytesText } from '../../../src/fs/views/query.ts'
+import { bytesText } from '../../../src/fs/text/text.ts'
 
 const encoder = new TextEncoder()
 const decoder = new TextDecoder()

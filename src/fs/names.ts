@@ -1,0 +1,41 @@
+import { FsError } from './filesystem.ts'
+
+/** The folders that are always there. */
+export const ROOT_ID = 1n
+export const DATA_ID = 2n
+
+const NAME_BYTES_MAX = 255
+
+/** Raises EINVAL or ENAMETOOLONG for what cannot be the name of a file. */
+export function checkName(name: string): void {
+  if (
+    name === '' ||
+    name === '.' ||
+    name === '..' ||
+    name.includes('/') ||
+    name.includes('\0') ||
+    !name.isWellFormed()
+  ) {
+    throw new FsError('EINVAL', `${JSON.stringify(name)} is no name for a file`)
+  }
+  if (Buffer.byteLength(name) > NAME_BYTES_MAX) {
+    throw new FsError('ENAMETOOLONG', `a name has at most ${NAME_BYTES_MAX} bytes`)
+  }
+}
+
+/** Whether an NFS client gave this name to an open file that was removed ("silly rename"). */
+export function isSillyName(name: string): boolean {
+  return name.startsWith('.nfs')
+}
+
+export function viewStays(name: string): FsError {
+  return new FsError('EACCES', `${name} is a view of the table and stays where it is`)
+}
+
+export function noEntry(name: string): FsError {
+  return new FsError('ENOENT', `there is no ${name}`)
+}
+
+export function exists(name: string): FsError {
+  return new FsError('EEXIST', `${name} exists`)
+}

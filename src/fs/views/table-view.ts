@@ -1,0 +1,200 @@
+import type { Database } from 'bun:sqlite'
+import { join } from 'node:path'
+import type { Clock } from '../../core/clock.ts'
+import type { Table } from '../../table/table.ts'
+import { MODE, type Owner, viewAttributes } from '../attributes.ts'
+import { Editor, type HoldTimes, type Outcome } from '../edits/editor.ts'
+import type { ErrorJournal } from '../error-journal.ts'
+import type { Attributes, Change, Stability } from '../filesystem.ts'
+import { type Line, Lines, staleLine } from '../lines.ts'
+import { DATA_ID } from '../names.ts'
+import type { Scratch } from '../scratch/scratch.ts'
+import { openText, type TextFormat } from '../text/layout.ts'
+import type { Segments } from '../text/segments.ts'
+import type { Text } from '../text/text.ts'
+import { type ReadResult, readText, type ViewFile, type WriteResult } from './view.ts'
+
+/** A plain handle of an old line still answers while it was read within this time. */
+const OLD_LINE_READ_MS = 5000
+
+/** What the views of a table are made from. */
+export interface TableViewContext {
+  readonly table: Table
+  readonly segments: Segments
+  readonly scratch: Scratch
+  readonly database: Database
+  readonly errors: ErrorJournal
+  readonly stateDirectory: string
+  readonly clock: Clock
+  readonly owner: Owner
+  readonly holdTimes?: HoldTimes
+}
+
+export interface TableViewOptions {
+  readonly format: TextFormat
+  /** Saves through these come first: this view waits until they are over. */
+  readonly waitsFor: readonly TableView[]
+  /** The table was seen at this version. */
+  readonly onVersion: (version: bigint) => void
+  /** What `data/` lists has changed. */
+  readonly onNames: () => void
+  /** A save was refused, and the name has a new handle. */
+  readonly onRefused: () => void
+}
+
+/** The live table as one file: `data.csv`, `data.json` or `data.jsonl`. Its handles stand for lines of versions. */
+export class TableView {
+  readonly format: TextFormat
+  readonly name: string
+  readonly lines: Lines
+  /** Undefined where nothing can be written: `data.json`. */
+  readonly editor: Editor | undefined
+  /** The line whose name was renamed away: it stays as it is until the name is back. */
+  away: Line | undefined
+  readonly #context: TableViewContext
+  readonly #options: TableViewOptions
+
+  constructor(context: TableViewContext, options: TableViewOptions) {
+    this.#context = context
+    this.#options = options
+    this.format = options.format
+    this.name = `data.${options.format}`
+    this.lines = this.#newLines()
+    this.editor = options.format === 'json' ? undefined : this.#newEditor(options.format)
+  }
+
+  /** What a handle's id stands for, if it is one of this view's. */
+  file(id: bigint, frozen: boolean): ViewFile | undefined {
+    const line = this.lines.get(id)
+    if (line === undefined) return undefined
+    const { name, editor } = this
+    const file = {
+      id,
+      name,
+      writable: editor !== undefined,
+      attributes: () => this.#attributes(line, frozen),
+      read: (offset: bigint, count: number) => this.#read(line, offset, count),
+    }
+    if (editor === undefined) return file
+    return {
+      ...file,
+      truncate: async (size, before) => this.#changed(line, before, await editor.truncate(line, size)),
+      write: (offset, bytes, stability) => this.#write(editor, line, offset, bytes, stability),
+      commit: () => this.#commit(editor, line),
+    }
+  }
+
+  /** The line that the name leads to, after a look at the table's log. */
+  async look(): Promise<Line> {
+    for (const { editor } of this.#options.waitsFor) await editor?.settled()
+    const line = await this.lines.current()
+    this.#options.onVersion(line.version)
+    return line
+  }
+
+  /** The attributes of what a line shows at this moment, with no look at the table. */
+  async shownAttributes(line: Line): Promise<Attributes> {
+    return this.#attributesOf(line, await this.#shown(line))
+  }
+
+  async #attributes(line: Line, frozen: boolean): Promise<Attributes> {
+    if (line.status === 'current' && this.away !== line) await this.look()
+    if (line.status === 'retired') throw staleLine(line)
+    const { scratch, clock } = this.#context
+    if (line.status === 'old' && !frozen && scratch.entryOf(line.id) === undefined) {
+      if (clock.nowMs() - line.lastReadMs > OLD_LINE_READ_MS) throw staleLine(line)
+    }
+    return this.shownAttributes(line)
+  }
+
+  #attributesOf(line: Line, { size }: Text): Attributes {
+    const mode = this.editor === undefined ? MODE.readOnly : MODE.file
+    return viewAttributes(this.#context.owner, { id: line.id, size, mtime: line.mtime, mode })
+  }
+
+  async #shown(line: Line): Promise<Text> {
+    return this.editor?.editOf(line)?.image ?? (await this.lines.text(line))
+  }
+
+  async #read(line: Line, offset: bigint, count: number): Promise<ReadResult> {
+    if (line.status === 'retired') throw staleLine(line)
+    line.lastReadMs = this.#context.clock.nowMs()
+    const text = await this.#shown(line)
+    return { ...(await readText(text, offset, count)), attributes: await this.shownAttributes(line) }
+  }
+
+  async #write(
+    editor: Editor,
+    line: Line,
+    offset: number,
+    bytes: Uint8Array,
+    stability: Stability,
+  ): Promise<WriteResult> {
+    // Calls on one file take effect in the order in which they came: nothing is awaited here once the text is known.
+    if (line.text === undefined) await this.lines.text(line)
+    const before = this.#attributesOf(line, editor.editOf(line)?.image ?? line.text!)
+    const count = bytes.length
+    if (stability === 'unstable') {
+      await editor.writeUnstable(line, offset, bytes)
+      return { count, committed: 'unstable', change: { before, after: await this.shownAttributes(line) } }
+    }
+    const outcome = await this.#hearingOfRefusal(line, () => editor.writeStable(line, offset, bytes))
+    return { count, committed: 'file_sync', change: await this.#changed(line, before, outcome) }
+  }
+
+  async #commit(editor: Editor, line: Line): Promise<Change> {
+    const before = await this.shownAttributes(line)
+    const outcome = await this.#hearingOfRefusal(line, () => editor.commit(line))
+    return this.#changed(line, before, outcome)
+  }
+
+  async #changed(line: Line, before: Attributes, outcome: Outcome): Promise<Change> {
+    this.lines.save(line)
+    this.#options.onVersion(line.version)
+    // What the client wrote is not what the file now is: without attributes it asks for them, and reads again.
+    return outcome.asWritten ? { before, after: await this.shownAttributes(line) } : {}
+  }
+
+  async #hearingOfRefusal<T>(line: Line, run: () => Promise<T>): Promise<T> {
+    try {
+      return await run()
+    } catch (error) {
+      if (line.status === 'retired') this.#options.onRefused()
+      throw error
+    }
+  }
+
+  #newLines(): Lines {
+    const { database, table, segments, scratch, clock } = this.#context
+    return new Lines({
+      database,
+      table,
+      format: this.format,
+      clock,
+      nextId: () => scratch.nextId(),
+      referenced: () => scratch.references(),
+      openText: (snapshot, of, previous) => openText(table, snapshot, segments, of, previous),
+      isEdited: line => this.editor?.editOf(line) !== undefined,
+    })
+  }
+
+  #newEditor(format: 'csv' | 'jsonl'): Editor {
+    const { table, segments, stateDirectory, clock, errors, scratch, holdTimes } = this.#context
+    return new Editor({
+      table,
+      segments,
+      lines: this.lines,
+      directory: join(stateDirectory, 'edits', format),
+      clock,
+      openText: (snapshot, previous) => openText(table, snapshot, segments, format, previous),
+      report: sentence => errors.append(sentence),
+      setAside: async image => {
+        const stamp = new Date(clock.nowMs()).toISOString().replaceAll(':', '').replace('.', '-')
+        const given = await scratch.adopt(DATA_ID, `${this.name}.rejected-${stamp}`, image)
+        this.#options.onNames()
+        return `data/${given}`
+      },
+      ...(holdTimes === undefined ? {} : { holdTimes }),
+    })
+  }
+}
