@@ -33,6 +33,17 @@ export function rowEnd(bytes: Uint8Array, start: number): number {
   return -1
 }
 
+/** The offset of the comma or newline that ends the field which starts at `start`, or the end of the text. */
+export function fieldEnd(bytes: Uint8Array, start: number): number {
+  if (bytes[start] === QUOTE) {
+    const end = quotedEnd(bytes, start)
+    return end < 0 ? bytes.length : end
+  }
+  let at = start
+  while (at < bytes.length && bytes[at] !== COMMA && bytes[at] !== LF) at++
+  return at
+}
+
 /** The place behind the closing quote of the field that opens at `open`, or -1. */
 function quotedEnd(bytes: Uint8Array, open: number): number {
   let end = bytes.indexOf(QUOTE, open + 1)

@@ -11,6 +11,7 @@ import type { Section, TableText } from '../text/layout.ts'
 import type { Segments } from '../text/segments.ts'
 import type { Text } from '../text/text.ts'
 import type { TextRange } from './diff.ts'
+import { countChanges, type EditCounts } from './pairing.ts'
 import { type AddedRows, addedBatches, type EditPlan, rowBatches } from './plan.ts'
 
 /** Text of freshly written rows is remembered up to this size; larger files are rendered when somebody reads them. */
@@ -38,6 +39,7 @@ export async function applyPlan(plan: Change, options: ApplyOptions): Promise<Co
   const deletions = plan.removed.length === 0 ? [] : await plan.base.rowsAt(plan.removed)
   const removedRows = deletions.reduce((sum, { rows }) => sum + rows.length, 0)
   const addedRows = plan.added.reduce((sum, { rows }) => sum + rows, 0)
+  const counts = await countsOf(plan, removedRows, addedRows)
   const order = await orderHint(plan.base, plan.added)
   const schema = plan.schema ?? snapshot.schema
   const remembered: Batch[] = []
@@ -50,7 +52,7 @@ export async function applyPlan(plan: Change, options: ApplyOptions): Promise<Co
         })
   const committed = await table.commit({
     base: snapshot,
-    ...describe(removedRows, addedRows),
+    ...describe(counts),
     add,
     delete: deletions,
     ...(plan.schema === undefined ? {} : { schema }),
@@ -97,7 +99,7 @@ async function applyByRewriting(plan: Change, options: ApplyOptions): Promise<Co
   const addedRows = plan.added.reduce((sum, { rows }) => sum + rows, 0)
   return table.commit({
     base: snapshot,
-    ...describe(removedRows, addedRows),
+    ...describe(await countsOf(plan, removedRows, addedRows)),
     add,
     delete: [],
     removeFiles: [...new Set(sections.flatMap(({ files }) => [...files]))],
@@ -185,30 +187,34 @@ async function* remembering(plan: Change, format: 'csv' | 'jsonl', batches: Batc
   }
 }
 
+function countsOf({ base, source, fields, removed, added }: Change, removedRows: number, addedRows: number) {
+  return countChanges(fields, base, { ranges: removed, rows: removedRows }, source, { ranges: added, rows: addedRows })
+}
+
 /** What the commit says of itself (commitInfo): the operation's name and numbers as other Delta writers give them. */
-function describe(
-  removedRows: number,
-  addedRows: number,
-): { operation: string; parameters: Record<string, string>; metrics: Record<string, string> } {
-  if (removedRows === 0) {
+function describe({ updated, inserted, deleted }: EditCounts): {
+  operation: string
+  parameters: Record<string, string>
+  metrics: Record<string, string>
+} {
+  if (updated + deleted === 0) {
     return {
       operation: 'WRITE',
       parameters: { mode: 'Append', partitionBy: '[]' },
-      metrics: { numOutputRows: String(addedRows) },
+      metrics: { numOutputRows: String(inserted) },
     }
   }
-  if (addedRows === 0) {
-    return { operation: 'DELETE', parameters: { predicate: '[]' }, metrics: { numDeletedRows: String(removedRows) } }
+  if (updated + inserted === 0) {
+    return { operation: 'DELETE', parameters: { predicate: '[]' }, metrics: { numDeletedRows: String(deleted) } }
   }
-  const updated = Math.min(removedRows, addedRows)
   return {
     operation: 'MERGE',
     parameters: { predicate: '[]', matchedPredicates: '[]', notMatchedPredicates: '[]' },
     metrics: {
       numTargetRowsUpdated: String(updated),
-      numTargetRowsInserted: String(addedRows - updated),
-      numTargetRowsDeleted: String(removedRows - updated),
-      numOutputRows: String(addedRows),
+      numTargetRowsInserted: String(inserted),
+      numTargetRowsDeleted: String(deleted),
+      numOutputRows: String(updated + inserted),
     },
   }
 }

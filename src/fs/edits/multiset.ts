@@ -69,15 +69,25 @@ export async function eachRow(
   return row
 }
 
+/** Hashes what tells the row bytes [start, end) from others into `out`. False: the row has no such thing, and no partner. */
+export type RowHash = (bytes: Uint8Array, start: number, end: number, out: Int32Array) => boolean
+
+const wholeRow: RowHash = (bytes, start, end, out) => {
+  hashRow(bytes, start, end, out)
+  return true
+}
+
 /**
  * Which rows of two texts are the same, as multisets: a row that is there twice needs two partners. Rows are told apart
- * by 128-bit hashes. Memory is bounded whatever the sizes; the texts are read once for every million rows of `a`.
+ * by 128-bit hashes, of the whole row unless `hashOf` takes a part. Memory is bounded whatever the sizes; the texts are
+ * read once for every million rows of `a`.
  */
 export async function matchRows(
   a: Text,
   aRanges: readonly Range[],
   b: Text,
   bRanges: readonly Range[],
+  hashOf: RowHash = wholeRow,
 ): Promise<{ a: RowMarks; b: RowMarks }> {
   const aRows = await eachRow(a, aRanges, () => undefined)
   const bRows = await eachRow(b, bRanges, () => undefined)
@@ -88,12 +98,10 @@ export async function matchRows(
   for (let pass = 0; pass < passes; pass++) {
     const table = new RowTable(Math.ceil((aRows / passes) * 1.1) + 1024)
     await eachRow(a, aRanges, (row, bytes, start, end) => {
-      hashRow(bytes, start, end, hash)
-      if ((hash[3]! >>> 0) % passes === pass) table.add(hash, row)
+      if (hashOf(bytes, start, end, hash) && (hash[3]! >>> 0) % passes === pass) table.add(hash, row)
     })
     await eachRow(b, bRanges, (row, bytes, start, end) => {
-      hashRow(bytes, start, end, hash)
-      if ((hash[3]! >>> 0) % passes !== pass) return
+      if (!hashOf(bytes, start, end, hash) || (hash[3]! >>> 0) % passes !== pass) return
       const partner = table.take(hash)
       if (partner < 0) return
       marks.a.set(partner)

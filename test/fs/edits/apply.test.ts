@@ -115,6 +115,30 @@ for (const [kind, vectors] of [
       expect(await edited.read()).toBe('id,text\n1,a\n2,b\n3,c\n')
     })
 
+    test('counts as updates the rows whose key stays, and the others as inserts and deletes', async () => {
+      using folder = temporaryFolder()
+      const edited = await Edited.create(folder.path, 'name:String,id:Int64', vectors)
+      const metrics = async (image: string): Promise<unknown> => {
+        await edited.save(image)
+        const [last] = await edited.table.history()
+        return { operation: last?.operation, ...last?.metrics }
+      }
+      await edited.save('name,id\nann,1\n"b,""ob",2\ncarl,3\n,4\n"two\nlines",5\n')
+      expect(await metrics('name,id\nann,1\n"b,""",2\neve,9\n,4\n"three\nlines",5\n')).toEqual({
+        operation: 'MERGE',
+        numTargetRowsUpdated: '2',
+        numTargetRowsInserted: '1',
+        numTargetRowsDeleted: '1',
+        numOutputRows: '3',
+      })
+      // A key that is there twice, or is NULL, has as many partners as come back.
+      expect(await metrics('name,id\nann,1\nx,2\ny,2\n,\n"three\nlines",5\n')).toMatchObject({
+        numTargetRowsUpdated: '1',
+        numTargetRowsInserted: '2',
+        numTargetRowsDeleted: '2',
+      })
+    })
+
     test('with a longer header adds columns, with a shorter one makes NULLs', async () => {
       using folder = temporaryFolder()
       const edited = await Edited.create(folder.path, 'id:Int64,text:String', vectors)
@@ -123,16 +147,16 @@ for (const [kind, vectors] of [
       expect(await edited.read()).toBe('id,text,score\n1,a,1.5\n2,b,\n')
       await edited.save('score,id\n1.5,1\n')
       expect(await edited.read()).toBe('id,text,score\n1,,1.5\n')
-      expect(edited.save('no,such\n1,2\n')).rejects.toThrow('expected id,text,score')
+      await expect(edited.save('no,such\n1,2\n')).rejects.toThrow('expected id,text,score')
     })
 
     test('that does not parse names the line and the column, and changes nothing', async () => {
       using folder = temporaryFolder()
       const edited = await Edited.create(folder.path, 'id:Int64,text:String', vectors)
       await edited.save('id,text\n1,a\n2,b\n')
-      expect(edited.save('id,text\n1,a\nx,b\n')).rejects.toThrow(/line 3.*id/)
-      expect(edited.save('id,text\n1,a\n2,b,c\n')).rejects.toThrow(/line 3/)
-      expect(edited.save('id,text\n1,a\n2,"b\n')).rejects.toThrow(/line 3/)
+      await expect(edited.save('id,text\n1,a\nx,b\n')).rejects.toThrow(/line 3.*id/)
+      await expect(edited.save('id,text\n1,a\n2,b,c\n')).rejects.toThrow(/line 3/)
+      await expect(edited.save('id,text\n1,a\n2,"b\n')).rejects.toThrow(/line 3/)
       expect(await edited.read()).toBe('id,text\n1,a\n2,b\n')
     })
   })
