@@ -102,6 +102,27 @@ describe('a save whose client writes pages back before it is over (memory pressu
   })
 })
 
+describe('a save with fewer rows than before that ends with the last one', () => {
+  const pieces: readonly (readonly [string, string, string])[] = [
+    ['is held if rows that are the same stand at the end', '1,a\n2,b\n2,b\n', '1,a\n2,b\n'],
+    ['is held if the rows at the end repeat', '1,a\n2,b\n3,c\n4,d\n3,c\n4,d\n', '1,a\n2,b\n3,c\n4,d\n'],
+    ['is held if it has not half of the rows', '1,a\n2,b\n3,c\n', '3,c\n'],
+    ['is held if its rows changed places', '1,a\n2,b\n3,c\n4,d\n5,e\n', '2,b\n1,a\n4,d\n5,e\n'],
+  ]
+  for (const [behaviour, before, piece] of pieces) {
+    test(behaviour, async () => {
+      await using s = await serveNew(DDL, before)
+      const csv = await s.csv()
+      await s.client.setattr(csv, { size: 0n })
+      await s.client.write(csv, 0n, HEADER + piece)
+      expect(await s.commits()).toBe(0)
+      expect(s.server.held().join()).toContain('fewer rows than before')
+      await s.client.write(csv, BigInt(HEADER.length + piece.length), '7,g\n8,h\n9,i\n')
+      expect(await s.commits()).toBe(1)
+    })
+  }
+})
+
 describe('saves that follow each other at once', () => {
   const save = async (s: ServedTable, text: string): Promise<void> => {
     const csv = await s.csv()
@@ -111,11 +132,21 @@ describe('saves that follow each other at once', () => {
 
   test('are a commit each, though the first has fewer rows than before and is held', async () => {
     await using s = await serveNew(DDL, ROWS)
-    await save(s, `${HEADER}1,Alice\n3,Carol\n`)
+    await save(s, `${HEADER}1,Alice\n2,Bob\n`)
     expect(await s.commits()).toBe(0)
-    await save(s, `${HEADER}1,Alice\n3,Caroline\n`)
+    await save(s, `${HEADER}1,Alice\n2,Bobby\n`)
     expect(await s.commits()).toBe(2)
-    expect(await s.read()).toBe(`${HEADER}1,Alice\n3,Caroline\n`)
+    expect(await s.read()).toBe(`${HEADER}1,Alice\n2,Bobby\n`)
+  })
+
+  test('are a commit each, an append behind a save that took rows out of the middle too', async () => {
+    await using s = await serveNew(DDL, ROWS)
+    await save(s, `${HEADER}1,Alice\n3,Carol\n`)
+    expect(await s.commits()).toBe(1)
+    const csv = await s.csv()
+    await s.client.write(csv, (await s.client.getattr(csv)).size, '4,Dave\n')
+    expect(await s.commits()).toBe(2)
+    expect(await s.read()).toBe(`${HEADER}1,Alice\n3,Carol\n4,Dave\n`)
   })
 
   test('are a commit each, though the first has no newline at its end', async () => {

@@ -18,6 +18,8 @@ export interface TextDiff {
   readonly removed: readonly TextRange[]
   /** Row-aligned ranges of the image, ascending; only the very last row may lack its newline. */
   readonly added: readonly AddedRange[]
+  /** Rows that stayed changed places. */
+  readonly reordered: boolean
 }
 
 /** A text that knows where its rows begin. */
@@ -55,8 +57,8 @@ export async function diffText(base: RowText, image: Text, options: DiffOptions)
   const found =
     (await new Walk(base, ended, options, true).run()) ?? (await new Walk(base, ended, options, false).run())
   if (found === undefined) throw new Error('the rows of the edited text could not be told apart')
-  const { removed, added } = await withoutMoved(base, ended, found)
-  return { removed, added: added.map(range => ({ ...range, end: Math.min(range.end, image.size) })) }
+  const { removed, added, reordered } = await withoutMoved(base, ended, found)
+  return { removed, added: added.map(range => ({ ...range, end: Math.min(range.end, image.size) })), reordered }
 }
 
 /** The image as if its last row had its newline. */
@@ -75,9 +77,10 @@ async function endedByNewline(image: Text): Promise<Text> {
 /** Rows that are left over on both sides are none. */
 async function withoutMoved(base: Text, image: Text, found: Found): Promise<TextDiff> {
   const { removed, added } = found
-  if (removed.length === 0 || added.length === 0) return { removed: coalesced(removed), added }
+  const asFound = { removed: coalesced(removed), added, reordered: false }
+  if (removed.length === 0 || added.length === 0) return asFound
   const marks = await matchRows(base, removed, image, added)
-  if (marks.a.count === 0) return { removed: coalesced(removed), added }
+  if (marks.a.count === 0) return asFound
   const left: TextRange[] = []
   await eachRow(base, removed, (row, _bytes, start, end, at) => {
     if (!marks.a.has(row)) left.push({ start: at + start, end: at + end })
@@ -88,7 +91,7 @@ async function withoutMoved(base: Text, image: Text, found: Found): Promise<Text
     while (added[range]!.end <= at + start) range++
     if (!marks.b.has(row)) come.push({ start: at + start, end: at + end, anchor: added[range]!.anchor })
   })
-  return { removed: coalesced(left), added: coalescedAdded(come) }
+  return { removed: coalesced(left), added: coalescedAdded(come), reordered: true }
 }
 
 interface Found {

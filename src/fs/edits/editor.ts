@@ -18,12 +18,13 @@ import { type EditPlan, planCsvEdit, planJsonAppend } from './plan.ts'
 import { FileSpool } from './spool.ts'
 
 const PAGE_BYTES = 4096
+const COMPARED_BYTES = 64 << 10
 
 /** How long an image that may not be whole yet is held, in milliseconds (see the design, "When is an edit complete?"). */
 export interface HoldTimes {
   /** After a COMMIT: no WRITE may follow for this long. */
   readonly quietMs: number
-  /** No final newline, a last row that is cut off, fewer rows than before, or bytes behind the written ones from before. */
+  /** No final newline, a last row that is cut off, fewer rows than before and not the last ones, or bytes behind the written ones from before. */
   readonly incompleteMs: number
   /** A size that is a multiple of the page size after a COMMIT, or pages that are missing. */
   readonly pageMs: number
@@ -478,7 +479,8 @@ export class Editor {
     const added = plan.added.reduce((sum, { rows }) => sum + rows, 0)
     if (plan.removed.length === 0) return undefined
     const removed = await plan.base.rowsAt(plan.removed)
-    if (removed.reduce((sum, { rows }) => sum + rows.length, 0) > added) {
+    const isFewer = removed.reduce((sum, { rows }) => sum + rows.length, 0) > added
+    if (isFewer && !(await reachesTheEnd(plan))) {
       return { ms: this.#times.incompleteMs, because: 'it has fewer rows than before, so more may follow' }
     }
     if (isInPlace(edit) && !(await this.#patchesOneLine(edit))) {
@@ -671,6 +673,32 @@ function replay(edit: Edit, record: JournalRecord): void {
 /** Bytes were overwritten where they stood, and the size is still that of the base: a truncation may be to come. */
 function isInPlace(edit: Edit): boolean {
   return !edit.truncated && edit.image.size === edit.base.size
+}
+
+/**
+ * Whether an image without some of the rows can only be whole: most rows are there, in their order, and the last one is
+ * among them. Who copies the rows that stay (grep -v, sed) writes it last.
+ */
+async function reachesTheEnd({ base, removed, reordered }: Extract<EditPlan, { kind: 'change' }>): Promise<boolean> {
+  const bytes = removed.reduce((sum, { start, end }) => sum + end - start, 0)
+  const last = removed.at(-1)
+  if (last === undefined || reordered || last.end === base.size) return false
+  if (bytes * 2 >= base.size - base.headerBytes.length) return false
+  // Where the rows behind the last gap are those that begin it, they may as well be these, and the end is still to come.
+  return !(await isSameText(base, last.start, last.end, base.size - last.end))
+}
+
+/** Whether `length` bytes of a text stand at two places. */
+async function isSameText(text: Text, left: number, right: number, length: number): Promise<boolean> {
+  for (let at = 0; at < length; at += COMPARED_BYTES) {
+    const bytes = Math.min(COMPARED_BYTES, length - at)
+    const [a, b] = await Promise.all([
+      text.read(left + at, left + at + bytes),
+      text.read(right + at, right + at + bytes),
+    ])
+    if (Buffer.compare(a, b) !== 0) return false
+  }
+  return true
 }
 
 const emptyText: Text = { size: 0, read: async () => new Uint8Array(0) }

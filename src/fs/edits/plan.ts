@@ -39,6 +39,8 @@ export type EditPlan =
       readonly fields: readonly Field[]
       /** Set if the edit's header names new columns: the schema to commit. */
       readonly schema: Schema | undefined
+      /** Rows that stay changed places. */
+      readonly reordered: boolean
     }
 
 export interface AddedRows extends AddedRange {
@@ -99,6 +101,7 @@ export async function planJsonAppend(base: TableText, image: Text): Promise<Edit
     base,
     fields: base.snapshot.schema,
     schema: undefined,
+    reordered: false,
   }
 }
 
@@ -135,6 +138,7 @@ function removeEverything(base: TableText, image: Text): EditPlan {
     base,
     fields: base.snapshot.schema,
     schema: undefined,
+    reordered: false,
   }
 }
 
@@ -198,7 +202,16 @@ async function diffAndParse(
     if (rows > 0) added.push({ ...range, rows })
   }
   if (diff.removed.length === 0 && added.length === 0) return { kind: 'unchanged' }
-  return { kind: 'change', removed: diff.removed, added, source: image, base, fields: schema, schema: undefined }
+  return {
+    kind: 'change',
+    removed: diff.removed,
+    added,
+    source: image,
+    base,
+    fields: schema,
+    schema: undefined,
+    reordered: diff.reordered,
+  }
 }
 
 async function planWithOtherHeader(
@@ -232,7 +245,16 @@ async function planWithOtherHeader(
     )
   if (added.length === 0) return plan
   if (plan.kind === 'unchanged') {
-    return { kind: 'change', removed: [], added: [], source: canonical, base: evolved, fields: schema, schema }
+    return {
+      kind: 'change',
+      removed: [],
+      added: [],
+      source: canonical,
+      base: evolved,
+      fields: schema,
+      schema,
+      reordered: false,
+    }
   }
   return { ...plan, schema }
 }
