@@ -68,6 +68,8 @@ function isPartition(snapshot: Snapshot, field: Field): boolean {
 }
 
 function columnExpression(snapshot: Snapshot, field: Field, index: number): string {
+  // Without files there is nothing to join partition values to: all columns come from one empty relation.
+  if (snapshot.files.length === 0) return `p.c${index}`
   return isPartition(snapshot, field) ? `v.c${index}` : withLogicalNames(`p.c${index}`, field.type)
 }
 
@@ -134,7 +136,9 @@ function literal(cell: Cell, type: DataType): string {
     return type.kind === 'timestamp' ? `make_timestamptz(${cell})` : `make_timestamp(${cell})`
   }
   if (type.kind === 'date') return `(DATE '1970-01-01' + ${cell})`
-  return `${quoteText(formatScalar(cell, type))}::${duckTypeOf(type)}`
+  // A NUL byte ends the text of a statement.
+  const text = formatScalar(cell, type).split('\0').map(quoteText).join(' || chr(0) || ')
+  return `(${text})::${duckTypeOf(type)}`
 }
 
 /** The rows that deletion vectors take away, as a table. False if there are none. */

@@ -266,7 +266,7 @@ describe('partition values', () => {
         0n,
         -1e300,
         1n,
-        ' ',
+        ' \0é',
         false,
         Uint8Array.of(0x41),
         20_000,
@@ -274,6 +274,7 @@ describe('partition values', () => {
         -62_135_596_800_000_000n,
       ],
     ]
+    expect(await rowsOf(table, 'FROM data')).toEqual([])
     await append(table, rows)
     expect(await rowsOf(table, 'FROM data ORDER BY v')).toEqual(rows)
     await execute(table, 'UPDATE data SET v = v + 10, i = i - 1')

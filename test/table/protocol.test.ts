@@ -179,6 +179,10 @@ describe('paths in the log', () => {
       expect(decodePath(encodePath(path))).toBe(path)
     expect(decodePath('_2=bar+%252521')).toBe('_2=bar+%2521')
     expect(encodePath('a b#?%')).toBe('a%20b%23%3F%25')
+    // As java.net.URI does, for Spark compares spellings when it looks for garbage.
+    expect(encodePath('p=é ü😀/"<>[]^`{|}\\\u00a0\u0085~!$&\'()*+,;:@=')).toBe(
+      "p=é%20ü😀/%22%3C%3E%5B%5D%5E%60%7B%7C%7D%5C%C2%A0%C2%85~!$&'()*+,;:@=",
+    )
   })
 
   test('that lead out of the table are refused, and those inside are the same however they are spelled', async () => {
