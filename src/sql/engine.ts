@@ -2,8 +2,10 @@ import { mkdirSync } from 'node:fs'
 import { availableParallelism } from 'node:os'
 import { join } from 'node:path'
 import type { DuckDBConnection, DuckDBInstance, DuckDBResult } from '@duckdb/node-api'
+import { defaultCell, defaultSql } from '../columns/defaults.ts'
+import { TextError } from '../columns/errors.ts'
 import { csvHeader, renderCsv } from '../columns/text/csv.ts'
-import type { Batch, Schema } from '../columns/types.ts'
+import type { Batch, Field, Schema } from '../columns/types.ts'
 import { cellAt } from '../columns/vectors.ts'
 import { TableError } from '../table/errors.ts'
 import { writeDataFiles } from '../table/operations/write.ts'
@@ -13,7 +15,7 @@ import { batchOfChunk } from './convert.ts'
 import { fromDuckDb, SqlError } from './errors.ts'
 import { type DuckDb, duckDb, engineCacheDirectory } from './native.ts'
 import { Places } from './places.ts'
-import { defineData, localPathOf, type Relation, TABLE_NAME } from './relation.ts'
+import { defineData, literal, localPathOf, type Relation, TABLE_NAME } from './relation.ts'
 import { hasReturning, parseStatement, type Statement } from './statement.ts'
 import { nameOf, splitStatements, tokenize } from './tokens.ts'
 import { duckTypeOf, quoteName, quoteText, resultSchema } from './types.ts'
@@ -295,7 +297,8 @@ async function insert(
   { sql, target }: Extract<Statement, { kind: 'insert' }>,
 ): Promise<Outcome> {
   const columns = snapshot.schema.map(
-    ({ name, type, nullable }) => `${quoteName(name)} ${duckTypeOf(type)}${nullable ? '' : ' NOT NULL'}`,
+    field =>
+      `${quoteName(field.name)} ${duckTypeOf(field.type)} DEFAULT (${defaultOf(field)})${field.nullable ? '' : ' NOT NULL'}`,
   )
   await session.connection.run(`CREATE TEMP TABLE ${NEW_ROWS} (${columns.join(', ')})`)
   await session.connection.run(sql.slice(0, target.start) + NEW_ROWS + sql.slice(target.end))
@@ -317,6 +320,19 @@ async function insert(
     delete: [],
   })
   return { kind: 'changed', version, inserted, updated: 0, deleted: 0 }
+}
+
+/** A column's default value as SQL. What is not worked out fails where it is used, and only there. */
+function defaultOf(field: Field): string {
+  const sql = defaultSql(field)
+  if (field.type.kind === 'timestamp' && /^(?:current_timestamp(?:\(\))?|now\(\))$/i.test(sql ?? '')) return 'now()'
+  if (field.type.kind === 'date' && /^current_date(?:\(\))?$/i.test(sql ?? '')) return 'current_date()'
+  try {
+    return literal(defaultCell(field), field.type)
+  } catch (error) {
+    if (!(error instanceof TextError)) throw error
+    return `error(${quoteText(error.message)})`
+  }
 }
 
 /** A statement may only change the table that is there. */
@@ -405,10 +421,11 @@ function newValues(schema: Schema, statement: Extract<Statement, { kind: 'update
       )
     }
   }
-  return schema.map(({ name, type }) => {
+  return schema.map(field => {
+    const { name, type } = field
     const assignment = assignments.find(({ column }) => column.toLowerCase() === name.toLowerCase())
     if (assignment === undefined) return `${alias}.${quoteName(name)}`
-    return `CAST((${assignment.expression ?? 'NULL'}) AS ${duckTypeOf(type)})`
+    return `CAST((${assignment.expression ?? defaultOf(field)}) AS ${duckTypeOf(type)})`
   })
 }
 

@@ -128,8 +128,8 @@ async function definePartitions(
   return true
 }
 
-/** A partition value as SQL. */
-function literal(cell: Cell, type: DataType): string {
+/** A value that is not nested as SQL. */
+export function literal(cell: Cell, type: DataType): string {
   if (cell === null) return 'NULL'
   if (type.kind === 'binary') return `unhex('${(cell as Uint8Array).toHex()}')`
   if (type.kind === 'timestamp' || type.kind === 'timestamp_ntz') {

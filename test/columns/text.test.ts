@@ -16,7 +16,7 @@ import { formatPartitionValue, parsePartitionValue } from '../../src/columns/tex
 import { formatScalar, parseScalar } from '../../src/columns/text/scalars.ts'
 import { jsonLinesSize } from '../../src/columns/text/sizes.ts'
 import type { Cell, DataType, Schema } from '../../src/columns/types.ts'
-import { batchOf } from '../../src/columns/vectors.ts'
+import { batchOf, cellAt } from '../../src/columns/vectors.ts'
 import { ALL_TYPES, cellsOf, decode, encode, Random, randomBatch, spelled } from './values.ts'
 
 const typeOf = (ddl: string): DataType => parseDdl(`x:${ddl}`)[0]!.type
@@ -300,6 +300,15 @@ describe('a CSV header', () => {
     expect(matchHeader(['1', '2'], schema)).toBeUndefined()
   })
 
+  test('is refused if it lacks a column with a default value, which would become NULL', () => {
+    const [id, ...rest] = parseDdl('id:Int64,n:Int32')
+    const schema = [id!, ...rest.map(field => ({ ...field, metadata: { CURRENT_DEFAULT: '7' } }))]
+    expect(matchHeader(['n', 'id'], schema)?.missing).toEqual([])
+    expect(() => matchHeader(['id'], schema)).toThrow(
+      'line 1: the column n is missing, which has the default value 7; write its values, too',
+    )
+  })
+
   test('is refused if a quote is never closed or text follows it', () => {
     for (const text of ['"a,b\n1,2\n', '"a"b,c\n', 'a,"b']) {
       expect(refusal(() => parseHeader(encode(text)))).toMatchObject({ code: 'bad_header', line: 1 })
@@ -320,6 +329,20 @@ describe('JSON lines', () => {
       [1n, null, null, null],
       [null, null, null, [null]],
     ])
+  })
+
+  test('take a missing key for the default value of its column, if it has one', () => {
+    const withDefault = (sql: string): Schema =>
+      parseDdl('id:Int64,n:Int32').map(field =>
+        field.name === 'n' ? { ...field, metadata: { CURRENT_DEFAULT: sql } } : field,
+      )
+    const parsed = (line: string, sql: string): Cell =>
+      cellAt(parseJsonLines(encode(line), withDefault(sql)).vectors[1]!, 0)
+    expect(parsed('{"id":1}', '7')).toBe(7)
+    expect(parsed('{"id":1,"n":null}', '7')).toBe(null)
+    expect(parsed('{"id":1}', 'NULL')).toBe(null)
+    expect(() => parsed('{"id":1}', '3 + 4')).toThrow('line 1: the default value of column n is 3 + 4')
+    expect(() => parsed('{"id":1}', '3000000000')).toThrow('the default value of column n is 3000000000')
   })
 
   test('keep every digit of a number', () => {

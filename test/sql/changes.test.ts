@@ -253,3 +253,55 @@ describe('what a statement can reach', () => {
     expect(await view(table)).toEqual(['1,x', '2,b', '3,c', '4,d'])
   })
 })
+
+describe('the default value of a column', () => {
+  /** A table with the default of its columns as SQL. */
+  async function withDefaults(folder: string, ddl: string, ...defaults: (string | undefined)[]): Promise<Table> {
+    const schema = parseDdl(ddl).map((field, i) => {
+      const sql = defaults[i]
+      return sql === undefined ? field : { ...field, metadata: { CURRENT_DEFAULT: sql } }
+    })
+    return createTable(localStore(folder), { schema })
+  }
+
+  test('is what a row gets that says nothing of the column, or that says DEFAULT', async () => {
+    using folder = temporaryFolder()
+    const table = await withDefaults(
+      folder.path,
+      'id:Int64,text:String NOT NULL,price:Decimal(5,2),day:Date,flag:Boolean,wall:Timestamp_ntz',
+      undefined,
+      '\'a "b"\'',
+      '-1.50',
+      "DATE '2024-02-29'",
+      'TRUE',
+      "timestamp_ntz '0001-01-01 00:00:00.000001'",
+    )
+    await execute(table, 'INSERT INTO data (id) VALUES (1)')
+    await execute(table, `INSERT INTO data VALUES (2, DEFAULT, NULL, NULL, false, NULL)`)
+    await execute(table, `INSERT INTO data VALUES (3, 'c', 1, '2020-01-01', false, NULL)`)
+    await execute(table, 'UPDATE data SET text = DEFAULT, price = DEFAULT, id = DEFAULT WHERE id = 3')
+    expect(await view(table)).toEqual([
+      '1,"a ""b""",-1.50,2024-02-29,true,0001-01-01T00:00:00.000001',
+      '2,"a ""b""",,,false,',
+      ',"a ""b""",-1.50,2020-01-01,false,',
+    ])
+  })
+
+  test('is refused where it is needed and not worked out, and nowhere else', async () => {
+    using folder = temporaryFolder()
+    const table = await withDefaults(
+      folder.path,
+      'id:Int64,n:Int32,seen:Timestamp',
+      undefined,
+      '40 + 2',
+      'current_timestamp()',
+    )
+    expect(await sentence(table, 'INSERT INTO data (id) VALUES (1)')).toContain(
+      'the default value of column n is 40 + 2, which posixlake does not work out; give the column a value',
+    )
+    await execute(table, 'INSERT INTO data (id, n) VALUES (1, 5)')
+    expect(await sentence(table, 'UPDATE data SET n = DEFAULT')).toContain('the default value of column n is 40 + 2')
+    await execute(table, `UPDATE data SET n = 6 WHERE seen > now() - INTERVAL '1 hour'`)
+    expect((await view(table))[0]).toStartWith('1,6,2')
+  })
+})

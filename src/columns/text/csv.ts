@@ -1,3 +1,4 @@
+import { defaultSql } from '../defaults.ts'
 import { TextError } from '../errors.ts'
 import type { Field, Schema } from '../types.ts'
 import { decodeText } from './json.ts'
@@ -99,13 +100,25 @@ export interface MatchedHeader {
   readonly missing: readonly string[]
 }
 
-/** Sets a header beside a schema; undefined if it shares no name with it, and so is no header of this table. */
+/**
+ * Sets a header beside a schema; undefined if it shares no name with it, and so is no header of this table. TextError
+ * `bad_header` if it lacks a column with a default value: the rows would get NULL in its place.
+ */
 export function matchHeader(names: readonly string[], schema: Schema): MatchedHeader | undefined {
   const fields = names.flatMap(name => schema.find(field => field.name === name) ?? [])
   if (fields.length === 0) return undefined
+  const missing = schema.filter(field => !names.includes(field.name))
+  const withDefault = missing.find(field => defaultSql(field) !== undefined)
+  if (withDefault !== undefined) {
+    throw new TextError(
+      'bad_header',
+      `line 1: the column ${withDefault.name} is missing, which has the default value ${defaultSql(withDefault)}; write its values, too`,
+      { line: 1, column: withDefault.name },
+    )
+  }
   return {
     fields,
     added: names.filter(name => !schema.some(field => field.name === name)),
-    missing: schema.filter(field => !names.includes(field.name)).map(field => field.name),
+    missing: missing.map(field => field.name),
   }
 }

@@ -1,3 +1,4 @@
+import { defaultCell } from '../defaults.ts'
 import { TextError } from '../errors.ts'
 import type { Batch, Cell, DataType, Field, Schema } from '../types.ts'
 import { cellAt, vectorOf } from '../vectors.ts'
@@ -159,7 +160,8 @@ function renderObjects(batch: Batch, schema: Schema, prefix: string): RenderedTe
 }
 
 /**
- * Parses JSON lines: a missing key is NULL, an unknown one an error, and a byte-order mark before line 1 is no part of it.
+ * Parses JSON lines: a missing key is the column's default value, NULL as a rule, an unknown one an error, and a byte-order
+ * mark before line 1 is no part of it.
  * TextError names line and column.
  */
 export function parseJsonLines(
@@ -182,7 +184,7 @@ export function parseJsonLines(
         })
       }
     }
-    for (const [c, field] of schema.entries()) columns[c]!.push(fieldFromJson(own(object, field.name), field, number))
+    for (const [c, field] of schema.entries()) columns[c]!.push(fieldFromJson(object, field, number))
     rows++
   }
   return { rows, vectors: schema.map((field, i) => vectorOf(field.type, columns[i]!)) }
@@ -201,10 +203,13 @@ function parseLine(line: string, number: number): Record<string, unknown> {
   return value as Record<string, unknown>
 }
 
-function fieldFromJson(json: unknown, field: Field, line: number): Cell {
+function fieldFromJson(object: Record<string, unknown>, field: Field, line: number): Cell {
   try {
-    return notNull(cellFromJson(json, field.type), field.nullable, field.name)
+    const cell = Object.hasOwn(object, field.name) ? cellFromJson(object[field.name], field.type) : defaultCell(field)
+    return notNull(cell, field.nullable, field.name)
   } catch (error) {
+    if (error instanceof TextError)
+      throw new TextError(error.code, `line ${line}: ${error.message}`, { line, column: field.name })
     if (!(error instanceof ScalarError)) throw error
     throw new TextError('bad_value', `line ${line}, column ${field.name}: ${error.message} is expected`, {
       line,
