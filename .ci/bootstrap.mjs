@@ -19,6 +19,8 @@ const isCi = process.env.CI !== undefined
 /** A program that must be there, and the Debian package that has it. */
 const mountPrograms = { 'mount.nfs': 'nfs-common', modprobe: 'kmod' }
 const guestPrograms = { 'linux.uml': 'user-mode-linux', ip: 'iproute2', ...mountPrograms }
+/** What the other engines of the interop tests run on. Debian's default is Java 17 or newer, as Spark needs it. */
+const enginePrograms = { python3: 'python3', java: 'default-jre-headless' }
 const editors = {
   tail: 'coreutils',
   awk: 'mawk',
@@ -61,8 +63,11 @@ const commands = {
     brief: true,
   },
   mounted: { programs: { ...mountPrograms, ...editors }, steps: [build, mounted] },
-  interop: { programs: { python3: 'python3' }, steps: [build, interop] },
-  test: { programs: { ...mountPrograms, ...editors }, steps: [typecheck, lint, unit, build, mounted, interop] },
+  interop: { programs: enginePrograms, steps: [build, interop] },
+  test: {
+    programs: { ...mountPrograms, ...editors, ...enginePrograms },
+    steps: [typecheck, lint, unit, build, mounted, interop],
+  },
 }
 
 function main() {

@@ -16,7 +16,7 @@ import type {
   TxnAction,
 } from './log/actions.ts'
 import { decodePath } from './log/paths.ts'
-import { isTrue } from './protocol.ts'
+import { checkReadable, isTrue } from './protocol.ts'
 import { vectorId } from './vectors/store.ts'
 
 /** Tags that posixlake puts on its files. */
@@ -195,6 +195,7 @@ export class SnapshotBuilder {
     return isTrue(metadata?.configuration?.['delta.enableInCommitTimestamps'])
   }
 
+  /** The snapshot. TableError `corrupt_log`, `unsupported_feature`. */
   finish(version: bigint): Snapshot {
     const before = this.#before
     const protocol = this.#protocol ?? before?.protocol
@@ -205,6 +206,8 @@ export class SnapshotBuilder {
         `${this.#location}: the log up to version ${version} has no ${protocol === undefined ? 'protocol' : 'metaData'} action`,
       )
     }
+    // Before anything else is understood of the table: what it needs may be the reason why something cannot be.
+    checkReadable(protocol, this.#location)
     const metadata = this.#metadata === undefined && before !== undefined ? before.metadata : metadataOf(action)
     const schema = this.#metadata === undefined && before !== undefined ? before.schema : this.#schemaOf(action)
     return {

@@ -11,7 +11,7 @@ import { type Action, type CommitInfoAction, formatCommit, type MetadataAction }
 import { writeCheckpoint } from './log/checkpoint.ts'
 import { listVersions, loadSnapshot, readCommit } from './log/load.ts'
 import { commitPath, encodePath } from './log/paths.ts'
-import { checkReadable, newProtocol } from './protocol.ts'
+import { newProtocol } from './protocol.ts'
 import { type LiveFile, type Snapshot, SnapshotBuilder } from './snapshot.ts'
 import { readVector } from './vectors/store.ts'
 
@@ -126,7 +126,6 @@ function checkPartitioning(schema: Schema, partitionColumns: readonly string[]):
 /** Opens a table at its newest version. TableError `not_a_table`, `unsupported_feature`, `corrupt_log`. */
 export async function openTable(store: ObjectStore, options: { readonly clock?: Clock } = {}): Promise<Table> {
   const snapshot = await loadSnapshot(store)
-  checkReadable(snapshot.protocol, store.location)
   return new Table(store, snapshot, options.clock ?? systemClock)
 }
 
@@ -194,7 +193,6 @@ export class Table {
       this.#checkpointOnly = before.version
       return before
     }
-    checkReadable(newest.protocol, this.store.location)
     if (this.#snapshot === before) this.#snapshot = newest
     return newest
   }
@@ -204,16 +202,13 @@ export class Table {
     const builder = new SnapshotBuilder(this.store.location, before)
     builder.apply(actions, timestampMs)
     const next = builder.finish(before.version + 1n)
-    checkReadable(next.protocol, this.store.location)
     this.#snapshot = next
   }
 
   /** The table as it was at a version. TableError `no_such_version`. */
   async at(version: bigint): Promise<Snapshot> {
     if (version === this.#snapshot.version) return this.#snapshot
-    const snapshot = await loadSnapshot(this.store, version)
-    checkReadable(snapshot.protocol, this.store.location)
-    return snapshot
+    return loadSnapshot(this.store, version)
   }
 
   /** The newest version that was committed at `timestampMs` or before. */

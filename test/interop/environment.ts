@@ -2,7 +2,14 @@ import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node
 import { join, resolve } from 'node:path'
 
 /** Other readers and writers of Delta, as pip has them. */
-const PACKAGES = ['deltalake==1.6.6', 'duckdb==1.5.5', 'duckdb-extension-delta==1.5.5', 'pyarrow==26.0.1']
+const PACKAGES = [
+  'deltalake==1.6.6',
+  'duckdb==1.5.5',
+  'duckdb-extension-delta==1.5.5',
+  'pyarrow==26.0.1',
+  'pyspark==4.0.1',
+  'delta-spark==4.0.1',
+]
 const ROOT = resolve(import.meta.dir, '../..')
 const FOLDER = join(ROOT, 'node_modules', '.interop')
 
@@ -49,4 +56,60 @@ export function engines(operation: string, ...args: string[]): unknown {
   )
   if (!success) throw new Error(`engines.py ${operation}: ${stderr}`)
   return JSON.parse(stdout.toString())
+}
+
+/** Spark with Delta Lake: one session, which answers one request after the other. */
+export class Spark {
+  readonly #process: Bun.Subprocess<'pipe', 'pipe', Bun.BunFile>
+  readonly #answers: AsyncIterator<string>
+  readonly #log: string
+
+  private constructor(log: string) {
+    this.#log = log
+    this.#process = Bun.spawn([python(), join(import.meta.dir, 'spark.py'), FOLDER], {
+      stdin: 'pipe',
+      stdout: 'pipe',
+      stderr: Bun.file(log),
+    })
+    this.#answers = linesOf(this.#process.stdout)
+  }
+
+  /** Starts a session. `log`: the file for what Spark says besides. */
+  static async start(log: string): Promise<Spark> {
+    const spark = new Spark(log)
+    await spark.sql('SELECT 1')
+    return spark
+  }
+
+  /** Runs statements one after the other; the rows of the last. Rejects with Spark's sentence. */
+  sql(...statements: string[]): Promise<unknown[][]> {
+    return this.call('sql', ...statements) as Promise<unknown[][]>
+  }
+
+  /** Calls a function of spark.py. */
+  async call(op: string, ...args: string[]): Promise<unknown> {
+    this.#process.stdin.write(`${JSON.stringify({ op, args })}\n`)
+    await this.#process.stdin.flush()
+    const { value, done } = await this.#answers.next()
+    if (done) throw new Error(`Spark ended; it needs Java 17 or newer:\n${readFileSync(this.#log, 'utf8')}`)
+    const answer = JSON.parse(value) as { ok: unknown } | { error: string }
+    if ('error' in answer) throw new Error(`${op}(${args.join('; ')}): ${answer.error}`)
+    return answer.ok
+  }
+
+  async stop(): Promise<void> {
+    await this.#process.stdin.end()
+    await this.#process.exited
+  }
+}
+
+async function* linesOf(stream: ReadableStream<Uint8Array>): AsyncGenerator<string, undefined> {
+  const decoder = new TextDecoder()
+  let rest = ''
+  for await (const bytes of stream) {
+    const lines = (rest + decoder.decode(bytes, { stream: true })).split('\n')
+    rest = lines.pop()!
+    yield* lines
+  }
+  return undefined
 }

@@ -43,6 +43,14 @@ describe('a table that needs more of a reader than there is', () => {
       expect(refused.code).toBe('unsupported_feature')
       expect(refused.message).toContain(`the reader feature ${feature},`)
     }
+    // The feature is the reason, not the type that nothing is known of.
+    const fields = [{ name: 'v', type: 'variant', nullable: true, metadata: {} }]
+    const store = memoryStore()
+    await foreignTable(store, {
+      ...features(['variantType'], ['variantType']),
+      schema: { type: 'struct', fields },
+    })
+    expect((await failure(() => openTable(store))).message).toContain('the reader feature variantType,')
     const version = await failure(() => foreign({ protocol: { minReaderVersion: 4, minWriterVersion: 8 } }))
     expect(version).toMatchObject({ code: 'unsupported_feature' })
     expect(version.message).toContain('reader version 4')

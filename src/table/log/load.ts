@@ -11,7 +11,7 @@ type Checkpoint = { readonly version: bigint; readonly files: readonly Extract<L
 
 /**
  * Loads a version (the newest if none is named) from the nearest checkpoint and the commits behind it. TableError:
- * `not_a_table`, `no_such_version`, `corrupt_log`.
+ * `not_a_table`, `no_such_version`, `corrupt_log`, `unsupported_feature`.
  */
 export async function loadSnapshot(store: ObjectStore, version?: bigint): Promise<Snapshot> {
   const hint = version === undefined ? await lastCheckpoint(store) : undefined
