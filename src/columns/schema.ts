@@ -193,10 +193,16 @@ export function physicalName(field: Field): string {
   return typeof mapped === 'string' ? mapped : field.name
 }
 
-/** A short name for all that the text of a row follows from: the columns' names, types and order. */
+/**
+ * A short name for all that the text of a row follows from: the columns' names, types and order, and their names in the
+ * files: a column that was dropped and added again is another one.
+ */
 export function schemaFingerprint(schema: Schema): string {
-  const described = JSON.stringify(schema.map(field => [field.name, typeToDelta(field.type)]))
-  return Bun.hash.wyhash(described).toString(36)
+  const described = schema.map(field => {
+    const physical = physicalName(field)
+    return [field.name, typeToDelta(field.type), ...(physical === field.name ? [] : [physical])]
+  })
+  return Bun.hash.wyhash(JSON.stringify(described)).toString(36)
 }
 
 /**

@@ -95,6 +95,13 @@ export function usesDeletionVectors(protocol: ProtocolAction, configuration: Rea
   )
 }
 
+/** Whether columns have other names in the files than in the schema (PROTOCOL.md, "Column Mapping"). */
+export function hasColumnMapping(protocol: ProtocolAction, configuration: ReadonlyMap<string, string>): boolean {
+  const mode = configuration.get('delta.columnMapping.mode')
+  const isSupported = protocol.minReaderVersion === 2 || (protocol.readerFeatures ?? []).includes('columnMapping')
+  return isSupported && (mode === 'name' || mode === 'id')
+}
+
 export function isTrue(value: string | undefined): boolean {
   return value?.toLowerCase() === 'true'
 }

@@ -3,6 +3,7 @@ import { physicalName, schemaFingerprint, schemaFromJson } from '../columns/sche
 import { parsePartitionValue } from '../columns/text/partition.ts'
 import { TEXT_FORMAT_VERSION } from '../columns/text/rendered.ts'
 import type { Cell, Field, Schema } from '../columns/types.ts'
+import { withoutMapping } from './column-mapping.ts'
 import { TableError } from './errors.ts'
 import type {
   Action,
@@ -16,7 +17,7 @@ import type {
   TxnAction,
 } from './log/actions.ts'
 import { decodePath } from './log/paths.ts'
-import { checkReadable, isTrue } from './protocol.ts'
+import { checkReadable, hasColumnMapping, isTrue } from './protocol.ts'
 import { vectorId } from './vectors/store.ts'
 
 /** Tags that posixlake puts on its files. */
@@ -209,7 +210,8 @@ export class SnapshotBuilder {
     // Before anything else is understood of the table: what it needs may be the reason why something cannot be.
     checkReadable(protocol, this.#location)
     const metadata = this.#metadata === undefined && before !== undefined ? before.metadata : metadataOf(action)
-    const schema = this.#metadata === undefined && before !== undefined ? before.schema : this.#schemaOf(action)
+    const isSame = this.#metadata === undefined && this.#protocol === undefined && before !== undefined
+    const schema = isSame ? before.schema : this.#schemaOf(action, hasColumnMapping(protocol, metadata.configuration))
     return {
       version,
       timestampMs: this.#timestampMs,
@@ -223,9 +225,10 @@ export class SnapshotBuilder {
     }
   }
 
-  #schemaOf(action: MetadataAction): Schema {
+  #schemaOf(action: MetadataAction, isMapped: boolean): Schema {
     try {
-      return schemaFromJson(action.schemaString)
+      const schema = schemaFromJson(action.schemaString)
+      return isMapped ? schema : withoutMapping(schema)
     } catch (cause) {
       if (!(cause instanceof TextError)) throw cause
       throw new TableError('unsupported_feature', `${this.#location}: ${cause.message}`, { cause })

@@ -2,6 +2,9 @@ import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { serveTable } from '../../src/cli/server.ts'
+import { HELD } from '../fs/served.ts'
+import { NfsClient } from '../nfs/client.ts'
 import { posixlake, python, Spark } from './environment.ts'
 
 let folder = ''
@@ -43,6 +46,28 @@ function refusal(path: string, statement: string): string {
     return String(error)
   }
   throw new Error(`it was not refused: ${statement}`)
+}
+
+/** Saves data.csv as a program would that writes the whole file again. */
+async function save(path: string, edit: (text: string) => string): Promise<void> {
+  const server = await serveTable({
+    location: path,
+    host: '127.0.0.1',
+    port: 0,
+    readOnly: false,
+    allowOther: true,
+    cacheDirectory: join(folder, 'cache'),
+    holdTimes: HELD,
+    log: () => undefined,
+  })
+  const client = await NfsClient.connect({ port: server.port })
+  const data = await client.walk(await client.mount(server.exportPath), 'data')
+  const csv = await client.walk(data, 'data.csv')
+  const text = edit(await client.readText(csv))
+  await client.setattr(csv, { size: 0n })
+  await client.write(csv, 0n, text)
+  client.close()
+  await server.stop()
 }
 
 /** Both engines have the same rows in (id, text), and so many. */
@@ -122,6 +147,12 @@ describe('tables that posixlake writes', () => {
       `MERGE INTO ${delta} t USING (SELECT 3L id UNION ALL SELECT 200L) s ON t.id = s.id WHEN MATCHED THEN UPDATE SET text = 'merged' WHEN NOT MATCHED THEN INSERT (id, text) VALUES (s.id, 'new')`,
     )
     await expectSame(path, 18)
+    // One save that changes, removes and adds rows is one commit.
+    const commits = (): number => posixlake('history', path, '--format', 'jsonl').trimEnd().split('\n').length
+    const before = commits()
+    await save(path, text => `${text.replace(/^5,.*\n/m, '').replace(/^7,.*$/m, '7,"by ""save"""')}400,saved\n`)
+    expect(commits()).toBe(before + 1)
+    await expectSame(path, 18)
     await spark.sql(`REORG TABLE ${delta} APPLY (PURGE)`, `VACUUM ${delta} RETAIN 0 HOURS`)
     await expectSame(path, 18)
     change(path, `INSERT INTO data VALUES (300, 'end')`)
@@ -199,7 +230,12 @@ describe('tables that Spark writes', () => {
         `ALTER TABLE ${delta} DROP COLUMN st.b`,
         `ALTER TABLE ${delta} ADD COLUMN st.b STRING`,
         `ALTER TABLE ${delta} ADD COLUMN id STRING`,
+        `INSERT INTO ${delta} VALUES (0, NULL, NULL, NULL, NULL, 'p0', 'gone')`,
       )
+      expect(rowsOf(path)[0]).toBe('0,,,,,p0,gone')
+      await spark.sql(`ALTER TABLE ${delta} DROP COLUMN id`, `ALTER TABLE ${delta} ADD COLUMN id STRING`)
+      expect(rowsOf(path)[0]).toBe('0,,,,,p0,')
+      await spark.sql(`DELETE FROM ${delta} WHERE ident = 0`)
       expect(rowsOf(path)).toEqual([
         `1,one,"{""aa"":1,""b"":null}","[{""x"":11}]","{""k"":{""y"":111}}",p1,`,
         `2,two,"{""aa"":2,""b"":null}","[{""x"":22}]","{""k"":{""y"":222}}",p2,`,
@@ -217,6 +253,25 @@ describe('tables that Spark writes', () => {
         [3, 'three', { aa: 5, b: 'b3' }, [{ x: 33 }], { k: { y: 333 } }, 'p3', 'i3'],
       ])
       expect(rowsOf(path)[1]).toStartWith('3,three,"{""aa"":5')
+      // A new column in the header is one in the table.
+      await save(path, text =>
+        text.replace(/^.*$/gm, (line, at) => (line === '' ? '' : `${line}${at === 0 ? ',new' : ',7'}`)),
+      )
+      expect(
+        await spark.sql(
+          `INSERT INTO ${delta} (ident, new) VALUES (4, 8)`,
+          `SELECT ident, new FROM ${delta} ORDER BY ident`,
+        ),
+      ).toEqual([
+        [2, 7],
+        [3, 7],
+        [4, 8],
+      ])
+      expect(ours(path, 'SELECT ident, new, id FROM data ORDER BY ident')).toEqual([
+        [2, 7, 'new'],
+        [3, 7, 'i3'],
+        [4, 8, null],
+      ])
     }, 120_000)
   }
 

@@ -12,6 +12,7 @@ import {
 import { parseJsonLines } from '../../columns/text/json.ts'
 import type { Batch, Field, Schema } from '../../columns/types.ts'
 import { discarded } from '../../core/garbage.ts'
+import { withPhysicalNames } from '../../table/column-mapping.ts'
 import type { Snapshot } from '../../table/snapshot.ts'
 import type { TableText } from '../text/layout.ts'
 import type { Text } from '../text/text.ts'
@@ -233,7 +234,7 @@ async function planWithOtherHeader(
   const added = matched?.added ?? names
   const types = added.length === 0 ? [] : await inferTypes(image, bodyStart, names)
   const newFields = added.map(name => types.find(field => field.name === name)!)
-  const schema = [...snapshot.schema, ...newFields]
+  const schema = withPhysicalNames([...snapshot.schema, ...newFields], snapshot)
   const order = names.map(name => schema.find(field => field.name === name)!)
   const evolved = added.length === 0 ? base : await options.textWithSchema({ ...snapshot, schema })
   const canonical = await canonicalImage(image, bodyStart, order, schema, options)

@@ -1,9 +1,10 @@
 import { randomUUID } from 'node:crypto'
 import { readFooter } from '../../columns/parquet/read.ts'
 import { storeSource } from '../../columns/parquet/source.ts'
-import { physicalName, schemaFingerprint, schemaToJson } from '../../columns/schema.ts'
+import { schemaFingerprint, schemaToJson } from '../../columns/schema.ts'
 import type { Field, Schema } from '../../columns/types.ts'
 import type { ObjectStore } from '../../storage/object-store.ts'
+import { MAX_COLUMN_ID, maxColumnId, withPhysicalNames } from '../column-mapping.ts'
 import { TableError } from '../errors.ts'
 import type {
   Action,
@@ -15,7 +16,7 @@ import type {
 } from '../log/actions.ts'
 import { rawNumber } from '../log/actions.ts'
 import { encodePath } from '../log/paths.ts'
-import { checkWritable, isTrue, protocolFor, usesDeletionVectors } from '../protocol.ts'
+import { checkWritable, hasColumnMapping, isTrue, protocolFor, usesDeletionVectors } from '../protocol.ts'
 import { LIVE_TAG, type LiveFile, type Snapshot } from '../snapshot.ts'
 import type { ChangeSet, Deletion, NewFile } from './change-set.ts'
 import type { Staging } from './staging.ts'
@@ -119,12 +120,14 @@ function checkSchema(change: ChangeSet, newest: Snapshot): void {
     newest.schema.some(other => isSame(field, other) && admitsNulls(field, other)),
   )
   const isUnchanged = schemaFingerprint(base.schema) === schemaFingerprint(newest.schema)
-  if (isUnchanged && fits && base.tableId === newest.tableId) return
+  const isSplitAlike = base.partitionColumns.join('\0') === newest.partitionColumns.join('\0')
+  if (isUnchanged && fits && isSplitAlike && base.tableId === newest.tableId) return
   const optional = newest.schema.every(field => field.nullable || base.schema.some(other => isSame(field, other)))
   if (
     change.schema !== undefined ||
     change.delete.length > 0 ||
     !fits ||
+    !isSplitAlike ||
     !optional ||
     base.tableId !== newest.tableId
   ) {
@@ -136,7 +139,7 @@ function checkSchema(change: ChangeSet, newest: Snapshot): void {
 }
 
 function isSame(a: Field, b: Field): boolean {
-  return schemaFingerprint([a]) === schemaFingerprint([b]) && physicalName(a) === physicalName(b)
+  return schemaFingerprint([a]) === schemaFingerprint([b])
 }
 
 /** Rows that were written when a column might be NULL do not fit where it must not be. */
@@ -296,25 +299,22 @@ function commitInfo(change: ChangeSet, newest: Snapshot, { nowMs }: TransactionC
   }
 }
 
+/** The ids rise for ever: that of a column which was dropped is never used again. */
+function maxIdOf(schema: Schema, newest: Snapshot): number {
+  return Math.max(maxColumnId(schema), Number(newest.metadata.configuration.get(MAX_COLUMN_ID) ?? 0))
+}
+
 function metadataActions(change: ChangeSet, newest: Snapshot): Action[] {
   if (change.schema === undefined) return []
   const protocol = protocolFor(newest.protocol, change.schema)
-  const mapped = mapColumns(change.schema, newest)
+  const { configuration } = newest.metadata.action
+  const schema = withPhysicalNames(change.schema, newest)
   const metaData: MetadataAction = {
     ...newest.metadata.action,
-    schemaString: schemaToJson(mapped.schema),
-    configuration: mapped.configuration,
+    schemaString: schemaToJson(schema),
+    configuration: hasColumnMapping(newest.protocol, newest.metadata.configuration)
+      ? { ...configuration, [MAX_COLUMN_ID]: String(maxIdOf(schema, newest)) }
+      : configuration,
   }
   return [...(protocol === newest.protocol ? [] : [{ protocol }]), { metaData }]
-}
-
-/** Under column mapping new columns need a physical name and an id (PROTOCOL.md, "Column Mapping"). */
-function mapColumns(schema: Schema, newest: Snapshot): { schema: Schema; configuration: Record<string, string> } {
-  const configuration = Object.fromEntries(newest.metadata.configuration)
-  const mode = configuration['delta.columnMapping.mode']
-  if (mode === undefined || mode === 'none') return { schema, configuration }
-  if (schema.some(field => field.metadata['delta.columnMapping.id'] === undefined)) {
-    throw new TableError('unsupported_feature', 'adding columns to a table with column mapping is not supported')
-  }
-  return { schema, configuration }
 }

@@ -1,0 +1,69 @@
+import { createHash } from 'node:crypto'
+import type { DataType, Field, Schema } from '../columns/types.ts'
+import { hasColumnMapping } from './protocol.ts'
+import type { Snapshot } from './snapshot.ts'
+
+const PREFIX = 'delta.columnMapping.'
+const ID = `${PREFIX}id`
+const PHYSICAL_NAME = `${PREFIX}physicalName`
+export const MAX_COLUMN_ID = `${PREFIX}maxColumnId`
+
+/**
+ * Gives new columns of a table with column mapping an id and a physical name (PROTOCOL.md, "Writer Requirements for Column
+ * Mapping"); the same schema in other tables. Both follow from the table and its highest id so far, so that whoever adds
+ * the same columns to the same version gets the same answer, and no name ever comes again.
+ */
+export function withPhysicalNames(
+  schema: Schema,
+  snapshot: Pick<Snapshot, 'protocol' | 'metadata' | 'schema'>,
+): Schema {
+  const { protocol, metadata } = snapshot
+  if (!hasColumnMapping(protocol, metadata.configuration)) return schema
+  let id = Math.max(Number(metadata.configuration.get(MAX_COLUMN_ID) ?? 0), maxColumnId(snapshot.schema))
+  return mapFields(schema, field => {
+    if (field.metadata[ID] !== undefined) return field.metadata
+    id++
+    return { ...field.metadata, [ID]: id, [PHYSICAL_NAME]: physicalName(metadata.id, id, field.name) }
+  })
+}
+
+function physicalName(tableId: string, id: number, name: string): string {
+  const hex = createHash('sha256').update(`${tableId}\0${id}\0${name}`).digest('hex')
+  return hex.replace(/^(.{8})(.{4})(.{4})(.{4})(.{12}).*$/, 'col-$1-$2-$3-$4-$5')
+}
+
+/** The columns without what column mapping left behind: where it is off, their names are those in the files. */
+export function withoutMapping(schema: Schema): Schema {
+  return mapFields(schema, ({ metadata }) =>
+    Object.keys(metadata).some(key => key.startsWith(PREFIX))
+      ? Object.fromEntries(Object.entries(metadata).filter(([key]) => !key.startsWith(PREFIX)))
+      : metadata,
+  )
+}
+
+/** The highest id in a schema; 0 if there is none. */
+export function maxColumnId(schema: Schema): number {
+  let max = 0
+  mapFields(schema, ({ metadata }) => {
+    if (typeof metadata[ID] === 'number') max = Math.max(max, metadata[ID])
+    return metadata
+  })
+  return max
+}
+
+/** A schema with other metadata on its fields, nested ones too; a field comes before those inside it. */
+function mapFields(schema: Schema, of: (field: Field) => Field['metadata']): Schema {
+  const inside = (type: DataType): DataType => {
+    switch (type.kind) {
+      case 'struct':
+        return { ...type, fields: mapFields(type.fields, of) }
+      case 'array':
+        return { ...type, element: inside(type.element) }
+      case 'map':
+        return { ...type, key: inside(type.key), value: inside(type.value) }
+      default:
+        return type
+    }
+  }
+  return schema.map(field => ({ ...field, metadata: of(field), type: inside(field.type) }))
+}
