@@ -1,27 +1,22 @@
-import { mkdirSync } from 'node:fs'
-import { availableParallelism } from 'node:os'
-import { join } from 'node:path'
-import type { DuckDBConnection, DuckDBInstance, DuckDBResult } from '@duckdb/node-api'
-import { defaultCell, defaultSql } from '../columns/defaults.ts'
-import { TextError } from '../columns/errors.ts'
+import type { DuckDBResult } from '@duckdb/node-api'
 import { csvHeader, renderCsv } from '../columns/text/csv.ts'
-import type { Batch, Field, Schema } from '../columns/types.ts'
-import { cellAt } from '../columns/vectors.ts'
+import type { Batch, Schema } from '../columns/types.ts'
 import { TableError } from '../table/errors.ts'
 import { writeDataFiles } from '../table/operations/write.ts'
 import type { Snapshot } from '../table/snapshot.ts'
 import type { ChangeSet, Table } from '../table/table.ts'
 import { batchOfChunk } from './convert.ts'
 import { fromDuckDb, SqlError } from './errors.ts'
-import { type DuckDb, duckDb, engineCacheDirectory } from './native.ts'
+import { merge, SOURCE } from './merge.ts'
+import { duckDb } from './native.ts'
+import { checked, defaultOf, NEW_ROWS, newValues, numbered, placesOf } from './new-rows.ts'
 import { Places } from './places.ts'
-import { defineData, literal, localPathOf, type Relation, TABLE_NAME } from './relation.ts'
+import { type Relation, TABLE_NAME } from './relation.ts'
+import { PLACE_SCHEMA, Session, streamed } from './session.ts'
 import { hasReturning, parseStatement, type Statement } from './statement.ts'
 import { nameOf, splitStatements, tokenize } from './tokens.ts'
-import { duckTypeOf, quoteName, quoteText, resultSchema } from './types.ts'
+import { duckTypeOf, quoteName, resultSchema } from './types.ts'
 
-/** What the engine may keep in memory; beyond it, it spills to the cache folder. */
-const MEMORY_LIMIT = '256MB'
 /** A statement that another writer got in the way of is run again, on the table as it is then. */
 const ATTEMPTS_MAX = 10
 /** Statements that the engine knows and a table has no use for. What is neither here nor known gets the engine's own words. */
@@ -56,8 +51,6 @@ const REFUSED = [
     'vacuum',
   ],
 ]
-const INTERNAL_SCHEMA = 'posixlake_internal'
-const NEW_ROWS = 'posixlake_new_rows'
 
 /** The rows of a query, as they come. */
 export interface SqlResult {
@@ -91,19 +84,13 @@ export async function query(table: Table, snapshot: Snapshot, sql: string): Prom
 }
 
 /**
- * Runs one statement on the newest version: a query, or an INSERT, UPDATE, DELETE or TRUNCATE, which is one commit.
+ * Runs one statement on the newest version: a query, or an INSERT, UPDATE, DELETE, MERGE or TRUNCATE, which is one commit.
  * Rejects with SqlError or TableError, and then nothing has changed.
  */
 export async function execute(table: Table, sql: string): Promise<Outcome> {
   const statement = await theStatement(sql)
   if (statement.kind === 'query')
     return { kind: 'rows', result: await runQuery(table, await table.refresh(), statement) }
-  if (statement.kind === 'merge') {
-    throw new SqlError(
-      'unsupported',
-      'MERGE INTO is not supported yet; use UPDATE, DELETE and INSERT, or save the edited data.csv, which is one commit',
-    )
-  }
   if (hasReturning(sql))
     throw new SqlError('unsupported', 'RETURNING is not supported; run a SELECT behind the statement')
   for (let attempt = 1; ; attempt++) {
@@ -138,7 +125,7 @@ async function theStatement(sql: string): Promise<Statement> {
   if (statement.kind === 'query' && REFUSED.includes(statement.verb)) {
     throw new SqlError(
       'unsupported',
-      `${statement.verb.toUpperCase()} is not supported here; a statement is a query, INSERT, UPDATE or DELETE, and the table is called ${TABLE_NAME}`,
+      `${statement.verb.toUpperCase()} is not supported here; a statement is a query, INSERT, UPDATE, DELETE or MERGE, and the table is called ${TABLE_NAME}`,
     )
   }
   return statement
@@ -155,56 +142,6 @@ async function checkSyntax(sql: string): Promise<void> {
     throw fromDuckDb(error)
   } finally {
     instance.closeSync()
-  }
-}
-
-// --- sessions --------------------------------------------------------------------------------------------------------
-
-/** An engine with one table in it, for one statement. */
-class Session {
-  readonly duck: DuckDb
-  readonly connection: DuckDBConnection
-  readonly relation: Relation
-  readonly #instance: DuckDBInstance
-
-  private constructor(duck: DuckDb, instance: DuckDBInstance, connection: DuckDBConnection, relation: Relation) {
-    this.duck = duck
-    this.#instance = instance
-    this.connection = connection
-    this.relation = relation
-  }
-
-  static async open(table: Table, snapshot: Snapshot): Promise<Session> {
-    const duck = await duckDb()
-    const spill = join(engineCacheDirectory(), 'spill')
-    mkdirSync(spill, { recursive: true, mode: 0o700 })
-    const instance = await duck.DuckDBInstance.create(':memory:', {
-      memory_limit: MEMORY_LIMIT,
-      temp_directory: spill,
-      threads: String(availableParallelism()),
-      autoinstall_known_extensions: 'false',
-      autoload_known_extensions: 'false',
-    })
-    try {
-      const connection = await instance.connect()
-      await connection.run("SET TimeZone = 'UTC'")
-      await connection.run(`CREATE SCHEMA ${INTERNAL_SCHEMA}`)
-      const relation = await defineData(connection, table, snapshot, INTERNAL_SCHEMA)
-      // A statement reads this table and nothing else of the machine.
-      const paths = snapshot.files.map(file => quoteText(localPathOf(table, file)))
-      await connection.run(`SET allowed_paths = [${paths.join(', ')}]`)
-      await connection.run('SET enable_external_access = false')
-      await connection.run('SET lock_configuration = true')
-      return new Session(duck, instance, connection, relation)
-    } catch (error) {
-      instance.closeSync()
-      throw fromDuckDb(error)
-    }
-  }
-
-  close(): void {
-    this.connection.closeSync()
-    this.#instance.closeSync()
   }
 }
 
@@ -240,7 +177,7 @@ async function* chunks(session: Session, result: DuckDBResult, schema: Schema): 
 
 // --- statements that change the table --------------------------------------------------------------------------------
 
-type ChangingStatement = Exclude<Statement, { kind: 'query' } | { kind: 'merge' }>
+type ChangingStatement = Exclude<Statement, { kind: 'query' }>
 
 async function change(table: Table, snapshot: Snapshot, statement: ChangingStatement): Promise<Outcome> {
   checkTarget(statement.sql, statement.target)
@@ -255,6 +192,7 @@ async function change(table: Table, snapshot: Snapshot, statement: ChangingState
   try {
     if (statement.kind === 'insert') return await insert(session, table, snapshot, statement)
     if (statement.kind === 'delete') return await remove(session, table, snapshot, statement)
+    if (statement.kind === 'merge') return { kind: 'changed', ...(await merge(session, table, snapshot, statement)) }
     return await update(session, table, snapshot, statement)
   } catch (error) {
     if (error instanceof TableError || error instanceof SqlError) throw error
@@ -266,7 +204,10 @@ async function change(table: Table, snapshot: Snapshot, statement: ChangingState
 
 /** What the engine says of the SQL that a statement was made into, as of the statement itself. */
 function asOfStatement({ code, message, cause }: SqlError): SqlError {
-  const sentence = message.replace(/\n\nLINE \d+:[\s\S]*$/, '').replaceAll(NEW_ROWS, TABLE_NAME)
+  const sentence = message
+    .replace(/\n\nLINE \d+:[\s\S]*$/, '')
+    .replaceAll(NEW_ROWS, TABLE_NAME)
+    .replaceAll(SOURCE, 'source')
   return new SqlError(code, sentence, { cause })
 }
 
@@ -322,19 +263,6 @@ async function insert(
   return { kind: 'changed', version, inserted, updated: 0, deleted: 0 }
 }
 
-/** A column's default value as SQL. What is not worked out fails where it is used, and only there. */
-function defaultOf(field: Field): string {
-  const sql = defaultSql(field)
-  if (field.type.kind === 'timestamp' && /^(?:current_timestamp(?:\(\))?|now\(\))$/i.test(sql ?? '')) return 'now()'
-  if (field.type.kind === 'date' && /^current_date(?:\(\))?$/i.test(sql ?? '')) return 'current_date()'
-  try {
-    return literal(defaultCell(field), field.type)
-  } catch (error) {
-    if (!(error instanceof TextError)) throw error
-    return `error(${quoteText(error.message)})`
-  }
-}
-
 /** A statement may only change the table that is there. */
 function checkTarget(sql: string, { start, end }: { start: number; end: number }): void {
   const [first, ...more] = tokenize(sql.slice(start, end))
@@ -376,7 +304,9 @@ async function update(
 ): Promise<Outcome> {
   const { relation } = session
   const places = placesOf(relation, statement.alias)
-  const columns = newValues(snapshot.schema, statement)
+  if (statement.assignments === undefined)
+    throw new SqlError('unsupported', 'UPDATE takes SET column = expression, ...')
+  const columns = newValues(snapshot.schema, statement.alias, statement.assignments)
   const sql = `${statement.prefix} SELECT DISTINCT ON (${places.file}, ${places.row}) ${columns.join(', ')}, ${places.file}, ${places.row}
     FROM ${sourceOf(relation, statement)} WHERE ${statement.condition ?? 'true'} ORDER BY ${places.file}, ${places.row}`
   const found = new Places(relation.files)
@@ -401,72 +331,6 @@ async function update(
   return { kind: 'changed', version, inserted: 0, updated: found.count, deleted: 0 }
 }
 
-/** The rows of an update under names that are ours: c0, c1, ..., file, row. */
-function numbered(sql: string, width: number): string {
-  const names = [...Array.from({ length: width }, (_, i) => `c${i}`), 'file', 'row']
-  return `SELECT * FROM (${sql}) AS changed (${names.join(', ')})`
-}
-
-function newValues(schema: Schema, statement: Extract<Statement, { kind: 'update' }>): string[] {
-  const { assignments, alias } = statement
-  if (assignments === undefined) throw new SqlError('unsupported', 'UPDATE takes SET column = expression, ...')
-  const assigned = new Set<string>()
-  for (const { column } of assignments) {
-    if (assigned.has(column.toLowerCase())) throw new SqlError('invalid_sql', `the column ${column} is set twice`)
-    assigned.add(column.toLowerCase())
-    if (!schema.some(({ name }) => name.toLowerCase() === column.toLowerCase())) {
-      throw new SqlError(
-        'invalid_sql',
-        `there is no column ${column}; the table has ${schema.map(({ name }) => name).join(', ')}`,
-      )
-    }
-  }
-  return schema.map(field => {
-    const { name, type } = field
-    const assignment = assignments.find(({ column }) => column.toLowerCase() === name.toLowerCase())
-    if (assignment === undefined) return `${alias}.${quoteName(name)}`
-    return `CAST((${assignment.expression ?? defaultOf(field)}) AS ${duckTypeOf(type)})`
-  })
-}
-
-async function* checked(batches: AsyncIterable<Batch>, schema: Schema): AsyncGenerator<Batch> {
-  for await (const batch of batches) {
-    for (const [i, { name, nullable }] of schema.entries()) {
-      if (nullable) continue
-      for (let row = 0; row < batch.rows; row++) {
-        if (cellAt(batch.vectors[i]!, row) === null)
-          throw new SqlError('invalid_sql', `the column ${name} takes no NULL`)
-      }
-    }
-    yield batch
-  }
-}
-
-function placesOf(relation: Relation, alias: string): { file: string; row: string } {
-  return { file: `${alias}.${quoteName(relation.fileColumn)}`, row: `${alias}.${quoteName(relation.rowColumn)}` }
-}
-
 function sourceOf(relation: Relation, { alias, sources }: { alias: string; sources: string | undefined }): string {
   return `(${relation.withPlaces}) AS ${alias}${sources === undefined ? '' : `, ${sources}`}`
-}
-
-const PLACE_SCHEMA: Schema = ['file', 'row'].map(name => ({
-  name,
-  type: { kind: 'long' as const },
-  nullable: false,
-  metadata: {},
-}))
-
-/** The rows of a statement of ours, in the types of `schema`. */
-async function* streamed(session: Session, sql: string, schema: Schema): AsyncGenerator<Batch> {
-  const columns = schema.map(({ type }, i) => `CAST(x.c${i} AS ${duckTypeOf(type)})`)
-  const names = schema.map((_, i) => `c${i}`)
-  const result = await session.connection.stream(
-    `SELECT ${columns.join(', ')} FROM (${sql}) AS x (${names.join(', ')})`,
-  )
-  for (;;) {
-    const chunk = await result.fetchChunk()
-    if (chunk === null || chunk.rowCount === 0) return
-    yield batchOfChunk(session.duck, chunk, schema)
-  }
 }

@@ -40,21 +40,45 @@ export type Statement =
       readonly sources: string | undefined
       readonly condition: string | undefined
       readonly target: Span
-      readonly hasAlias: boolean
     }
+  | MergeStatement
+
+export interface MergeStatement {
+  readonly kind: 'merge'
+  readonly sql: string
+  readonly prefix: string
+  readonly alias: string
+  readonly target: Span
+  readonly source: string
+  /** What the rest of the statement calls the source; undefined if it has no name. */
+  readonly sourceAlias: string | undefined
+  /** From ON or USING on. */
+  readonly join: string
+  readonly clauses: readonly MergeClause[]
+}
+
+/** Which rows a clause of MERGE is about: pairs that match, source rows without a match, rows of the table without one. */
+export type MergeSide = 'matched' | 'notMatched' | 'notMatchedBySource'
+
+export interface MergeClause {
+  readonly side: MergeSide
+  readonly condition: string | undefined
+  readonly action: MergeAction
+}
+
+export type MergeAction =
+  /** `assignments` undefined: every column of the source, by its name. */
+  | { readonly kind: 'update'; readonly assignments: readonly Assignment[] | undefined }
+  | { readonly kind: 'delete' }
+  /** `values` undefined: every column of the source, by its name. `columns` undefined: those of the table, in order. */
   | {
-      readonly kind: 'merge'
-      readonly sql: string
-      readonly prefix: string
-      readonly alias: string
-      readonly source: string
-      /** From ON or USING on. */
-      readonly join: string
-      /** WHEN NOT MATCHED BY SOURCE is there: any row may change. */
-      readonly touchesUnmatched: boolean
-      readonly target: Span
-      readonly hasAlias: boolean
+      readonly kind: 'insert'
+      readonly columns: readonly string[] | undefined
+      /** Undefined for DEFAULT. */
+      readonly values: readonly (string | undefined)[] | undefined
     }
+  | { readonly kind: 'nothing' }
+  | { readonly kind: 'error'; readonly message: string | undefined }
 
 const MODIFIES = ['insert', 'update', 'delete', 'merge', 'truncate']
 
@@ -164,7 +188,13 @@ class Cursor {
   /** The text up to the next of `stops` outside brackets (or the end), which becomes the current token. Undefined if empty. */
   until(...stops: readonly string[]): string | undefined {
     const start = this.at
-    while (this.at < this.tokens.length && !this.#isStop(stops)) this.at++
+    let cases = 0
+    for (; this.at < this.tokens.length; this.at++) {
+      // CASE has a WHEN and a THEN of its own, up to its END.
+      if (cases === 0 && this.#isStop(stops)) break
+      if (isWord(this.token, 'case')) cases++
+      else if (cases > 0 && isWord(this.token, 'end')) cases--
+    }
     return this.#text(start, this.at)
   }
 
@@ -228,7 +258,6 @@ function parseUpdate(cursor: Cursor, prefix: string): Statement | undefined {
     sources,
     condition,
     target,
-    hasAlias: alias !== undefined,
   }
 }
 
@@ -260,21 +289,102 @@ function parseMerge(cursor: Cursor, prefix: string): Statement | undefined {
   if (!cursor.skipWord('into')) return undefined
   const target = cursor.target()
   if (target === undefined) return undefined
-  const alias = cursor.alias('using')
+  const alias = aliasOf(cursor, target, cursor.alias('using'))
   if (!cursor.skipWord('using')) return undefined
+  const start = cursor.at
   const source = cursor.until('on', 'using')
+  const sourceAlias = nameOfRelation(cursor.tokens.slice(start, cursor.at))
   const join = cursor.until('when')
   if (source === undefined || join === undefined) return undefined
-  const rest = cursor.tokens.slice(cursor.at)
-  return {
-    kind: 'merge',
-    sql: cursor.sql,
-    prefix,
-    alias: aliasOf(cursor, target, alias),
-    source,
-    join,
-    touchesUnmatched: rest.some((token, i) => isWord(token, 'by') && isWord(rest[i + 1], 'source')),
-    target,
-    hasAlias: alias !== undefined,
+  const clauses: MergeClause[] = []
+  while (!cursor.atEnd) {
+    const clause = parseMergeClause(cursor)
+    if (clause === undefined) return undefined
+    clauses.push(clause)
   }
+  return { kind: 'merge', sql: cursor.sql, prefix, alias, target, source, sourceAlias, join, clauses }
+}
+
+/** The name of a relation: its alias, which may be followed by names of columns, or its own last name. */
+function nameOfRelation(tokens: readonly Token[]): string | undefined {
+  let last = tokens.length - 1
+  if (isSymbol(tokens[last], ')')) last = opening(tokens, last) - 1
+  const token = tokens[last]
+  return token?.kind === 'word' || token?.kind === 'quoted' ? token.text : undefined
+}
+
+/** The index of the bracket that the one at `close` closes. */
+function opening(tokens: readonly Token[], close: number): number {
+  const depth = tokens[close]?.depth
+  for (let at = close - 1; at >= 0; at--) if (tokens[at]!.depth === depth && isSymbol(tokens[at], '(')) return at
+  return 0
+}
+
+function parseMergeClause(cursor: Cursor): MergeClause | undefined {
+  if (!cursor.skipWord('when')) return undefined
+  const side = parseMergeSide(cursor)
+  const condition = cursor.skipWord('and') ? cursor.until('then') : undefined
+  if (side === undefined || !cursor.skipWord('then')) return undefined
+  const action = parseMergeAction(cursor, side)
+  return action && { side, condition, action }
+}
+
+function parseMergeSide(cursor: Cursor): MergeSide | undefined {
+  const isNegative = cursor.skipWord('not')
+  if (!cursor.skipWord('matched')) return undefined
+  if (!isNegative) return 'matched'
+  if (!cursor.skipWord('by') || cursor.skipWord('target')) return 'notMatched'
+  return cursor.skipWord('source') ? 'notMatchedBySource' : undefined
+}
+
+/** An action must be all that stands before the next WHEN. */
+function parseMergeAction(cursor: Cursor, side: MergeSide): MergeAction | undefined {
+  if (cursor.skipWord('do')) return cursor.skipWord('nothing') ? { kind: 'nothing' } : undefined
+  if (cursor.skipWord('error')) return { kind: 'error', message: cursor.until('when') }
+  if (cursor.skipWord('delete')) return side === 'notMatched' ? undefined : { kind: 'delete' }
+  if (cursor.skipWord('insert')) return side === 'notMatched' ? parseMergeInsert(cursor) : undefined
+  if (!cursor.skipWord('update') || side === 'notMatched') return undefined
+  const isSet = cursor.skipWord('set')
+  if (isByName(cursor)) return side === 'matched' ? { kind: 'update', assignments: undefined } : undefined
+  const start = cursor.at
+  cursor.until('when')
+  const assignments = isSet ? parseAssignments(cursor.sql, cursor.tokens.slice(start, cursor.at)) : undefined
+  return assignments && { kind: 'update', assignments }
+}
+
+/** `[BY NAME] [*]` and nothing more. */
+function isByName(cursor: Cursor): boolean {
+  const { at } = cursor
+  if (cursor.skipWord('by') && !cursor.skipWord('name')) return false
+  if (isSymbol(cursor.token, '*')) cursor.at++
+  if (cursor.atEnd || isWord(cursor.token, 'when')) return true
+  cursor.at = at
+  return false
+}
+
+function parseMergeInsert(cursor: Cursor): MergeAction | undefined {
+  if (isByName(cursor)) return { kind: 'insert', columns: undefined, values: undefined }
+  let columns: string[] | undefined
+  if (isSymbol(cursor.token, '(')) {
+    const names = parseList(cursor)
+    if (names.some(name => name.length !== 1)) return undefined
+    columns = names.map(([name]) => nameOf(name!))
+  }
+  if (!cursor.skipWord('values') || !isSymbol(cursor.token, '(')) return undefined
+  const values = parseList(cursor).map(value =>
+    value.length === 1 && isWord(value[0], 'default') ? undefined : textOf(cursor.sql, value),
+  )
+  return cursor.atEnd || isWord(cursor.token, 'when') ? { kind: 'insert', columns, values } : undefined
+}
+
+/** The items of a list in brackets. */
+function parseList(cursor: Cursor): Token[][] {
+  const start = cursor.at
+  const close = closing(cursor.tokens, start)
+  cursor.at = close + 1
+  return splitAt(cursor.tokens.slice(start + 1, close), ',')
+}
+
+function textOf(sql: string, tokens: readonly Token[]): string {
+  return tokens.length === 0 ? '' : sql.slice(tokens[0]!.start, tokens.at(-1)!.end)
 }

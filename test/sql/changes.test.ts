@@ -80,7 +80,18 @@ describe('a statement that is not right', () => {
       `UPDATE other SET name = 'x'`,
       `INSERT INTO data VALUES (5, 'e') WHERE true`,
       `INSERT data VALUES (5, 'e')`,
-      `MERGE INTO data USING (SELECT 1 AS id) s ON data.id = s.id WHEN MATCHED THEN DELETE`,
+      `MERGE INTO data USING (SELECT 1 AS id) s ON data.id = s.id WHEN MATCHED THEN DELETE WHERE true`,
+      `MERGE INTO data USING (SELECT 1 AS id) s ON data.id = s.id WHEN MATCHED THEN INSERT VALUES (1, 'x')`,
+      `MERGE INTO data USING (SELECT 9 AS id) s ON data.id = s.id WHEN NOT MATCHED THEN DELETE`,
+      `MERGE INTO data USING (SELECT 1 AS id) s ON data.id = s.id`,
+      `MERGE INTO data USING (SELECT 1 AS id) s ON data.id = s.id WHEN MATCHED THEN UPDATE SET nope = 1`,
+      `MERGE INTO data USING (SELECT 1 AS id) s ON data.id = s.nope WHEN MATCHED THEN DELETE`,
+      `MERGE INTO data USING (SELECT 9 AS id) s ON data.id = s.id WHEN NOT MATCHED THEN INSERT (id) VALUES (1, 2)`,
+      `MERGE INTO data USING (SELECT 9 AS id) s ON data.id = s.id WHEN NOT MATCHED THEN INSERT (name) VALUES ('x')`,
+      `MERGE INTO data USING (SELECT 9 AS id, 1 AS more) s ON data.id = s.id WHEN NOT MATCHED THEN INSERT *`,
+      `MERGE INTO data USING (VALUES (1), (1)) s(id) ON data.id = s.id WHEN MATCHED THEN UPDATE SET name = 'x'`,
+      `MERGE INTO data USING (SELECT 1 AS id) s ON data.id = s.id WHEN MATCHED THEN ERROR 'no ' || data.name`,
+      `MERGE INTO other USING (SELECT 1 AS id) s ON other.id = s.id WHEN MATCHED THEN DELETE`,
       'DELETE FROM data RETURNING id',
     ])
       expect(await sentence(table, sql)).not.toMatch(/posixlake_|__file|__row|c0/)
@@ -303,5 +314,69 @@ describe('the default value of a column', () => {
     expect(await sentence(table, 'UPDATE data SET n = DEFAULT')).toContain('the default value of column n is 40 + 2')
     await execute(table, `UPDATE data SET n = 6 WHERE seen > now() - INTERVAL '1 hour'`)
     expect((await view(table))[0]).toStartWith('1,6,2')
+  })
+})
+
+describe('MERGE INTO', () => {
+  test('changes, removes and adds rows in one commit, and changed rows stay where they were', async () => {
+    using folder = temporaryFolder()
+    const table = await letters(folder.path, 6)
+    const outcome = await execute(
+      table,
+      `MERGE INTO data d USING (VALUES (2, 'B'), (3, NULL), (4, 'D'), (9, 'I'), (8, 'skip')) AS s(id, n) ON d.id = s.id
+        WHEN MATCHED AND s.n IS NULL THEN DELETE
+        WHEN MATCHED AND CASE WHEN d.id = 4 THEN true ELSE false END THEN UPDATE SET name = d.name || s.n, id = d.id + 100
+        WHEN MATCHED THEN UPDATE SET name = s.n
+        WHEN NOT MATCHED AND s.n = 'skip' THEN DO NOTHING
+        WHEN NOT MATCHED BY TARGET THEN INSERT (name, id) VALUES (lower(s.n), s.id)
+        WHEN NOT MATCHED BY SOURCE AND d.id = 6 THEN UPDATE SET name = 'alone'
+        WHEN NOT MATCHED BY SOURCE AND d.id = 5 THEN DELETE`,
+    )
+    expect(outcome).toEqual({ kind: 'changed', version: 2n, inserted: 1, updated: 3, deleted: 2 })
+    expect(await view(table)).toEqual(['1,a', '2,B', '104,dD', '6,alone', '9,i'])
+    const [last] = await table.history(1)
+    expect(last).toMatchObject({
+      operation: 'MERGE',
+      metrics: { numTargetRowsInserted: '1', numTargetRowsUpdated: '3', numTargetRowsDeleted: '2' },
+    })
+  })
+
+  test('takes the columns of the source by their names, wherever it has them from', async () => {
+    using folder = temporaryFolder()
+    const table = await letters(folder.path, 3)
+    await execute(
+      table,
+      `WITH more AS (SELECT name || '+' AS name, id + 1 AS id FROM data)
+        MERGE INTO data USING more USING (id) WHEN MATCHED THEN UPDATE SET * WHEN NOT MATCHED THEN INSERT *`,
+    )
+    expect(await view(table)).toEqual(['1,a', '2,a+', '3,b+', '4,c+'])
+    await execute(table, `MERGE INTO data USING (SELECT 7 AS id) ON false WHEN NOT MATCHED THEN INSERT BY NAME`)
+    await execute(
+      table,
+      `MERGE INTO data USING range(8, 10) ON id = range WHEN NOT MATCHED THEN INSERT VALUES (range, DEFAULT)`,
+    )
+    expect((await view(table)).slice(4)).toEqual(['7,', '8,', '9,'])
+  })
+
+  test('that finds nothing to do makes no commit, and removes a row once', async () => {
+    using folder = temporaryFolder()
+    const table = await letters(folder.path, 3)
+    const merge = (source: string): Promise<unknown> =>
+      execute(table, `MERGE INTO data USING (VALUES ${source}) s(i) ON id = i WHEN MATCHED THEN DELETE`)
+    expect(await merge('(7)')).toEqual({ kind: 'changed', version: undefined, inserted: 0, updated: 0, deleted: 0 })
+    expect(await merge('(2), (2)')).toEqual({ kind: 'changed', version: 2n, inserted: 0, updated: 0, deleted: 1 })
+    expect(await view(table)).toEqual(['1,a', '3,c'])
+  })
+
+  test('sees what another writer added meanwhile, so that no key comes twice', async () => {
+    using folder = temporaryFolder()
+    const table = await letters(folder.path, 2)
+    const other = await openTable(table.store)
+    const sql = (name: string): string =>
+      `MERGE INTO data USING (SELECT 5 AS id, '${name}' AS name) s ON data.id = s.id
+        WHEN MATCHED THEN UPDATE SET * WHEN NOT MATCHED THEN INSERT *`
+    await Promise.all([execute(table, sql('one')), execute(other, sql('two'))])
+    expect((await view(table)).filter(row => row.startsWith('5,')).length).toBe(1)
+    expect((await table.refresh()).version).toBe(3n)
   })
 })

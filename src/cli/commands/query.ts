@@ -22,7 +22,7 @@ export default command({
   ],
   args: {
     table: { type: 'positional', required: true, description: 'The table: a directory' },
-    sql: { type: 'positional', required: true, description: 'One statement: a query, INSERT, UPDATE or DELETE' },
+    sql: { type: 'positional', required: true, description: 'One statement: a query, INSERT, UPDATE, DELETE or MERGE' },
     format: { type: 'enum', options: [...FORMATS], default: 'table', description: FORMATS.join(', ') },
     ...versionArgs,
   },

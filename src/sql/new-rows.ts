@@ -1,0 +1,70 @@
+import { defaultCell, defaultSql } from '../columns/defaults.ts'
+import { TextError } from '../columns/errors.ts'
+import type { Batch, Field, Schema } from '../columns/types.ts'
+import { cellAt } from '../columns/vectors.ts'
+import { SqlError } from './errors.ts'
+import { literal, type Relation } from './relation.ts'
+import type { Assignment } from './statement.ts'
+import { duckTypeOf, quoteName, quoteText } from './types.ts'
+
+/** The table in the engine where rows wait until they are written. */
+export const NEW_ROWS = 'posixlake_new_rows'
+
+/** A column's default value as SQL. What is not worked out fails where it is used, and only there. */
+export function defaultOf(field: Field): string {
+  const sql = defaultSql(field)
+  if (field.type.kind === 'timestamp' && /^(?:current_timestamp(?:\(\))?|now\(\))$/i.test(sql ?? '')) return 'now()'
+  if (field.type.kind === 'date' && /^current_date(?:\(\))?$/i.test(sql ?? '')) return 'current_date()'
+  try {
+    return literal(defaultCell(field), field.type)
+  } catch (error) {
+    if (!(error instanceof TextError)) throw error
+    return `error(${quoteText(error.message)})`
+  }
+}
+
+/** The rows of an update under names that are ours: c0, c1, ..., file, row. */
+export function numbered(sql: string, width: number): string {
+  const names = [...Array.from({ length: width }, (_, i) => `c${i}`), 'file', 'row']
+  return `SELECT * FROM (${sql}) AS changed (${names.join(', ')})`
+}
+
+/** The values of a row of `alias` once columns are assigned, as SQL in the schema's order. SqlError for columns that are not there. */
+export function newValues(schema: Schema, alias: string, assignments: readonly Assignment[]): string[] {
+  const assigned = new Set<string>()
+  for (const { column } of assignments) {
+    if (assigned.has(column.toLowerCase())) throw new SqlError('invalid_sql', `the column ${column} is set twice`)
+    assigned.add(column.toLowerCase())
+    if (!schema.some(({ name }) => name.toLowerCase() === column.toLowerCase())) {
+      throw new SqlError(
+        'invalid_sql',
+        `there is no column ${column}; the table has ${schema.map(({ name }) => name).join(', ')}`,
+      )
+    }
+  }
+  return schema.map(field => {
+    const { name, type } = field
+    const assignment = assignments.find(({ column }) => column.toLowerCase() === name.toLowerCase())
+    if (assignment === undefined) return `${alias}.${quoteName(name)}`
+    return `CAST((${assignment.expression ?? defaultOf(field)}) AS ${duckTypeOf(type)})`
+  })
+}
+
+/** Refuses NULL where a column takes none. */
+export async function* checked(batches: AsyncIterable<Batch>, schema: Schema): AsyncGenerator<Batch> {
+  for await (const batch of batches) {
+    for (const [i, { name, nullable }] of schema.entries()) {
+      if (nullable) continue
+      for (let row = 0; row < batch.rows; row++) {
+        if (cellAt(batch.vectors[i]!, row) === null)
+          throw new SqlError('invalid_sql', `the column ${name} takes no NULL`)
+      }
+    }
+    yield batch
+  }
+}
+
+/** The columns of `alias` that say where a row is. */
+export function placesOf(relation: Relation, alias: string): { file: string; row: string } {
+  return { file: `${alias}.${quoteName(relation.fileColumn)}`, row: `${alias}.${quoteName(relation.rowColumn)}` }
+}

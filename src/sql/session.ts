@@ -1,0 +1,86 @@
+import { mkdirSync } from 'node:fs'
+import { availableParallelism } from 'node:os'
+import { join } from 'node:path'
+import type { DuckDBConnection, DuckDBInstance } from '@duckdb/node-api'
+import type { Batch, Schema } from '../columns/types.ts'
+import type { Snapshot } from '../table/snapshot.ts'
+import type { Table } from '../table/table.ts'
+import { batchOfChunk } from './convert.ts'
+import { fromDuckDb } from './errors.ts'
+import { type DuckDb, duckDb, engineCacheDirectory } from './native.ts'
+import { defineData, localPathOf, type Relation } from './relation.ts'
+import { duckTypeOf, quoteText } from './types.ts'
+
+/** What the engine may keep in memory; beyond it, it spills to the cache folder. */
+const MEMORY_LIMIT = '256MB'
+const INTERNAL_SCHEMA = 'posixlake_internal'
+
+/** An engine with one table in it, for one statement. */
+export class Session {
+  readonly duck: DuckDb
+  readonly connection: DuckDBConnection
+  readonly relation: Relation
+  readonly #instance: DuckDBInstance
+
+  private constructor(duck: DuckDb, instance: DuckDBInstance, connection: DuckDBConnection, relation: Relation) {
+    this.duck = duck
+    this.#instance = instance
+    this.connection = connection
+    this.relation = relation
+  }
+
+  static async open(table: Table, snapshot: Snapshot): Promise<Session> {
+    const duck = await duckDb()
+    const spill = join(engineCacheDirectory(), 'spill')
+    mkdirSync(spill, { recursive: true, mode: 0o700 })
+    const instance = await duck.DuckDBInstance.create(':memory:', {
+      memory_limit: MEMORY_LIMIT,
+      temp_directory: spill,
+      threads: String(availableParallelism()),
+      autoinstall_known_extensions: 'false',
+      autoload_known_extensions: 'false',
+    })
+    try {
+      const connection = await instance.connect()
+      await connection.run("SET TimeZone = 'UTC'")
+      await connection.run(`CREATE SCHEMA ${INTERNAL_SCHEMA}`)
+      const relation = await defineData(connection, table, snapshot, INTERNAL_SCHEMA)
+      // A statement reads this table and nothing else of the machine.
+      const paths = snapshot.files.map(file => quoteText(localPathOf(table, file)))
+      await connection.run(`SET allowed_paths = [${paths.join(', ')}]`)
+      await connection.run('SET enable_external_access = false')
+      await connection.run('SET lock_configuration = true')
+      return new Session(duck, instance, connection, relation)
+    } catch (error) {
+      instance.closeSync()
+      throw fromDuckDb(error)
+    }
+  }
+
+  close(): void {
+    this.connection.closeSync()
+    this.#instance.closeSync()
+  }
+}
+
+/** Where rows of the table are: the number of the file, the physical row. */
+export const PLACE_SCHEMA: Schema = ['file', 'row'].map(name => ({
+  name,
+  type: { kind: 'long' as const },
+  nullable: false,
+  metadata: {},
+}))
+
+/** The rows of a statement of ours, in the types of `schema`. */
+export async function* streamed(session: Session, sql: string, schema: Schema): AsyncGenerator<Batch> {
+  const columns = schema.map(({ type }, i) => `CAST(x.c${i} AS ${duckTypeOf(type)})`)
+  const names = schema.map((_, i) => `c${i}`)
+  const result = await session.connection.stream(
+    `SELECT ${columns.join(', ')} FROM (${sql}) AS x (${names.join(', ')})`,
+  )
+  for (;;) {
+    const chunk = await result.fetchChunk()
+    if (chunk === null || chunk.rowCount === 0) return
+    yield batchOfChunk(session.duck, chunk, schema)
+  }
+}
