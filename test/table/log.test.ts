@@ -1,7 +1,12 @@
 import { describe, expect, test } from 'bun:test'
+import { ParquetFileWriter } from '../../src/columns/parquet/write.ts'
+import { parseDdl } from '../../src/columns/schema.ts'
+import { batchOf } from '../../src/columns/vectors.ts'
 import { localStore } from '../../src/storage/local.ts'
 import { memoryStore } from '../../src/storage/memory.ts'
 import type { ObjectStore } from '../../src/storage/object-store.ts'
+import { rawNumber } from '../../src/table/log/actions.ts'
+import { readCheckpoint } from '../../src/table/log/checkpoint.ts'
 import { checkpointPath, commitPath, LAST_CHECKPOINT, parseLogFile } from '../../src/table/log/paths.ts'
 import { writeDataFiles } from '../../src/table/operations/write.ts'
 import type { Snapshot } from '../../src/table/snapshot.ts'
@@ -65,6 +70,7 @@ describe('a checkpoint', () => {
     await commitLines(store, 5n, [
       { txn: { appId: 'stream', version: 7, lastUpdated: 1_700_000_000_000 } },
       { txn: { appId: 'other', version: 1 } },
+      { txn: { appId: 'hash', version: rawNumber('-9223372036854775808') } },
       { domainMetadata: { domain: 'a.b', configuration: '{"x":1}', removed: false } },
       { domainMetadata: { domain: 'gone', configuration: '', removed: false } },
     ])
@@ -98,6 +104,33 @@ describe('a checkpoint', () => {
     expect(through.snapshot.files.map(({ path, partition }) => [path, [...partition]])).toEqual(before)
     expect(before).toContainEqual(['name=x%20y/b.parquet', [['name', 'x%20y']]])
     expect(before).toContainEqual(['name=/c.parquet', [['name', null]]])
+  })
+
+  test('may have statistics in the types of their columns alone', async () => {
+    const store = memoryStore()
+    const bounds = 'struct<id:bigint, d:decimal(38,2), at:timestamp, f:double>'
+    const schema = parseDdl(
+      `add: struct<path:string, partitionValues:map<string,string>, size:bigint, modificationTime:bigint, dataChange:boolean,
+        stats_parsed: struct<numRecords:bigint, minValues:${bounds}, nullCount:struct<id:bigint>, tightBounds:boolean>>`,
+    )
+    const out = await store.create(checkpointPath(1n))
+    const writer = new ParquetFileWriter(out, schema)
+    const min = [2n ** 63n - 1n, -(10n ** 37n) - 1n, 1_234_567n, null]
+    const add = ['a.parquet', [], 1n, 2n, true, [7n, min, [0n], true]]
+    await writer.write(
+      batchOf(
+        schema.map(({ type }) => type),
+        [[add], [['b.parquet', [], 1n, 3n, true, null]]],
+      ),
+    )
+    await writer.finish()
+    await out.close()
+    const files = (await readCheckpoint(store, checkpointPath(1n), false)).map(action => action.add!)
+    expect(files.map(({ stats }) => stats)).toEqual([
+      '{"numRecords":7,"minValues":{"id":9223372036854775807,"d":-100000000000000000000000000000000000.01,"at":"1970-01-01T00:00:01.234567Z"},"nullCount":{"id":0},"tightBounds":true}',
+      undefined,
+    ])
+    expect(Object.keys(files[0]!)).not.toContain('stats_parsed')
   })
 
   test('forgets removed files when their time is over', async () => {

@@ -14,7 +14,7 @@ import type {
   MetadataAction,
   RemoveAction,
 } from '../log/actions.ts'
-import { rawNumber } from '../log/actions.ts'
+import { keepNumbers } from '../log/actions.ts'
 import { encodePath } from '../log/paths.ts'
 import { checkWritable, hasColumnMapping, isTrue, protocolFor, usesDeletionVectors } from '../protocol.ts'
 import { LIVE_TAG, type LiveFile, type Snapshot } from '../snapshot.ts'
@@ -268,16 +268,11 @@ function withVector(entry: Rebased, deletionVector: DeletionVectorDescriptor, da
 function wideBounds(stats: string | null | undefined, numRecords: number): string {
   let known: object = {}
   try {
-    // Every number stays as it is spelled: decimals and longs have more digits than a double.
     known = JSON.parse(stats ?? '{}', keepNumbers as never) as object
   } catch {
     // Damaged statistics are worth nothing.
   }
   return JSON.stringify({ ...known, numRecords, tightBounds: false })
-}
-
-function keepNumbers(_key: string, value: unknown, context: { source: string }): unknown {
-  return typeof value === 'number' ? rawNumber(context.source) : value
 }
 
 function commitInfo(change: ChangeSet, newest: Snapshot, { nowMs }: TransactionContext): CommitInfoAction {

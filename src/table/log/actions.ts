@@ -132,6 +132,11 @@ export function rawNumber(source: string): unknown {
   return (JSON as RawJson).rawJSON(source)
 }
 
+/** For JSON.parse: every number stays as it is spelled. Decimals and longs have more digits than a double. */
+export function keepNumbers(_key: string, value: unknown, context: { source: string }): unknown {
+  return typeof value === 'number' ? rawNumber(context.source) : value
+}
+
 /** Refuses actions that lack what everything rests on: TableError `corrupt_log` that begins with `where`. */
 export function checkAction(action: Action, where: string): void {
   const bad = (what: string): never => {

@@ -1,16 +1,19 @@
-import { readFooter, readRowGroup } from '../../columns/parquet/read.ts'
+import { type Footer, readFooter, readRowGroup } from '../../columns/parquet/read.ts'
+import { schemaOfFooter } from '../../columns/parquet/schema.ts'
 import { type ByteSource, storeSource } from '../../columns/parquet/source.ts'
 import { ParquetFileWriter } from '../../columns/parquet/write.ts'
 import { parseDdl } from '../../columns/schema.ts'
+import { cellToJson } from '../../columns/text/json.ts'
 import type { Cell, DataType, Field, Schema } from '../../columns/types.ts'
 import { batchOf, cellAt } from '../../columns/vectors.ts'
 import { messageOf } from '../../core/errors.ts'
 import { type ObjectStore, StorageError } from '../../storage/object-store.ts'
 import { TableError } from '../errors.ts'
 import type { Snapshot } from '../snapshot.ts'
-import { type Action, checkAction, parseCommit } from './actions.ts'
+import { type Action, checkAction, keepNumbers, parseCommit, rawNumber } from './actions.ts'
 import { checkpointPath, LAST_CHECKPOINT, LOG_FOLDER } from './paths.ts'
 
+const STATS_PARSED = 'stats_parsed'
 const VECTOR = 'struct<storageType:string, pathOrInlineDv:string, offset:int, sizeInBytes:int, cardinality:bigint>'
 
 /** The columns of a checkpoint (PROTOCOL.md, "Checkpoint Schema"). */
@@ -60,14 +63,15 @@ async function sourceOf(store: ObjectStore, path: string): Promise<ByteSource> {
 
 async function readParquetActions(source: ByteSource): Promise<Action[]> {
   const footer = await readFooter(source)
+  const schema = schemaOf(footer, source.name)
   const actions: Action[] = []
   for (let group = 0; group < footer.rowGroups.length; group++) {
-    const batch = await readRowGroup(source, footer, group, READ_SCHEMA)
+    const batch = await readRowGroup(source, footer, group, schema)
     for (let row = 0; row < batch.rows; row++) {
-      for (const [i, field] of READ_SCHEMA.entries()) {
+      for (const [i, field] of schema.entries()) {
         const cell = cellAt(batch.vectors[i]!, row)
         if (cell === null) continue
-        const action: Action = { [field.name]: plain(cell, field.type) }
+        const action: Action = { [field.name]: withStats(plain(cell, field.type) as object) }
         checkAction(action, `${source.name}, row ${actions.length + 1}`)
         actions.push(action)
       }
@@ -76,7 +80,27 @@ async function readParquetActions(source: ByteSource): Promise<Action[]> {
   return actions
 }
 
-/** A cell as JSON would have it: objects by name, NULLs left out, 64-bit numbers as numbers. */
+/** The columns to read of a checkpoint: statistics may be there in the types of their columns, and not as text. */
+function schemaOf(footer: Footer, name: string): Schema {
+  const add = footer.tree.children.find(child => child.element.name === 'add')
+  if (add === undefined || !add.children.some(child => child.element.name === STATS_PARSED)) return READ_SCHEMA
+  const found = schemaOfFooter(footer, name).find(field => field.name === 'add')?.type
+  const stats = found?.kind === 'struct' ? found.fields.find(field => field.name === STATS_PARSED) : undefined
+  return READ_SCHEMA.map(field =>
+    stats !== undefined && field.name === 'add' && field.type.kind === 'struct'
+      ? { ...field, type: { ...field.type, fields: [...field.type.fields, stats] } }
+      : field,
+  )
+}
+
+/** Statistics as text, as commits have them. */
+function withStats(action: object): object {
+  if (!(STATS_PARSED in action)) return action
+  const { [STATS_PARSED]: stats, ...rest } = action
+  return { stats: JSON.stringify(stats), ...rest }
+}
+
+/** A cell as JSON would have it: objects by name, NULLs left out, numbers with all their digits. */
 function plain(cell: Cell, type: DataType): unknown {
   if (cell === null) return null
   switch (type.kind) {
@@ -94,10 +118,16 @@ function plain(cell: Cell, type: DataType): unknown {
       return Object.fromEntries(
         (cell as ReadonlyArray<readonly [Cell, Cell]>).map(([key, value]) => [String(key), plain(value, type.value)]),
       )
-    case 'long':
-      return Number(cell)
-    default:
+    case 'byte':
+    case 'short':
+    case 'integer':
+    case 'boolean':
+    case 'string':
       return cell
+    case 'long':
+      return Number.isSafeInteger(Number(cell)) ? Number(cell) : rawNumber(String(cell))
+    default:
+      return JSON.parse(cellToJson(cell, type), keepNumbers as never) as unknown
   }
 }
 
@@ -114,7 +144,7 @@ function cellOf(value: unknown, type: DataType): Cell {
         ([key, item]) => [key, cellOf(item, type.value)] as const,
       )
     case 'long':
-      return BigInt(String(value))
+      return BigInt(JSON.stringify(value))
     default:
       return value as Cell
   }
