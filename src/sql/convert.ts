@@ -20,10 +20,13 @@ interface PlainVector {
   readonly validity: { readonly data: BigUint64Array | null }
 }
 
+/** What the API's vectors of texts are made of. */
+type TextVector = { readonly [part in 'dataView' | 'validity' | 'vector' | 'itemOffset']: never }
+
 const MICROS_INFINITE = 9_223_372_036_854_775_807n
 const DAYS_INFINITE = 2_147_483_647
 const DECIMAL_MAX = 10n ** 38n
-const encoder = new TextEncoder()
+const decoder = new TextDecoder('utf-8', { ignoreBOM: true })
 
 /** A chunk of a result as a batch of the result's schema (see `resultSchema`); shares no memory with the engine. */
 export function batchOfChunk(duck: DuckDb, chunk: DuckDBDataChunk, schema: Schema): Batch {
@@ -35,7 +38,7 @@ export function batchOfChunk(duck: DuckDb, chunk: DuckDBDataChunk, schema: Schem
 function vectorOfColumn(duck: DuckDb, vector: DuckDBVector, rows: number, type: DataType): Vector {
   const plain = plainVector(duck, vector, rows, type)
   if (plain !== undefined) return plain
-  if (vector.type.typeId === duck.DuckDBTypeId.VARCHAR) return textVector(vector, rows, type)
+  if (vector.type.typeId === duck.DuckDBTypeId.VARCHAR) return textVector(duck, vector, rows, type)
   const read = readerOf(duck, vector, type)
   const cells = new Array<Cell>(rows)
   for (let row = 0; row < rows; row++) cells[row] = read(row)
@@ -82,26 +85,38 @@ function nullsOf(validity: BigUint64Array | null, rows: number): Uint8Array | un
   return nulls
 }
 
-function textVector(vector: DuckDBVector, rows: number, type: DataType): Vector {
+/**
+ * Texts by their bytes, which lie there as those of a BLOB do: the API's own decoder takes a byte-order mark off, so that a
+ * row would change by being looked at.
+ */
+function textBytes({ DuckDBBlobVector }: DuckDb, vector: DuckDBVector): (row: number) => Uint8Array | null {
+  const { dataView, validity, vector: handle, itemOffset } = vector as unknown as TextVector
+  const blobs = new DuckDBBlobVector(dataView, validity, handle, itemOffset, vector.itemCount)
+  return row => blobs.getItemBytes(row)
+}
+
+function textVector(duck: DuckDb, vector: DuckDBVector, rows: number, type: DataType): Vector {
+  const read = textBytes(duck, vector)
   const starts = new Uint32Array(rows)
   const ends = new Uint32Array(rows)
   let nulls: Uint8Array | undefined
   let bytes = new Uint8Array(Math.max(1024, rows * 16))
   let at = 0
   for (let row = 0; row < rows; row++) {
-    const text = vector.getItem(row) as string | null
+    const text = read(row)
     starts[row] = at
     if (text === null) {
       nulls ??= new Uint8Array(rows)
       nulls[row] = 1
     } else {
-      const bound = at + text.length * 3
-      if (bound > bytes.length) {
-        const larger = new Uint8Array(Math.max(bound, bytes.length * 2))
+      const end = at + text.length
+      if (end > bytes.length) {
+        const larger = new Uint8Array(Math.max(end, bytes.length * 2))
         larger.set(bytes)
         bytes = larger
       }
-      at += encoder.encodeInto(text, bytes.subarray(at)).written
+      bytes.set(text, at)
+      at = end
     }
     ends[row] = at
   }
@@ -123,6 +138,13 @@ function readerOf(duck: DuckDb, vector: DuckDBVector, type: DataType): Reader {
       return mapReader(duck, vector as DuckDBMapVector, type)
     case id.ARRAY:
       return arrayReader(duck, vector as DuckDBArrayVector, type)
+    case id.VARCHAR: {
+      const read = textBytes(duck, vector)
+      return row => {
+        const bytes = read(row)
+        return bytes === null ? null : decoder.decode(bytes)
+      }
+    }
     default: {
       const convert = converterOf(duck, vector.type)
       return row => {

@@ -487,12 +487,16 @@ describe('the types of a new table', () => {
   })
 
   test('leave text what a number would change', () => {
-    for (const text of ['007', '+5', ' 5', '1e400', '0x10', '1_000', '12345678901234567890']) {
+    for (const text of ['007', '+5', ' 5', '1e400', '0x10', '1_000', '12345678901234567890', '12345678901234567.891']) {
       expect([text, kinds(text)]).toEqual([text, 'string'])
     }
     expect(kinds('9007199254740993', '1.5')).toBe('string')
     expect(kinds('1.5', '9007199254740993')).toBe('string')
     expect(kinds('9007199254740993', '1')).toBe('long')
+    expect(kinds('0.5', `-0.${'9'.repeat(38)}`)).toBe('string')
+    // As programs print doubles.
+    for (const text of ['0.10000000000000001', '1.000000000000000056e-01', '1000.500000000000000000'])
+      expect([text, kinds(text)]).toEqual([text, 'double'])
   })
 })
 

@@ -80,7 +80,7 @@ describe('values of every type', () => {
       [[0n, null], [], null],
       [
         ['k', [Uint8Array.of(1), 2n ** 63n - 1n]],
-        ['', null],
+        ['\ufeff', null],
       ],
     ],
     [
@@ -92,7 +92,7 @@ describe('values of every type', () => {
       Number.NEGATIVE_INFINITY,
       9999n,
       10n ** 38n - 1n,
-      '',
+      '\ufeffmarked',
       false,
       new Uint8Array(0),
       2_932_896,

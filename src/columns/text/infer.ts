@@ -15,6 +15,8 @@ const CANDIDATES: readonly DataType[] = [
 
 /** Whole numbers of up to this many digits are exact in a double. */
 const DOUBLE_DIGITS_MIN = 15
+/** No double is told from its neighbours by more digits than these: whoever writes more means another number. */
+const DOUBLE_DIGITS_MAX = 17
 
 /** Finds the types of CSV columns from their values, fed piece by piece. */
 export class SchemaInference {
@@ -57,9 +59,13 @@ export class SchemaInference {
   }
 }
 
-/** A whole number, such as a long key, that a double would change. */
+/** A number, such as a long key or an exact decimal, that a double would change. With an exponent it is a float from the start. */
 function isRoundedByDouble(text: string): boolean {
-  return text.length > DOUBLE_DIGITS_MIN && /^-?\d+$/.test(text) && String(Number(text)) !== text
+  if (text.length <= DOUBLE_DIGITS_MIN) return false
+  if (/^-?\d+$/.test(text)) return String(Number(text)) !== text
+  const [, whole, fraction] = /^-?(\d+)\.(\d+)$/.exec(text) ?? []
+  if (whole === undefined || fraction === undefined) return false
+  return (whole + fraction).replace(/^0+|0+$/g, '').length > DOUBLE_DIGITS_MAX
 }
 
 /** The narrowest type that takes the values of both; `wide`: some whole number among them is none that a double keeps. */
