@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'bun:test'
 import { join } from 'node:path'
 import { parseDdl } from '../../src/columns/schema.ts'
-import type { Schema } from '../../src/columns/types.ts'
+import type { Cell, Schema } from '../../src/columns/types.ts'
 import { batchOf } from '../../src/columns/vectors.ts'
 import { localStore } from '../../src/storage/local.ts'
 import { memoryStore } from '../../src/storage/memory.ts'
@@ -479,6 +479,32 @@ describe('a new table', () => {
       expect(refused.code).toBe('constraint')
       expect(refused.message).toContain('NOT NULL')
       expect((await store.list('')).map(({ path }) => path)).toEqual([commitPath(0n)])
+    }
+  })
+
+  test('takes no NULL inside a value where its schema wants one there, and takes it for the whole value', async () => {
+    const inside = { kind: 'struct', fields: parseDdl('x:Int32 NOT NULL,y:String') } as const
+    const list = { kind: 'array', element: inside, containsNull: false } as const
+    const map = { kind: 'map', key: { kind: 'string' }, value: { kind: 'long' }, valueContainsNull: false } as const
+    const schema = [
+      { name: 's', type: inside, nullable: true, metadata: {} },
+      { name: 'l', type: list, nullable: true, metadata: {} },
+      { name: 'm', type: map, nullable: true, metadata: {} },
+    ]
+    const table = await createTable(memoryStore(), { schema })
+    const types = schema.map(({ type }) => type)
+    const write = (...cells: readonly Cell[]): Promise<unknown> => writeDataFiles(table, [batchOf(types, [cells])])
+    await write(null, null, null)
+    await write([1, null], [[2, 'y']], [['k', 1n]])
+    for (const [cells, where] of [
+      [[[null, 'y'], null, null], 's.x is NOT NULL'],
+      [[null, [null], null], 'l.element is NOT NULL'],
+      [[null, [[null, null]], null], 'l.element.x is NOT NULL'],
+      [[null, null, [['k', null]]], 'm.value is NOT NULL'],
+    ] as const) {
+      const refused = await failure(() => write(...cells))
+      expect(refused.code).toBe('constraint')
+      expect(refused.message).toContain(where)
     }
   })
 

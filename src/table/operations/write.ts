@@ -3,7 +3,7 @@ import { ParquetFileWriter, type WrittenFile } from '../../columns/parquet/write
 import { physicalName, schemaFingerprint } from '../../columns/schema.ts'
 import { formatPartitionValue } from '../../columns/text/partition.ts'
 import { TEXT_FORMAT_VERSION } from '../../columns/text/rendered.ts'
-import type { Batch, Schema } from '../../columns/types.ts'
+import type { Batch, Cell, DataType, Schema } from '../../columns/types.ts'
 import { cellAt, isNullAt, takeRows } from '../../columns/vectors.ts'
 import type { ObjectStore, ObjectWriter } from '../../storage/object-store.ts'
 import type { NewFile } from '../commit/change-set.ts'
@@ -47,6 +47,44 @@ export async function writeDataFiles(
   } catch (error) {
     await writer.abort()
     throw error
+  }
+}
+
+function missing(what: string): TableError {
+  return new TableError('constraint', `${what} is NOT NULL, and a row has no value for it`)
+}
+
+/** Whether something inside values of a type must not be NULL. */
+function hasRequired(type: DataType): boolean {
+  switch (type.kind) {
+    case 'struct':
+      return type.fields.some(field => !field.nullable || hasRequired(field.type))
+    case 'array':
+      return !type.containsNull || hasRequired(type.element)
+    case 'map':
+      return !type.valueContainsNull || hasRequired(type.key) || hasRequired(type.value)
+    default:
+      return false
+  }
+}
+
+/** Refuses NULL where it must not be inside a value; that there is no value is for the place around it to refuse. */
+function checkInside(cell: Cell, type: DataType, where: string): void {
+  if (cell === null) return
+  const check = (inner: Cell, innerType: DataType, nullable: boolean, path: string): void => {
+    if (inner === null && !nullable) throw missing(path)
+    checkInside(inner, innerType, path)
+  }
+  if (type.kind === 'struct') {
+    for (const [i, { name, type: own, nullable }] of type.fields.entries())
+      check((cell as readonly Cell[])[i] ?? null, own, nullable, `${where}.${name}`)
+  } else if (type.kind === 'array') {
+    for (const item of cell as readonly Cell[]) check(item, type.element, type.containsNull, `${where}.element`)
+  } else if (type.kind === 'map') {
+    for (const [key, value] of cell as ReadonlyArray<readonly [Cell, Cell]>) {
+      check(key, type.key, false, `${where}.key`)
+      check(value, type.value, type.valueContainsNull, `${where}.value`)
+    }
   }
 }
 
@@ -94,12 +132,12 @@ class DataFilesWriter {
 
   #checkNulls(batch: Batch): void {
     for (const [i, field] of this.#schema.entries()) {
-      if (field.nullable) continue
       const vector = batch.vectors[i]!
-      for (let row = 0; row < batch.rows; row++) {
-        if (isNullAt(vector, row))
-          throw new TableError('constraint', `the column ${field.name} is NOT NULL, and a row has no value for it`)
+      if (hasRequired(field.type)) {
+        for (let row = 0; row < batch.rows; row++) checkInside(cellAt(vector, row), field.type, field.name)
       }
+      if (field.nullable) continue
+      for (let row = 0; row < batch.rows; row++) if (isNullAt(vector, row)) throw missing(`the column ${field.name}`)
     }
   }
 
