@@ -1,23 +1,26 @@
 import { messageOf } from '../core/errors.ts'
 import { sizeOf } from './attributes.ts'
-import type { Editor } from './edits/editor.ts'
+import type { Editor, HoldTimes } from './edits/editor.ts'
 import { fileText } from './edits/spool.ts'
 import { type Change, type CreateHow, FsError, type Node, type TimeNs } from './filesystem.ts'
-import type { Line } from './lines.ts'
+import { isContinuation, type Line } from './lines.ts'
 import { exists, isSillyName, noEntry } from './names.ts'
 import type { Scratch } from './scratch/scratch.ts'
 import type { TableText } from './text/layout.ts'
 import type { TableView } from './views/table-view.ts'
 
-/** How long `data.csv` may be away (renamed) before it comes back. */
-const AWAY_MS = 1000
 /** After `rm data.csv` an exclusive CREATE (mv from another file system) finds the name free for this long. */
 const REMOVED_MS = 2000
+/** After a save over a backup was refused, its editor puts the backup back within this time. */
+const RESTORED_MS = 5000
+/** A file whose writer has been done with it for longer than this was not made from what the table is now. */
+const FINISHED_NS = 2_000_000_000n
 
 export interface CsvNameOptions {
   readonly csv: TableView
   readonly editor: Editor
   readonly scratch: Scratch
+  readonly times: HoldTimes
   readonly nowMs: () => number
   /** Runs after the change of names that is under way. */
   readonly alone: (run: () => Promise<void>) => Promise<void>
@@ -32,6 +35,8 @@ interface Away {
   /** The client's own rename of an open file that was removed: counts as `rm` if nothing takes the name. */
   readonly silly: boolean
   readonly timer: Timer
+  /** It was so when the server was started. */
+  readonly recovered: boolean
   /** Resolves when the name is back. */
   readonly ended: Promise<void>
   readonly end: () => void
@@ -45,8 +50,10 @@ interface Away {
 export class CsvName {
   readonly #options: CsvNameOptions
   #away: Away | undefined
-  /** A save over a backed-up `data.csv` was refused: the editor will now remove the name and rename its backup into place. */
-  #restoring = false
+  /** The line that was created in place of one that was renamed to a backup. */
+  #createdOver: { readonly line: Line; readonly backup: Line } | undefined
+  /** Until when an editor may remove the name and rename its backup into place, after its save was refused. */
+  #restoringUntilMs = Number.NEGATIVE_INFINITY
   #removedMs = Number.NEGATIVE_INFINITY
 
   constructor(options: CsvNameOptions) {
@@ -57,17 +64,25 @@ export class CsvName {
     return this.#away !== undefined
   }
 
-  /** Takes up a name that was away when an earlier process ended. */
+  /** Takes up a name that was away when an earlier process ended: its client may be about to rename a new file onto it. */
   async recover(): Promise<void> {
-    const { csv, scratch } = this.#options
+    const { csv, scratch, times } = this.#options
     const line = await csv.lines.current()
     const reference = scratch.entryOf(line.id)
-    if (reference !== undefined) await this.#comeBack(line, isSillyName(reference.name))
+    if (reference !== undefined) this.#goAway(line, isSillyName(reference.name), times.answeredMs, true)
+  }
+
+  /** A client is there again after a restart: what it was doing, it goes on with now or not at all. */
+  clientSeen(): void {
+    const away = this.#away
+    if (away?.recovered !== true) return
+    this.#endAway()
+    this.#goAway(away.line, away.silly, this.#options.times.resumedMs)
   }
 
   /** Resolves when the name is there. */
   async settled(): Promise<void> {
-    await this.#away?.ended
+    while (this.#away !== undefined) await this.#away.ended
   }
 
   /** Brings the name back now. */
@@ -83,10 +98,13 @@ export class CsvName {
   }
 
   /** A save was refused. vim has a backup in `data.csv~`, which it will rename back after removing the name. */
-  saveRefused(): void {
-    const { csv, scratch } = this.#options
-    const current = csv.lines.peek()
-    this.#restoring = scratch.references().some(id => id !== current?.id && csv.lines.get(id) !== undefined)
+  saveRefused(line: Line): void {
+    const { nowMs, scratch } = this.#options
+    const over = this.#createdOver
+    if (over?.line !== line || line.version !== over.backup.version) return
+    if (scratch.entryOf(over.backup.id) !== undefined) {
+      this.#restoringUntilMs = nowMs() + RESTORED_MS
+    }
   }
 
   /** CREATE: the line that the name leads to then. */
@@ -97,10 +115,11 @@ export class CsvName {
     if (away !== undefined) {
       this.#endAway()
       line = csv.lines.start(await csv.lines.text(away.line))
+      this.#createdOver = { line, backup: away.line }
       await this.#options.editor.startEmpty(line)
     } else {
       line = await csv.look()
-      const justRemoved = nowMs() - this.#removedMs < REMOVED_MS
+      const justRemoved = nowMs() - this.#removedMs < REMOVED_MS || this.#options.editor.isEmptied(line)
       if (how.kind !== 'unchecked' && !justRemoved) throw exists(csv.name)
       if (how.kind !== 'unchecked') await this.#options.editor.truncate(line, 0)
       else if (how.attributes.size !== undefined) await this.#options.editor.truncate(line, sizeOf(how.attributes.size))
@@ -111,16 +130,17 @@ export class CsvName {
 
   /** `rm`: all rows go; the name stays, with the header. */
   async remove(): Promise<Change> {
-    const { csv, nowMs, onNames } = this.#options
+    const { csv, editor, nowMs, onNames, times } = this.#options
     if (this.#away !== undefined) throw noEntry(csv.name)
     const line = await csv.look()
-    if (this.#restoring) {
-      this.#restoring = false
-      this.#goAway(line, false)
+    if (nowMs() < this.#restoringUntilMs) {
+      this.#restoringUntilMs = Number.NEGATIVE_INFINITY
+      this.#goAway(line, false, times.awayMs)
       return {}
     }
-    await this.#options.editor.finish()
-    csv.lines.start(await this.#withoutRows(await csv.lines.text(line)))
+    await editor.finish()
+    await editor.abandon()
+    await editor.removeRows(csv.lines.start(await csv.lines.text(await csv.look())))
     this.#removedMs = nowMs()
     onNames()
     // Without directory attributes the client does not remember the name as gone.
@@ -130,12 +150,17 @@ export class CsvName {
   /** `mv data.csv elsewhere`, a backup, or the client's rename of an open file: held, see the design. */
   async renameAway(toDirectory: Node, toName: string): Promise<void> {
     const { csv, scratch } = this.#options
-    if (this.#away !== undefined) throw noEntry(csv.name)
+    if (this.#away !== undefined) {
+      // Repeated after a restart.
+      const entry = scratch.entryOf(this.#away.line.id)
+      if (entry?.dirId === toDirectory.id && entry.name === toName) return
+      throw noEntry(csv.name)
+    }
     await this.#options.editor.finish()
     const line = await csv.look()
     const { size } = await csv.lines.text(line)
     await scratch.placeReference(toDirectory.id, toName, line.id, { size, mtime: line.mtime })
-    this.#goAway(line, isSillyName(toName))
+    this.#goAway(line, isSillyName(toName), this.#options.times.awayMs)
   }
 
   /** A whole new file takes the name: one commit of what differs, or both names as they were. */
@@ -151,13 +176,13 @@ export class CsvName {
       old === undefined
         ? { sinceMs: scratch.createdMs(entry.id), finished: (await scratch.getattr(entry.id)).ctime }
         : undefined
-    const base = await this.#baseOfReplacement(away, written)
+    const { base, unseenFrom } = await this.#baseOfReplacement(away, written)
     const image =
       old === undefined
         ? fileText(scratch.realPath(entry.id), sizeOf((await scratch.getattr(entry.id)).size))
         : await lines.text(old)
     try {
-      const { text, asWritten } = await this.#options.editor.replace(base, image)
+      const { text, asWritten } = await this.#options.editor.replace(base, image, unseenFrom)
       await scratch.take(entry.id)
       this.#endAway()
       if (old === undefined) {
@@ -168,7 +193,7 @@ export class CsvName {
         lines.adopt(old)
         lines.touch(old)
       }
-      this.#restoring = false
+      this.#restoringUntilMs = Number.NEGATIVE_INFINITY
     } catch (error) {
       if (away !== undefined) {
         this.#endAway()
@@ -203,17 +228,22 @@ export class CsvName {
   async #baseOfReplacement(
     away: Away | undefined,
     file: { sinceMs: number; finished: TimeNs } | undefined,
-  ): Promise<TableText> {
-    const { csv, editor } = this.#options
+  ): Promise<{ base: TableText; unseenFrom?: number }> {
+    const { csv, editor, nowMs } = this.#options
     const { lines } = csv
-    if (away !== undefined) return lines.text(away.line)
-    await editor.finish()
-    const current = lines.peek() ?? (await csv.look())
-    if (file === undefined || current.mtime > file.finished) return lines.text(current)
-    return lines.text(lines.lastReadSince(file.sinceMs) ?? current)
+    if (away === undefined) await editor.finish()
+    const line = away?.line ?? lines.peek() ?? (await csv.look())
+    const base = await lines.text(line)
+    if (file === undefined) return { base }
+    const isFinished = BigInt(nowMs()) * 1_000_000n - file.finished > FINISHED_NS
+    if (isFinished && line.mtime > file.finished) return { base }
+    const seen = lines.seenSince(file.sinceMs)
+    if (seen === undefined) return { base }
+    if (isContinuation(seen.text, base)) return { base, unseenFrom: seen.text.size }
+    return { base: seen.line === line ? base : seen.text }
   }
 
-  #goAway(line: Line, silly: boolean): void {
+  #goAway(line: Line, silly: boolean, ms: number, recovered = false): void {
     const { csv, alone, onNames, log } = this.#options
     const timer = setTimeout(() => {
       void alone(async () => {
@@ -221,9 +251,9 @@ export class CsvName {
         await this.#comeBack(line, silly)
         this.#endAway()
       }).catch(error => log(messageOf(error)))
-    }, AWAY_MS)
+    }, ms)
     const { promise, resolve } = Promise.withResolvers<void>()
-    this.#away = { line, silly, timer, ended: promise, end: resolve }
+    this.#away = { line, silly, timer, recovered, ended: promise, end: resolve }
     csv.away = line
     onNames()
   }

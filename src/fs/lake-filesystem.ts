@@ -3,6 +3,7 @@ import { LakeError, messageOf } from '../core/errors.ts'
 import type { Snapshot } from '../table/snapshot.ts'
 import { laterTime, MODE, sizeOf } from './attributes.ts'
 import { CsvName } from './csv-name.ts'
+import { DEFAULT_HOLD_TIMES } from './edits/editor.ts'
 import {
   type Access,
   type Attributes,
@@ -19,6 +20,7 @@ import {
   type Stability,
   type TimeNs,
 } from './filesystem.ts'
+import type { Line } from './lines.ts'
 import { checkName, DATA_ID, exists, noEntry, ROOT_ID, viewStays } from './names.ts'
 import { GeneratedView } from './views/generated.ts'
 import { ParquetFiles } from './views/parquet.ts'
@@ -73,9 +75,9 @@ export class LakeFileSystem implements FileSystem {
     const events = {
       onNames,
       onVersion: (version: bigint): void => this.#noteVersion(version),
-      onRefused: (): void => {
+      onRefused: (line: Line): void => {
         this.#touchData()
-        this.#csvName.saveRefused()
+        this.#csvName.saveRefused(line)
       },
     }
     this.#csv = new TableView(options, { format: 'csv', waitsFor: [], ...events })
@@ -86,6 +88,7 @@ export class LakeFileSystem implements FileSystem {
       csv: this.#csv,
       editor: this.#csv.editor!,
       scratch,
+      times: options.holdTimes ?? DEFAULT_HOLD_TIMES,
       nowMs: () => options.clock.nowMs(),
       alone: run => this.#alone(run),
       onNames,
@@ -488,6 +491,7 @@ export class LakeFileSystem implements FileSystem {
     if (this.#clientSeen) return
     this.#clientSeen = true
     for (const { editor } of this.#tableViews) editor?.clientSeen()
+    this.#csvName.clientSeen()
   }
 
   /** Only FsErrors leave the file system; what else goes wrong is told in the log and in `.errors`. */

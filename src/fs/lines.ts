@@ -6,6 +6,10 @@ import { FsError } from './filesystem.ts'
 import type { TableText, TextFormat } from './text/layout.ts'
 
 const OLD_LINES_KEPT = 1000
+/** Texts of a line from before commits of others that are remembered. */
+const EARLIER_KEPT = 16
+/** A client that holds written pages back sends them within 30 seconds or a little more. */
+const UNREAD_MS = 60_000
 
 /**
  * One line of versions of a view (see the design, "One open, one snapshot"): what a file handle stands for. Appends and
@@ -21,6 +25,10 @@ export interface Line {
   mtime: bigint
   /** When a program last read from it (ms since the epoch; 0: never in this process). */
   lastReadMs: number
+  /** The text that it showed then. */
+  lastReadText: TableText | undefined
+  /** Earlier texts of which this one is a continuation by others: nobody has read yet what came behind them. */
+  unread: readonly { readonly text: TableText; readonly untilMs: number }[]
   /** For a line that began as a file renamed into place: `<directory id>/<name>`, so that a repeated RENAME is known. */
   renamedFrom: string | undefined
   text: TableText | undefined
@@ -39,6 +47,12 @@ export interface LinesOptions {
   readonly isEdited: (line: Line) => boolean
 }
 
+/** What a program saw of the view. */
+export interface Seen {
+  readonly line: Line
+  readonly text: TableText
+}
+
 interface LineRow {
   id: string
   status: Line['status']
@@ -53,6 +67,8 @@ export class Lines {
   readonly #byId = new Map<bigint, Line>()
   #current: Line | undefined
   #refreshing: Promise<Line> | undefined
+  /** What the name led to before the commits of others, oldest first, each with the time at which that ended. */
+  #earlier: (Seen & { readonly untilMs: number })[] = []
 
   constructor(options: LinesOptions) {
     this.#options = options
@@ -93,28 +109,52 @@ export class Lines {
     return line.text
   }
 
-  /** The line that was read last, if that was after `sinceMs`. */
-  lastReadSince(sinceMs: number): Line | undefined {
+  /**
+   * What a program saw that has been at work since `sinceMs`: what was read last since then; if nothing was (the client
+   * may have known it already), what the name led to then. Undefined if nothing but this mount changed the table.
+   */
+  seenSince(sinceMs: number): Seen | undefined {
     let latest: Line | undefined
     for (const line of this.#byId.values()) {
       if (line.lastReadMs >= sinceMs && line.lastReadMs > (latest?.lastReadMs ?? 0)) latest = line
     }
-    return latest
+    if (latest !== undefined) return latest.lastReadText && { line: latest, text: latest.lastReadText }
+    return this.#earlier.find(({ untilMs }) => untilMs > sinceMs)
+  }
+
+  /** Bytes of a line up to `end` were read; `text`: the table's, if it was not that of an edit. */
+  noteRead(line: Line, text: TableText | undefined, end: number): void {
+    line.lastReadMs = this.#options.clock.nowMs()
+    line.lastReadText = text
+    if (line.unread.length > 0) line.unread = line.unread.filter(known => end <= known.text.size)
+  }
+
+  /**
+   * The text that bytes were written over. A program appends where it takes the end to be: rows that others appended
+   * meanwhile, and nobody has read yet, are not what it means to replace.
+   */
+  async textUnder(line: Line, offset: number, bytes: Uint8Array): Promise<TableText> {
+    const text = await this.text(line)
+    const end = offset + bytes.length
+    const nowMs = this.#options.clock.nowMs()
+    for (const { text: known, untilMs } of line.unread.toReversed()) {
+      if (known.size < offset || known.size >= end || nowMs - untilMs > UNREAD_MS) continue
+      const common = Math.min(end, text.size)
+      const there = await text.read(offset, common)
+      const split = known.size - offset
+      const sameBefore = Buffer.compare(there.subarray(0, split), bytes.subarray(0, split)) === 0
+      if (sameBefore && Buffer.compare(there.subarray(split), bytes.subarray(split, common - offset)) !== 0)
+        return known
+    }
+    return text
   }
 
   /** A new line takes the name; the line that had it goes on as an old one. `id`: of a file renamed into place. */
   start(text: TableText, id: bigint = this.#options.nextId(), renamedFrom?: string): Line {
     const before = this.#current
-    const line: Line = {
-      id,
-      format: this.format,
-      status: 'current',
-      version: text.snapshot.version,
-      mtime: 0n,
-      lastReadMs: 0,
-      renamedFrom,
-      text,
-    }
+    const line = newLine(id, this.format, 'current', text.snapshot.version)
+    line.renamedFrom = renamedFrom
+    line.text = text
     line.mtime = before === undefined ? this.#snapshotTime(text.snapshot) : this.#later(before.mtime)
     if (before !== undefined && before.id !== id) {
       if (before.status === 'current') before.status = 'old'
@@ -139,9 +179,26 @@ export class Lines {
 
   /** The line goes on at a newer version. Times stay as they are: see `touch`. */
   advance(line: Line, text: TableText): void {
+    line.unread = []
     line.text = text
     line.version = text.snapshot.version
     this.save(line)
+  }
+
+  /** The line goes on at a version that it reached in an earlier process. */
+  moveTo(line: Line, version: bigint): void {
+    line.version = version
+    line.text = undefined
+    this.save(line)
+  }
+
+  /** A line in place of one that is not known any more; no name leads to it. */
+  forgotten(version: bigint): Line {
+    const line = newLine(this.#options.nextId(), this.format, 'old', version)
+    line.mtime = this.#later(0n)
+    this.#byId.set(line.id, line)
+    this.save(line)
+    return line
   }
 
   /** The line's content changed: its times move. */
@@ -188,10 +245,16 @@ export class Lines {
     // An edit may have begun or ended while the text was opened: then its version counts.
     if (this.#current !== current || this.#options.isEdited(current)) return this.#current ?? current
     if (current.version > snapshot.version) return current
-    if (before === undefined || !isAppendOnly(before.snapshot, snapshot)) return this.start(text)
-    const grew = snapshot.files.length > before.snapshot.files.length
+    if (before === undefined) return this.start(text)
+    const untilMs = this.#options.clock.nowMs()
+    this.#earlier = [...this.#earlier, { line: current, text: before, untilMs }].slice(-EARLIER_KEPT)
+    if (!isContinuation(before, text)) return this.start(text)
+    const unread = [...current.unread, { text: before, untilMs }].slice(-EARLIER_KEPT)
+    const grew = text.size > before.size
     this.advance(current, text)
-    if (grew) this.touch(current)
+    if (!grew) return current
+    current.unread = unread
+    this.touch(current)
     return current
   }
 
@@ -223,20 +286,35 @@ export class Lines {
       )
       .run(format, format, JSON.stringify(referenced().map(String)))
     for (const row of database.query<LineRow, [string]>('SELECT * FROM lines WHERE format = ?').all(format)) {
-      const line: Line = {
-        id: BigInt(row.id),
-        format,
-        status: row.status,
-        version: BigInt(row.version),
-        mtime: BigInt(row.mtime),
-        lastReadMs: 0,
-        renamedFrom: row.renamed_from ?? undefined,
-        text: undefined,
-      }
+      const line = newLine(BigInt(row.id), format, row.status, BigInt(row.version))
+      line.mtime = BigInt(row.mtime)
+      line.renamedFrom = row.renamed_from ?? undefined
       this.#byId.set(line.id, line)
       if (line.status === 'current') this.#current = line
     }
   }
+}
+
+function newLine(id: bigint, format: TextFormat, status: Line['status'], version: bigint): Line {
+  return {
+    id,
+    format,
+    status,
+    version,
+    mtime: 0n,
+    lastReadMs: 0,
+    lastReadText: undefined,
+    unread: [],
+    renamedFrom: undefined,
+    text: undefined,
+  }
+}
+
+/** Whether a text is an earlier one and rows behind its end. */
+export function isContinuation(from: TableText, to: TableText): boolean {
+  if (!isAppendOnly(from.snapshot, to.snapshot)) return false
+  // Rows of an edit have their places among the others.
+  return to.snapshot.files.slice(from.snapshot.files.length).every(file => file.tag('posixlake.order') === undefined)
 }
 
 /** ESTALE, in the words a user may read in a log. */

@@ -1,4 +1,6 @@
 import { describe, expect, test } from 'bun:test'
+import { writeFileSync } from 'node:fs'
+import { join } from 'node:path'
 import type { Handle, NfsClientError } from '../nfs/client.ts'
 import { HELD, type ServedTable, serveNew } from './served.ts'
 
@@ -123,6 +125,37 @@ describe('a save with fewer rows than before that ends with the last one', () =>
   }
 })
 
+describe('a WRITE while a COMMIT is under way', () => {
+  test('ends the save if it is stable: its client has nothing more to send', async () => {
+    await using s = await serveNew(DDL, ROWS, { ...HELD, quietMs: 200 })
+    const csv = await s.csv()
+    await s.client.setattr(csv, { size: 0n })
+    await s.client.write(csv, 0n, `${HEADER}1,Alice\n2,Bob\n3,Ca`, 'UNSTABLE')
+    const committed = s.client.commit(csv)
+    await s.client.getattr(csv)
+    await s.client.write(csv, BigInt(HEADER.length), `${ROWS}4,Dave\n`)
+    expect(await s.commits()).toBe(1)
+    await committed
+    expect(s.server.held()).toEqual([])
+    expect(await s.read()).toBe(`${HEADER}${ROWS}4,Dave\n`)
+  })
+
+  test('a file renamed onto data.csv meanwhile does not end the save', async () => {
+    await using s = await serveNew(DDL, ROWS, { ...HELD, quietMs: 200 })
+    const { handle } = await s.client.create(s.data, 'temp')
+    await s.client.write(handle, 0n, `${HEADER}${ROWS}4,Dave\n`)
+    const csv = await s.csv()
+    await s.client.setattr(csv, { size: 0n })
+    await s.client.write(csv, 0n, `${HEADER}1,Alice\n2,Bob\n3,Ca`, 'UNSTABLE')
+    const committed = s.client.commit(csv)
+    await s.client.getattr(csv)
+    await s.client.rename(s.data, 'temp', s.data, 'data.csv')
+    await committed
+    expect(await s.read()).toBe(`${HEADER}${ROWS}4,Dave\n`)
+    expect(await s.commits()).toBe(1)
+  })
+})
+
 describe('saves that follow each other at once', () => {
   const save = async (s: ServedTable, text: string): Promise<void> => {
     const csv = await s.csv()
@@ -240,12 +273,92 @@ describe('a save that cannot be taken', () => {
     expect(await s.read()).toBe(`${HEADER}${ROWS}${other}`)
   })
 
+  test('good rows behind a bad one that waited with it are taken', async () => {
+    await using s = await serveNew(DDL, ROWS)
+    const csv = await s.csv()
+    const end = (await s.client.getattr(csv)).size
+    const results = await Promise.all([
+      codeOf(s.client.write(csv, end, 'x,Bad\n')),
+      codeOf(s.client.write(csv, end, '4,Dave\n')),
+    ])
+    expect(results).toEqual(['EINVAL', 'OK'])
+    expect(await s.read()).toBe(`${HEADER}${ROWS}4,Dave\n`)
+  })
+
+  test('keeps the bytes that a program was told are saved', async () => {
+    await using s = await serveNew(DDL, ROWS)
+    const csv = await s.csv()
+    const end = (await s.client.getattr(csv)).size
+    await s.client.write(csv, end, '4,Dave')
+    expect(await codeOf(s.client.write(csv, end, '4,Dave\nx,Bad\n'))).toBe('EINVAL')
+    expect(await s.read()).toBe(HEADER + ROWS)
+    const [aside] = (await s.names()).filter(name => name.startsWith('data.csv.rejected-'))
+    expect(await s.read(`data/${aside}`)).toBe(`${HEADER}${ROWS}4,Dave\nx,Bad\n`)
+  })
+
   test('a hole is no row: the zero bytes are named', async () => {
     await using s = await serveNew(DDL, ROWS)
     const csv = await s.csv()
     expect(await codeOf(s.client.write(csv, 5000n, '4,Dave\n'))).toBe('EINVAL')
     expect(await s.read()).toBe(HEADER + ROWS)
     expect(await s.commits()).toBe(0)
+  })
+})
+
+describe('rm', () => {
+  test('is a commit of its own if nothing takes the name', async () => {
+    await using s = await serveNew(DDL, ROWS, { ...HELD, removedMs: 1 })
+    await s.client.remove(s.data, 'data.csv')
+    expect(await s.read()).toBe(HEADER)
+    expect(await s.names()).toContain('data.csv')
+    await s.server.settle()
+    expect(await s.commits()).toBe(1)
+    await s.client.remove(s.data, 'data.csv')
+    await s.server.settle()
+    expect(await s.commits()).toBe(1)
+  })
+
+  test('and a file made anew (mv from another file system, tar, install) are one save', async () => {
+    await using s = await serveNew(DDL, ROWS)
+    const exclusive = { kind: 'EXCLUSIVE', value: 7n } as const
+    expect(await codeOf(s.client.create(s.data, 'data.csv', exclusive))).toBe('EEXIST')
+    await s.client.remove(s.data, 'data.csv')
+    const { handle } = await s.client.create(s.data, 'data.csv', exclusive)
+    await s.client.write(handle, 0n, `${HEADER}1,Alice\n2,Bobby\n3,Carol\n`)
+    expect(await s.commits()).toBe(1)
+    expect(await s.read()).toBe(`${HEADER}1,Alice\n2,Bobby\n3,Carol\n`)
+    expect(s.server.held()).toEqual([])
+  })
+
+  test('of a table that takes no deletions is refused in the reply', async () => {
+    await using s = await serveNew(DDL, ROWS)
+    const { table } = s.server.lake
+    const { version, metadata } = await table.refresh()
+    const configuration = { ...Object.fromEntries(metadata.configuration), 'delta.appendOnly': 'true' }
+    const path = join(
+      s.server.stateDirectory,
+      '..',
+      '..',
+      '_delta_log',
+      `${String(version + 1n).padStart(20, '0')}.json`,
+    )
+    writeFileSync(path, `${JSON.stringify({ metaData: { ...metadata.action, configuration } })}\n`)
+    expect(await codeOf(s.client.remove(s.data, 'data.csv'))).toBe('EPERM')
+    expect(await s.read('.errors')).toContain('append-only')
+    expect(await s.read()).toBe(HEADER + ROWS)
+    expect(s.server.held()).toEqual([])
+  })
+
+  test('of data.csv is one, though a save was refused before and a backup of an earlier one is there', async () => {
+    await using s = await serveNew(DDL, ROWS, { ...HELD, removedMs: 1 })
+    await s.client.rename(s.data, 'data.csv', s.data, 'data.csv~')
+    const { handle } = await s.client.create(s.data, 'data.csv')
+    await s.client.write(handle, 0n, `${HEADER}${ROWS}4,Dave\n`)
+    const csv = await s.csv()
+    expect(await codeOf(s.client.write(csv, (await s.client.getattr(csv)).size, 'x,Bad\n'))).toBe('EINVAL')
+    await s.client.remove(s.data, 'data.csv')
+    await s.server.settle()
+    expect(await s.read()).toBe(HEADER)
   })
 })
 
@@ -285,13 +398,14 @@ describe('a save in the middle of its calls', () => {
   })
 
   test('goes with rm, and its program hears of it', async () => {
-    await using s = await serveNew(DDL, ROWS)
+    await using s = await serveNew(DDL, ROWS, { ...HELD, removedMs: 1 })
     const csv = await beginSave(s)
     await s.client.remove(s.data, 'data.csv')
     expect(await codeOf(s.client.write(csv, 16n, '2,Bob\n', 'UNSTABLE'))).toBe('ESTALE')
+    expect(await codeOf(s.client.commit(csv))).toBe('ESTALE')
+    await s.server.settle()
     expect(await s.read()).toBe(HEADER)
     expect(await s.commits()).toBe(1)
-    expect(s.server.held()).toEqual([])
   })
 
   test('rm after a save that is held is a commit of its own', async () => {
@@ -300,7 +414,11 @@ describe('a save in the middle of its calls', () => {
     await s.client.setattr(csv, { size: 0n })
     await s.client.write(csv, 0n, `${HEADER}1,Alice\n`)
     await s.client.remove(s.data, 'data.csv')
-    expect(await s.commits()).toBe(2)
+    expect(await s.commits()).toBe(1)
     expect(await s.read()).toBe(HEADER)
+    const { table } = s.server.lake
+    await s.server.stop()
+    expect((await table.refresh()).version).toBe(3n)
+    expect((await table.refresh()).files).toEqual([])
   })
 })

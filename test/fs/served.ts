@@ -1,10 +1,11 @@
-import { mkdirSync } from 'node:fs'
+import { cpSync, mkdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { serveTable, type TableServer } from '../../src/cli/server.ts'
 import { parseDdl } from '../../src/columns/schema.ts'
 import type { HoldTimes } from '../../src/fs/edits/editor.ts'
+import { execute } from '../../src/sql/engine.ts'
 import { openStore } from '../../src/storage/location.ts'
-import { createTable } from '../../src/table/table.ts'
+import { createTable, openTable } from '../../src/table/table.ts'
 import { temporaryFolder } from '../helpers/temporary.ts'
 import { type Handle, NfsClient } from '../nfs/client.ts'
 
@@ -16,6 +17,8 @@ export const HELD: HoldTimes = {
   incompleteMs: HOUR_MS,
   pageMs: HOUR_MS,
   truncatedMs: HOUR_MS,
+  removedMs: HOUR_MS,
+  awayMs: HOUR_MS,
   resumedMs: HOUR_MS,
   abandonedMs: HOUR_MS,
   answeredMs: HOUR_MS,
@@ -34,6 +37,10 @@ export interface ServedTable extends AsyncDisposable {
   /** How many versions the table has beyond its creation. */
   commits(): Promise<number>
   names(): Promise<string[]>
+  /** Another process changes the table, by SQL. */
+  elsewhere(sql: string): Promise<void>
+  /** The table of a server that was killed at this moment and started again; the one before it is over. */
+  killed(holdTimes?: HoldTimes): Promise<ServedTable>
 }
 
 /** Serves a new table with the columns of `ddl`, whose rows are those of a first save, if there are any. */
@@ -42,6 +49,13 @@ export async function serveNew(ddl: string, rows: string, holdTimes: HoldTimes =
   const directory = join(folder.path, 'table')
   mkdirSync(directory)
   await createTable(openStore({ kind: 'local', directory }), { schema: parseDdl(ddl) })
+  return serveFolder(folder, holdTimes, rows)
+}
+
+type Folder = ReturnType<typeof temporaryFolder>
+
+async function serveFolder(folder: Folder, holdTimes: HoldTimes, rows: string, known?: bigint): Promise<ServedTable> {
+  const directory = join(folder.path, 'table')
   const server = await serveTable({
     location: directory,
     host: '127.0.0.1',
@@ -58,7 +72,15 @@ export async function serveNew(ddl: string, rows: string, holdTimes: HoldTimes =
   const csv = (): Promise<Handle> => client.walk(data, 'data.csv')
   const version = async (): Promise<bigint> => (await server.lake.table.refresh()).version
   if (rows !== '') await client.write(await csv(), (await client.getattr(await csv())).size, rows)
-  const first = await version()
+  const first = known ?? (await version())
+  let isOver = false
+  const dispose = async (): Promise<void> => {
+    if (isOver) return
+    isOver = true
+    client.close()
+    await server.stop()
+    folder[Symbol.dispose]()
+  }
   return {
     server,
     client,
@@ -68,10 +90,16 @@ export async function serveNew(ddl: string, rows: string, holdTimes: HoldTimes =
     read: async (path = 'data/data.csv') => client.readText(await client.walk(root, path)),
     commits: async () => Number((await version()) - first),
     names: async () => (await client.list(data)).map(({ name }) => name).filter(name => !name.endsWith('.parquet')),
-    async [Symbol.asyncDispose]() {
-      client.close()
-      await server.stop()
-      folder[Symbol.dispose]()
+    elsewhere: async sql => {
+      await execute(await openTable(openStore({ kind: 'local', directory })), sql)
     },
+    killed: async (times = holdTimes) => {
+      const after = temporaryFolder()
+      // What is on disk now is what a process that is killed now leaves behind. The cache is its to lose.
+      cpSync(directory, join(after.path, 'table'), { recursive: true })
+      await dispose()
+      return serveFolder(after, times, '', first)
+    },
+    [Symbol.asyncDispose]: dispose,
   }
 }

@@ -4,6 +4,7 @@ import { join } from 'node:path'
 import { TextError } from '../../columns/errors.ts'
 import type { Clock } from '../../core/clock.ts'
 import { LakeError, messageOf } from '../../core/errors.ts'
+import { checkWritable } from '../../table/protocol.ts'
 import type { Snapshot } from '../../table/snapshot.ts'
 import type { Table } from '../../table/table.ts'
 import { FsError, type FsErrorCode } from '../filesystem.ts'
@@ -13,7 +14,7 @@ import type { Segments } from '../text/segments.ts'
 import type { Text } from '../text/text.ts'
 import { applyPlan } from './apply.ts'
 import { ImageRope } from './image.ts'
-import { EditJournal, type JournalRecord } from './journal.ts'
+import { EditJournal, type JournalHeader, type JournalRecord } from './journal.ts'
 import { type EditPlan, planCsvEdit, planJsonAppend } from './plan.ts'
 import { FileSpool } from './spool.ts'
 
@@ -30,6 +31,10 @@ export interface HoldTimes {
   readonly pageMs: number
   /** Truncated to nothing, and nothing written since. */
   readonly truncatedMs: number
+  /** Removed, and not made anew yet. */
+  readonly removedMs: number
+  /** Renamed to another name, and nothing has taken its place yet. */
+  readonly awayMs: number
   /** After a restart, from the first call of a client on: by then it has repeated what was not answered. */
   readonly resumedMs: number
   /** A save in the middle of its calls whose client is gone: it is set aside. */
@@ -43,7 +48,9 @@ export const DEFAULT_HOLD_TIMES: HoldTimes = {
   incompleteMs: 1000,
   pageMs: 2000,
   truncatedMs: 5000,
-  resumedMs: 10_000,
+  removedMs: 300,
+  awayMs: 1000,
+  resumedMs: 3000,
   abandonedMs: 120_000,
   answeredMs: 15_000,
 }
@@ -75,6 +82,10 @@ export interface Edit {
   truncated: boolean
   /** WRITEs came that its client has yet to end with a COMMIT: nobody was told that it is saved, and it may be a part. */
   underWay: boolean
+  /** COMMITs that wait for a quiet moment. */
+  committing: number
+  /** Programs were told that bytes in it are saved: they are never dropped, but set aside if they cannot be taken. */
+  answered: boolean
   timer: Timer | undefined
   /** Why it is held, for `status`. */
   heldBecause: string | undefined
@@ -93,6 +104,8 @@ interface StableWrite {
   readonly line: Line
   readonly offset: number
   readonly bytes: Uint8Array
+  /** Its handle was good when it came: it is not to suffer from what went wrong in front of it. */
+  readonly isGood: boolean
   readonly resolve: (outcome: Outcome) => void
   readonly reject: (error: unknown) => void
 }
@@ -136,8 +149,8 @@ export class Editor {
   /** WRITE that may stay in memory (RFC 1813, UNSTABLE): staged, not judged. */
   async writeUnstable(line: Line, offset: number, bytes: Uint8Array): Promise<void> {
     await this.#task(async () => {
-      const edit = await this.#begin(line)
-      this.#splice(edit, offset, bytes)
+      const edit = await this.#beginWrite(line, offset, bytes, line.status !== 'retired')
+      await this.#staging(edit, () => this.#splice(edit, offset, bytes))
       this.#awaitCommit(edit)
     })
   }
@@ -145,7 +158,8 @@ export class Editor {
   /** WRITE that ends a save or a piece of one: judged, and committed where it is conclusive, before this resolves. */
   writeStable(line: Line, offset: number, bytes: Uint8Array): Promise<Outcome> {
     return new Promise((resolve, reject) => {
-      this.#jobs.push({ kind: 'write', write: { line, offset, bytes, resolve, reject } })
+      const isGood = line.status !== 'retired'
+      this.#jobs.push({ kind: 'write', write: { line, offset, bytes, isGood, resolve, reject } })
       this.#pump()
     })
   }
@@ -155,8 +169,19 @@ export class Editor {
     const edit = this.editOf(line)
     if (edit === undefined) return { kind: 'unchanged', asWritten: true }
     const { sequence } = edit
-    await edit.journal.sync()
-    await new Promise<void>(resolve => setTimeout(resolve, this.#times.quietMs))
+    // It covers all that was answered before; only what is written from now on needs another one.
+    edit.underWay = false
+    edit.committing++
+    try {
+      await edit.journal.sync()
+      await new Promise<void>(resolve => setTimeout(resolve, this.#times.quietMs))
+    } catch (error) {
+      await this.#task(async () => {
+        if (this.editOf(line) === edit) await this.#refuse(edit, error, true)
+      })
+    } finally {
+      edit.committing--
+    }
     let outcome: Outcome = { kind: 'held', asWritten: true }
     await this.#task(async () => {
       if (this.editOf(line) === edit && edit.sequence === sequence) outcome = await this.#judge(edit, 'commit')
@@ -169,15 +194,18 @@ export class Editor {
     let outcome: Outcome = { kind: 'unchanged', asWritten: true }
     await this.#task(async () => {
       if (size === 0) await this.#endSaveBefore(line)
+      const base = await this.#options.lines.text(line)
       const known = this.editOf(line)
-      if (known === undefined && size === (await this.#options.lines.text(line)).size) return
-      const edit = await this.#begin(line)
+      if (known === undefined && size === base.size) return
+      if (line.status === 'retired')
+        throw new FsError('ESTALE', `the handle ${line.id} is no longer that of data.${line.format}`)
+      const edit = known ?? this.#begin(line, base)
       if (edit.image.size === size) return
       this.#stopTimer(edit)
-      edit.journal.truncate(size)
+      await this.#staging(edit, () => edit.journal.truncate(size))
       edit.image.truncate(size)
       edit.sequence++
-      if (size === 0) edit.truncated = true
+      noteTruncation(edit, size)
       this.#options.lines.touch(line)
       outcome = await this.#judge(edit, 'write')
     })
@@ -191,27 +219,67 @@ export class Editor {
 
   /**
    * A whole new text takes the name (RENAME of a file onto the view): compared with `base` and committed before this
-   * resolves, or refused with an FsError and nothing changed.
+   * resolves, or refused with an FsError and nothing changed. Its writer had not seen the rows from `unseenFrom` on: they
+   * stay.
    */
-  async replace(base: TableText, image: Text): Promise<{ text: TableText; asWritten: boolean }> {
+  async replace(
+    base: TableText,
+    image: Text,
+    unseenFrom: number = base.size,
+  ): Promise<{ text: TableText; asWritten: boolean }> {
     let result: { text: TableText; asWritten: boolean } | undefined
     await this.#task(async () => {
       await this.#finishHeld()
-      const plan = await this.#refusing(() => this.#plan(base, image, undefined))
+      const whole = await this.#refusing(() => this.#plan(base, image, undefined))
+      const plan = keeping(whole, base, unseenFrom)
       const text = plan.kind === 'unchanged' ? base : await this.#apply(plan, base, randomUUID())
       result = { text, asWritten: await showsAsWritten(plan, base, text, image) }
     })
     return result!
   }
 
-  /** `rm`: all rows go, in one commit. What is being saved goes with them; its program hears of it. */
-  async removeAllRows(base: TableText): Promise<TableText> {
-    let text = base
+  /** What is being saved is given up; its program hears of it. */
+  async abandon(): Promise<void> {
     await this.#task(async () => {
       for (const edit of [...this.#edits.values()]) {
         this.#drop(edit)
         this.#options.lines.retire(edit.line)
       }
+    })
+  }
+
+  /**
+   * `rm`: all rows go. `mv` from another file system, `tar` and `install` remove a file in order to make it anew: so this
+   * is held for a moment, and what is then written is one save with it.
+   */
+  async removeRows(line: Line): Promise<void> {
+    await this.#task(async () => {
+      const base = await this.#options.lines.text(line)
+      const size = base.headerBytes.length
+      if (base.size <= size) return
+      const { protocol, metadata, schema } = base.snapshot
+      const { location } = this.#options.table.store
+      await this.#refusing(async () => checkWritable(protocol, metadata.configuration, schema, true, location))
+      const edit = this.#begin(line, base)
+      await this.#staging(edit, () => edit.journal.truncate(size))
+      edit.image.truncate(size)
+      edit.sequence++
+      edit.truncated = true
+      this.#options.lines.touch(line)
+      await this.#holdDurably(edit, this.#times.removedMs, 'it was removed, and may be made anew')
+    })
+  }
+
+  /** Whether all rows of a line were taken away, and nothing has been written since. */
+  isEmptied(line: Line): boolean {
+    const edit = this.editOf(line)
+    return edit?.truncated === true && !edit.image.hasWritten && edit.image.size <= edit.base.headerBytes.length
+  }
+
+  /** All rows go at once, in one commit. */
+  async removeAllRows(base: TableText): Promise<TableText> {
+    let text = base
+    await this.#task(async () => {
       const plan = await planCsvEdit(base, emptyText, this.#planOptions(base))
       if (plan.kind === 'change') text = await this.#apply(plan, base, randomUUID())
     })
@@ -255,28 +323,38 @@ export class Editor {
   /** A client is there again after a restart: what it was doing, it goes on with now or not at all. */
   clientSeen(): void {
     for (const edit of this.#interrupted) {
-      // One whose program has gone on already has no timer, or another.
-      if (this.editOf(edit.line) === edit && edit.sequence === 0)
+      // One whose program has gone on already has no timer, or another. A COMMIT may still be long in coming.
+      if (this.editOf(edit.line) === edit && edit.sequence === 0 && !edit.underWay)
         this.#hold(edit, this.#times.resumedMs, edit.heldBecause ?? '')
     }
     this.#interrupted.clear()
   }
 
   async #recoverOne(path: string): Promise<void> {
-    const { lines, table, report } = this.#options
-    let opened: { journal: EditJournal; records: JournalRecord[] }
     try {
-      opened = EditJournal.open(path)
+      const { journal, records } = EditJournal.open(path)
+      await this.#takeUp(journal, records).catch(error => {
+        journal.close()
+        throw error
+      })
     } catch (error) {
-      report(`a save that was under way when the server stopped cannot be taken up: ${messageOf(error)}`)
-      return
+      this.#options.report(`a save that was under way when the server stopped cannot be taken up: ${messageOf(error)}`)
     }
-    const { journal, records } = opened
+  }
+
+  async #takeUp(journal: EditJournal, records: readonly JournalRecord[]): Promise<void> {
+    const { lines, report } = this.#options
     const { header } = journal
     if (header.format !== lines.format) return journal.close()
-    const line = lines.get(BigInt(header.lineId))
-    const committed = (await table.history()).some(entry => entry.txnId === header.editId)
-    if (committed || line === undefined || records.length === 0) return journal.discard()
+    const known = lines.get(BigInt(header.lineId))
+    const committed = await this.#versionOf(header)
+    if (committed !== undefined) {
+      // The server died before it noted so: the client's handle must not go back to the text from before the save.
+      if (known !== undefined && known.version < committed) lines.moveTo(known, committed)
+      return journal.discard()
+    }
+    if (records.length === 0) return journal.discard()
+    const line = known ?? lines.forgotten(BigInt(header.version))
     line.version = BigInt(header.version)
     line.text = undefined
     const base = await lines.text(line)
@@ -299,6 +377,14 @@ export class Editor {
       edit.underWay || edit.image.size === 0 ? this.#times.abandonedMs : this.#times.answeredMs,
       'it was under way when the server stopped; its program may go on',
     )
+  }
+
+  /** The version that holds an edit, if one does. */
+  async #versionOf({ editId, version }: JournalHeader): Promise<bigint | undefined> {
+    const { table } = this.#options
+    const newer = Number((await table.refresh()).version - BigInt(version))
+    if (newer <= 0) return undefined
+    return (await table.history(newer)).find(entry => entry.txnId === editId)?.version
   }
 
   // --- the queue ---------------------------------------------------------------------------------------------------
@@ -355,11 +441,14 @@ export class Editor {
   async #writeAndJudge(line: Line, writes: readonly StableWrite[]): Promise<Outcome> {
     if (this.editOf(line) === undefined && (await this.#changesNothing(line, writes)))
       return { kind: 'unchanged', asWritten: true }
-    const edit = await this.#begin(line)
-    for (const { offset, bytes } of writes) this.#splice(edit, offset, bytes)
+    const [first] = writes
+    const edit = await this.#beginWrite(line, first!.offset, first!.bytes, first!.isGood)
+    await this.#staging(edit, () => {
+      for (const { offset, bytes } of writes) this.#splice(edit, offset, bytes)
+    })
     if (!edit.underWay) return this.#judge(edit, 'write')
     // Its client still has a COMMIT to send for what it wrote before.
-    await edit.journal.sync()
+    await this.#syncing(edit)
     this.#awaitCommit(edit)
     return { kind: 'held', asWritten: true }
   }
@@ -374,12 +463,14 @@ export class Editor {
     return true
   }
 
-  async #begin(line: Line): Promise<Edit> {
+  async #beginWrite(line: Line, offset: number, bytes: Uint8Array, isGood: boolean): Promise<Edit> {
     const known = this.editOf(line)
     if (known !== undefined) return known
-    if (line.status === 'retired')
-      throw new FsError('ESTALE', `the handle ${line.id} is no longer that of data.${line.format}`)
-    const base = await this.#options.lines.text(line)
+    if (!isGood) throw new FsError('ESTALE', `the handle ${line.id} is no longer that of data.${line.format}`)
+    return this.#begin(line, await this.#options.lines.textUnder(line, offset, bytes))
+  }
+
+  #begin(line: Line, base: TableText): Edit {
     const journal = EditJournal.create(this.#options.directory, {
       editId: randomUUID(),
       lineId: String(line.id),
@@ -398,6 +489,23 @@ export class Editor {
     edit.image.splice(offset, staged, bytes.length)
     edit.sequence++
     this.#options.lines.touch(edit.line)
+  }
+
+  /** What cannot be staged makes the whole save fail: an image that lacks a piece must not stay. */
+  async #staging(edit: Edit, run: () => void): Promise<void> {
+    try {
+      run()
+    } catch (error) {
+      await this.#refuse(edit, error, true)
+    }
+  }
+
+  async #syncing(edit: Edit): Promise<void> {
+    try {
+      await edit.journal.sync()
+    } catch (error) {
+      await this.#refuse(edit, error, true)
+    }
   }
 
   #awaitCommit(edit: Edit): void {
@@ -504,8 +612,9 @@ export class Editor {
   }
 
   async #holdDurably(edit: Edit, ms: number, because: string): Promise<Outcome> {
-    edit.journal.held()
-    await edit.journal.sync()
+    await this.#staging(edit, () => edit.journal.held())
+    await this.#syncing(edit)
+    if (edit.image.hasWritten) edit.answered = true
     this.#hold(edit, ms, because)
     return { kind: 'held', asWritten: true }
   }
@@ -548,14 +657,15 @@ export class Editor {
   /** A program truncates the file again: what is held there was a save of its own, unless it has no rows yet. */
   async #endSaveBefore(line: Line): Promise<void> {
     const edit = this.editOf(line)
-    if (edit === undefined || edit.underWay || edit.image.size <= edit.base.headerBytes.length) return
+    if (edit === undefined || edit.underWay || edit.committing > 0) return
+    if (edit.image.size <= edit.base.headerBytes.length) return
     this.#stopTimer(edit)
     await this.#endOrSetAside(edit)
   }
 
   async #finishHeld(): Promise<void> {
     for (const edit of [...this.#edits.values()]) {
-      if (edit.underWay) continue
+      if (edit.underWay || edit.committing > 0) continue
       this.#stopTimer(edit)
       await this.#end(edit)
     }
@@ -608,29 +718,48 @@ export class Editor {
   /** The image cannot be taken: the table stays as it was. Early, the program hears of it; late, the bytes are set aside. */
   async #refuse(edit: Edit, error: unknown, early: boolean): Promise<never> {
     const refusal = this.#refusal(error)
+    if (early && !edit.answered) this.#drop(edit)
+    else await this.#reject(edit)
     if (early) {
-      this.#drop(edit)
       this.#options.lines.touch(edit.line)
       this.#options.lines.retire(edit.line)
-    } else {
-      await this.#reject(edit)
     }
     throw refusal
   }
 
   async #reject(edit: Edit): Promise<void> {
     const { setAside, report, lines } = this.#options
-    const name = await setAside(edit.image)
-    report(`data.${lines.format}: the save was set aside as ${name}; the table is as it was`)
-    this.#drop(edit)
+    try {
+      if (edit.image.hasWritten) {
+        const name = await setAside(edit.image)
+        report(`data.${lines.format}: the save was set aside as ${name}; the table is as it was`)
+      }
+      this.#drop(edit)
+    } catch (error) {
+      const { path } = edit.journal
+      report(
+        `data.${lines.format}: the save cannot be set aside: ${messageOf(error)}; it stays in ${path}, and is looked at again when the server is started again`,
+      )
+      this.#leave(edit)
+    }
     lines.touch(edit.line)
     lines.save(edit.line)
   }
 
   #drop(edit: Edit): void {
+    this.#forget(edit)
+    edit.journal.discard()
+  }
+
+  /** Ends an edit here, and leaves its bytes for the next process. */
+  #leave(edit: Edit): void {
+    this.#forget(edit)
+    edit.journal.close()
+  }
+
+  #forget(edit: Edit): void {
     this.#stopTimer(edit)
     this.#edits.delete(edit.line.id)
-    edit.journal.discard()
     this.#wake()
   }
 
@@ -656,6 +785,8 @@ function newEdit(line: Line, base: TableText, journal: EditJournal): Edit {
     sequence: 0,
     truncated: false,
     underWay: false,
+    committing: 0,
+    answered: false,
     timer: undefined,
     heldBecause: undefined,
   }
@@ -666,8 +797,14 @@ function replay(edit: Edit, record: JournalRecord): void {
     edit.image.splice(record.offset, record.staged, record.length)
   } else if (record.kind === 'truncate') {
     edit.image.truncate(record.size)
-    if (record.size === 0) edit.truncated = true
+    noteTruncation(edit, record.size)
+  } else if (edit.image.hasWritten) {
+    edit.answered = true
   }
+}
+
+function noteTruncation(edit: Edit, size: number): void {
+  if (size <= edit.base.headerBytes.length) edit.truncated = true
 }
 
 /** Bytes were overwritten where they stood, and the size is still that of the base: a truncation may be to come. */
@@ -699,6 +836,15 @@ async function isSameText(text: Text, left: number, right: number, length: numbe
     if (Buffer.compare(a, b) !== 0) return false
   }
   return true
+}
+
+/** A change that takes away none of the rows from `unseenFrom` on. */
+function keeping(plan: EditPlan, base: TableText, unseenFrom: number): EditPlan {
+  if (plan.kind !== 'change' || plan.base !== base || unseenFrom >= base.size) return plan
+  const removed = plan.removed
+    .filter(({ start }) => start < unseenFrom)
+    .map(({ start, end }) => ({ start, end: Math.min(end, unseenFrom) }))
+  return removed.length === 0 && plan.added.length === 0 ? { kind: 'unchanged' } : { ...plan, removed }
 }
 
 const emptyText: Text = { size: 0, read: async () => new Uint8Array(0) }

@@ -90,6 +90,11 @@ export class ImageRope implements Text {
     return this.#spans.some(({ source }) => source === 'hole')
   }
 
+  /** Whether any bytes were written that still stand. */
+  get hasWritten(): boolean {
+    return this.#spans.some(({ source }) => source === 'staged')
+  }
+
   /** Ranges that need no comparison. */
   sameAs(): SameRange[] {
     return this.#spans

@@ -65,12 +65,17 @@ export class EditJournal {
   /** Starts a journal `<editId>.journal` in `directory`, which exists. ENOSPC and its like are FsErrors. */
   static create(directory: string, header: JournalHeader): EditJournal {
     const path = join(directory, `${header.editId}.journal`)
+    const head = new TextEncoder().encode(`${MAGIC}${JSON.stringify(header)}\n`)
+    let fd: number | undefined
     try {
-      const fd = openSync(path, 'wx+', 0o600)
-      const head = new TextEncoder().encode(`${MAGIC}${JSON.stringify(header)}\n`)
+      fd = openSync(path, 'wx+', 0o600)
       writeAll(fd, head, 0)
       return new EditJournal(path, fd, header, head.length)
     } catch (error) {
+      if (fd !== undefined) {
+        closeSync(fd)
+        unlinkSync(path)
+      }
       throw stagingError(path, error)
     }
   }

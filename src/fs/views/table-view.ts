@@ -9,7 +9,7 @@ import type { Attributes, Change, Stability } from '../filesystem.ts'
 import { type Line, Lines, staleLine } from '../lines.ts'
 import { DATA_ID } from '../names.ts'
 import type { Scratch } from '../scratch/scratch.ts'
-import { openText, type TextFormat } from '../text/layout.ts'
+import { openText, TableText, type TextFormat } from '../text/layout.ts'
 import type { Segments } from '../text/segments.ts'
 import type { Text } from '../text/text.ts'
 import { type ReadResult, readText, type ViewFile, type WriteResult } from './view.ts'
@@ -39,7 +39,7 @@ export interface TableViewOptions {
   /** What `data/` lists has changed. */
   readonly onNames: () => void
   /** A save was refused, and the name has a new handle. */
-  readonly onRefused: () => void
+  readonly onRefused: (line: Line) => void
 }
 
 /** The live table as one file: `data.csv`, `data.json` or `data.jsonl`. Its handles stand for lines of versions. */
@@ -118,9 +118,10 @@ export class TableView {
 
   async #read(line: Line, offset: bigint, count: number): Promise<ReadResult> {
     if (line.status === 'retired') throw staleLine(line)
-    line.lastReadMs = this.#context.clock.nowMs()
     const text = await this.#shown(line)
-    return { ...(await readText(text, offset, count)), attributes: await this.shownAttributes(line) }
+    const read = await readText(text, offset, count)
+    this.lines.noteRead(line, text instanceof TableText ? text : undefined, Number(offset) + read.bytes.length)
+    return { ...read, attributes: await this.shownAttributes(line) }
   }
 
   async #write(
@@ -143,6 +144,8 @@ export class TableView {
   }
 
   async #commit(editor: Editor, line: Line): Promise<Change> {
+    // Success would say that what was written is saved.
+    if (line.status === 'retired') throw staleLine(line)
     const before = await this.shownAttributes(line)
     const outcome = await this.#hearingOfRefusal(line, () => editor.commit(line))
     return this.#changed(line, before, outcome)
@@ -159,7 +162,7 @@ export class TableView {
     try {
       return await run()
     } catch (error) {
-      if (line.status === 'retired') this.#options.onRefused()
+      if (line.status === 'retired') this.#options.onRefused(line)
       throw error
     }
   }

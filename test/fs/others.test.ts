@@ -1,0 +1,120 @@
+import { describe, expect, test } from 'bun:test'
+import type { NfsClientError } from '../nfs/client.ts'
+import { type ServedTable, serveNew } from './served.ts'
+
+const DDL = 'id:Int64,name:String'
+const HEADER = 'id,name\n'
+const ROWS = '1,Alice\n2,Bob\n3,Carol\n'
+
+async function codeOf(call: Promise<unknown>): Promise<string> {
+  return call.then(
+    () => 'OK',
+    (error: NfsClientError) => error.code,
+  )
+}
+
+/** A program that makes a new file of what it reads, as `sed -i` does; `meanwhile` happens before it renames. */
+async function rewrite(
+  s: ServedTable,
+  change: (text: string) => string,
+  meanwhile: { beforeRead?: () => Promise<unknown>; afterRead?: () => Promise<unknown>; reads?: boolean },
+): Promise<string> {
+  const text = await s.read()
+  const csv = await s.csv()
+  const { handle } = await s.client.create(s.data, 'temp')
+  await meanwhile.beforeRead?.()
+  const seen = meanwhile.reads === false ? text : await s.client.readText(csv)
+  await meanwhile.afterRead?.()
+  // Any `ls` makes the server look at the table.
+  await s.client.getattr(await s.csv())
+  await s.client.write(handle, 0n, change(seen))
+  return codeOf(s.client.rename(s.data, 'temp', s.data, 'data.csv'))
+}
+
+describe('a file renamed onto data.csv, made while others changed the table,', () => {
+  const toBobby = (text: string): string => text.replace('Bob', 'Bobby')
+
+  test('leaves rows that were appended after it was read', async () => {
+    await using s = await serveNew(DDL, ROWS)
+    const result = await rewrite(s, toBobby, { afterRead: () => s.elsewhere("INSERT INTO data VALUES (4, 'Dave')") })
+    expect(result).toBe('OK')
+    expect(await s.read()).toBe(`${HEADER}1,Alice\n2,Bobby\n3,Carol\n4,Dave\n`)
+  })
+
+  test('leaves rows that were appended through the mount after it was read', async () => {
+    await using s = await serveNew(DDL, ROWS)
+    const result = await rewrite(s, toBobby, {
+      afterRead: async () => s.client.write(await s.csv(), BigInt(HEADER.length + ROWS.length), '4,Dave\n'),
+    })
+    expect(result).toBe('OK')
+    expect(await s.read()).toBe(`${HEADER}1,Alice\n2,Bobby\n3,Carol\n4,Dave\n`)
+  })
+
+  test('leaves them also if its program knew the text already, and sent no READ', async () => {
+    await using s = await serveNew(DDL, ROWS)
+    const result = await rewrite(s, toBobby, {
+      reads: false,
+      afterRead: () => s.elsewhere("INSERT INTO data VALUES (4, 'Dave')"),
+    })
+    expect(result).toBe('OK')
+    expect(await s.read()).toBe(`${HEADER}1,Alice\n2,Bobby\n3,Carol\n4,Dave\n`)
+  })
+
+  test('removes appended rows that it was made without, though its program had read them', async () => {
+    await using s = await serveNew(DDL, ROWS)
+    const result = await rewrite(s, text => toBobby(text).replace('4,Dave\n', ''), {
+      beforeRead: async () => {
+        await s.elsewhere("INSERT INTO data VALUES (4, 'Dave')")
+        await s.csv()
+      },
+    })
+    expect(result).toBe('OK')
+    expect(await s.read()).toBe(`${HEADER}1,Alice\n2,Bobby\n3,Carol\n`)
+  })
+
+  test('goes together with a change of other rows, and is refused where it is of the same', async () => {
+    await using s = await serveNew(DDL, ROWS)
+    const update = (id: number) => ({ afterRead: () => s.elsewhere(`UPDATE data SET name = 'X' WHERE id = ${id}`) })
+    expect(await rewrite(s, toBobby, update(3))).toBe('OK')
+    expect(await s.read()).toBe(`${HEADER}1,Alice\n2,Bobby\n3,X\n`)
+    expect(await rewrite(s, text => text.replace('Bobby', 'Bo'), update(2))).toBe('EIO')
+    expect((await s.read()).split('\n').sort()).toEqual(`${HEADER}1,Alice\n2,X\n3,X\n`.split('\n').sort())
+    expect(await s.read('.errors')).toContain('another writer')
+  })
+})
+
+describe('an append whose program took the end of the file to be where it was before others appended', () => {
+  const end = BigInt(HEADER.length + ROWS.length)
+
+  test('replaces none of their rows', async () => {
+    for (const [offset, bytes] of [
+      [end, '5,Eve\n'],
+      [0n, `${HEADER}${ROWS}5,Eve\n`],
+    ] as const) {
+      for (const stability of ['FILE_SYNC', 'UNSTABLE'] as const) {
+        await using s = await serveNew(DDL, ROWS)
+        const csv = await s.csv()
+        await s.elsewhere("INSERT INTO data VALUES (4, 'Dave')")
+        expect((await s.client.getattr(csv)).size).toBeGreaterThan(end)
+        await s.client.write(csv, offset, bytes, stability)
+        await s.client.commit(csv)
+        expect(await s.read()).toBe(`${HEADER}${ROWS}4,Dave\n5,Eve\n`)
+        expect(await s.commits()).toBe(2)
+      }
+    }
+  })
+
+  test('is a change of them where they were read, or are written again', async () => {
+    await using s = await serveNew(DDL, ROWS)
+    const csv = await s.csv()
+    await s.elsewhere("INSERT INTO data VALUES (4, 'Dave')")
+    await s.client.getattr(csv)
+    await s.client.write(csv, 0n, `${HEADER}${ROWS}4,Dave\n5,Eve\n`)
+    expect(await s.read()).toBe(`${HEADER}${ROWS}4,Dave\n5,Eve\n`)
+    await s.elsewhere("INSERT INTO data VALUES (6, 'Fred')")
+    await s.client.getattr(csv)
+    expect(await s.client.readText(csv)).toContain('Fred')
+    await s.client.write(csv, (await s.client.getattr(csv)).size - 7n, '6,Frid\n')
+    expect(await s.read()).toBe(`${HEADER}${ROWS}4,Dave\n5,Eve\n6,Frid\n`)
+  })
+})
