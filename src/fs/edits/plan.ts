@@ -17,6 +17,7 @@ import type { Snapshot } from '../../table/snapshot.ts'
 import type { TableText } from '../text/layout.ts'
 import type { Text } from '../text/text.ts'
 import { type AddedRange, diffText, type SameAs, type TextRange } from './diff.ts'
+import { eachRow } from './multiset.ts'
 
 /** Rows are parsed in pieces of about this many bytes. */
 const PARSE_BYTES = 4 << 20
@@ -182,7 +183,7 @@ async function diffAndParse(
   if (diff.removed.length === 0 && diff.added.length === 0) return { kind: 'unchanged' }
   const schema = base.snapshot.schema
   const added: AddedRows[] = []
-  for (const range of diff.added) {
+  for (const range of await withoutHeaders(image, diff.added, await image.read(0, imageStart))) {
     let rows = 0
     for await (const { bytes, batch, complete } of parsedPieces(
       image,
@@ -276,10 +277,61 @@ async function canonicalImage(
 ): Promise<Text> {
   const spool = options.spool()
   spool.append(csvHeader(schema))
-  for await (const { batch } of parsedPieces(image, bodyStart, image.size, fields, 'csv', bodyStart)) {
-    spool.append(renderCsv(reorder(batch, fields, schema), schema).bytes)
+  const header = await image.read(0, bodyStart)
+  for (const { start, end } of await withoutHeaders(image, [{ start: bodyStart, end: image.size }], header)) {
+    for await (const { batch } of parsedPieces(image, start, end, fields, 'csv', bodyStart)) {
+      spool.append(renderCsv(reorder(batch, fields, schema), schema).bytes)
+    }
   }
   return spool.finish()
+}
+
+/** Ranges of rows without those that are the header once more, as in `cat a.csv b.csv > data.csv` and `cat b.csv >> data.csv`. */
+async function withoutHeaders<R extends TextRange>(
+  image: Text,
+  ranges: readonly R[],
+  headerLine: Uint8Array,
+): Promise<R[]> {
+  const header = headerLine.subarray(startOfLine(headerLine), endOfLine(headerLine))
+  const left: R[] = []
+  for (const range of ranges) {
+    if (header.length === 0 || !(await occurs(image, range, header))) {
+      left.push(range)
+      continue
+    }
+    let { start } = range
+    await eachRow(image, [range], (_row, bytes, from, to, at) => {
+      const row = bytes.subarray(from, to)
+      if (Buffer.compare(row.subarray(startOfLine(row), endOfLine(row)), header) !== 0) return
+      if (start < at + from) left.push({ ...range, start, end: at + from })
+      start = at + to
+    })
+    if (start < range.end) left.push({ ...range, start })
+  }
+  return left
+}
+
+/** Whether some bytes occur in a range at all, which is quickly found out. */
+async function occurs(text: Text, { start, end }: TextRange, bytes: Uint8Array): Promise<boolean> {
+  const wanted = Buffer.from(bytes)
+  for (let at = start; at < end; at += PARSE_BYTES) {
+    const block = await text.read(at, Math.min(end, at + PARSE_BYTES + wanted.length))
+    if (Buffer.from(block.buffer, block.byteOffset, block.length).includes(wanted)) return true
+    discarded(block.length)
+  }
+  return false
+}
+
+function startOfLine(line: Uint8Array): number {
+  return line[0] === 0xef && line[1] === 0xbb && line[2] === 0xbf ? 3 : 0
+}
+
+/** In front of its line break, LF or CR LF. */
+function endOfLine(line: Uint8Array): number {
+  let end = line.length
+  if (line[end - 1] === 0x0a) end--
+  if (line[end - 1] === 0x0d) end--
+  return end
 }
 
 function reorder(batch: Batch, fields: readonly Field[], schema: Schema): Batch {

@@ -150,6 +150,19 @@ for (const [kind, vectors] of [
       await expect(edited.save('no,such\n1,2\n')).rejects.toThrow('expected id,text,score')
     })
 
+    test('takes a header line that comes once more for none of the rows', async () => {
+      using folder = temporaryFolder()
+      const edited = await Edited.create(folder.path, 'name:String,city:String', vectors)
+      const header = 'name,city\n'
+      await edited.save(`${header}Alice,Rome\n`)
+      await edited.save(`${header}Alice,Rome\n${header}Bob,Oslo\n`)
+      expect(await edited.read()).toBe(`${header}Alice,Rome\nBob,Oslo\n`)
+      expect(await edited.save(`${header}Alice,Rome\n\ufeffname,city\r\nBob,Oslo\n${header}`)).toBeUndefined()
+      const more = `${header}Carol,"x\n${header}y"\r\n\ufeffname,city\r\nDave,Nice\r\n`
+      await edited.save(more)
+      expect(await edited.read()).toBe(`${header}Carol,"x\n${header}y"\nDave,Nice\n`)
+    })
+
     test('that does not parse names the line and the column, and changes nothing', async () => {
       using folder = temporaryFolder()
       const edited = await Edited.create(folder.path, 'id:Int64,text:String', vectors)
