@@ -1,5 +1,6 @@
 import type { DecodedArray, KeyValue, SchemaElement } from 'hyparquet'
 import { ByteWriter, ParquetWriter } from 'hyparquet-writer'
+import { discarded } from '../../core/garbage.ts'
 import { physicalName, schemaFingerprint } from '../schema.ts'
 import { renderCsv } from '../text/csv-render.ts'
 import { TEXT_FORMAT_VERSION } from '../text/rendered.ts'
@@ -11,6 +12,8 @@ import { StatisticsBuilder } from './statistics.ts'
 
 /** A row group is decoded as a whole: small enough that the first row of a cold file is there at once. */
 export const ROW_GROUP_ROWS = 131_072
+/** What an array of its own for one value takes, roughly. */
+const VIEW_BYTES = 128
 const TEXT_KEY = 'posixlake.text'
 
 /** Where a writer's bytes go, in order. */
@@ -129,6 +132,19 @@ export class ParquetFileWriter {
     }))
     await this.#writer.write({ columnData, rowGroupSize: rows, pageSize: 1 << 20 })
     await this.#flush()
+    this.#keepOnlyBounds()
+    // Every string was a view of its own on the way.
+    discarded(rows * this.#schema.length * VIEW_BYTES + csvBytes)
+  }
+
+  /** The footer's bounds are views of the rows' bytes, which would keep all of them in memory until the file is finished. */
+  #keepOnlyBounds(): void {
+    for (const { meta_data } of this.#writer.row_groups.at(-1)?.columns ?? []) {
+      const statistics = meta_data?.statistics
+      if (statistics === undefined) continue
+      if (statistics.min_value instanceof Uint8Array) statistics.min_value = statistics.min_value.slice()
+      if (statistics.max_value instanceof Uint8Array) statistics.max_value = statistics.max_value.slice()
+    }
   }
 
   /** Hands finished bytes on and starts the buffer anew; the writer goes on counting from the file's start. */
