@@ -300,8 +300,36 @@ describe('a save that cannot be taken', () => {
     await using s = await serveNew(DDL, ROWS)
     const csv = await s.csv()
     expect(await codeOf(s.client.write(csv, 5000n, '4,Dave\n'))).toBe('EINVAL')
+    expect(await s.read('.errors')).toContain('line 5: 4970 bytes there were never written')
     expect(await s.read()).toBe(HEADER + ROWS)
     expect(await s.commits()).toBe(0)
+  })
+})
+
+describe('a file that is made longer', () => {
+  test('may be filled afterwards, as by a mapping of it', async () => {
+    await using s = await serveNew(DDL, ROWS)
+    const csv = await s.csv()
+    const end = (await s.client.getattr(csv)).size
+    await s.client.setattr(csv, { size: end + 7n })
+    expect(await s.commits()).toBe(0)
+    await s.client.write(csv, 0n, `${HEADER}${ROWS}4,Dave\n`)
+    expect(await s.commits()).toBe(1)
+    expect(await s.read()).toBe(`${HEADER}${ROWS}4,Dave\n`)
+  })
+
+  test('is set aside at no cost of its size if it is not', async () => {
+    await using s = await serveNew(DDL, ROWS, { ...HELD, incompleteMs: 1 })
+    await s.client.setattr(await s.csv(), { size: 1n << 33n })
+    await s.client.setattr(await s.csv(), { size: 1n << 33n })
+    await s.server.settle()
+    expect(await s.read()).toBe(HEADER + ROWS)
+    expect(await s.read('.errors')).toContain('were never written')
+    expect(await s.names()).toEqual(['data.csv', 'data.json', 'data.jsonl'])
+    expect(await codeOf(s.client.setattr(await s.csv(), { size: 1n << 40n }))).toBe('EFBIG')
+    expect(await codeOf(s.client.write(await s.csv(), 1n << 40n, '4,Dave\n'))).toBe('EFBIG')
+    expect(await s.read()).toBe(HEADER + ROWS)
+    expect(s.server.held()).toEqual([])
   })
 })
 

@@ -15,11 +15,13 @@ import type { Text } from '../text/text.ts'
 import { applyPlan } from './apply.ts'
 import { ImageRope } from './image.ts'
 import { EditJournal, type JournalHeader, type JournalRecord } from './journal.ts'
-import { type EditPlan, planCsvEdit, planJsonAppend } from './plan.ts'
+import { type EditPlan, lineOf, planCsvEdit, planJsonAppend } from './plan.ts'
 import { FileSpool } from './spool.ts'
 
 const PAGE_BYTES = 4096
-const COMPARED_BYTES = 64 << 10
+const COMPARED_BYTES = 1 << 20
+/** Pages of one save come in any order, but no save leaves a gap like this. */
+const GAP_BYTES_MAX = 2 ** 34
 
 /** How long an image that may not be whole yet is held, in milliseconds (see the design, "When is an edit complete?"). */
 export interface HoldTimes {
@@ -177,7 +179,7 @@ export class Editor {
       await new Promise<void>(resolve => setTimeout(resolve, this.#times.quietMs))
     } catch (error) {
       await this.#task(async () => {
-        if (this.editOf(line) === edit) await this.#refuse(edit, error, true)
+        if (this.editOf(line) === edit) await this.#cannotStage(edit, error)
       })
     } finally {
       edit.committing--
@@ -202,7 +204,10 @@ export class Editor {
       const edit = known ?? this.#begin(line, base)
       if (edit.image.size === size) return
       this.#stopTimer(edit)
-      await this.#staging(edit, () => edit.journal.truncate(size))
+      await this.#staging(edit, () => {
+        checkGap(edit, size)
+        edit.journal.truncate(size)
+      })
       edit.image.truncate(size)
       edit.sequence++
       noteTruncation(edit, size)
@@ -485,6 +490,7 @@ export class Editor {
 
   #splice(edit: Edit, offset: number, bytes: Uint8Array): void {
     this.#stopTimer(edit)
+    checkGap(edit, offset)
     const staged = edit.journal.write(offset, bytes)
     edit.image.splice(offset, staged, bytes.length)
     edit.sequence++
@@ -496,7 +502,7 @@ export class Editor {
     try {
       run()
     } catch (error) {
-      await this.#refuse(edit, error, true)
+      await this.#cannotStage(edit, error)
     }
   }
 
@@ -504,8 +510,13 @@ export class Editor {
     try {
       await edit.journal.sync()
     } catch (error) {
-      await this.#refuse(edit, error, true)
+      await this.#cannotStage(edit, error)
     }
+  }
+
+  #cannotStage(edit: Edit, error: unknown): Promise<never> {
+    if (error instanceof FsError) this.#options.report(`data.${edit.line.format}: ${error.message}`)
+    return this.#refuse(edit, error, true)
   }
 
   #awaitCommit(edit: Edit): void {
@@ -600,13 +611,14 @@ export class Editor {
   /** The written bytes differ from the base within one line only: a patch, whole in itself (`dd conv=notrunc`, one msync). */
   async #patchesOneLine(edit: Edit): Promise<boolean> {
     for (const { start, end } of edit.image.changedRanges()) {
-      const [before, after] = await Promise.all([edit.base.read(start, end), edit.image.read(start, end)])
-      let first = 0
-      while (first < before.length && before[first] === after[first]) first++
-      let last = before.length - 1
-      while (last > first && before[last] === after[last]) last--
-      const newline = (bytes: Uint8Array): boolean => bytes.subarray(first, last + 1).includes(0x0a)
-      if (newline(before) || newline(after)) return false
+      let differs = false
+      for (let at = start; at < end; at += COMPARED_BYTES) {
+        const stop = Math.min(end, at + COMPARED_BYTES)
+        const [before, after] = await Promise.all([edit.base.read(at, stop), edit.image.read(at, stop)])
+        if (Buffer.compare(before, after) === 0) continue
+        if (differs || !differWithinLine(before, after)) return false
+        differs = true
+      }
     }
     return true
   }
@@ -671,7 +683,9 @@ export class Editor {
     }
   }
 
-  #plan(base: TableText, image: Text, edit: Edit | undefined): Promise<EditPlan> {
+  async #plan(base: TableText, image: Text, edit: Edit | undefined): Promise<EditPlan> {
+    const hole = edit?.image.firstHole()
+    if (hole !== undefined) throw await neverWritten(image, hole)
     if (edit?.line.format === 'jsonl') return planJsonAppend(base, image)
     return planCsvEdit(base, image, {
       ...this.#planOptions(base),
@@ -776,6 +790,15 @@ export class Editor {
   }
 }
 
+async function neverWritten(image: Text, { start, end }: { start: number; end: number }): Promise<TextError> {
+  const line = await lineOf(image, start)
+  return new TextError(
+    'malformed_text',
+    `line ${line}: ${end - start} bytes there were never written; the file was made longer, or written behind its end`,
+    { line },
+  )
+}
+
 function newEdit(line: Line, base: TableText, journal: EditJournal): Edit {
   return {
     line,
@@ -801,6 +824,14 @@ function replay(edit: Edit, record: JournalRecord): void {
   } else if (edit.image.hasWritten) {
     edit.answered = true
   }
+}
+
+function checkGap({ image, line }: Edit, offset: number): void {
+  if (offset - image.size <= GAP_BYTES_MAX) return
+  throw new FsError(
+    'EFBIG',
+    `data.${line.format} has ${image.size} bytes: nothing can be written ${offset - image.size} bytes behind its end`,
+  )
 }
 
 function noteTruncation(edit: Edit, size: number): void {
@@ -845,6 +876,16 @@ function keeping(plan: EditPlan, base: TableText, unseenFrom: number): EditPlan 
     .filter(({ start }) => start < unseenFrom)
     .map(({ start, end }) => ({ start, end: Math.min(end, unseenFrom) }))
   return removed.length === 0 && plan.added.length === 0 ? { kind: 'unchanged' } : { ...plan, removed }
+}
+
+/** Two runs of as many bytes that are not the same: whether no line ends where they differ. */
+function differWithinLine(before: Uint8Array, after: Uint8Array): boolean {
+  let first = 0
+  while (before[first] === after[first]) first++
+  let last = before.length - 1
+  while (before[last] === after[last]) last--
+  const hasEnd = (bytes: Uint8Array): boolean => bytes.subarray(first, last + 1).includes(0x0a)
+  return !hasEnd(before) && !hasEnd(after)
 }
 
 const emptyText: Text = { size: 0, read: async () => new Uint8Array(0) }

@@ -90,6 +90,11 @@ export class ImageRope implements Text {
     return this.#spans.some(({ source }) => source === 'hole')
   }
 
+  /** The first bytes that nobody wrote. */
+  firstHole(): { start: number; end: number } | undefined {
+    return this.#spans.find(({ source }) => source === 'hole')
+  }
+
   /** Whether any bytes were written that still stand. */
   get hasWritten(): boolean {
     return this.#spans.some(({ source }) => source === 'staged')

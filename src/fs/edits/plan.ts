@@ -391,15 +391,16 @@ async function parsePiece(
   } catch (error) {
     if (!(error instanceof TextError) || lineFrom === undefined) throw error
     // Counting lines costs reading all that stands in front, so it is done only for the message of a bad row.
-    const firstLine = 1 + (await countLines(text, at))
+    const firstLine = await lineOf(text, at)
     if (format === 'csv') parseCsv(rows, fields, { firstLine })
     else parseJsonLines(rows, fields, { firstLine })
     throw error
   }
 }
 
-async function countLines(text: Text, end: number): Promise<number> {
-  let lines = 0
+/** The line that holds the byte at an offset; the first line is 1. */
+export async function lineOf(text: Text, end: number): Promise<number> {
+  let lines = 1
   for (let at = 0; at < end; at += 1 << 20) {
     const bytes = await text.read(at, Math.min(end, at + (1 << 20)))
     for (let i = bytes.indexOf(0x0a); i >= 0; i = bytes.indexOf(0x0a, i + 1)) lines++

@@ -25,6 +25,7 @@ import type { Real } from './tree.ts'
 /** What the runtime's calls take as a position and a size. */
 const FILE_BYTES_MAX = 2n ** 52n - 1n
 const COPY_BYTES = 1 << 20
+const ZEROS = new Uint8Array(COPY_BYTES)
 /** Two changes within one tick of the kernel's clock carry the same time; ticks are at most so long. */
 const TICK_NS = 20_000_000n
 
@@ -147,8 +148,11 @@ export async function writeFully(fd: number, bytes: Uint8Array, offset: number):
 export async function copyText(text: Text, path: string): Promise<void> {
   const fd = newFile(path)
   try {
+    ftruncateSync(fd, text.size)
     for (let at = 0; at < text.size; at += COPY_BYTES) {
-      await writeFully(fd, await text.read(at, Math.min(at + COPY_BYTES, text.size)), at)
+      const bytes = await text.read(at, Math.min(at + COPY_BYTES, text.size))
+      // Zeros are there already, and a hole may be larger than the disk.
+      if (Buffer.compare(bytes, ZEROS.subarray(0, bytes.length)) !== 0) await writeFully(fd, bytes, at)
     }
     fchmodSync(fd, MODE.file)
     await syncFile(fd)
