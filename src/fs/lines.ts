@@ -29,6 +29,10 @@ export interface Line {
   lastReadText: TableText | undefined
   /** Earlier texts of which this one is a continuation by others: nobody has read yet what came behind them. */
   unread: readonly { readonly text: TableText; readonly untilMs: number }[]
+  /** The WRITEs that made its text what it is, for a client that sends them once more after a restart (see `writeKey`). */
+  written: readonly string[]
+  /** Those of an earlier process: as long as nothing else was written, they are no new ones. */
+  repeats: ReadonlySet<string>
   /** For a line that began as a file renamed into place: `<directory id>/<name>`, so that a repeated RENAME is known. */
   renamedFrom: string | undefined
   text: TableText | undefined
@@ -53,12 +57,20 @@ export interface Seen {
   readonly text: TableText
 }
 
+const NOTHING: ReadonlySet<string> = new Set()
+
+/** A WRITE, told by where it went and by its bytes. */
+export function writeKey(offset: number, bytes: Uint8Array): string {
+  return `${offset}:${bytes.length}:${Bun.hash.wyhash(bytes).toString(36)}`
+}
+
 interface LineRow {
   id: string
   status: Line['status']
   version: string
   mtime: string
   renamed_from: string | null
+  written: string | null
 }
 
 /** The lines of one view, kept in the state database, so that handles survive a restart. */
@@ -76,6 +88,9 @@ export class Lines {
       `CREATE TABLE IF NOT EXISTS lines (id TEXT PRIMARY KEY, format TEXT NOT NULL, status TEXT NOT NULL,
        version TEXT NOT NULL, mtime TEXT NOT NULL, renamed_from TEXT, changed INTEGER NOT NULL)`,
     )
+    const columns = options.database.query<{ name: string }, []>('PRAGMA table_info(lines)').all()
+    if (!columns.some(({ name }) => name === 'written'))
+      options.database.run('ALTER TABLE lines ADD COLUMN written TEXT')
     this.#load()
   }
 
@@ -180,13 +195,17 @@ export class Lines {
   /** The line goes on at a newer version. Times stay as they are: see `touch`. */
   advance(line: Line, text: TableText): void {
     line.unread = []
+    line.written = []
+    line.repeats = NOTHING
     line.text = text
     line.version = text.snapshot.version
     this.save(line)
   }
 
   /** The line goes on at a version that it reached in an earlier process. */
-  moveTo(line: Line, version: bigint): void {
+  moveTo(line: Line, version: bigint, written: readonly string[]): void {
+    line.written = written
+    line.repeats = new Set(written)
     line.version = version
     line.text = undefined
     this.save(line)
@@ -217,9 +236,10 @@ export class Lines {
   save(line: Line): void {
     this.#options.database
       .query(
-        `INSERT INTO lines (id, format, status, version, mtime, renamed_from, changed) VALUES (?, ?, ?, ?, ?, ?, ?)
+        `INSERT INTO lines (id, format, status, version, mtime, renamed_from, written, changed)
+         VALUES (?, ?, ?, ?, ?, ?, ?, ?)
          ON CONFLICT (id) DO UPDATE SET status = excluded.status, version = excluded.version, mtime = excluded.mtime,
-         renamed_from = excluded.renamed_from, changed = excluded.changed`,
+         renamed_from = excluded.renamed_from, written = excluded.written, changed = excluded.changed`,
       )
       .run(
         String(line.id),
@@ -228,6 +248,7 @@ export class Lines {
         String(line.version),
         String(line.mtime),
         line.renamedFrom ?? null,
+        line.written.length === 0 ? null : line.written.join(' '),
         this.#options.clock.nowMs(),
       )
   }
@@ -289,6 +310,8 @@ export class Lines {
       const line = newLine(BigInt(row.id), format, row.status, BigInt(row.version))
       line.mtime = BigInt(row.mtime)
       line.renamedFrom = row.renamed_from ?? undefined
+      if (row.written !== null) line.written = row.written.split(' ')
+      line.repeats = new Set(line.written)
       this.#byId.set(line.id, line)
       if (line.status === 'current') this.#current = line
     }
@@ -305,6 +328,8 @@ function newLine(id: bigint, format: TextFormat, status: Line['status'], version
     lastReadMs: 0,
     lastReadText: undefined,
     unread: [],
+    written: [],
+    repeats: NOTHING,
     renamedFrom: undefined,
     text: undefined,
   }

@@ -2,7 +2,7 @@ import { discarded } from '../../core/garbage.ts'
 import { joined, type Text } from '../text/text.ts'
 import type { SameRange } from './image.ts'
 import { eachRow, matchRows, type Range } from './multiset.ts'
-import { RowWindow } from './row-window.ts'
+import { ROW_BYTES_MAX, RowWindow, rowTooLong } from './row-window.ts'
 
 export type TextRange = Range
 export type SameAs = SameRange
@@ -81,17 +81,29 @@ async function withoutMoved(base: Text, image: Text, found: Found): Promise<Text
   if (removed.length === 0 || added.length === 0) return asFound
   const marks = await matchRows(base, removed, image, added)
   if (marks.a.count === 0) return asFound
-  const left: TextRange[] = []
+  const left: Growing<TextRange>[] = []
   await eachRow(base, removed, (row, _bytes, start, end, at) => {
-    if (!marks.a.has(row)) left.push({ start: at + start, end: at + end })
+    if (!marks.a.has(row)) extend(left, { start: at + start, end: at + end })
   })
-  const come: AddedRange[] = []
+  const come: Growing<AddedRange>[] = []
   let range = 0
   await eachRow(image, added, (row, _bytes, start, end, at) => {
     while (added[range]!.end <= at + start) range++
-    if (!marks.b.has(row)) come.push({ start: at + start, end: at + end, anchor: added[range]!.anchor })
+    if (!marks.b.has(row)) extend(come, { start: at + start, end: at + end, anchor: added[range]!.anchor })
   })
-  return { removed: coalesced(left), added: coalescedAdded(come), reordered: true }
+  return { removed: left, added: come, reordered: true }
+}
+
+type Growing<R> = { -readonly [K in keyof R]: R[K] }
+
+/** Adds a range behind the others; neighbours at one place are one: there may be as many ranges as rows. */
+function extend<R extends { end: number; readonly start: number; readonly anchor?: number }>(
+  ranges: R[],
+  range: R,
+): void {
+  const last = ranges.at(-1)
+  if (last?.end === range.start && last.anchor === range.anchor) last.end = range.end
+  else ranges.push(range)
 }
 
 interface Found {
@@ -105,8 +117,8 @@ class Walk {
   readonly #image: Text
   readonly #options: DiffOptions
   readonly #useSuffix: boolean
-  readonly #removed: { start: number; end: number }[] = []
-  readonly #added: AddedRange[] = []
+  readonly #removed: Growing<TextRange>[] = []
+  readonly #added: Growing<AddedRange>[] = []
   #baseEnd: number
   #imageEnd: number
   #same = 0
@@ -267,14 +279,12 @@ class Walk {
       const read = start === stop ? new Uint8Array(0) : await text.read(start, stop)
       const window = RowWindow.of(read, stop === end)
       if (window.rows > 0 || stop === end) return { window, whole: stop === end, cutOff: window.cutOff }
+      if (text === this.#image && want >= ROW_BYTES_MAX) throw await rowTooLong(text, start)
     }
   }
 
   #remove(start: number, end: number): void {
-    if (start >= end) return
-    const last = this.#removed.at(-1)
-    if (last?.end === start) last.end = end
-    else this.#removed.push({ start, end })
+    if (start < end) extend(this.#removed, { start, end })
   }
 
   #add(start: number, end: number, anchorRow: number): void {
@@ -282,7 +292,7 @@ class Walk {
     // What was removed right in front of it is no place to stand behind.
     const last = this.#removed.at(-1)
     const anchor = last !== undefined && last.end >= anchorRow && last.start < anchorRow ? last.start : anchorRow
-    this.#added.push({ start, end, anchor })
+    extend(this.#added, { start, end, anchor })
   }
 
   /** Lets others have a turn after every megabyte. */
@@ -327,21 +337,7 @@ function lastDifference(a: Uint8Array, b: Uint8Array): number {
 }
 
 function coalesced(ranges: readonly TextRange[]): TextRange[] {
-  const out: { start: number; end: number }[] = []
-  for (const { start, end } of ranges) {
-    const last = out.at(-1)
-    if (last?.end === start) last.end = end
-    else out.push({ start, end })
-  }
-  return out
-}
-
-function coalescedAdded(ranges: readonly AddedRange[]): AddedRange[] {
-  const out: { start: number; end: number; anchor: number }[] = []
-  for (const { start, end, anchor } of ranges) {
-    const last = out.at(-1)
-    if (last?.end === start && last.anchor === anchor) last.end = end
-    else out.push({ start, end, anchor })
-  }
+  const out: Growing<TextRange>[] = []
+  for (const { start, end } of ranges) extend(out, { start, end })
   return out
 }

@@ -8,18 +8,20 @@ import { checkWritable } from '../../table/protocol.ts'
 import type { Snapshot } from '../../table/snapshot.ts'
 import type { Table } from '../../table/table.ts'
 import { FsError, type FsErrorCode } from '../filesystem.ts'
-import type { Line, Lines } from '../lines.ts'
+import { type Line, type Lines, writeKey } from '../lines.ts'
 import type { TableText } from '../text/layout.ts'
 import type { Segments } from '../text/segments.ts'
-import type { Text } from '../text/text.ts'
+import { lineOf, type Text } from '../text/text.ts'
 import { applyPlan } from './apply.ts'
 import { ImageRope } from './image.ts'
 import { EditJournal, type JournalHeader, type JournalRecord } from './journal.ts'
-import { type EditPlan, lineOf, planCsvEdit, planJsonAppend } from './plan.ts'
+import { type EditPlan, planCsvEdit, planJsonAppend } from './plan.ts'
 import { FileSpool } from './spool.ts'
 
 const PAGE_BYTES = 4096
 const COMPARED_BYTES = 1 << 20
+/** So many WRITEs may be under way at the end of a save, whose client sends them again after a crash. */
+const REPEATED_MAX = 16
 /** Pages of one save come in any order, but no save leaves a gap like this. */
 const GAP_BYTES_MAX = 2 ** 34
 
@@ -355,7 +357,11 @@ export class Editor {
     const committed = await this.#versionOf(header)
     if (committed !== undefined) {
       // The server died before it noted so: the client's handle must not go back to the text from before the save.
-      if (known !== undefined && known.version < committed) lines.moveTo(known, committed)
+      if (known !== undefined && known.version < committed) {
+        const writes = records.filter(record => record.kind === 'write').slice(-REPEATED_MAX)
+        const keys = writes.map(({ offset, staged, length }) => writeKey(offset, journal.read(staged, length)))
+        lines.moveTo(known, committed, keys)
+      }
       return journal.discard()
     }
     if (records.length === 0) return journal.discard()
@@ -444,8 +450,17 @@ export class Editor {
   }
 
   async #writeAndJudge(line: Line, writes: readonly StableWrite[]): Promise<Outcome> {
-    if (this.editOf(line) === undefined && (await this.#changesNothing(line, writes)))
-      return { kind: 'unchanged', asWritten: true }
+    const keys = writes.map(({ offset, bytes }) => writeKey(offset, bytes))
+    if (this.editOf(line) === undefined) {
+      if (keys.every(key => line.repeats.has(key))) return { kind: 'unchanged', asWritten: false }
+      if (await this.#changesNothing(line, writes)) return { kind: 'unchanged', asWritten: true }
+    }
+    const outcome = await this.#write(line, writes)
+    if (outcome.kind !== 'held') line.written = keys
+    return outcome
+  }
+
+  async #write(line: Line, writes: readonly StableWrite[]): Promise<Outcome> {
     const [first] = writes
     const edit = await this.#beginWrite(line, first!.offset, first!.bytes, first!.isGood)
     await this.#staging(edit, () => {
@@ -476,6 +491,7 @@ export class Editor {
   }
 
   #begin(line: Line, base: TableText): Edit {
+    line.repeats = new Set()
     const journal = EditJournal.create(this.#options.directory, {
       editId: randomUUID(),
       lineId: String(line.id),

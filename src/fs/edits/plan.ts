@@ -15,9 +15,10 @@ import { discarded } from '../../core/garbage.ts'
 import { withPhysicalNames } from '../../table/column-mapping.ts'
 import type { Snapshot } from '../../table/snapshot.ts'
 import type { TableText } from '../text/layout.ts'
-import type { Text } from '../text/text.ts'
+import { lineOf, type Text } from '../text/text.ts'
 import { type AddedRange, diffText, type SameAs, type TextRange } from './diff.ts'
 import { eachRow } from './multiset.ts'
+import { ROW_BYTES_MAX, rowTooLong } from './row-window.ts'
 
 /** Rows are parsed in pieces of about this many bytes. */
 const PARSE_BYTES = 4 << 20
@@ -363,6 +364,7 @@ async function* parsedPieces(
     const last = at + bytes.length >= end
     const length = last ? bytes.length : format === 'csv' ? lastRowEnd(bytes) : bytes.lastIndexOf(0x0a) + 1
     if (length <= 0) {
+      if (want >= ROW_BYTES_MAX) throw await rowTooLong(text, at)
       want *= 2 // One row is longer than the piece.
       continue
     }
@@ -396,14 +398,4 @@ async function parsePiece(
     else parseJsonLines(rows, fields, { firstLine })
     throw error
   }
-}
-
-/** The line that holds the byte at an offset; the first line is 1. */
-export async function lineOf(text: Text, end: number): Promise<number> {
-  let lines = 1
-  for (let at = 0; at < end; at += 1 << 20) {
-    const bytes = await text.read(at, Math.min(end, at + (1 << 20)))
-    for (let i = bytes.indexOf(0x0a); i >= 0; i = bytes.indexOf(0x0a, i + 1)) lines++
-  }
-  return lines
 }

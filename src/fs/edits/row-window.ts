@@ -1,7 +1,19 @@
+import { TextError } from '../../columns/errors.ts'
 import { rowEnd } from '../../columns/text/csv.ts'
+import { lineOf, type Text } from '../text/text.ts'
+
+/** A row is held in memory as a whole. A quote that is not closed makes a row of all that follows. */
+export const ROW_BYTES_MAX = 64 << 20
 
 const QUOTE = 0x22
 const LF = 0x0a
+
+/** What is said of a written row that begins at `start` and has more than ROW_BYTES_MAX. */
+export async function rowTooLong(text: Text, start: number): Promise<TextError> {
+  const line = await lineOf(text, start)
+  const message = `line ${line}: the row that begins here has more than ${ROW_BYTES_MAX >> 20} MiB; is a quote not closed?`
+  return new TextError('malformed_text', message, { line })
+}
 
 /** A difference between two windows: rows [removedFrom, removedTo) of the left became [addedFrom, addedTo) of the right. */
 export interface Step {

@@ -23,3 +23,13 @@ export function joined(parts: readonly Uint8Array[]): Uint8Array {
 export function bytesText(bytes: Uint8Array): Text {
   return { size: bytes.length, read: async (start, end) => bytes.subarray(start, end) }
 }
+
+/** The line that holds the byte at an offset; the first line is 1. */
+export async function lineOf(text: Text, end: number): Promise<number> {
+  let lines = 1
+  for (let at = 0; at < end; at += 1 << 20) {
+    const bytes = await text.read(at, Math.min(end, at + (1 << 20)))
+    for (let i = bytes.indexOf(0x0a); i >= 0; i = bytes.indexOf(0x0a, i + 1)) lines++
+  }
+  return lines
+}

@@ -172,6 +172,16 @@ for (const [kind, vectors] of [
       await expect(edited.save('id,text\n1,a\n2,"b\n')).rejects.toThrow(/line 3/)
       expect(await edited.read()).toBe('id,text\n1,a\n2,b\n')
     })
+
+    test('in which a quote is not closed is refused before all that follows is one row in memory', async () => {
+      using folder = temporaryFolder()
+      const edited = await Edited.create(folder.path, 'id:Int64,text:String', vectors)
+      await edited.save('id,text\n1,a\n2,b\n')
+      const rest = '3,c\n'.repeat(17 << 20)
+      for (const rows of ['1,a\n2,"b\n', '1,a\n2,b\n\n"'])
+        await expect(edited.save(`id,text\n${rows}${rest}`)).rejects.toThrow(/line [35].*a quote not closed/)
+      expect(await edited.read()).toBe('id,text\n1,a\n2,b\n')
+    })
   })
 }
 
