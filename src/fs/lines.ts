@@ -193,9 +193,9 @@ export class Lines {
   }
 
   /** The line goes on at a newer version. Times stay as they are: see `touch`. */
-  advance(line: Line, text: TableText): void {
+  advance(line: Line, text: TableText, written: readonly string[] = []): void {
     line.unread = []
-    line.written = []
+    line.written = written
     line.repeats = NOTHING
     line.text = text
     line.version = text.snapshot.version
@@ -261,6 +261,7 @@ export class Lines {
     if (this.#options.isEdited(current)) return current
     if (current.version === snapshot.version && current.text !== undefined) return current
     const before = await this.#textOrGone(current)
+    if (current.version === snapshot.version && before !== undefined) return this.#current ?? current
     if (this.#current !== current || this.#options.isEdited(current)) return this.#current ?? current
     const text = await this.#options.openText(snapshot, this.format, before)
     // An edit may have begun or ended while the text was opened: then its version counts.

@@ -90,6 +90,8 @@ export interface Edit {
   committing: number
   /** Programs were told that bytes in it are saved: they are never dropped, but set aside if they cannot be taken. */
   answered: boolean
+  /** The last stable WRITEs, should they come once more after a restart (see Line). */
+  written: readonly string[]
   timer: Timer | undefined
   /** Why it is held, for `status`. */
   heldBecause: string | undefined
@@ -455,17 +457,12 @@ export class Editor {
       if (keys.every(key => line.repeats.has(key))) return { kind: 'unchanged', asWritten: false }
       if (await this.#changesNothing(line, writes)) return { kind: 'unchanged', asWritten: true }
     }
-    const outcome = await this.#write(line, writes)
-    if (outcome.kind !== 'held') line.written = keys
-    return outcome
-  }
-
-  async #write(line: Line, writes: readonly StableWrite[]): Promise<Outcome> {
     const [first] = writes
     const edit = await this.#beginWrite(line, first!.offset, first!.bytes, first!.isGood)
     await this.#staging(edit, () => {
       for (const { offset, bytes } of writes) this.#splice(edit, offset, bytes)
     })
+    edit.written = keys
     if (!edit.underWay) return this.#judge(edit, 'write')
     // Its client still has a COMMIT to send for what it wrote before.
     await this.#syncing(edit)
@@ -571,7 +568,7 @@ export class Editor {
     try {
       const text = await this.#apply(plan, edit.base, edit.journal.header.editId)
       const asWritten = await showsAsWritten(plan, edit.base, text, edit.image)
-      this.#options.lines.advance(edit.line, text)
+      this.#options.lines.advance(edit.line, text, edit.written)
       this.#drop(edit)
       if (!asWritten) this.#options.lines.touch(edit.line)
       return { kind: 'committed', asWritten }
@@ -826,6 +823,7 @@ function newEdit(line: Line, base: TableText, journal: EditJournal): Edit {
     underWay: false,
     committing: 0,
     answered: false,
+    written: [],
     timer: undefined,
     heldBecause: undefined,
   }
