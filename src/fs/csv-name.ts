@@ -7,12 +7,15 @@ import { isContinuation, type Line } from './lines.ts'
 import { exists, isSillyName, noEntry } from './names.ts'
 import type { Scratch } from './scratch/scratch.ts'
 import type { TableText } from './text/layout.ts'
+import { bytesText } from './text/text.ts'
 import type { TableView } from './views/table-view.ts'
 
 /** After `rm data.csv` an exclusive CREATE (mv from another file system) finds the name free for this long. */
 const REMOVED_MS = 2000
 /** After a save over a backup was refused, its editor puts the backup back within this time. */
 const RESTORED_MS = 5000
+/** Longer files are not remembered in order to know by them what is appended next. */
+const BELIEVED_BYTES_MAX = 1 << 20
 /** A file whose writer has been done with it for longer than this was not made from what the table is now. */
 const FINISHED_NS = 2_000_000_000n
 
@@ -187,7 +190,10 @@ export class CsvName {
       this.#endAway()
       if (old === undefined) {
         const line = lines.start(text, entry.id, origin)
-        if (!asWritten) lines.touch(line)
+        if (!asWritten) {
+          lines.touch(line)
+          if (image.size <= BELIEVED_BYTES_MAX) lines.believe(line, bytesText(await image.read(0, image.size)))
+        }
       } else {
         lines.advance(old, text)
         lines.adopt(old)

@@ -4,6 +4,7 @@ import { isAppendOnly, type Snapshot } from '../table/snapshot.ts'
 import type { Table } from '../table/table.ts'
 import { FsError } from './filesystem.ts'
 import type { TableText, TextFormat } from './text/layout.ts'
+import type { Text } from './text/text.ts'
 
 const OLD_LINES_KEPT = 1000
 /** Texts of a line from before commits of others that are remembered. */
@@ -27,8 +28,8 @@ export interface Line {
   lastReadMs: number
   /** The text that it showed then. */
   lastReadText: TableText | undefined
-  /** Earlier texts of which this one is a continuation by others: nobody has read yet what came behind them. */
-  unread: readonly { readonly text: TableText; readonly untilMs: number }[]
+  /** Texts that a client may still take for this one, as nobody has read it since: others put rows in or behind them. */
+  beliefs: readonly Belief[]
   /** The WRITEs that made its text what it is, for a client that sends them once more after a restart (see `writeKey`). */
   written: readonly string[]
   /** Those of an earlier process: as long as nothing else was written, they are no new ones. */
@@ -49,6 +50,11 @@ export interface LinesOptions {
   readonly referenced: () => readonly bigint[]
   /** While this holds, the line stays at its version: an edit of it is under way. */
   readonly isEdited: (line: Line) => boolean
+}
+
+export interface Belief {
+  readonly text: Text
+  readonly untilMs: number
 }
 
 /** What a program saw of the view. */
@@ -141,27 +147,30 @@ export class Lines {
   noteRead(line: Line, text: TableText | undefined, end: number): void {
     line.lastReadMs = this.#options.clock.nowMs()
     line.lastReadText = text
-    if (line.unread.length > 0) line.unread = line.unread.filter(known => end <= known.text.size)
+    if (line.beliefs.length > 0) line.beliefs = line.beliefs.filter(known => end <= known.text.size)
+  }
+
+  /** A client takes `text` for what the line shows, until it reads it. */
+  believe(line: Line, text: Text): void {
+    const untilMs = this.#options.clock.nowMs()
+    line.beliefs = [...line.beliefs, { text, untilMs }].slice(-EARLIER_KEPT)
   }
 
   /**
-   * The text that bytes were written over. A program appends where it takes the end to be: rows that others appended
-   * meanwhile, and nobody has read yet, are not what it means to replace.
+   * The text to whose end a program appends, if that is not the line's: where it takes the end to be there are rows of
+   * others by now, which it has not read and does not mean to replace.
    */
-  async textUnder(line: Line, offset: number, bytes: Uint8Array): Promise<TableText> {
+  async beliefBehind(line: Line, offset: number, bytes: Uint8Array): Promise<Text | undefined> {
+    if (line.beliefs.length === 0) return undefined
     const text = await this.text(line)
     const end = offset + bytes.length
-    const nowMs = this.#options.clock.nowMs()
-    for (const { text: known, untilMs } of line.unread.toReversed()) {
-      if (known.size < offset || known.size >= end || nowMs - untilMs > UNREAD_MS) continue
-      const common = Math.min(end, text.size)
-      const there = await text.read(offset, common)
-      const split = known.size - offset
-      const sameBefore = Buffer.compare(there.subarray(0, split), bytes.subarray(0, split)) === 0
-      if (sameBefore && Buffer.compare(there.subarray(split), bytes.subarray(split, common - offset)) !== 0)
-        return known
+    if (await isAt(text, offset, bytes.subarray(0, Math.max(0, text.size - offset)))) return undefined
+    const sinceMs = this.#options.clock.nowMs() - UNREAD_MS
+    for (const { text: known, untilMs } of line.beliefs.toReversed()) {
+      if (known.size < offset || known.size >= end || untilMs < sinceMs) continue
+      if (await isAt(known, offset, bytes.subarray(0, known.size - offset))) return known
     }
-    return text
+    return undefined
   }
 
   /** A new line takes the name; the line that had it goes on as an old one. `id`: of a file renamed into place. */
@@ -194,7 +203,6 @@ export class Lines {
 
   /** The line goes on at a newer version. Times stay as they are: see `touch`. */
   advance(line: Line, text: TableText, written: readonly string[] = []): void {
-    line.unread = []
     line.written = written
     line.repeats = NOTHING
     line.text = text
@@ -271,11 +279,10 @@ export class Lines {
     const untilMs = this.#options.clock.nowMs()
     this.#earlier = [...this.#earlier, { line: current, text: before, untilMs }].slice(-EARLIER_KEPT)
     if (!isContinuation(before, text)) return this.start(text)
-    const unread = [...current.unread, { text: before, untilMs }].slice(-EARLIER_KEPT)
     const grew = text.size > before.size
     this.advance(current, text)
     if (!grew) return current
-    current.unread = unread
+    this.believe(current, before)
     this.touch(current)
     return current
   }
@@ -328,12 +335,19 @@ function newLine(id: bigint, format: TextFormat, status: Line['status'], version
     mtime: 0n,
     lastReadMs: 0,
     lastReadText: undefined,
-    unread: [],
+    beliefs: [],
     written: [],
     repeats: NOTHING,
     renamedFrom: undefined,
     text: undefined,
   }
+}
+
+/** Whether a text has these bytes at an offset. */
+async function isAt(text: Text, offset: number, bytes: Uint8Array): Promise<boolean> {
+  if (offset + bytes.length > text.size) return false
+  if (bytes.length === 0) return true
+  return Buffer.compare(await text.read(offset, offset + bytes.length), bytes) === 0
 }
 
 /** Whether a text is an earlier one and rows behind its end. */

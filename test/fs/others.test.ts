@@ -104,6 +104,23 @@ describe('an append whose program took the end of the file to be where it was be
     }
   })
 
+  test('nor where its own rows were put behind theirs, and it does not know yet', async () => {
+    await using s = await serveNew(DDL, ROWS)
+    const csv = await s.csv()
+    await s.elsewhere("INSERT INTO data VALUES (40, 'Dave')")
+    const rows = ['5,Eve\n', '6,Fred\n', '7,Gus\n', '8,Hal\n']
+    let known = HEADER + ROWS
+    for (const [i, row] of rows.entries()) {
+      if (i === 2) await s.elsewhere("INSERT INTO data VALUES (50, 'Else')")
+      if (i % 2 === 0) await s.client.write(csv, BigInt(known.length), row)
+      else await s.client.write(csv, 0n, known + row)
+      known += row
+    }
+    expect(await s.read()).toBe(`${HEADER}${ROWS}40,Dave\n5,Eve\n6,Fred\n50,Else\n7,Gus\n8,Hal\n`)
+    expect(await s.commits()).toBe(6)
+    expect(await s.read('.errors')).toBe('')
+  })
+
   test('is a change of them where they were read, or are written again', async () => {
     await using s = await serveNew(DDL, ROWS)
     const csv = await s.csv()

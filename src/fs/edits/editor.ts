@@ -11,7 +11,7 @@ import { FsError, type FsErrorCode } from '../filesystem.ts'
 import { type Line, type Lines, writeKey } from '../lines.ts'
 import type { TableText } from '../text/layout.ts'
 import type { Segments } from '../text/segments.ts'
-import { lineOf, type Text } from '../text/text.ts'
+import { continued, lineOf, type Text } from '../text/text.ts'
 import { applyPlan } from './apply.ts'
 import { ImageRope } from './image.ts'
 import { EditJournal, type JournalHeader, type JournalRecord } from './journal.ts'
@@ -20,6 +20,8 @@ import { FileSpool } from './spool.ts'
 
 const PAGE_BYTES = 4096
 const COMPARED_BYTES = 1 << 20
+/** Longer appends are not remembered in order to know the next one by them. */
+const BELIEVED_BYTES_MAX = 1 << 20
 /** So many WRITEs may be under way at the end of a save, whose client sends them again after a crash. */
 const REPEATED_MAX = 16
 /** Pages of one save come in any order, but no save leaves a gap like this. */
@@ -90,6 +92,8 @@ export interface Edit {
   committing: number
   /** Programs were told that bytes in it are saved: they are never dropped, but set aside if they cannot be taken. */
   answered: boolean
+  /** What its client takes for the base, of which the base is more: it appends to that. */
+  believed: Text | undefined
   /** The last stable WRITEs, should they come once more after a restart (see Line). */
   written: readonly string[]
   timer: Timer | undefined
@@ -213,6 +217,7 @@ export class Editor {
         edit.journal.truncate(size)
       })
       edit.image.truncate(size)
+      edit.believed = undefined
       edit.sequence++
       noteTruncation(edit, size)
       this.#options.lines.touch(line)
@@ -484,7 +489,11 @@ export class Editor {
     const known = this.editOf(line)
     if (known !== undefined) return known
     if (!isGood) throw new FsError('ESTALE', `the handle ${line.id} is no longer that of data.${line.format}`)
-    return this.#begin(line, await this.#options.lines.textUnder(line, offset, bytes))
+    const { lines } = this.#options
+    const believed = await lines.beliefBehind(line, offset, bytes)
+    const edit = this.#begin(line, await lines.text(line))
+    edit.believed = believed
+    return edit
   }
 
   #begin(line: Line, base: TableText): Edit {
@@ -503,10 +512,17 @@ export class Editor {
 
   #splice(edit: Edit, offset: number, bytes: Uint8Array): void {
     this.#stopTimer(edit)
+    edit.sequence++
+    // What its client takes to be behind the end is behind the end.
+    const { believed = edit.base, base } = edit
+    const known = believed === base ? 0 : Math.min(bytes.length, Math.max(0, believed.size - offset))
+    if (known < bytes.length) this.#stage(edit, offset + known - believed.size + base.size, bytes.subarray(known))
+  }
+
+  #stage(edit: Edit, offset: number, bytes: Uint8Array): void {
     checkGap(edit, offset)
     const staged = edit.journal.write(offset, bytes)
     edit.image.splice(offset, staged, bytes.length)
-    edit.sequence++
     this.#options.lines.touch(edit.line)
   }
 
@@ -567,14 +583,22 @@ export class Editor {
     }
     try {
       const text = await this.#apply(plan, edit.base, edit.journal.header.editId)
-      const asWritten = await showsAsWritten(plan, edit.base, text, edit.image)
+      const asWritten = edit.believed === undefined && (await showsAsWritten(plan, edit.base, text, edit.image))
       this.#options.lines.advance(edit.line, text, edit.written)
+      if (!asWritten && isAppend(plan, edit.base)) await this.#believe(edit)
       this.#drop(edit)
       if (!asWritten) this.#options.lines.touch(edit.line)
       return { kind: 'committed', asWritten }
     } catch (error) {
       return this.#refuse(edit, error, early)
     }
+  }
+
+  /** Other writers' rows came in front of what was appended: its client does not know that yet. */
+  async #believe({ line, base, image, believed = base }: Edit): Promise<void> {
+    if (image.size - base.size > BELIEVED_BYTES_MAX) return
+    const tail = await image.read(base.size, image.size)
+    this.#options.lines.believe(line, continued(believed, tail))
   }
 
   /** Signs on the outside of an image that its save is not over. */
@@ -823,6 +847,7 @@ function newEdit(line: Line, base: TableText, journal: EditJournal): Edit {
     underWay: false,
     committing: 0,
     answered: false,
+    believed: undefined,
     written: [],
     timer: undefined,
     heldBecause: undefined,

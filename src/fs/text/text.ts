@@ -24,6 +24,19 @@ export function bytesText(bytes: Uint8Array): Text {
   return { size: bytes.length, read: async (start, end) => bytes.subarray(start, end) }
 }
 
+/** A text and some bytes behind it. */
+export function continued(text: Text, tail: Uint8Array): Text {
+  const { size } = text
+  return {
+    size: size + tail.length,
+    read: async (start, end) => {
+      const parts = start < size ? [await text.read(start, Math.min(end, size))] : []
+      if (end > size) parts.push(tail.subarray(Math.max(0, start - size), end - size))
+      return joined(parts)
+    },
+  }
+}
+
 /** The line that holds the byte at an offset; the first line is 1. */
 export async function lineOf(text: Text, end: number): Promise<number> {
   let lines = 1
