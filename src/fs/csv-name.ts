@@ -1,6 +1,6 @@
 import { messageOf } from '../core/errors.ts'
 import { sizeOf } from './attributes.ts'
-import type { Editor, HoldTimes } from './edits/editor.ts'
+import type { Editor, HoldTimes, Unseen } from './edits/editor.ts'
 import { fileText } from './edits/spool.ts'
 import { type Change, type CreateHow, FsError, type Node, type TimeNs } from './filesystem.ts'
 import { isContinuation, type Line } from './lines.ts'
@@ -179,13 +179,13 @@ export class CsvName {
       old === undefined
         ? { sinceMs: scratch.createdMs(entry.id), finished: (await scratch.getattr(entry.id)).ctime }
         : undefined
-    const { base, unseenFrom } = await this.#baseOfReplacement(away, written)
+    const { base, unseen } = await this.#baseOfReplacement(away, written)
     const image =
       old === undefined
         ? fileText(scratch.realPath(entry.id), sizeOf((await scratch.getattr(entry.id)).size))
         : await lines.text(old)
     try {
-      const { text, asWritten } = await this.#options.editor.replace(base, image, unseenFrom)
+      const { text, asWritten } = await this.#options.editor.replace(base, image, unseen)
       await scratch.take(entry.id)
       this.#endAway()
       if (old === undefined) {
@@ -234,7 +234,7 @@ export class CsvName {
   async #baseOfReplacement(
     away: Away | undefined,
     file: { sinceMs: number; finished: TimeNs } | undefined,
-  ): Promise<{ base: TableText; unseenFrom?: number }> {
+  ): Promise<{ base: TableText; unseen?: Unseen }> {
     const { csv, editor, nowMs } = this.#options
     const { lines } = csv
     if (away === undefined) await editor.finish()
@@ -245,7 +245,7 @@ export class CsvName {
     if (isFinished && line.mtime > file.finished) return { base }
     const seen = lines.seenSince(file.sinceMs)
     if (seen === undefined) return { base }
-    if (isContinuation(seen.text, base)) return { base, unseenFrom: seen.text.size }
+    if (isContinuation(seen.text, base)) return { base, unseen: { from: seen.text.size, isSure: seen.isSure } }
     return { base: seen.line === line ? base : seen.text }
   }
 

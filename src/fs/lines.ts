@@ -8,7 +8,8 @@ import type { Text } from './text/text.ts'
 
 const OLD_LINES_KEPT = 1000
 /** Texts of a line from before commits of others that are remembered. */
-const EARLIER_KEPT = 16
+const EARLIER_KEPT = 64
+const BELIEFS_KEPT = 16
 /** A client that holds written pages back sends them within 30 seconds or a little more. */
 const UNREAD_MS = 60_000
 
@@ -61,6 +62,8 @@ export interface Belief {
 export interface Seen {
   readonly line: Line
   readonly text: TableText
+  /** False: rows came in behind it through this mount, which its program may have known without a READ. */
+  readonly isSure: boolean
 }
 
 const NOTHING: ReadonlySet<string> = new Set()
@@ -85,7 +88,7 @@ export class Lines {
   readonly #byId = new Map<bigint, Line>()
   #current: Line | undefined
   #refreshing: Promise<Line> | undefined
-  /** What the name led to before the commits of others, oldest first, each with the time at which that ended. */
+  /** What the name led to before the commits of others and appends, oldest first, each with the time at which that ended. */
   #earlier: (Seen & { readonly untilMs: number })[] = []
 
   constructor(options: LinesOptions) {
@@ -132,15 +135,24 @@ export class Lines {
 
   /**
    * What a program saw that has been at work since `sinceMs`: what was read last since then; if nothing was (the client
-   * may have known it already), what the name led to then. Undefined if nothing but this mount changed the table.
+   * may have known it already), what the name led to then. Undefined if the table has not changed, or only by edits.
    */
   seenSince(sinceMs: number): Seen | undefined {
     let latest: Line | undefined
     for (const line of this.#byId.values()) {
       if (line.lastReadMs >= sinceMs && line.lastReadMs > (latest?.lastReadMs ?? 0)) latest = line
     }
-    if (latest !== undefined) return latest.lastReadText && { line: latest, text: latest.lastReadText }
-    return this.#earlier.find(({ untilMs }) => untilMs > sinceMs)
+    if (latest !== undefined) {
+      return latest.lastReadText && { line: latest, text: latest.lastReadText, isSure: true }
+    }
+    const since = this.#earlier.filter(({ untilMs }) => untilMs > sinceMs)
+    const [first] = since
+    return first && { ...first, isSure: since.every(({ isSure }) => isSure) }
+  }
+
+  #noteEarlier(line: Line, text: TableText, isSure: boolean): void {
+    const untilMs = this.#options.clock.nowMs()
+    this.#earlier = [...this.#earlier, { line, text, untilMs, isSure }].slice(-EARLIER_KEPT)
   }
 
   /** Bytes of a line up to `end` were read; `text`: the table's, if it was not that of an edit. */
@@ -153,7 +165,7 @@ export class Lines {
   /** A client takes `text` for what the line shows, until it reads it. */
   believe(line: Line, text: Text): void {
     const untilMs = this.#options.clock.nowMs()
-    line.beliefs = [...line.beliefs, { text, untilMs }].slice(-EARLIER_KEPT)
+    line.beliefs = [...line.beliefs, { text, untilMs }].slice(-BELIEFS_KEPT)
   }
 
   /**
@@ -201,8 +213,14 @@ export class Lines {
     this.save(line)
   }
 
-  /** The line goes on at a newer version. Times stay as they are: see `touch`. */
+  /** The line goes on at a newer version, by a save of this mount. Times stay as they are: see `touch`. */
   advance(line: Line, text: TableText, written: readonly string[] = []): void {
+    const before = line.text
+    if (before !== undefined && isContinuation(before, text)) this.#noteEarlier(line, before, false)
+    this.#goOn(line, text, written)
+  }
+
+  #goOn(line: Line, text: TableText, written: readonly string[]): void {
     line.written = written
     line.repeats = NOTHING
     line.text = text
@@ -276,11 +294,10 @@ export class Lines {
     if (this.#current !== current || this.#options.isEdited(current)) return this.#current ?? current
     if (current.version > snapshot.version) return current
     if (before === undefined) return this.start(text)
-    const untilMs = this.#options.clock.nowMs()
-    this.#earlier = [...this.#earlier, { line: current, text: before, untilMs }].slice(-EARLIER_KEPT)
+    this.#noteEarlier(current, before, true)
     if (!isContinuation(before, text)) return this.start(text)
     const grew = text.size > before.size
-    this.advance(current, text)
+    this.#goOn(current, text, [])
     if (!grew) return current
     this.believe(current, before)
     this.touch(current)

@@ -60,6 +60,19 @@ describe('a file renamed onto data.csv, made while others changed the table,', (
     expect(await s.read()).toBe(`${HEADER}1,Alice\n2,Bobby\n3,Carol\n4,Dave\n`)
   })
 
+  test('leaves rows that came through the mount though its client may have known them without a READ', async () => {
+    await using s = await serveNew(DDL, ROWS)
+    const append = async (row: string) =>
+      s.client.write(await s.csv(), (await s.client.getattr(await s.csv())).size, row)
+    expect(await rewrite(s, toBobby, { reads: false, afterRead: () => append('4,Dave\n') })).toBe('OK')
+    expect(await s.read()).toBe(`${HEADER}1,Alice\n2,Bobby\n3,Carol\n4,Dave\n`)
+    // It must have known this one: all rows are there in new forms.
+    const toUpper = (text: string): string => text.toUpperCase().replace('ID,NAME', 'id,name')
+    const known = { reads: false, afterRead: () => append('5,eve\n') }
+    expect(await rewrite(s, text => toUpper(`${text}5,eve\n`), known)).toBe('OK')
+    expect(await s.read()).toBe(`${HEADER}1,ALICE\n2,BOBBY\n3,CAROL\n4,DAVE\n5,EVE\n`)
+  })
+
   test('removes appended rows that it was made without, though its program had read them', async () => {
     await using s = await serveNew(DDL, ROWS)
     const result = await rewrite(s, text => toBobby(text).replace('4,Dave\n', ''), {

@@ -1,7 +1,8 @@
-import { cpSync, mkdirSync } from 'node:fs'
+import { cpSync, mkdirSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { serveTable, type TableServer } from '../../src/cli/server.ts'
 import { parseDdl } from '../../src/columns/schema.ts'
+import { errnoOf } from '../../src/core/errors.ts'
 import type { HoldTimes } from '../../src/fs/edits/editor.ts'
 import { execute } from '../../src/sql/engine.ts'
 import { openStore } from '../../src/storage/location.ts'
@@ -95,11 +96,23 @@ async function serveFolder(folder: Folder, holdTimes: HoldTimes, rows: string, k
     },
     killed: async (times = holdTimes) => {
       const after = temporaryFolder()
-      // What is on disk now is what a process that is killed now leaves behind. The cache is its to lose.
-      cpSync(directory, join(after.path, 'table'), { recursive: true })
+      copyNow(directory, join(after.path, 'table'))
       await dispose()
       return serveFolder(after, times, '', first)
     },
     [Symbol.asyncDispose]: dispose,
+  }
+}
+
+/** What is on disk now is what a process that is killed now leaves behind. The cache is its to lose. */
+function copyNow(from: string, to: string): void {
+  for (let attempt = 1; ; attempt++) {
+    try {
+      return cpSync(from, to, { recursive: true })
+    } catch (error) {
+      // A checkpoint in the background renamed its temporary file meanwhile.
+      if (errnoOf(error) !== 'ENOENT' || attempt === 10) throw error
+      rmSync(to, { recursive: true, force: true })
+    }
   }
 }

@@ -101,6 +101,13 @@ export interface Edit {
   heldBecause: string | undefined
 }
 
+/** Rows at the end of a text that a program may not have seen. */
+export interface Unseen {
+  readonly from: number
+  /** It has not: otherwise they count as seen where the program may have changed them. */
+  readonly isSure: boolean
+}
+
 /** What became of a call that ended a save. */
 export interface Outcome {
   readonly kind: 'committed' | 'unchanged' | 'held'
@@ -233,19 +240,18 @@ export class Editor {
 
   /**
    * A whole new text takes the name (RENAME of a file onto the view): compared with `base` and committed before this
-   * resolves, or refused with an FsError and nothing changed. Its writer had not seen the rows from `unseenFrom` on: they
-   * stay.
+   * resolves, or refused with an FsError and nothing changed. Rows that its writer had not seen stay.
    */
   async replace(
     base: TableText,
     image: Text,
-    unseenFrom: number = base.size,
+    unseen: Unseen = { from: base.size, isSure: true },
   ): Promise<{ text: TableText; asWritten: boolean }> {
     let result: { text: TableText; asWritten: boolean } | undefined
     await this.#task(async () => {
       await this.#finishHeld()
       const whole = await this.#refusing(() => this.#plan(base, image, undefined))
-      const plan = keeping(whole, base, unseenFrom)
+      const plan = await keeping(whole, base, unseen)
       const text = plan.kind === 'unchanged' ? base : await this.#apply(plan, base, randomUUID())
       result = { text, asWritten: await showsAsWritten(plan, base, text, image) }
     })
@@ -908,12 +914,18 @@ async function isSameText(text: Text, left: number, right: number, length: numbe
   return true
 }
 
-/** A change that takes away none of the rows from `unseenFrom` on. */
-function keeping(plan: EditPlan, base: TableText, unseenFrom: number): EditPlan {
-  if (plan.kind !== 'change' || plan.base !== base || unseenFrom >= base.size) return plan
+/** A change that takes away no rows that its writer had not seen. */
+async function keeping(plan: EditPlan, base: TableText, { from, isSure }: Unseen): Promise<EditPlan> {
+  if (plan.kind !== 'change' || plan.base !== base || from >= base.size) return plan
   const removed = plan.removed
-    .filter(({ start }) => start < unseenFrom)
-    .map(({ start, end }) => ({ start, end: Math.min(end, unseenFrom) }))
+    .filter(({ start }) => start < from)
+    .map(({ start, end }) => ({ start, end: Math.min(end, from) }))
+  if (!isSure) {
+    const gone = (await base.rowsAt(removed)).reduce((sum, { rows }) => sum + rows.length, 0)
+    const come = plan.added.reduce((sum, { rows }) => sum + rows, 0)
+    // More rows than it takes away from the ones in front: these may be the new forms of rows that it did see.
+    if (come > gone) return plan
+  }
   return removed.length === 0 && plan.added.length === 0 ? { kind: 'unchanged' } : { ...plan, removed }
 }
 
