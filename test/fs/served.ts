@@ -108,7 +108,8 @@ async function serveFolder(folder: Folder, holdTimes: HoldTimes, rows: string, k
 function copyNow(from: string, to: string): void {
   for (let attempt = 1; ; attempt++) {
     try {
-      return cpSync(from, to, { recursive: true })
+      cpSync(from, to, { recursive: true })
+      return
     } catch (error) {
       // A checkpoint in the background renamed its temporary file meanwhile.
       if (errnoOf(error) !== 'ENOENT' || attempt === 10) throw error
