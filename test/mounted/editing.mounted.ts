@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
-import { type Mounted, mountTable } from './harness.ts'
+import { BINARY, type Mounted, mountTable } from './harness.ts'
 
 const SCHEMA = 'id:Int64,name:String,age:Int32,city:String'
 const HEADER = 'id,name,age,city\n'
@@ -46,6 +46,11 @@ describe('an append is one commit', () => {
     await m.write('/tmp/more', more)
     await saves(`cat /tmp/more >> ${m.csv}`, ROWS + more)
   })
+  test('cat >> of a file with its header', async () => {
+    await startWith(ROWS)
+    await m.write('/tmp/more', `${HEADER}4,Dave,28,Boston\n`)
+    await saves(`cat /tmp/more >> ${m.csv}`, `${ROWS}4,Dave,28,Boston\n`)
+  })
   test('tee -a', async () => {
     await startWith(ROWS)
     await saves(`echo '4,Dave,28,Boston' | tee -a ${m.csv} > /dev/null`, `${ROWS}4,Dave,28,Boston\n`)
@@ -89,6 +94,31 @@ describe('an append is one commit', () => {
     expect((await m.commits()) - before.commits).toBeLessThanOrEqual(20)
     expect(await m.errors()).toBe('')
   })
+})
+
+describe('several programs and another process at once', () => {
+  test('leave all that each of them saved', async () => {
+    await startWith(ROWS)
+    const insert = (i: number): string => `${BINARY} query ${m.table} "INSERT INTO data VALUES (9${i}, 'sql', 1, 'X')"`
+    const result = await m.sh(`
+      for p in 1 2 3 4; do (for i in 1 2 3 4 5 6; do echo "$p$i,P$p,1,X" >> ${m.csv}; done) & done
+      (for a in 31 32 33; do sed -i "s/^1,Alice,[0-9]*/1,Alice,$a/" ${m.csv}; done) &
+      (${insert(1)} && ${insert(2)}) > /dev/null &
+      wait`)
+    expect(result).toMatchObject({ code: 0 })
+    await m.settle()
+    const expected = [1, 2, 3, 4].flatMap(p => [1, 2, 3, 4, 5, 6].map(i => `${p}${i},P${p},1,X`))
+    const text = await m.read()
+    expect(text.trimEnd().split('\n').sort()).toEqual(
+      [
+        ...`${HEADER}${ROWS}`.trimEnd().replace('Alice,30', 'Alice,33').split('\n'),
+        ...expected,
+        '91,sql,1,X',
+        '92,sql,1,X',
+      ].sort(),
+    )
+    expect(await m.errors()).toBe('')
+  }, 120_000)
 })
 
 describe('an overwrite is one commit', () => {
@@ -238,6 +268,19 @@ w.flush(); w.close(); f.close()"`,
     await m.write('/tmp/new', HEADER + changed)
     await saves(`rsync --ignore-times /tmp/new ${m.csv}`, changed)
   })
+  for (const [name, command] of [
+    ['mv from another file system', 'cp /tmp/new /tmp/moved && mv /tmp/moved data.csv'],
+    ['install', 'install /tmp/new data.csv'],
+    ['tar x', 'cp /tmp/new /tmp/data.csv && tar cf /tmp/new.tar -C /tmp data.csv && tar xf /tmp/new.tar'],
+    ['rsync --inplace', 'rsync --ignore-times --inplace /tmp/new data.csv'],
+    ['a file with CR LF', "sed 's/$/\\r/' /tmp/new > /tmp/crlf && cat /tmp/crlf > data.csv"],
+  ] as const) {
+    test(name, async () => {
+      await startWith(ROWS)
+      await m.write('/tmp/new', HEADER + changed)
+      await saves(`cd ${m.data} && ${command}`, changed)
+    })
+  }
   test('many megabytes in many WRITE calls', async () => {
     await startWith(ROWS)
     const rows = Array.from(
