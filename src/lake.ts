@@ -1,4 +1,3 @@
-import { mkdirSync } from 'node:fs'
 import { homedir } from 'node:os'
 import { join } from 'node:path'
 import type { ByteCache } from './cache/byte-cache.ts'
@@ -44,7 +43,6 @@ export async function openLake(location: string, options: LakeOptions = {}): Pro
   const store = openStore(parseLocation(location))
   const table = await openTable(store, { clock })
   const directory = join(options.cacheDirectory ?? defaultCacheDirectory(), 'text')
-  mkdirSync(directory, { recursive: true, mode: 0o700 })
   const cache = new TieredCache(
     new MemoryCache(MEMORY_CACHE_BYTES),
     new DiskCache({ directory, capacityBytes: options.cacheBytes ?? DISK_CACHE_BYTES, log }),

@@ -15,7 +15,7 @@ async function main(argv: readonly string[]): Promise<number> {
     await print(overview())
     return EXIT.done
   }
-  if (name === '--version' || name === '-v' || name === 'version') {
+  if (name === '--version' || name === '-v' || name === '-V' || name === 'version') {
     await print(`posixlake ${VERSION}\n`)
     return EXIT.done
   }
@@ -25,6 +25,10 @@ async function main(argv: readonly string[]): Promise<number> {
 async function theCommand(name: string): Promise<Command> {
   const found = await commandNamed(name)
   if (found !== undefined) return found
+  if (name.startsWith('-')) {
+    const near = nearest(name.replace(/^--?/, ''), ['help', 'version'], '--')
+    throw new UsageError(`posixlake has no flag ${name} before a command${near}; see posixlake --help`)
+  }
   const names = COMMANDS.map(known => known.name)
   throw new UsageError(`there is no command ${name}${nearest(name, names)}; see posixlake --help`)
 }

@@ -1,6 +1,7 @@
 import { type ArgsDef, type CommandDef, type ParsedArgs, parseArgs, renderUsage } from 'citty'
 import { errnoOf, LakeError, messageOf } from '../core/errors.ts'
 import { EXIT } from './exit.ts'
+import { endedBy, Interrupted } from './interrupt.ts'
 import { print } from './output.ts'
 
 /** A command line that cannot be understood. */
@@ -37,7 +38,9 @@ export function command<const T extends ArgsDef>(spec: CommandSpec<T>): Command 
   const definition: CommandDef = { meta: { name: `posixlake ${spec.name}`, description: spec.summary }, args }
   const help = async (): Promise<string> => {
     const usage = (await renderUsage(definition)).trimEnd()
-    return `${process.stdout.isTTY ? usage : Bun.stripANSI(usage)}\n\nEXAMPLES\n\n${spec.examples.map(example => `  ${example}`).join('\n')}\n`
+    // citty pads its columns at the end of the line, too.
+    const lines = (process.stdout.isTTY ? usage : Bun.stripANSI(usage)).replace(/ +$/gm, '')
+    return `${lines}\n\nEXAMPLES\n\n${spec.examples.map(example => `  ${example}`).join('\n')}\n`
   }
   return {
     name: spec.name,
@@ -94,6 +97,8 @@ function check<T extends ArgsDef>(
     if (options !== undefined && !options.includes(given)) {
       throw new UsageError(`--${name} is one of ${options.join(', ')}, not ${given}${nearest(given, options)}`)
     }
+    // The last of two would win, and what the first one said would be lost without a word.
+    if (flags.some(flag => flag.startsWith(`--${name}=`))) throw new UsageError(`--${name} is given twice`)
     flags.push(`--${name}=${given}`)
   }
   return { raw: [...flags, '--', ...positionals], ...placed(spec, positionals) }
@@ -135,12 +140,13 @@ function placed<T extends ArgsDef>(spec: CommandSpec<T>, positionals: readonly s
   return { rest }
 }
 
-/** " (did you mean X?)" for the nearest of some names, if one is near. */
+/** " (did you mean X?)" for the nearest of some names, if one is near; of two that are as near, one with the same initial. */
 export function nearest(given: string, names: readonly string[], prefix = ''): string {
   let best: string | undefined
   let least = Math.max(2, Math.ceil(given.length / 3)) + 1
   for (const name of names) {
-    const distance = editDistance(given.toLowerCase(), name.toLowerCase())
+    const sameInitial = name[0]?.toLowerCase() === given[0]?.toLowerCase()
+    const distance = editDistance(given.toLowerCase(), name.toLowerCase()) + (sameInitial ? 0 : 0.5)
     if (distance < least) {
       best = name
       least = distance
@@ -189,11 +195,12 @@ function systemSentence(error: unknown): string | undefined {
   const words = SYSTEM_ERRORS[errnoOf(error) ?? '']
   if (words === undefined) return undefined
   const { path } = error as NodeJS.ErrnoException
-  return path === undefined ? messageOf(error) : `${path}: ${words}`
+  return path === undefined ? `${words} (${messageOf(error)})` : `${path}: ${words}`
 }
 
 /** Prints what went wrong in one line, and gives the exit status. */
 export function report(error: unknown): number {
+  if (error instanceof Interrupted) return endedBy(error)
   if (error instanceof UsageError) {
     process.stderr.write(`posixlake: ${error.message}\n`)
     return EXIT.usage

@@ -18,9 +18,11 @@ export interface TableOptions {
   readonly width: number | undefined
 }
 
-/** The width to fit tables into: that of the terminal, none when standard output is piped. */
+/** The width to fit tables into: that of the terminal, or COLUMNS in its place; none when standard output is piped. */
 export function outputWidth(): number | undefined {
-  return process.stdout.isTTY ? process.stdout.columns : undefined
+  if (!process.stdout.isTTY) return undefined
+  const wanted = Number(process.env['COLUMNS'])
+  return Number.isSafeInteger(wanted) && wanted > 0 ? wanted : process.stdout.columns || undefined
 }
 
 /** Rows of text as a table: a header, then a line for each row. */
@@ -93,6 +95,11 @@ export function cellText(cell: Cell, type: DataType): string {
   if (cell === null) return 'NULL'
   const nested = type.kind === 'struct' || type.kind === 'array' || type.kind === 'map'
   const text = nested ? cellToJson(cell, type) : formatScalar(cell, type)
+  return visible(text)
+}
+
+/** Text with its control characters spelled out: they could rewrite what a terminal shows. */
+function visible(text: string): string {
   return text.replace(/\p{Cc}/gu, char =>
     char === '\n' ? '\\n' : char === '\t' ? '\\t' : `\\x${char.charCodeAt(0).toString(16).padStart(2, '0')}`,
   )
@@ -109,7 +116,7 @@ export async function* rowTexts(schema: Schema, batches: AsyncIterable<Batch>): 
 const NUMERIC = new Set(['byte', 'short', 'integer', 'long', 'float', 'double', 'decimal'])
 
 export function tableColumns(schema: Schema): TableColumn[] {
-  return schema.map(({ name, type }) => ({ name, alignRight: NUMERIC.has(type.kind) }))
+  return schema.map(({ name, type }) => ({ name: visible(name), alignRight: NUMERIC.has(type.kind) }))
 }
 
 export function megabytes(bytes: number): string {

@@ -3,7 +3,7 @@ import { createHash, randomBytes } from 'node:crypto'
 import { chmodSync, existsSync, mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs'
 import { homedir } from 'node:os'
 import { join } from 'node:path'
-import { LakeError, messageOf } from '../core/errors.ts'
+import { errnoOf, LakeError, messageOf } from '../core/errors.ts'
 import type { HoldTimes } from '../fs/edits/editor.ts'
 import { FileSpool } from '../fs/edits/spool.ts'
 import { ErrorJournal } from '../fs/error-journal.ts'
@@ -159,13 +159,18 @@ function stateOf({ table, location }: Lake): { files: string; state: string } {
 
 /** One server for a table: a lock of the system, which goes with the process however it ends. */
 function lockState(state: string, location: string): Database {
-  const lock = new Database(join(state, 'lock.sqlite'))
+  const path = join(state, 'lock.sqlite')
+  let lock: Database | undefined
   try {
+    lock = new Database(path)
     lock.run('PRAGMA locking_mode = EXCLUSIVE')
     lock.run('BEGIN EXCLUSIVE')
     return lock
   } catch (cause) {
-    lock.close()
+    lock?.close()
+    if (!errnoOf(cause)?.startsWith('SQLITE_BUSY')) {
+      throw new ServeError('state_unusable', `${path} cannot be locked: ${messageOf(cause)}`, { cause })
+    }
     throw new ServeError('already_served', `${location} is being served already; \`posixlake status\` says where`, {
       cause,
     })

@@ -1,17 +1,12 @@
-import { realpathSync } from 'node:fs'
-import { resolve } from 'node:path'
 import { ask } from '../mount/control.ts'
+import { canonicalPath } from '../mount/linux.ts'
 import { parseLocation } from '../storage/location.ts'
 
 /** What a table is called for its server and for those who look for it: the real path, or the URL. */
 export function locationName(text: string): string {
   const location = parseLocation(text)
   if (location.kind === 's3') return `s3://${location.bucket}/${location.prefix}`
-  try {
-    return realpathSync(location.directory)
-  } catch {
-    return resolve(location.directory)
-  }
+  return canonicalPath(location.directory)
 }
 
 /** Has the table's server, if one runs, bring held saves to their end: what is read then is what was saved. */

@@ -24,10 +24,16 @@ export async function snapshotOf(
     return table.at(BigInt(args.version))
   }
   if (args.timestamp !== undefined) {
-    const time = Date.parse(args.timestamp)
-    if (Number.isNaN(time))
-      throw new UsageError(`--timestamp takes a time such as 2026-01-31T12:00:00Z, not ${args.timestamp}`)
-    return table.atTimestamp(time)
+    return table.atTimestamp(timeOf(args.timestamp))
   }
   return table.refresh()
+}
+
+/** ISO 8601, milliseconds since 1970; without a zone it is UTC, as in all that posixlake prints. Date.parse takes much more. */
+function timeOf(text: string): number {
+  const [, date, clock = '00:00', zone = 'Z'] =
+    /^(\d{4}-\d{2}-\d{2})(?:[T ](\d{2}:\d{2}(?::\d{2}(?:\.\d+)?)?) ?(Z|[+-]\d{2}:\d{2})?)?$/i.exec(text) ?? []
+  const time = Date.parse(`${date}T${clock}${zone.toUpperCase()}`)
+  if (Number.isNaN(time)) throw new UsageError(`--timestamp takes a time such as 2026-01-31T12:00:00Z, not ${text}`)
+  return time
 }

@@ -229,8 +229,9 @@ class DdlParser {
     const seen = new Set<string>()
     for (;;) {
       if (this.#atEnd(end)) break
+      const start = this.#at
       const name = this.#name()
-      if (seen.has(name.toLowerCase())) throw this.#error(`the column ${name} is named twice`)
+      if (seen.has(name.toLowerCase())) throw this.#error(`the column ${name} is named twice`, start)
       seen.add(name.toLowerCase())
       this.#skip()
       if (this.#text[this.#at] === ':') this.#at++
@@ -268,6 +269,7 @@ class DdlParser {
     const word = /^[A-Za-z_][A-Za-z0-9_]*/.exec(this.#text.slice(this.#at))?.[0]
     if (word === undefined) throw this.#error(`column ${column} has no type`)
     this.#at += word.length
+    const start = this.#at - word.length
     const name = word.toLowerCase()
     if (name === 'decimal' || name === 'numeric') return this.#decimal(column)
     if (name === 'array' || name === 'list') {
@@ -291,8 +293,7 @@ class DdlParser {
       return { kind: 'struct', fields }
     }
     const kind = ALIASES[name]
-    if (kind === undefined)
-      throw this.#error(`column ${column}: there is no type ${word}; did you mean ${nearestType(name)}?`)
+    if (kind === undefined) throw this.#error(`column ${column}: there is no type ${word}; ${typeHint(name)}`, start)
     if (name === 'varchar' && /^\s*\(\s*\d+\s*\)/.test(this.#text.slice(this.#at)))
       this.#at = this.#text.indexOf(')', this.#at) + 1
     return { kind }
@@ -301,8 +302,9 @@ class DdlParser {
   #decimal(column: string): DataType {
     const args = /^\s*\(\s*(\d+)\s*(?:,\s*(\d+)\s*)?\)/.exec(this.#text.slice(this.#at))
     if (args === null) return { kind: 'decimal', precision: 10, scale: 0 }
+    const at = `the schema cannot be read at character ${this.#at + 1}: column ${column}`
     this.#at += args[0].length
-    return decimalType(Number(args[1]), Number(args[2] ?? 0), `column ${column}`)
+    return decimalType(Number(args[1]), Number(args[2] ?? 0), at)
   }
 
   #notNull(): boolean {
@@ -322,30 +324,26 @@ class DdlParser {
     while (/\s/.test(this.#text[this.#at] ?? '')) this.#at++
   }
 
-  #error(what: string): TextError {
-    return new TextError('bad_schema', `the schema cannot be read at character ${this.#at + 1}: ${what}`)
+  /** `at`: the offset of what is wrong; the place that was reached if not given. */
+  #error(what: string, at = this.#at): TextError {
+    return new TextError('bad_schema', `the schema cannot be read at character ${at + 1}: ${what}`)
   }
 }
 
-function nearestType(name: string): string {
-  const shown = [
-    'Int8',
-    'Int16',
-    'Int32',
-    'Int64',
-    'Float32',
-    'Float64',
-    'Decimal(p,s)',
-    'String',
-    'Boolean',
-    'Binary',
-    'Date',
-    'Timestamp',
-    'Timestamp_ntz',
-  ]
-  return shown.reduce((best, type) =>
-    distance(name, type.toLowerCase()) < distance(name, best.toLowerCase()) ? type : best,
-  )
+const SHOWN_TYPES = [
+  ...['Int8', 'Int16', 'Int32', 'Int64', 'Float32', 'Float64', 'Decimal(p,s)', 'String', 'Boolean', 'Binary'],
+  ...['Date', 'Timestamp', 'Timestamp_ntz', 'array<...>', 'map<...>', 'struct<...>'],
+]
+/** A name that differs in more of its letters was not meant. */
+const MISSPELT_SHARE_MAX = 0.4
+
+/** The type that was meant, or all of them if none is near. */
+function typeHint(name: string): string {
+  const word = (type: string): string => type.replace(/[(<].*/, '').toLowerCase()
+  const [nearest = ''] = SHOWN_TYPES.toSorted((a, b) => distance(name, word(a)) - distance(name, word(b)))
+  return distance(name, word(nearest)) <= Math.max(name.length, word(nearest).length) * MISSPELT_SHARE_MAX
+    ? `did you mean ${nearest}?`
+    : `the types are ${SHOWN_TYPES.join(', ')}`
 }
 
 function distance(a: string, b: string): number {

@@ -1,4 +1,4 @@
-import type { MountRequest } from './linux.ts'
+import { clientHost, type MountRequest } from './linux.ts'
 
 /** The command that mounts on macOS, whose client keeps names cached and cannot be told not to. */
 export function darwinMountCommand({ host, port, exportPath, mountPoint, readOnly }: MountRequest): string[] {
@@ -13,5 +13,5 @@ export function darwinMountCommand({ host, port, exportPath, mountPoint, readOnl
     'intr',
     ...(readOnly ? ['rdonly'] : []),
   ]
-  return ['mount_nfs', '-o', options.join(','), `${host}:${exportPath}`, mountPoint]
+  return ['mount_nfs', '-o', options.join(','), `${clientHost(host)}:${exportPath}`, mountPoint]
 }

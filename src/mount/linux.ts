@@ -1,5 +1,5 @@
-import { existsSync, readFileSync, realpathSync, statSync } from 'node:fs'
-import { join, resolve } from 'node:path'
+import { existsSync, readFileSync, readlinkSync, statSync } from 'node:fs'
+import { basename, dirname, join, resolve, sep } from 'node:path'
 import { messageOf } from '../core/errors.ts'
 import { MountError } from './errors.ts'
 import { runCommand, shellQuoted } from './run.ts'
@@ -24,14 +24,15 @@ export interface MountEntry {
  * The options of mount(8). `lookupcache=none`: the next open sees a new line of versions at once, while an open
  * descriptor reads on unchanged. `hard`: nothing is lost while the server restarts.
  */
-export function mountOptions({ port, readOnly }: Pick<MountRequest, 'port' | 'readOnly'>): string {
+export function mountOptions({ host, port, readOnly }: Pick<MountRequest, 'host' | 'port' | 'readOnly'>): string {
   const options = [
     'vers=3',
-    'tcp',
+    // mount.nfs takes "tcp" for IPv4 alone.
+    host.includes(':') ? 'proto=tcp6' : 'tcp',
     'nolock',
     `port=${port}`,
     `mountport=${port}`,
-    'mountproto=tcp',
+    `mountproto=${host.includes(':') ? 'tcp6' : 'tcp'}`,
     'hard',
     'lookupcache=none',
     'nosuid',
@@ -40,22 +41,30 @@ export function mountOptions({ port, readOnly }: Pick<MountRequest, 'port' | 're
   return [...options, readOnly ? 'ro' : 'rw'].join(',')
 }
 
+/** Where a client of this machine reaches a server that listens on `host`, which may stand for all addresses. */
+export function clientHost(host: string): string {
+  if (host === '0.0.0.0') return '127.0.0.1'
+  return host === '::' ? '::1' : host
+}
+
 /** The command that mounts, as a user may type it. */
 export function mountCommand(request: MountRequest): string[] {
-  const { host, exportPath, mountPoint } = request
+  const { exportPath, mountPoint } = request
+  const host = clientHost(request.host)
   return [
     'mount',
     '-t',
     'nfs',
     '-o',
-    mountOptions(request),
+    mountOptions({ ...request, host }),
     `${host.includes(':') ? `[${host}]` : host}:${exportPath}`,
     mountPoint,
   ]
 }
 
-/** All mounts of this process's namespace. */
+/** All mounts of this process's namespace; none where the system does not list them so. */
 export function mounts(): MountEntry[] {
+  if (process.platform !== 'linux') return []
   return parseMountinfo(readFileSync('/proc/self/mountinfo', 'utf8'))
 }
 
@@ -79,9 +88,28 @@ export function mountAt(path: string): MountEntry | undefined {
   return mounts().findLast(entry => entry.mountPoint === wanted)
 }
 
-/** The mount point as the system will call it. MountError says what keeps it from being one. */
-export function checkMountPoint(path: string): string {
-  const wanted = resolve(path)
+/** The NFS mounts of an export: its path holds a secret, so they are of one server and its successors. */
+export function mountsOf(exportPath: string): MountEntry[] {
+  return mounts().filter(({ type, source }) => type === 'nfs' && source.endsWith(`:${exportPath}`))
+}
+
+/** What a path is called without symbolic links. Unlike realpath it never looks at a mount point itself, which may hang. */
+export function canonicalPath(path: string, linksMax = 40): string {
+  const absolute = resolve(path)
+  if (absolute === dirname(absolute) || mountAt(absolute) !== undefined) return absolute
+  const parent = canonicalPath(dirname(absolute), linksMax)
+  const full = join(parent, basename(absolute))
+  if (mountAt(full) !== undefined || linksMax === 0) return full
+  try {
+    return canonicalPath(resolve(parent, readlinkSync(full)), linksMax - 1)
+  } catch {
+    return full // It is no link, or is not there.
+  }
+}
+
+/** The mount point of a table as the system will call it. MountError says what keeps it from being one. */
+export function checkMountPoint(path: string, table: string): string {
+  const wanted = canonicalPath(path)
   const busy = mountAt(wanted)
   if (busy !== undefined) {
     throw new MountError(
@@ -89,15 +117,26 @@ export function checkMountPoint(path: string): string {
       `${wanted} is a mount point already (${busy.source}); choose another folder, or unmount it first: posixlake unmount ${shellQuoted(wanted)}`,
     )
   }
-  if (!existsSync(wanted)) {
+  const found = statSync(wanted, { throwIfNoEntry: false })
+  if (found === undefined) {
     throw new MountError(
       'no_mount_point',
       `the mount point ${wanted} does not exist; make it first: mkdir -p ${shellQuoted(wanted)}`,
     )
   }
-  if (!statSync(wanted).isDirectory())
-    throw new MountError('no_mount_point', `the mount point ${wanted} is not a folder`)
-  return realpathSync(wanted)
+  if (!found.isDirectory()) throw new MountError('no_mount_point', `the mount point ${wanted} is not a folder`)
+  // The server would wait for itself, or no longer see its own files.
+  if (isWithin(wanted, table) || isWithin(table, wanted)) {
+    throw new MountError(
+      'no_mount_point',
+      `${wanted} holds the table ${table}, or is a part of it; choose another folder`,
+    )
+  }
+  return wanted
+}
+
+function isWithin(path: string, folder: string): boolean {
+  return path === folder || path.startsWith(folder.endsWith(sep) ? folder : folder + sep)
 }
 
 /** Makes sure that this user and this kernel can mount. `again`: the command line to repeat as root. */
@@ -145,7 +184,7 @@ export async function unmount(mountPoint: string, force = false): Promise<void> 
   if (/busy/.test(output)) {
     throw new MountError(
       'busy',
-      `${mountPoint} is in use: a program has a file open there, or stands in a folder of it; find it with: fuser -vm ${shellQuoted(mountPoint)}`,
+      `${mountPoint} is in use: a program has a file open there, or stands in a folder of it; find it with: fuser -vm ${shellQuoted(mountPoint)}, or cut it off with: posixlake unmount --force ${shellQuoted(mountPoint)}`,
     )
   }
   if (/not mounted|no mount point/.test(output)) throw new MountError('not_mounted', `${mountPoint} is not mounted`)

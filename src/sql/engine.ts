@@ -12,7 +12,7 @@ import { duckDb } from './native.ts'
 import { checked, defaultOf, NEW_ROWS, newValues, numbered, placesOf } from './new-rows.ts'
 import { Places } from './places.ts'
 import { type Relation, TABLE_NAME } from './relation.ts'
-import { PLACE_SCHEMA, Session, streamed } from './session.ts'
+import { PLACE_SCHEMA, type RunOptions, Session, streamed } from './session.ts'
 import { hasReturning, parseStatement, type Statement } from './statement.ts'
 import { nameOf, splitStatements, tokenize } from './tokens.ts'
 import { duckTypeOf, quoteName, resultSchema } from './types.ts'
@@ -52,6 +52,8 @@ const REFUSED = [
   ],
 ]
 
+export type { RunOptions } from './session.ts'
+
 /** The rows of a query, as they come. */
 export interface SqlResult {
   readonly schema: Schema
@@ -72,7 +74,12 @@ export type Outcome =
     }
 
 /** Runs a query on a snapshot, known to it as `data`. Rejects with SqlError: the engine's sentence. */
-export async function query(table: Table, snapshot: Snapshot, sql: string): Promise<SqlResult> {
+export async function query(
+  table: Table,
+  snapshot: Snapshot,
+  sql: string,
+  options: RunOptions = {},
+): Promise<SqlResult> {
   const statement = await theStatement(sql)
   if (statement.kind !== 'query') {
     throw new SqlError(
@@ -80,22 +87,22 @@ export async function query(table: Table, snapshot: Snapshot, sql: string): Prom
       'only the newest version of a table can be changed, and this looks at an older one',
     )
   }
-  return runQuery(table, snapshot, statement)
+  return runQuery(table, snapshot, statement, options)
 }
 
 /**
  * Runs one statement on the newest version: a query, or an INSERT, UPDATE, DELETE, MERGE or TRUNCATE, which is one commit.
  * Rejects with SqlError or TableError, and then nothing has changed.
  */
-export async function execute(table: Table, sql: string): Promise<Outcome> {
+export async function execute(table: Table, sql: string, options: RunOptions = {}): Promise<Outcome> {
   const statement = await theStatement(sql)
   if (statement.kind === 'query')
-    return { kind: 'rows', result: await runQuery(table, await table.refresh(), statement) }
+    return { kind: 'rows', result: await runQuery(table, await table.refresh(), statement, options) }
   if (hasReturning(sql))
     throw new SqlError('unsupported', 'RETURNING is not supported; run a SELECT behind the statement')
   for (let attempt = 1; ; attempt++) {
     try {
-      return await change(table, await table.refresh(), statement)
+      return await change(table, await table.refresh(), statement, options)
     } catch (error) {
       if (!(error instanceof TableError) || error.code !== 'conflict' || attempt === ATTEMPTS_MAX) throw error
     }
@@ -145,8 +152,8 @@ async function checkSyntax(sql: string): Promise<void> {
   }
 }
 
-async function runQuery(table: Table, snapshot: Snapshot, { sql }: Statement): Promise<SqlResult> {
-  const session = await Session.open(table, snapshot)
+async function runQuery(table: Table, snapshot: Snapshot, { sql }: Statement, options: RunOptions): Promise<SqlResult> {
+  const session = await Session.open(table, snapshot, options)
   try {
     const result = await session.connection.stream(sql)
     const schema = resultSchema(session.duck, result.columnNames(), result.columnTypes())
@@ -164,6 +171,7 @@ async function runQuery(table: Table, snapshot: Snapshot, { sql }: Statement): P
 async function* chunks(session: Session, result: DuckDBResult, schema: Schema): AsyncGenerator<Batch> {
   try {
     for (;;) {
+      session.checkSignal()
       const chunk = await result.fetchChunk()
       if (chunk === null || chunk.rowCount === 0) return
       yield batchOfChunk(session.duck, chunk, schema)
@@ -179,7 +187,12 @@ async function* chunks(session: Session, result: DuckDBResult, schema: Schema): 
 
 type ChangingStatement = Exclude<Statement, { kind: 'query' }>
 
-async function change(table: Table, snapshot: Snapshot, statement: ChangingStatement): Promise<Outcome> {
+async function change(
+  table: Table,
+  snapshot: Snapshot,
+  statement: ChangingStatement,
+  options: RunOptions,
+): Promise<Outcome> {
   checkTarget(statement.sql, statement.target)
   if (statement.kind === 'truncate') return truncate(table, snapshot)
   if (snapshot.schema.length === 0) {
@@ -188,7 +201,7 @@ async function change(table: Table, snapshot: Snapshot, statement: ChangingState
       'the table has no columns yet; the first save of data/data.csv with a header line gives them',
     )
   }
-  const session = await Session.open(table, snapshot)
+  const session = await Session.open(table, snapshot, options)
   try {
     if (statement.kind === 'insert') return await insert(session, table, snapshot, statement)
     if (statement.kind === 'delete') return await remove(session, table, snapshot, statement)

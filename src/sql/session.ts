@@ -1,8 +1,10 @@
-import { mkdirSync } from 'node:fs'
+import { randomUUID } from 'node:crypto'
+import { mkdirSync, readdirSync, rmSync } from 'node:fs'
 import { availableParallelism } from 'node:os'
 import { join } from 'node:path'
 import type { DuckDBConnection, DuckDBInstance } from '@duckdb/node-api'
 import type { Batch, Schema } from '../columns/types.ts'
+import { errnoOf } from '../core/errors.ts'
 import type { Snapshot } from '../table/snapshot.ts'
 import type { Table } from '../table/table.ts'
 import { batchOfChunk } from './convert.ts'
@@ -15,24 +17,41 @@ import { duckTypeOf, quoteText } from './types.ts'
 const MEMORY_LIMIT = '256MB'
 const INTERNAL_SCHEMA = 'posixlake_internal'
 
+export interface RunOptions {
+  /** Ends a statement that has not begun to commit, as if it had failed. */
+  readonly signal?: AbortSignal
+}
+
 /** An engine with one table in it, for one statement. */
 export class Session {
   readonly duck: DuckDb
   readonly connection: DuckDBConnection
   readonly relation: Relation
   readonly #instance: DuckDBInstance
+  readonly #spill: string
+  readonly #signal: AbortSignal | undefined
+  readonly #interrupt = (): void => this.connection.interrupt()
 
-  private constructor(duck: DuckDb, instance: DuckDBInstance, connection: DuckDBConnection, relation: Relation) {
+  private constructor(
+    duck: DuckDb,
+    instance: DuckDBInstance,
+    connection: DuckDBConnection,
+    relation: Relation,
+    spill: string,
+    { signal }: RunOptions,
+  ) {
     this.duck = duck
     this.#instance = instance
     this.connection = connection
     this.relation = relation
+    this.#spill = spill
+    this.#signal = signal
+    signal?.addEventListener('abort', this.#interrupt)
   }
 
-  static async open(table: Table, snapshot: Snapshot): Promise<Session> {
+  static async open(table: Table, snapshot: Snapshot, options: RunOptions): Promise<Session> {
     const duck = await duckDb()
-    const spill = join(engineCacheDirectory(), 'spill')
-    mkdirSync(spill, { recursive: true, mode: 0o700 })
+    const spill = spillFolder()
     const instance = await duck.DuckDBInstance.create(':memory:', {
       memory_limit: MEMORY_LIMIT,
       temp_directory: spill,
@@ -50,16 +69,43 @@ export class Session {
       await connection.run(`SET allowed_paths = [${paths.join(', ')}]`)
       await connection.run('SET enable_external_access = false')
       await connection.run('SET lock_configuration = true')
-      return new Session(duck, instance, connection, relation)
+      return new Session(duck, instance, connection, relation, spill, options)
     } catch (error) {
       instance.closeSync()
       throw fromDuckDb(error)
     }
   }
 
+  checkSignal(): void {
+    this.#signal?.throwIfAborted()
+  }
+
   close(): void {
+    this.#signal?.removeEventListener('abort', this.#interrupt)
     this.connection.closeSync()
     this.#instance.closeSync()
+    rmSync(this.#spill, { recursive: true, force: true })
+  }
+}
+
+/**
+ * A folder for what a session's engine spills, which makes it when it needs it. Each session has one of its own: the engine
+ * gives its files the same names in every process. Those of processes that were killed are taken away.
+ */
+function spillFolder(): string {
+  const parent = join(engineCacheDirectory(), 'spill')
+  mkdirSync(parent, { recursive: true, mode: 0o700 })
+  for (const name of readdirSync(parent)) {
+    if (!isAlive(Number.parseInt(name, 10))) rmSync(join(parent, name), { recursive: true, force: true })
+  }
+  return join(parent, `${process.pid}-${randomUUID()}`)
+}
+
+function isAlive(pid: number): boolean {
+  try {
+    return process.kill(pid, 0)
+  } catch (error) {
+    return errnoOf(error) === 'EPERM'
   }
 }
 
@@ -79,6 +125,7 @@ export async function* streamed(session: Session, sql: string, schema: Schema): 
     `SELECT ${columns.join(', ')} FROM (${sql}) AS x (${names.join(', ')})`,
   )
   for (;;) {
+    session.checkSignal()
     const chunk = await result.fetchChunk()
     if (chunk === null || chunk.rowCount === 0) return
     yield batchOfChunk(session.duck, chunk, schema)

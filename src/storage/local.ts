@@ -272,7 +272,8 @@ async function syncFolder(path: string): Promise<void> {
   }
 }
 
-function storageError(path: string, error: unknown): StorageError {
+/** A failed system call on a local path, as the store tells of it. */
+export function storageError(path: string, error: unknown): StorageError {
   if (error instanceof StorageError) return error
   const code = CODES[errnoOf(error) ?? ''] ?? 'io'
   const detail = code === 'io' ? `: ${messageOf(error)}` : ''

@@ -73,6 +73,7 @@ describe('the arguments of a command', () => {
     expect(await usage(() => given('a', '--kind', 'grean'))).toBe(
       '--kind is one of red, green, not grean (did you mean green?)',
     )
+    expect(await usage(() => given('a', '--size', '1', '-s', '2'))).toBe('--size is given twice')
     expect(await usage(() => given('a', '--kind='))).toStartWith('--kind is one of red, green, not ')
   })
 
@@ -86,7 +87,8 @@ describe('the arguments of a command', () => {
 describe('the nearest name', () => {
   test('counts swapped letters as one mistake, and is none where nothing is near', () => {
     expect(nearest('qeury', ['serve', 'query'])).toBe(' (did you mean query?)')
-    expect(nearest('umount', ['mount', 'unmount'])).toContain('mount')
+    expect(nearest('umount', ['mount', 'unmount'])).toBe(' (did you mean unmount?)')
+    expect(nearest('nount', ['mount', 'unmount'])).toBe(' (did you mean mount?)')
     expect(nearest('QUERY', ['query'])).toContain('query')
     expect(nearest('zebra', ['query', 'mount'])).toBe('')
   })
@@ -110,6 +112,10 @@ describe('values of flags', () => {
     expect((await snapshotOf(table, { timestamp: new Date(Date.now() + 1000).toISOString() })).version).toBe(0n)
     expect(await usage(() => snapshotOf(table, { version: '-1' }))).toContain('--version takes a number')
     expect(await usage(() => snapshotOf(table, { version: '0', timestamp: '2020' }))).toContain('not both')
-    expect(await usage(() => snapshotOf(table, { timestamp: 'yesterday' }))).toContain('--timestamp takes a time')
+    for (const timestamp of ['yesterday', '5', '2020', '2026-13-01', '2026-01-01T25:00', '2026-01-01T10:00 CET', ''])
+      expect(await usage(() => snapshotOf(table, { timestamp }))).toContain('--timestamp takes a time')
+    const soon = new Date(Date.now() + 60_000).toISOString()
+    for (const timestamp of [soon, soon.slice(0, -1), soon.replace('T', ' '), soon.replace('Z', '+00:00')])
+      expect((await snapshotOf(table, { timestamp })).version).toBe(0n)
   })
 })

@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
-import { readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { tableFromIPC } from 'apache-arrow'
 import { COMMANDS } from '../../src/cli/commands/index.ts'
@@ -52,11 +52,15 @@ describe('the command line', () => {
       expect(help).toContain(`posixlake ${name}`)
     }
     expect(output('--version')).toMatch(/^posixlake \d+\.\d+\.\d+\n$/)
+    expect(output('-V')).toBe(output('--version'))
     expect(run().code).toBe(2)
   })
 
   test('names the nearest of what it does not know', () => {
     expect(refusal(2, 'qury', table)).toContain('did you mean query')
+    expect(refusal(2, 'umount', table)).toContain('did you mean unmount')
+    expect(refusal(2, '--verison')).toContain('no flag --verison before a command (did you mean --version?)')
+    expect(refusal(2, 'create', join(folder.path, 'x'), '--from-csv', 'a', '--from-csv', 'b')).toContain('given twice')
     expect(refusal(2, 'query', table, 'x', '--fromat', 'csv')).toContain('did you mean --format')
     expect(refusal(2, 'query', table, 'x', '--format', 'cvs')).toContain('did you mean csv')
     expect(refusal(2, 'query', table)).toContain('needs SQL')
@@ -137,7 +141,7 @@ describe('the command line', () => {
     writeFileSync(join(folder.path, 'a2.csv'), 'x,y\n3,4\n')
     expect(output('create', join(folder.path, 'from'), '--from-csv', join(folder.path, 'a*.csv'))).toContain('2 rows')
     expect(output('cat', join(folder.path, 'from'))).toBe('x,y\n1,2\n3,4\n')
-    expect(refusal(2, 'create', join(folder.path, 'none'), '--from-csv', join(folder.path, 'z*.csv'))).toContain(
+    expect(refusal(1, 'create', join(folder.path, 'none'), '--from-csv', join(folder.path, 'z*.csv'))).toContain(
       'no file matches',
     )
     writeFileSync(join(folder.path, 'bad.csv'), 'x,y\n1,2\n3\n')
@@ -146,6 +150,94 @@ describe('the command line', () => {
     )
     output('create', join(folder.path, 'empty'))
     expect(output('cat', join(folder.path, 'empty'))).toBe('')
+  })
+
+  test('creates tables from what other programs write: other delimiters, pipes, compressed files', () => {
+    const at = (name: string): string => join(folder.path, 'dialects', name)
+    mkdirSync(at('.'))
+    const imported = (text: string, ...flags: string[]): { said: string; csv: string } => {
+      writeFileSync(at('in.csv'), text)
+      const { code, stderr } = run('create', at('t'), '--from-csv', at('in.csv'), ...flags)
+      expect({ text, code, stderr }).toMatchObject({ code: 0 })
+      const csv = output('cat', at('t'))
+      rmSync(at('t'), { recursive: true })
+      return { said: stderr, csv }
+    }
+    const cases: [string, string][] = [
+      ['id;text\r\n1;"a;b"\r\n2;"x ""y"""\r\n3;1,5\r\n', 'id,text\n1,a;b\n2,"x ""y"""\n3,"1,5"\n'],
+      ['id\ttext\n1\t\n2\t""\n', 'id,text\n1,\n2,""\n'],
+      ['\ufeffid|text\n1|"two\nlines"\n', 'id,text\n1,"two\nlines"\n'],
+    ]
+    for (const [text, csv] of cases)
+      expect(imported(text)).toEqual({ said: expect.stringContaining('the fields are separated by'), csv })
+    // A comma wins where it does, and where nothing else does.
+    expect(imported('id,text\n1,a;b\n2,c;d\n')).toEqual({ said: '', csv: 'id,text\n1,a;b\n2,c;d\n' })
+    expect(imported('text\na;b\nc\n')).toEqual({ said: '', csv: 'text\na;b\nc\n' })
+    expect(imported('id;text, more\n1;a, b\n', '--delimiter', ';').csv).toBe('id,"text, more"\n1,"a, b"\n')
+    expect(refusal(2, 'create', at('t'), '--from-csv', at('in.csv'), '--delimiter', 'ab')).toContain('one character')
+    writeFileSync(at('bad.csv'), 'id;text\n1;a\n2;b;c\n')
+    expect(refusal(1, 'create', at('t'), '--from-csv', at('bad.csv'), '--delimiter', ';')).toMatch(/bad\.csv: line 3: /)
+    writeFileSync(at('latin1.csv'), Buffer.from('id,name\n1,plain\n2,caf\xe9\n', 'latin1'))
+    expect(refusal(1, 'create', at('t'), '--from-csv', at('latin1.csv'))).toMatch(
+      /latin1\.csv: line 3, column name: the text is not UTF-8/,
+    )
+    for (const [bytes, sentence] of [
+      [Bun.gzipSync('id\n1\n'), 'zcat'],
+      [Buffer.from('\ufeffid\n1\n', 'utf16le'), 'iconv'],
+      [Buffer.from('PAR1'), '--from-parquet'],
+    ] as const) {
+      writeFileSync(at('other'), bytes)
+      expect(refusal(1, 'create', at('t'), '--from-csv', at('other'))).toContain(sentence)
+    }
+    for (const source of ['-', '/dev/stdin']) {
+      const piped = Bun.spawnSync(
+        [
+          'bash',
+          '-c',
+          `printf 'id,x\\n1,a\\n' | "$0" "$@"`,
+          process.execPath,
+          MAIN,
+          'create',
+          at('p'),
+          '--from-csv',
+          source,
+        ],
+        { env: process.env },
+      )
+      expect({ code: piped.exitCode, stderr: piped.stderr.toString() }).toEqual({ code: 0, stderr: '' })
+      expect(output('cat', at('p'))).toBe('id,x\n1,a\n')
+      expect(readdirSync(at('p')).filter(name => !/^part-|^_delta_log$/.test(name))).toEqual([])
+      rmSync(at('p'), { recursive: true })
+    }
+  }, 60_000)
+
+  test('creates no table among other files, which VACUUM would delete', () => {
+    const crowded = join(folder.path, 'crowded')
+    mkdirSync(crowded)
+    output('create', crowded)
+    const other = join(folder.path, 'other-files')
+    mkdirSync(other)
+    writeFileSync(join(other, 'thesis.txt'), 'x')
+    expect(refusal(1, 'create', other)).toContain('thesis.txt')
+    expect(readdirSync(other)).toEqual(['thesis.txt'])
+  })
+
+  test('names the place in a schema that cannot be read', () => {
+    const cases: [string, string][] = [
+      ['id:Itn64', 'character 4: column id: there is no type Itn64; did you mean Int64?'],
+      ['id:Int64, x:void', 'character 13: column x: there is no type void; the types are Int8, '],
+      ['a:int, d:Decimal(39,1)', 'character 17: column d: decimal(39,1) is out of range'],
+      ['id:int,ID:int', 'character 8: the column ID is named twice'],
+    ]
+    for (const [schema, sentence] of cases)
+      expect(refusal(1, 'create', join(folder.path, 'no'), '--schema', schema)).toContain(sentence)
+  })
+
+  test('takes SQL from standard input', () => {
+    const { stdout } = Bun.spawnSync([process.execPath, MAIN, 'query', table, '-', '--format', 'csv'], {
+      stdin: new TextEncoder().encode('SELECT count(*) AS n FROM data'),
+    })
+    expect(stdout.toString()).toBe('n\n2\n')
   })
 
   test('ends quietly when its reader has seen enough', () => {

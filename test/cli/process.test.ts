@@ -1,5 +1,14 @@
 import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
-import { closeSync, existsSync, openSync, readFileSync, writeFileSync } from 'node:fs'
+import {
+  closeSync,
+  existsSync,
+  mkdirSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  rmdirSync,
+  writeFileSync,
+} from 'node:fs'
 import { connect } from 'node:net'
 import { join } from 'node:path'
 import { temporaryFolder } from '../helpers/temporary.ts'
@@ -44,7 +53,6 @@ describe('what is wrong on the machine', () => {
       [['create', 'new', '--from-parquet', 'file'], 'file: 1 bytes are no Parquet file'],
       [['cat', 'file'], 'not a Delta table'],
       [['cat', ''], 'the location of the table is empty'],
-      [['cat', table], 'posixlake/text: a part of this path is a file', { XDG_CACHE_HOME: join(folder.path, 'file') }],
       [['query', table, 'FROM data'], 'posixlake/spill: a part', { XDG_CACHE_HOME: join(folder.path, 'file') }],
     ]
     for (const [args, sentence, more] of cases) {
@@ -59,6 +67,12 @@ describe('what is wrong on the machine', () => {
       expect(stderr.trimEnd().split('\n')).toHaveLength(1)
     }
     expect(existsSync(join(folder.path, 'new'))).toBe(false)
+  })
+
+  test('is a cache that cannot be written to: a table is read without it', () => {
+    const { code, stdout, stderr } = run(['cat', table], { XDG_CACHE_HOME: join(folder.path, 'file') })
+    expect({ code, stdout }).toEqual({ code: 0, stdout: 'id,name\n0,name 0\n1,name 1\n2,name 2\n' })
+    expect(stderr).toContain('cannot be used')
   })
 
   test('is a full disk under the output, whatever is printed', () => {
@@ -101,6 +115,58 @@ describe('a reader that goes away', () => {
       stderr: '',
     })
   })
+})
+
+describe('a command that is interrupted', () => {
+  async function interrupted(signal: NodeJS.Signals, args: readonly string[], begun: () => boolean): Promise<Result> {
+    const child = Bun.spawn([process.execPath, MAIN, ...args], {
+      env: environment,
+      cwd: folder.path,
+      stdin: 'ignore',
+      stdout: 'pipe',
+      stderr: 'pipe',
+    })
+    while (!begun() && child.exitCode === null) await Bun.sleep(1)
+    child.kill(signal)
+    const [stdout, stderr] = await Promise.all([new Response(child.stdout).text(), new Response(child.stderr).text()])
+    await child.exited
+    expect(child.signalCode).toBe(signal)
+    return { code: child.exitCode ?? -1, stdout, stderr }
+  }
+  const large = join(folder.path, 'large.csv')
+
+  test('takes back what an import wrote', async () => {
+    writeFileSync(large, `id,name\n${'12345,a name\n'.repeat(3_000_000)}`)
+    for (const signal of ['SIGINT', 'SIGTERM'] as const) {
+      const target = join(folder.path, 'parent', 'interrupted')
+      const begun = (): boolean => existsSync(target) && readdirSync(target).length > 0
+      expect(await interrupted(signal, ['create', target, '--from-csv', large], begun)).toMatchObject({
+        stdout: '',
+        stderr: '',
+      })
+      expect(existsSync(join(folder.path, 'parent'))).toBe(false)
+    }
+  }, 60_000)
+
+  test('leaves a table as it was, and no file of the engine', async () => {
+    const spill = join(environment.XDG_CACHE_HOME, 'posixlake', 'spill')
+    const isRunning = (): boolean => existsSync(spill) && readdirSync(spill).length > 0
+    const before = readdirSync(table).sort()
+    // What a killed process left, and what one that runs needs: the engines of two processes may not share a folder.
+    mkdirSync(join(spill, '999999999-killed'), { recursive: true })
+    mkdirSync(join(spill, `${process.pid}-running`))
+    expect(run(['query', table, 'FROM data']).code).toBe(0)
+    expect(readdirSync(spill)).toEqual([`${process.pid}-running`])
+    rmdirSync(join(spill, `${process.pid}-running`))
+    for (const sql of [
+      `INSERT INTO data SELECT i, repeat('x', 100) || i FROM range(1000000000) t(i)`,
+      'SELECT count(*) FROM range(10000000) a(x), range(10000000) b(y) WHERE hash(x) < hash(y)',
+    ]) {
+      expect(await interrupted('SIGINT', ['query', table, sql], isRunning)).toMatchObject({ stdout: '', stderr: '' })
+      expect(readdirSync(spill)).toEqual([])
+      expect(readdirSync(table).sort()).toEqual(before)
+    }
+  }, 60_000)
 })
 
 describe('help', () => {

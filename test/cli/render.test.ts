@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'bun:test'
-import { cellText, megabytes, renderTable } from '../../src/cli/render.ts'
+import { cellText, megabytes, renderTable, tableColumns } from '../../src/cli/render.ts'
 
 async function rendered(rows: string[][], width?: number): Promise<string> {
   const columns = [{ name: 'id', alignRight: true }, { name: 'text' }]
@@ -41,6 +41,9 @@ describe('a table for people', () => {
   test('makes NULL and control characters visible', () => {
     expect(cellText(null, { kind: 'string' })).toBe('NULL')
     expect(cellText('a\nb\tc\u001b', { kind: 'string' })).toBe('a\\nb\\tc\\x1b')
+    expect(tableColumns([{ name: 'a\u001b[31m', type: { kind: 'string' }, nullable: true, metadata: {} }])).toEqual([
+      { name: 'a\\x1b[31m', alignRight: false },
+    ])
     expect(cellText([1, null], { kind: 'array', element: { kind: 'integer' }, containsNull: true })).toBe('[1,null]')
   })
 

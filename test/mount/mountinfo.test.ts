@@ -1,8 +1,8 @@
 import { describe, expect, test } from 'bun:test'
-import { mkdirSync, writeFileSync } from 'node:fs'
+import { mkdirSync, symlinkSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { MountError } from '../../src/mount/errors.ts'
-import { checkMountPoint, mountCommand, mountOptions, parseMountinfo } from '../../src/mount/linux.ts'
+import { canonicalPath, checkMountPoint, mountCommand, mountOptions, parseMountinfo } from '../../src/mount/linux.ts'
 import { runCommand, shellQuoted } from '../../src/mount/run.ts'
 import { temporaryFolder } from '../helpers/temporary.ts'
 
@@ -38,28 +38,67 @@ describe('the list of mounts', () => {
 describe('a mount point', () => {
   test('is a folder that exists and is free, under its real name', () => {
     using folder = temporaryFolder()
-    expect(checkMountPoint(folder.path)).toBe(folder.path)
-    expect(refusal(() => checkMountPoint('/proc'))).toMatchObject({ code: 'busy' })
+    expect(checkMountPoint(folder.path, '/tables/t')).toBe(folder.path)
+    expect(refusal(() => checkMountPoint('/proc', '/tables/t'))).toMatchObject({ code: 'busy' })
     const missing = join(folder.path, "it's", 'missing')
-    expect(refusal(() => checkMountPoint(missing)).message).toEndWith(`mkdir -p ${shellQuoted(missing)}`)
+    expect(refusal(() => checkMountPoint(missing, '/tables/t')).message).toEndWith(`mkdir -p ${shellQuoted(missing)}`)
     writeFileSync(join(folder.path, 'file'), '')
-    expect(refusal(() => checkMountPoint(join(folder.path, 'file'))).message).toEndWith('is not a folder')
+    expect(refusal(() => checkMountPoint(join(folder.path, 'file'), '/tables/t')).message).toEndWith('is not a folder')
     mkdirSync(join(folder.path, 'a b'))
-    expect(checkMountPoint(join(folder.path, 'x', '..', 'a b'))).toBe(join(folder.path, 'a b'))
+    expect(checkMountPoint(join(folder.path, 'x', '..', 'a b'), '/tables/t')).toBe(join(folder.path, 'a b'))
+    symlinkSync('a b', join(folder.path, 'link'))
+    expect(checkMountPoint(join(folder.path, 'link'), '/tables/t')).toBe(join(folder.path, 'a b'))
+  })
+
+  test('is not the table, nor a part of it, nor what holds it', () => {
+    using folder = temporaryFolder()
+    const table = join(folder.path, 'table')
+    mkdirSync(join(table, 'part'), { recursive: true })
+    mkdirSync(`${table}-2`)
+    for (const path of [table, join(table, 'part'), folder.path])
+      expect(refusal(() => checkMountPoint(path, table)).message).toContain('choose another folder')
+    expect(checkMountPoint(`${table}-2`, table)).toBe(`${table}-2`)
+  })
+
+  test('has the same name by every symbolic link, and by one that leads nowhere or in circles', () => {
+    using folder = temporaryFolder()
+    const at = (name: string): string => join(folder.path, name)
+    mkdirSync(at('real'))
+    symlinkSync('real', at('one'))
+    symlinkSync(at('one'), at('two'))
+    symlinkSync('loop', at('loop'))
+    symlinkSync('missing', at('dangling'))
+    expect(['real', 'one', 'two', 'two/', 'two/inner', 'dangling'].map(name => canonicalPath(at(name)))).toEqual([
+      at('real'),
+      at('real'),
+      at('real'),
+      at('real'),
+      at('real/inner'),
+      at('missing'),
+    ])
+    expect(canonicalPath(at('loop'))).toBe(at('loop'))
+    expect(canonicalPath('/')).toBe('/')
   })
 })
 
 describe('the mount command', () => {
   test('has options that mount(8) takes, in one word', () => {
-    expect(mountOptions({ port: 12050, readOnly: false })).toBe(
+    expect(mountOptions({ host: '127.0.0.1', port: 12050, readOnly: false })).toBe(
       'vers=3,tcp,nolock,port=12050,mountport=12050,mountproto=tcp,hard,lookupcache=none,nosuid,nodev,rw',
     )
-    expect(mountOptions({ port: 1, readOnly: true })).toEndWith(',ro')
+    expect(mountOptions({ host: '127.0.0.1', port: 1, readOnly: true })).toEndWith(',ro')
   })
 
-  test('puts an IPv6 address into brackets', () => {
-    const command = mountCommand({ host: '::1', port: 1, exportPath: '/x', mountPoint: '/mnt', readOnly: false })
-    expect(command.at(-2)).toBe('[::1]:/x')
+  test('puts an IPv6 address into brackets, and reaches a server that listens everywhere', () => {
+    const sourceFor = (host: string): string | undefined =>
+      mountCommand({ host, port: 1, exportPath: '/x', mountPoint: '/mnt', readOnly: false }).at(-2)
+    expect(['::1', '::', '0.0.0.0', '127.0.0.1'].map(sourceFor)).toEqual([
+      '[::1]:/x',
+      '[::1]:/x',
+      '127.0.0.1:/x',
+      '127.0.0.1:/x',
+    ])
+    expect(mountOptions({ host: '::1', port: 1, readOnly: false })).toContain('proto=tcp6')
   })
 })
 

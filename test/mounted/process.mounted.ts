@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'bun:test'
-import { existsSync, mkdirSync, mkdtempSync, realpathSync } from 'node:fs'
+import { existsSync, mkdirSync, mkdtempSync, realpathSync, symlinkSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { ask } from '../../src/mount/control.ts'
@@ -66,6 +66,81 @@ describe('the server as a process', () => {
     expect(await refused(other, freshFolder(), '--port', port)).toContain(`Port ${port}`)
     expect((await m.posixlake('status', m.mount)).stdout).toContain(m.mount)
     await m.close()
+  })
+
+  test('a mount whose server died is found under every name, and brought back by mount', async () => {
+    const m = await mountTable({ schema: 'id:Int64' })
+    const link = join(freshFolder(), 'link')
+    symlinkSync(m.mount, link)
+    const pidOf = async (name: string): Promise<number> =>
+      JSON.parse(await must([BINARY, 'status', name, '--format', 'json']))[0].pid
+    process.kill(await pidOf(link), 'SIGKILL')
+    while ((await ask(m.table, 'status')) !== undefined) await Bun.sleep(5)
+    const elsewhere = await run([BINARY, 'mount', m.table, freshFolder()])
+    expect(elsewhere).toMatchObject({ code: 1, stdout: '' })
+    expect(elsewhere.stderr).toContain(`posixlake mount ${m.table} ${m.mount}`)
+    expect(await must([BINARY, 'mount', m.table, link])).toContain('again')
+    expect(await m.sh('echo 1 >> data/data.csv')).toMatchObject({ code: 0 })
+    expect(await m.read()).toBe('id\n1\n')
+    // Without a server at all it is cut off, and nobody waits.
+    process.kill(await pidOf(m.table), 'SIGKILL')
+    while ((await ask(m.table, 'status')) !== undefined) await Bun.sleep(5)
+    await must([BINARY, 'unmount', link])
+    expect(mountAt(m.mount)).toBeUndefined()
+    expect(await must([BINARY, 'status', '--format', 'json'])).toBe('[]\n')
+    // One that is started by hand takes over the mount, and ends it.
+    await must([BINARY, 'mount', m.table, m.mount])
+    const [{ pid, address }] = JSON.parse(await must([BINARY, 'status', m.mount, '--format', 'json']))
+    process.kill(pid, 'SIGKILL')
+    while ((await ask(m.table, 'status')) !== undefined) await Bun.sleep(5)
+    const port = address.split(':').at(-1)
+    const server = Bun.spawn([BINARY, 'serve', m.table, '--port', port], { stdin: 'ignore', stdout: 'ignore' })
+    while ((await ask(m.table, 'status')) === undefined) await Bun.sleep(5)
+    expect(await m.read()).toBe('id\n1\n')
+    server.kill('SIGINT')
+    expect(await server.exited).toBe(0)
+    expect(mountAt(m.mount)).toBeUndefined()
+  })
+
+  test('listens everywhere, or on IPv6, and is mounted all the same', async () => {
+    const folder = freshFolder()
+    const table = join(folder, 'table')
+    await must([BINARY, 'create', table, '--schema', 'id:Int64'])
+    for (const host of ['0.0.0.0', '::1', 'localhost']) {
+      await must([BINARY, 'mount', table, freshFolder(), '--host', host])
+      expect(await must([BINARY, 'unmount', table])).toContain('is unmounted')
+    }
+  })
+
+  test('is refused a mount point that would hide the table', async () => {
+    const folder = freshFolder()
+    await must([BINARY, 'create', join(folder, 'table'), '--schema', 'id:Int64'])
+    const { code, stderr } = await run([BINARY, 'mount', join(folder, 'table'), join(folder, 'table')])
+    expect({ code, stderr }).toEqual({ code: 1, stderr: expect.stringContaining('choose another folder') })
+  })
+
+  test('a full disk is told as one', async () => {
+    const folder = freshFolder()
+    const disk = join(folder, 'disk')
+    const mount = join(folder, 'mount')
+    mkdirSync(disk)
+    mkdirSync(mount)
+    await must(['mount', '-t', 'tmpfs', '-o', 'size=2m', 'tmpfs', disk])
+    await must([BINARY, 'create', `${disk}/table`, '--schema', 'id:Int64'])
+    await must(['bash', '-c', `(echo text; head -c 5M /dev/urandom | base64 -w 100) > ${folder}/large.csv`])
+    const fails = async (...args: string[]): Promise<string> => {
+      const { code, stdout, stderr } = await run([BINARY, ...args])
+      expect({ args, code, stdout, lines: stderr.split('\n').length }).toEqual({ args, code: 1, stdout: '', lines: 2 })
+      return stderr
+    }
+    expect(await fails('create', `${disk}/new`, '--from-csv', `${folder}/large.csv`)).toMatch(/disk\/new.*disk/)
+    expect(existsSync(`${disk}/new`)).toBe(false)
+    await run(['bash', '-c', `cat /dev/zero > ${disk}/fill`])
+    expect(await fails('query', `${disk}/table`, 'INSERT INTO data VALUES (1)')).toContain('no space is left')
+    expect(await fails('mount', `${disk}/table`, mount)).not.toContain('served already')
+    await must(['rm', `${disk}/fill`])
+    expect(await must([BINARY, 'query', `${disk}/table`, 'SELECT count(*) AS n FROM data'])).toBe('n\n0\n')
+    await must(['umount', disk])
   })
 
   test('a program in the middle of a large file never sees two versions mixed', async () => {

@@ -160,7 +160,7 @@ describe('CSV files', () => {
     writeFileSync(csv, 'id,name\n,x\n')
     expect(await failing('id:Int8 NOT NULL,name:String')).toMatch(/line 2, column id: .*NOT NULL/)
     writeFileSync(csv, Uint8Array.of(0x61, 0x0a, 0x31, 0x0a, 0xff, 0x0a))
-    expect(await failing('a:String')).toMatch(/in\.csv: line 3: the text is not UTF-8/)
+    expect(await failing('a:String')).toMatch(/in\.csv: line 3, column a: the text is not UTF-8/)
     expect(existsSync(join(folder.path, 'table'))).toBe(false)
   })
 
@@ -168,7 +168,7 @@ describe('CSV files', () => {
     using folder = temporaryFolder()
     const csv = put(folder.path, 'in.csv', 'a\n1\n')
     expect(await message(createFromCsv(join(folder.path, 't'), [folder.path], { pool }))).toBe(
-      `${folder.path} is not a file`,
+      `${folder.path} is not a file; name the files in it, as a pattern in quotes: '${folder.path}/*'`,
     )
     await createFromCsv(join(folder.path, 't'), [csv], { pool })
     const before = readdirSync(join(folder.path, 't')).sort()

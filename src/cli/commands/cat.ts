@@ -2,7 +2,7 @@ import { openText } from '../../fs/text/layout.ts'
 import { Segments } from '../../fs/text/segments.ts'
 import { openLake } from '../../lake.ts'
 import { command } from '../command.ts'
-import { print } from '../output.ts'
+import { note, print } from '../output.ts'
 import { Progress } from '../progress.ts'
 import { settle } from '../table-of.ts'
 import { snapshotOf, versionArgs } from '../version-args.ts'
@@ -24,7 +24,7 @@ export default command({
   },
   run: async args => {
     await settle(args.table)
-    const lake = await openLake(args.table)
+    const lake = await openLake(args.table, { log: note })
     try {
       lake.pool.start()
       const snapshot = await snapshotOf(lake.table, args)

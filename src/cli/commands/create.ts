@@ -1,13 +1,14 @@
-import { mkdirSync, statSync } from 'node:fs'
+import { mkdirSync, readdirSync, statSync } from 'node:fs'
 import { parseDdl } from '../../columns/schema.ts'
-import type { Schema } from '../../columns/types.ts'
 import { WorkerPool } from '../../columns/workers/pool.ts'
 import { schemaSql } from '../../fs/views/schema-sql.ts'
 import { openStore, parseLocation } from '../../storage/location.ts'
-import { createFromCsv, createFromParquet } from '../../table/operations/import.ts'
+import { TableError } from '../../table/errors.ts'
+import { createFromCsv, createFromParquet, type ImportOptions } from '../../table/operations/import.ts'
 import { createTable, type Table } from '../../table/table.ts'
 import { command, UsageError } from '../command.ts'
-import { print } from '../output.ts'
+import { interruptible } from '../interrupt.ts'
+import { note, print } from '../output.ts'
 import { Progress } from '../progress.ts'
 
 export default command({
@@ -16,6 +17,7 @@ export default command({
   examples: [
     'posixlake create ./people --schema "id:Int64,name:String,age:Int32,city:String"',
     'posixlake create ./sales --from-csv sales.csv',
+    'zcat sales.csv.gz | posixlake create ./sales --from-csv -',
     "posixlake create ./events --from-parquet 'events/*.parquet'",
     'posixlake create ./empty        # the first save with a header line gives the columns',
   ],
@@ -29,12 +31,17 @@ export default command({
     'from-csv': {
       type: 'string',
       valueHint: 'FILE',
-      description: 'CSV with a header line; several as FILE FILE ... or as a pattern',
+      description: 'CSV with a header line; several as FILE FILE ... or as a pattern; - is standard input',
+    },
+    delimiter: {
+      type: 'string',
+      valueHint: 'CHARACTER',
+      description: 'What stands between the fields of CSV; found if not given: comma, semicolon, tab or bar',
     },
     'from-parquet': {
       type: 'string',
       valueHint: 'FILE',
-      description: 'Parquet; several as FILE FILE ... or as a pattern',
+      description: 'Parquet; several as FILE FILE ... or as a pattern; - is standard input',
     },
     name: { type: 'string', valueHint: 'NAME', description: 'The name in the metadata' },
   },
@@ -49,68 +56,99 @@ export default command({
     if (csv !== undefined && parquet !== undefined) throw new UsageError('give --from-csv or --from-parquet, not both')
     if (parquet !== undefined && schema !== undefined)
       throw new UsageError('Parquet files bring their types: leave out --schema')
+    if (args.delimiter !== undefined && csv === undefined) throw new UsageError('--delimiter goes with --from-csv')
     const source = csv ?? parquet
     if (source === undefined && rest.length > 0)
       throw new UsageError(`posixlake create does not know what to do with ${JSON.stringify(rest[0])}`)
+    const options = {
+      ...(schema === undefined ? {} : { schema }),
+      ...(args.name === undefined ? {} : { name: args.name }),
+    }
+    const delimiter = args.delimiter === undefined ? undefined : delimiterByte(args.delimiter)
+    checkFree(directory)
     const table =
       source === undefined
-        ? await createEmpty(directory, schema ?? [], args.name)
-        : await fromFiles(
-            directory,
-            csv === undefined ? 'parquet' : 'csv',
-            await filesOf([source, ...rest]),
-            schema,
-            args.name,
-          )
-    await print(describe(table))
+        ? await createEmpty(directory, options)
+        : await fromFiles(directory, csv === undefined ? createFromParquet : createFromCsv, [source, ...rest], {
+            ...options,
+            delimiter,
+          })
+    await print(describe(args.table, table))
     return undefined
   },
 })
 
-async function createEmpty(directory: string, schema: Schema, name: string | undefined): Promise<Table> {
+type TableOptions = Pick<ImportOptions, 'schema' | 'name' | 'delimiter'>
+
+async function createEmpty(directory: string, { schema = [], ...options }: TableOptions): Promise<Table> {
   mkdirSync(directory, { recursive: true })
-  return createTable(openStore({ kind: 'local', directory }), { schema, ...(name === undefined ? {} : { name }) })
+  return createTable(openStore({ kind: 'local', directory }), { schema, ...options })
 }
 
 async function fromFiles(
   directory: string,
-  format: 'csv' | 'parquet',
-  paths: readonly string[],
-  schema: Schema | undefined,
-  name: string | undefined,
+  create: typeof createFromCsv,
+  patterns: readonly string[],
+  options: TableOptions,
 ): Promise<Table> {
+  const paths = await filesOf(patterns)
   const pool = new WorkerPool()
   const progress = new Progress('importing')
   try {
-    const options = {
-      pool,
-      progress: (done: number, total: number) => progress.update(done, total),
-      ...(schema === undefined ? {} : { schema }),
-      ...(name === undefined ? {} : { name }),
-    }
-    return await (format === 'csv' ? createFromCsv : createFromParquet)(directory, paths, options)
+    return await interruptible(signal => {
+      // What the threads are at is of no use any more.
+      signal.addEventListener('abort', () => void pool.close())
+      return create(directory, paths, {
+        pool,
+        progress: (done, total) => progress.update(done, total),
+        log: note,
+        signal,
+        ...options,
+      })
+    })
   } finally {
     progress.end()
     await pool.close()
   }
 }
 
+/** A folder with other files in it is no place for a table: VACUUM deletes all that is no part of one. */
+function checkFree(directory: string): void {
+  if (statSync(directory, { throwIfNoEntry: false })?.isDirectory() !== true) return
+  const names = readdirSync(directory)
+  if (names.includes('_delta_log')) return // Whoever creates the table says so.
+  const strange = names.find(name => !/^[._]|^lost\+found$/.test(name))
+  if (strange === undefined) return
+  throw new TableError(
+    'exists',
+    `${directory}: the folder holds other files (${strange}), which VACUUM of this table would delete; choose a new or an empty folder`,
+  )
+}
+
+function delimiterByte(text: string): number {
+  const character = text === '\\t' || text === 'tab' ? '\t' : text
+  if (!/^[\t\x20-\x7e]$/.test(character) || /[\w"]/.test(character))
+    throw new UsageError(`--delimiter takes one character, such as ';' or tab, not ${JSON.stringify(text)}`)
+  return character.charCodeAt(0)
+}
+
 /** Names of files, and patterns that the shell left for us. */
 async function filesOf(patterns: readonly string[]): Promise<string[]> {
   const files: string[] = []
   for (const pattern of patterns) {
+    if (pattern === '') throw new UsageError('the name of a file to import is empty')
     if (statSync(pattern, { throwIfNoEntry: false }) !== undefined || !/[*?[{]/.test(pattern)) {
       files.push(pattern)
       continue
     }
     const found = (await Array.fromAsync(new Bun.Glob(pattern).scan({ onlyFiles: true }))).sort()
-    if (found.length === 0) throw new UsageError(`no file matches ${pattern}`)
+    if (found.length === 0) throw new TableError('missing_file', `no file matches ${pattern}`)
     files.push(...found)
   }
   return files
 }
 
-function describe({ snapshot, store }: Table): string {
+function describe(name: string, { snapshot }: Table): string {
   const rows = snapshot.files.reduce((sum, file) => sum + (file.rows ?? 0), 0)
-  return `${store.location}: ${rows === 0 ? 'no rows' : `${rows} ${rows === 1 ? 'row' : 'rows'} in ${snapshot.files.length} ${snapshot.files.length === 1 ? 'file' : 'files'}`}\n${schemaSql(snapshot)}`
+  return `${name}: ${rows === 0 ? 'no rows' : `${rows} ${rows === 1 ? 'row' : 'rows'} in ${snapshot.files.length} ${snapshot.files.length === 1 ? 'file' : 'files'}`}\n${schemaSql(snapshot)}`
 }

@@ -7,8 +7,9 @@ import { ask } from '../../mount/control.ts'
 import { startDaemon } from '../../mount/daemon.ts'
 import { darwinMountCommand } from '../../mount/darwin.ts'
 import { MountError } from '../../mount/errors.ts'
-import { checkCanMount, checkMountPoint, mount } from '../../mount/linux.ts'
-import type { ServerRecord } from '../../mount/registry.ts'
+import { canonicalPath, checkCanMount, checkMountPoint, mount, mountsOf } from '../../mount/linux.ts'
+import { readRecords, type ServerRecord } from '../../mount/registry.ts'
+import { shellQuoted } from '../../mount/run.ts'
 import { command } from '../command.ts'
 import { note, print } from '../output.ts'
 import { cacheBytesOf, hostOf, portOf, serveArgs } from '../serve-args.ts'
@@ -40,10 +41,10 @@ export default command({
     }
     await checkTable(options.location)
     if (process.platform === 'darwin') return mountByHand(options)
-    const mountPoint = checkMountPoint(args.folder)
+    const lost = lostMount(options.location, canonicalPath(args.folder))
+    const mountPoint = lost?.mountPoint ?? checkMountPoint(args.folder, options.location)
     await checkCanMount([process.execPath, ...process.argv.slice(2)])
-    if (args.foreground === true) await stay({ ...options, mountPoint })
-    else await goOn({ ...options, mountPoint })
+    await (args.foreground === true ? stay : goOn)({ ...options, mountPoint, ...lost }, lost === undefined)
     return undefined
   },
 })
@@ -57,29 +58,54 @@ async function checkTable(location: string): Promise<void> {
   await lake.close()
 }
 
-async function stay(options: RunningOptions & { mountPoint: string }): Promise<void> {
-  const { server, stopped } = await runServer(options)
+/**
+ * A mount of the table whose server died: the next server has to take up its port, on which programs wait. MountError if it
+ * is at another folder than the wanted one.
+ */
+function lostMount(
+  location: string,
+  wanted: string,
+): { mountPoint: string; port: number; readOnly: boolean } | undefined {
+  const record = readRecords().find(known => known.location === location)
+  const [entry] = record === undefined ? [] : mountsOf(record.exportPath)
+  if (record === undefined || entry === undefined) return undefined
+  const { mountPoint } = entry
+  if (mountPoint !== wanted) {
+    const words = [location, mountPoint].map(shellQuoted).join(' ')
+    throw new MountError(
+      'busy',
+      `${location} is mounted at ${mountPoint}, and its server is gone; bring it back with: posixlake mount ${words}, or end it with: posixlake unmount ${shellQuoted(mountPoint)}`,
+    )
+  }
+  return { mountPoint, port: record.port, readOnly: record.readOnly }
+}
+
+type MountOptions = RunningOptions & { readonly mountPoint: string }
+
+/** Mounts what is served now; if that fails the server ends, too. */
+async function mountServed(server: { host: string; port: number; exportPath: string }, options: MountOptions) {
+  const { mountPoint, readOnly, location } = options
   try {
-    await mount({ ...server, mountPoint: options.mountPoint, readOnly: options.readOnly })
+    await mount({ ...server, mountPoint, readOnly })
   } catch (error) {
-    await ask(options.location, 'stop')
+    await ask(location, 'stop')
     throw error
   }
+}
+
+async function stay(options: MountOptions, isNew: boolean): Promise<void> {
+  const { server, stopped } = await runServer(options)
+  if (isNew) await mountServed(server, options)
   note(`${options.location} is mounted at ${options.mountPoint}; Ctrl-C unmounts it.`)
   void server.warmUp().catch(error => note(messageOf(error)))
   await stopped
 }
 
-async function goOn(options: RunningOptions & { mountPoint: string }): Promise<void> {
+async function goOn(options: MountOptions, isNew: boolean): Promise<void> {
   const log = join(logDirectory(), `${basename(options.location)}-${Bun.hash.crc32(options.location).toString(16)}.log`)
   const server = await startOnSomePort({ ...options, log })
-  try {
-    await mount({ ...server, mountPoint: options.mountPoint, readOnly: options.readOnly })
-  } catch (error) {
-    await ask(options.location, 'stop')
-    throw error
-  }
-  await print(`${options.location} is mounted at ${options.mountPoint}.\n`)
+  if (isNew) await mountServed(server, options)
+  await print(`${options.location} is mounted at ${options.mountPoint}${isNew ? '' : ' again; its server was gone'}.\n`)
 }
 
 /** The daemon's command line names its port, so that started again it takes up the same one. */

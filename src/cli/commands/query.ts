@@ -1,10 +1,11 @@
 import { ParquetFileWriter } from '../../columns/parquet/write.ts'
 import { csvHeader, renderCsv } from '../../columns/text/csv.ts'
 import { renderJsonArrayRows, renderJsonLines } from '../../columns/text/json.ts'
-import { execute, query, type SqlResult } from '../../sql/engine.ts'
+import { execute, type Outcome, query, type SqlResult } from '../../sql/engine.ts'
 import { openStore, parseLocation } from '../../storage/location.ts'
 import { openTable } from '../../table/table.ts'
 import { command, UsageError } from '../command.ts'
+import { interruptible } from '../interrupt.ts'
 import { note, print } from '../output.ts'
 import { outputWidth, renderTable, rowTexts, tableColumns } from '../render.ts'
 import { settle } from '../table-of.ts'
@@ -19,10 +20,15 @@ export default command({
     'posixlake query ./people "SELECT city, count(*) FROM data GROUP BY city"',
     `posixlake query ./people "UPDATE data SET age = age + 1 WHERE name = 'Bob'"`,
     'posixlake query ./people "FROM data" --format parquet > people.parquet',
+    'posixlake query ./people - < report.sql',
   ],
   args: {
     table: { type: 'positional', required: true, description: 'The table: a directory' },
-    sql: { type: 'positional', required: true, description: 'One statement: a query, INSERT, UPDATE, DELETE or MERGE' },
+    sql: {
+      type: 'positional',
+      required: true,
+      description: 'One statement: a query, INSERT, UPDATE, DELETE or MERGE; - reads it from standard input',
+    },
     format: { type: 'enum', options: [...FORMATS], default: 'table', description: FORMATS.join(', ') },
     ...versionArgs,
   },
@@ -31,26 +37,30 @@ export default command({
     if ((format === 'parquet' || format === 'arrow') && process.stdout.isTTY) {
       throw new UsageError(`${format} is not for a terminal; send it to a file: > result.${format}`)
     }
+    const sql = args.sql === '-' ? await Bun.stdin.text() : args.sql
     await settle(args.table)
     const table = await openTable(openStore(parseLocation(args.table)))
-    if (args.version !== undefined || args.timestamp !== undefined) {
-      await show(await query(table, await snapshotOf(table, args), args.sql), format)
-      return undefined
-    }
-    const outcome = await execute(table, args.sql)
-    if (outcome.kind === 'rows') await show(outcome.result, format)
-    else {
-      const { version, inserted, updated, deleted } = outcome
-      note(
-        version === undefined
-          ? 'nothing changed'
-          : `version ${version}: ${inserted} inserted, ${updated} updated, ${deleted} deleted`,
-      )
-    }
+    await interruptible(async signal => {
+      if (args.version !== undefined || args.timestamp !== undefined) {
+        await show(await query(table, await snapshotOf(table, args), sql, { signal }), format)
+        return
+      }
+      const outcome = await execute(table, sql, { signal })
+      if (outcome.kind === 'rows') await show(outcome.result, format)
+      else tell(outcome)
+    })
     await table.close()
     return undefined
   },
 })
+
+function tell({ version, inserted, updated, deleted }: Extract<Outcome, { kind: 'changed' }>): void {
+  note(
+    version === undefined
+      ? 'nothing changed'
+      : `version ${version}: ${inserted} inserted, ${updated} updated, ${deleted} deleted`,
+  )
+}
 
 async function show(result: SqlResult, format: (typeof FORMATS)[number]): Promise<void> {
   const { schema } = result

@@ -2,8 +2,8 @@ import { renameSync, statSync } from 'node:fs'
 import { messageOf } from '../../core/errors.ts'
 import { startControl } from '../../mount/control.ts'
 import { darwinMountCommand } from '../../mount/darwin.ts'
-import { mountAt, mountCommand, unmount } from '../../mount/linux.ts'
-import { removeRecord, writeRecord } from '../../mount/registry.ts'
+import { mountAt, mountCommand, mountsOf, unmount } from '../../mount/linux.ts'
+import { readRecords, removeRecord, writeRecord } from '../../mount/registry.ts'
 import { shellQuoted } from '../../mount/run.ts'
 import { command } from '../command.ts'
 import { logLine, note, print } from '../output.ts'
@@ -33,9 +33,10 @@ export interface Running {
 }
 
 /** Serves a table until a signal or another process ends it. */
-export async function runServer(options: RunningOptions): Promise<Running> {
-  const location = locationName(options.location)
-  const server = await serveTable({ ...options, location, log: logLine })
+export async function runServer(request: RunningOptions): Promise<Running> {
+  const location = locationName(request.location)
+  const server = await serveTable({ ...request, location, log: logLine })
+  const options = { ...request, mountPoint: request.mountPoint ?? inheritedMount(location, server.exportPath) }
   const { promise: stopped, resolve } = Promise.withResolvers<void>()
   let stopping: Promise<void> | undefined
   const stop = (): Promise<void> => {
@@ -99,6 +100,12 @@ async function stoppedByOther(
   return promise
 }
 
+/** Where `posixlake mount` mounted the table for a server that died: the mount goes on with this one, and ends with it. */
+function inheritedMount(location: string, exportPath: string): string | undefined {
+  const mountPoint = readRecords().find(record => record.location === location)?.mountPoint
+  return mountsOf(exportPath).some(entry => entry.mountPoint === mountPoint) ? mountPoint : undefined
+}
+
 /** A mount without a server hangs whoever looks at it. */
 async function unmountIfMounted(mountPoint: string | undefined): Promise<void> {
   if (mountPoint === undefined || mountAt(mountPoint) === undefined) return
@@ -106,7 +113,8 @@ async function unmountIfMounted(mountPoint: string | undefined): Promise<void> {
     await unmount(mountPoint)
   } catch (error) {
     logLine(`${messageOf(error)}; it is cut off`)
-    await unmount(mountPoint, true)
+    // What is held has to come to its end even if the mount cannot.
+    await unmount(mountPoint, true).catch(failure => logLine(messageOf(failure)))
   }
 }
 
@@ -168,7 +176,7 @@ export default command({
 async function announce(server: TableServer, options: RunningOptions): Promise<void> {
   const { host, port, exportPath } = server
   const request = {
-    host: host === '0.0.0.0' ? '127.0.0.1' : host,
+    host,
     port,
     exportPath,
     mountPoint: '/mnt/posixlake',

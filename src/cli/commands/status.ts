@@ -1,7 +1,6 @@
-import { resolve } from 'node:path'
 import { ask, type ServerStatus } from '../../mount/control.ts'
 import { MountError } from '../../mount/errors.ts'
-import { mountAt } from '../../mount/linux.ts'
+import { canonicalPath, mountAt } from '../../mount/linux.ts'
 import { readRecords, removeRecord, type ServerRecord } from '../../mount/registry.ts'
 import { shellQuoted } from '../../mount/run.ts'
 import { command } from '../command.ts'
@@ -25,9 +24,10 @@ export default command({
   },
   run: async args => {
     const wanted = args.folder
+    const names = wanted === undefined ? undefined : [canonicalPath(wanted), locationName(wanted)]
     const records = readRecords().filter(
-      record =>
-        wanted === undefined || record.mountPoint === resolve(wanted) || record.location === locationName(wanted),
+      ({ mountPoint, location }) =>
+        names === undefined || names.includes(location) || (mountPoint !== undefined && names.includes(mountPoint)),
     )
     const found: Found[] = []
     for (const record of records) {

@@ -1,7 +1,6 @@
-import { resolve } from 'node:path'
 import { ask } from '../../mount/control.ts'
 import { MountError } from '../../mount/errors.ts'
-import { mountAt, unmount } from '../../mount/linux.ts'
+import { canonicalPath, mountAt, mountsOf, unmount } from '../../mount/linux.ts'
 import { readRecords, removeRecord, type ServerRecord } from '../../mount/registry.ts'
 import { command } from '../command.ts'
 import { print } from '../output.ts'
@@ -16,16 +15,20 @@ export default command({
     force: { type: 'boolean', description: 'Cut off programs that still use it' },
   },
   run: async args => {
-    const path = resolve(args.folder)
+    const path = canonicalPath(args.folder)
+    const location = locationName(args.folder)
     const record = readRecords().find(
-      known => known.mountPoint === path || known.location === locationName(args.folder),
+      known =>
+        known.location === location ||
+        known.mountPoint === path ||
+        mountsOf(known.exportPath).some(({ mountPoint }) => mountPoint === path),
     )
     const mountPoint = mountAt(path) === undefined ? record?.mountPoint : path
     const mounted = mountPoint !== undefined && mountAt(mountPoint) !== undefined
     if (!mounted && record === undefined)
       throw new MountError('not_mounted', `nothing is mounted at ${path}; \`posixlake status\` lists what is`)
     if (mounted) await detach(mountPoint, record, args.force === true)
-    if (record !== undefined) await stop(record)
+    if (record !== undefined && mountsOf(record.exportPath).length === 0) await stop(record)
     await print(`${mountPoint ?? record?.location} is unmounted.\n`)
     return undefined
   },

@@ -1,3 +1,4 @@
+import { isUtf8 } from 'node:buffer'
 import { TextError } from '../errors.ts'
 import type { Batch, Cell, DataType, Field, Vector } from '../types.ts'
 import { vectorOf } from '../vectors.ts'
@@ -25,6 +26,8 @@ interface ColumnBuilder {
 export interface ParseOptions {
   /** The line of the whole text at which these bytes begin, for messages; 1 if not given. */
   readonly firstLine?: number
+  /** The byte between fields; a comma if not given. */
+  readonly delimiter?: number | undefined
 }
 
 /**
@@ -33,34 +36,62 @@ export interface ParseOptions {
  * may lack its newline. TextError names the line and the column of the first field that does not fit.
  */
 export function parseCsv(bytes: Uint8Array, fields: readonly Field[], options: ParseOptions = {}): Batch {
-  return new CsvRows(bytes, fields, options.firstLine ?? 1).parse()
+  return new CsvRows(bytes, fields, options).parse()
 }
 
 class CsvRows {
   readonly #bytes: Uint8Array
   readonly #fields: readonly Field[]
   readonly #firstLine: number
+  readonly #delimiter: number
   readonly #builders: readonly ColumnBuilder[]
   #at = 0
   #rows = 0
 
-  constructor(bytes: Uint8Array, fields: readonly Field[], firstLine: number) {
+  constructor(bytes: Uint8Array, fields: readonly Field[], { firstLine = 1, delimiter = COMMA }: ParseOptions) {
     this.#bytes = bytes
     this.#fields = fields
     this.#firstLine = firstLine
+    this.#delimiter = delimiter
     const capacity = countLines(bytes) + 1
     this.#builders = fields.map(field => builderOf(field.type, bytes, capacity))
   }
 
   parse(): Batch {
     const bytes = this.#bytes
-    if (hasHighBytes(bytes)) decodeText(bytes, this.#firstLine)
+    if (hasHighBytes(bytes)) this.#checkEncoding()
     while (this.#at < bytes.length) {
       if (this.#skipEmptyLine()) continue
       this.#row()
       this.#rows++
     }
     return { rows: this.#rows, vectors: this.#builders.map(builder => builder.finish(this.#rows)) }
+  }
+
+  #checkEncoding(): void {
+    try {
+      decodeText(this.#bytes, this.#firstLine)
+    } catch (error) {
+      throw error instanceof TextError ? this.#misencoded(error) : error
+    }
+  }
+
+  /** Names the column, too, if the rows up to the one that is not UTF-8 can be told apart. */
+  #misencoded(error: TextError): TextError {
+    const bytes = this.#bytes
+    let at = 0
+    for (let line = this.#firstLine; line < (error.line ?? 0) && at < bytes.length; line++)
+      at = bytes.indexOf(LF, at) + 1
+    const end = bytes.indexOf(LF, at)
+    const fields = splitFields(bytes.subarray(at, end < 0 ? bytes.length : end), this.#delimiter)
+    const column = fields.findIndex(field => !isUtf8(field))
+    if (column < 0 || fields.length > this.#fields.length) return error
+    const { line } = error
+    const name = this.#nameOf(column)
+    return new TextError(error.code, `line ${line}, column ${name}: the text is not UTF-8`, {
+      line: line!,
+      column: name,
+    })
   }
 
   /** An empty line is no row, but in a table of one column it is a NULL. */
@@ -80,14 +111,15 @@ class CsvRows {
     const last = this.#fields.length - 1
     for (let column = 0; column <= last; column++) {
       const separator = this.#field(column, start)
-      if (column < last && separator !== COMMA) throw this.#wrongCount(start, column + 1)
-      if (column === last && separator === COMMA) throw this.#wrongCount(start, undefined)
+      if (column < last && separator !== this.#delimiter) throw this.#wrongCount(start, column + 1)
+      if (column === last && separator === this.#delimiter) throw this.#wrongCount(start, undefined)
     }
   }
 
-  /** Takes one field and what ends it: a comma, a newline (CR LF too), or 0 at the end of the text. */
+  /** Takes one field and what ends it: the delimiter, a newline (CR LF too), or 0 at the end of the text. */
   #field(column: number, rowStart: number): number {
     const bytes = this.#bytes
+    const delimiter = this.#delimiter
     const start = this.#at
     if (bytes[start] === QUOTE) return this.#quotedField(column, rowStart)
     let end = start
@@ -95,12 +127,12 @@ class CsvRows {
     let byte = 0
     while (end < length) {
       byte = bytes[end]!
-      if (byte === COMMA || byte === LF) break
+      if (byte === delimiter || byte === LF) break
       end++
     }
     const separator = end < length ? byte : 0
     this.#at = end + 1
-    const stop = separator !== COMMA && end > start && bytes[end - 1] === CR ? end - 1 : end
+    const stop = separator !== delimiter && end > start && bytes[end - 1] === CR ? end - 1 : end
     if (stop === start) this.#null(column, rowStart)
     else this.#put(column, rowStart, bytes, start, stop)
     return separator
@@ -129,8 +161,9 @@ class CsvRows {
     let next = end + 1
     if (bytes[next] === CR && (bytes[next + 1] === LF || next + 1 === bytes.length)) next++
     const separator = next < bytes.length ? bytes[next]! : 0
-    if (separator !== COMMA && separator !== LF && next < bytes.length) {
-      throw this.#bad(column, rowStart, 'a comma or the end of the line behind the closing quote is expected')
+    if (separator !== this.#delimiter && separator !== LF && next < bytes.length) {
+      const mark = this.#delimiter === COMMA ? 'a comma' : JSON.stringify(String.fromCharCode(this.#delimiter))
+      throw this.#bad(column, rowStart, `${mark} or the end of the line behind the closing quote is expected`)
     }
     this.#at = next + 1
     if (!doubled) this.#put(column, rowStart, bytes, start, end)
@@ -171,10 +204,10 @@ class CsvRows {
     const line = this.#lineOf(rowStart)
     const wanted = this.#fields.length
     const names = this.#fields.map(field => field.name).join(',')
-    const got = found === undefined ? `more than ${wanted}` : `${found}`
+    const got = found === undefined ? `more than ${counted(wanted, 'field')}` : counted(found, 'field')
     return new TextError(
       'malformed_text',
-      `line ${line}: the row has ${got} fields, the table has ${wanted} columns (${names})`,
+      `line ${line}: the row has ${got}, the table has ${counted(wanted, 'column')} (${names})`,
       { line },
     )
   }
@@ -184,6 +217,24 @@ class CsvRows {
     for (let at = this.#bytes.indexOf(LF); at >= 0 && at < offset; at = this.#bytes.indexOf(LF, at + 1)) line++
     return line
   }
+}
+
+function counted(count: number, thing: string): string {
+  return `${count} ${thing}${count === 1 ? '' : 's'}`
+}
+
+/** The raw fields of one line, whose quotes do not go on behind it. */
+function splitFields(line: Uint8Array, delimiter: number): Uint8Array[] {
+  const fields: Uint8Array[] = []
+  let quoted = false
+  let start = 0
+  for (let at = 0; at < line.length; at++) {
+    if (line[at] === QUOTE) quoted = !quoted
+    if (line[at] !== delimiter || quoted) continue
+    fields.push(line.subarray(start, at))
+    start = at + 1
+  }
+  return [...fields, line.subarray(start)]
 }
 
 function countLines(bytes: Uint8Array): number {

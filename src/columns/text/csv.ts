@@ -5,6 +5,7 @@ import { decodeText } from './json.ts'
 
 export { type ParseOptions, parseCsv } from './csv-parse.ts'
 export { csvHeader, renderCsv } from './csv-render.ts'
+export { delimiterOf } from './dialect.ts'
 export { inferSchema, SchemaInference } from './infer.ts'
 export { type RenderedText, ROW_INDEX_STRIDE, TEXT_FORMAT_VERSION } from './rendered.ts'
 
@@ -16,7 +17,7 @@ const LF = 0x0a
  * The offset just behind the row that starts at `start`, its newline included, or -1 if the row is not complete. A quote
  * opens only at the start of a field, as in RFC 4180.
  */
-export function rowEnd(bytes: Uint8Array, start: number): number {
+export function rowEnd(bytes: Uint8Array, start: number, delimiter = COMMA): number {
   const { length } = bytes
   let fieldStart = true
   for (let at = start; at < length; ) {
@@ -28,7 +29,7 @@ export function rowEnd(bytes: Uint8Array, start: number): number {
       fieldStart = false
       continue
     }
-    fieldStart = byte === COMMA
+    fieldStart = byte === delimiter
     at++
   }
   return -1
@@ -53,20 +54,20 @@ function quotedEnd(bytes: Uint8Array, open: number): number {
 }
 
 /** The offset behind the last complete row of a text that starts at a row. */
-export function lastRowEnd(bytes: Uint8Array): number {
+export function lastRowEnd(bytes: Uint8Array, delimiter = COMMA): number {
   if (bytes.indexOf(QUOTE) < 0) return bytes.lastIndexOf(LF) + 1
   let at = 0
-  for (let end = rowEnd(bytes, 0); end > 0; end = rowEnd(bytes, at)) at = end
+  for (let end = rowEnd(bytes, 0, delimiter); end > 0; end = rowEnd(bytes, at, delimiter)) at = end
   return at
 }
 
 /** The column names of the first line (a byte-order mark is none of them), and where the rows begin. TextError `bad_header`. */
-export function parseHeader(bytes: Uint8Array): { names: string[]; endOffset: number } {
+export function parseHeader(bytes: Uint8Array, delimiter = COMMA): { names: string[]; endOffset: number } {
   const start = bytes[0] === 0xef && bytes[1] === 0xbb && bytes[2] === 0xbf ? 3 : 0
-  const end = rowEnd(bytes, start)
+  const end = rowEnd(bytes, start, delimiter)
   const stop = end < 0 ? bytes.length : end
   const line = decodeText(bytes.subarray(start, stop), 1).replace(/\r?\n$/, '')
-  const names = splitHeader(line)
+  const names = splitHeader(line, delimiter)
   const seen = new Set<string>()
   for (const [i, name] of names.entries()) {
     if (name === '') throw new TextError('bad_header', `line 1: column ${i + 1} has no name`, { line: 1 })
@@ -77,9 +78,10 @@ export function parseHeader(bytes: Uint8Array): { names: string[]; endOffset: nu
   return { names, endOffset: stop }
 }
 
-function splitHeader(line: string): string[] {
+function splitHeader(line: string, delimiter: number): string[] {
   const names: string[] = []
-  const field = /(?:"((?:[^"]|"")*)"|((?!")[^,]*))(,|$)/y
+  const mark = `\\x${delimiter.toString(16).padStart(2, '0')}`
+  const field = new RegExp(`(?:"((?:[^"]|"")*)"|((?!")[^${mark}]*))(${mark}|$)`, 'y')
   for (;;) {
     const match = field.exec(line)
     if (match === null) {

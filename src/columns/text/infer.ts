@@ -1,6 +1,6 @@
 import type { DataType, Field, Schema } from '../types.ts'
 import { cellAt, isNullAt } from '../vectors.ts'
-import { parseCsv } from './csv-parse.ts'
+import { type ParseOptions, parseCsv } from './csv-parse.ts'
 import { parseScalar } from './scalars.ts'
 
 /** From the narrowest: a column gets the first type that takes all its values. */
@@ -33,8 +33,8 @@ export class SchemaInference {
   }
 
   /** Looks at complete rows. TextError if they are not CSV of these columns. */
-  feed(bytes: Uint8Array, firstLine = 1): void {
-    const batch = parseCsv(bytes, this.#fields, { firstLine })
+  feed(bytes: Uint8Array, options: ParseOptions = {}): void {
+    const batch = parseCsv(bytes, this.#fields, options)
     for (const [column, vector] of batch.vectors.entries()) {
       for (let row = 0; row < batch.rows && this.#fits[column] !== CANDIDATES.length - 1; row++) {
         if (!isNullAt(vector, row)) this.#see(column, cellAt(vector, row) as string)
@@ -62,10 +62,10 @@ export class SchemaInference {
 /** A number, such as a long key or an exact decimal, that a double would change. With an exponent it is a float from the start. */
 function isRoundedByDouble(text: string): boolean {
   if (text.length <= DOUBLE_DIGITS_MIN) return false
-  if (/^-?\d+$/.test(text)) return String(Number(text)) !== text
-  const [, whole, fraction] = /^-?(\d+)\.(\d+)$/.exec(text) ?? []
-  if (whole === undefined || fraction === undefined) return false
-  return (whole + fraction).replace(/^0+|0+$/g, '').length > DOUBLE_DIGITS_MAX
+  const [, whole, fraction = ''] = /^-?(\d+)(?:\.(\d+))?$/.exec(text) ?? []
+  if (whole === undefined) return false
+  if (whole.length > DOUBLE_DIGITS_MIN && String(Number(whole)) !== whole) return true
+  return fraction !== '' && (whole + fraction).replace(/^0+|0+$/g, '').length > DOUBLE_DIGITS_MAX
 }
 
 /** The narrowest type that takes the values of both; `wide`: some whole number among them is none that a double keeps. */

@@ -33,6 +33,8 @@ export interface EncodeTask {
   /** The columns in the text's order. */
   readonly schemaJson: string
   readonly firstLine: number
+  /** The byte between CSV fields; a comma if not given. */
+  readonly delimiter?: number | undefined
   /** The file to create; removed again by the caller if the task fails. */
   readonly outPath: string
 }
@@ -88,10 +90,10 @@ async function encode(task: EncodeTask): Promise<WrittenFile> {
     const writer = new ParquetFileWriter(sink, schema)
     let line = task.firstLine
     for (let at = 0; at < task.bytes.length; ) {
-      const end = pieceEnd(task.bytes, at, task.format)
+      const end = pieceEnd(task, at)
       const piece = task.bytes.subarray(at, end)
       const parse = task.format === 'csv' ? parseCsv : parseJsonLines
-      await writer.write(parse(piece, schema, { firstLine: line }))
+      await writer.write(parse(piece, schema, { firstLine: line, delimiter: task.delimiter }))
       for (let i = piece.indexOf(0x0a); i >= 0; i = piece.indexOf(0x0a, i + 1)) line++
       at = end
       discarded(piece.length * GARBAGE_FACTOR)
@@ -104,10 +106,10 @@ async function encode(task: EncodeTask): Promise<WrittenFile> {
   }
 }
 
-function pieceEnd(bytes: Uint8Array, start: number, format: 'csv' | 'jsonl'): number {
+function pieceEnd({ bytes, format, delimiter }: EncodeTask, start: number): number {
   for (let want = ENCODE_PIECE_BYTES; start + want < bytes.length; want *= 2) {
     const piece = bytes.subarray(start, start + want)
-    const end = format === 'csv' ? lastRowEnd(piece) : piece.lastIndexOf(0x0a) + 1
+    const end = format === 'csv' ? lastRowEnd(piece, delimiter) : piece.lastIndexOf(0x0a) + 1
     if (end > 0) return start + end
   }
   return bytes.length
