@@ -99,7 +99,7 @@ export function cellText(cell: Cell, type: DataType): string {
 }
 
 /** Text with its control characters spelled out: they could rewrite what a terminal shows. */
-function visible(text: string): string {
+export function visible(text: string): string {
   return text.replace(/\p{Cc}/gu, char =>
     char === '\n' ? '\\n' : char === '\t' ? '\\t' : `\\x${char.charCodeAt(0).toString(16).padStart(2, '0')}`,
   )

@@ -152,9 +152,13 @@ function stateOf({ table, location }: Lake): { files: string; state: string } {
       failure = error
     }
   }
-  throw new ServeError('state_unusable', `there is no room for the server's own files: ${messageOf(failure)}`, {
-    cause: failure,
-  })
+  throw new ServeError(
+    'state_unusable',
+    `there is no room for the server's own files: ${messageOf(failure)}; set XDG_STATE_HOME to a folder that can be written`,
+    {
+      cause: failure,
+    },
+  )
 }
 
 /** One server for a table: a lock of the system, which goes with the process however it ends. */

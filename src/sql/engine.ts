@@ -6,7 +6,7 @@ import { writeDataFiles } from '../table/operations/write.ts'
 import type { Snapshot } from '../table/snapshot.ts'
 import type { ChangeSet, Table } from '../table/table.ts'
 import { batchOfChunk } from './convert.ts'
-import { fromDuckDb, SqlError } from './errors.ts'
+import { fromDuckDb, SqlError, withoutPlace } from './errors.ts'
 import { merge, SOURCE } from './merge.ts'
 import { duckDb } from './native.ts'
 import { checked, defaultOf, NEW_ROWS, newValues, numbered, placesOf } from './new-rows.ts'
@@ -216,11 +216,9 @@ async function change(
 }
 
 /** What the engine says of the SQL that a statement was made into, as of the statement itself. */
-function asOfStatement({ code, message, cause }: SqlError): SqlError {
-  const sentence = message
-    .replace(/\n\nLINE \d+:[\s\S]*$/, '')
-    .replaceAll(NEW_ROWS, TABLE_NAME)
-    .replaceAll(SOURCE, 'source')
+function asOfStatement(error: SqlError): SqlError {
+  const { code, message, cause } = withoutPlace(error)
+  const sentence = message.replaceAll(NEW_ROWS, TABLE_NAME).replaceAll(SOURCE, 'source')
   return new SqlError(code, sentence, { cause })
 }
 

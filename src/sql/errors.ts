@@ -21,3 +21,8 @@ export function fromDuckDb(error: unknown): SqlError {
     )
   return new SqlError(own ? 'invalid_sql' : 'failed', sentence, { cause: error })
 }
+
+/** The same without the engine's copy of the line of SQL where it found the error. */
+export function withoutPlace({ code, message, cause }: SqlError): SqlError {
+  return new SqlError(code, message.replace(/\n\nLINE \d+:[\s\S]*$/, ''), { cause })
+}

@@ -8,7 +8,7 @@ import { errnoOf } from '../core/errors.ts'
 import type { Snapshot } from '../table/snapshot.ts'
 import type { Table } from '../table/table.ts'
 import { batchOfChunk } from './convert.ts'
-import { fromDuckDb } from './errors.ts'
+import { fromDuckDb, withoutPlace } from './errors.ts'
 import { type DuckDb, duckDb, engineCacheDirectory } from './native.ts'
 import { defineData, localPathOf, type Relation } from './relation.ts'
 import { duckTypeOf, quoteText } from './types.ts'
@@ -72,7 +72,8 @@ export class Session {
       return new Session(duck, instance, connection, relation, spill, options)
     } catch (error) {
       instance.closeSync()
-      throw fromDuckDb(error)
+      // The SQL up to here is ours.
+      throw withoutPlace(fromDuckDb(error))
     }
   }
 

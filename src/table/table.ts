@@ -10,8 +10,10 @@ import { TableError } from './errors.ts'
 import { type Action, type CommitInfoAction, formatCommit, type MetadataAction } from './log/actions.ts'
 import { writeCheckpoint } from './log/checkpoint.ts'
 import { listVersions, loadSnapshot, readCommit } from './log/load.ts'
-import { commitPath, encodePath } from './log/paths.ts'
+
+import { commitPath, encodePath, LOG_FOLDER, parseLogFile } from './log/paths.ts'
 import { newProtocol } from './protocol.ts'
+
 import { type LiveFile, type Snapshot, SnapshotBuilder } from './snapshot.ts'
 import { readVector } from './vectors/store.ts'
 
@@ -48,12 +50,27 @@ export interface NewTable {
   readonly clock?: Clock
 }
 
+/** TableError `exists` if a log is there: its first commits may have been cleaned up, so that any entry counts. */
+export async function checkNoTable(store: ObjectStore): Promise<void> {
+  for (const { path } of await store.list(`${LOG_FOLDER}/`)) {
+    if (parseLogFile(path) !== undefined) throw tableExists(store)
+  }
+}
+
+function tableExists(store: ObjectStore): TableError {
+  return new TableError(
+    'exists',
+    `${store.location}: there is a table already; choose another directory, or remove this one first`,
+  )
+}
+
 /** Creates a table. TableError `exists` if there is one. */
 export async function createTable(store: ObjectStore, options: NewTable): Promise<Table> {
   const clock = options.clock ?? systemClock
   const nowMs = clock.nowMs()
   const { schema, partitionColumns = [], add = [] } = options
   checkPartitioning(schema, partitionColumns)
+  await checkNoTable(store)
   const metaData: MetadataAction = {
     id: randomUUID(),
     ...(options.name === undefined ? {} : { name: options.name }),
@@ -95,12 +112,7 @@ export async function createTable(store: ObjectStore, options: NewTable): Promis
       },
     })),
   ]
-  if ((await store.putIfAbsent(commitPath(0n), formatCommit(actions))) === 'exists') {
-    throw new TableError(
-      'exists',
-      `${store.location}: there is a table already; choose another directory, or remove this one first`,
-    )
-  }
+  if ((await store.putIfAbsent(commitPath(0n), formatCommit(actions))) === 'exists') throw tableExists(store)
   return openTable(store, { clock })
 }
 
@@ -316,17 +328,27 @@ export class Table {
   }
 }
 
+/** commitInfo is free text of whoever committed: what is not what it should be counts as not said. */
 function historyEntry(version: bigint, modifiedMs: number, actions: readonly Action[]): HistoryEntry {
   const info = actions.find(action => action.commitInfo)?.commitInfo ?? undefined
+  const said = [info?.inCommitTimestamp, info?.timestamp].find(isTime)
   return {
     version,
-    timestampMs: info?.inCommitTimestamp ?? info?.timestamp ?? modifiedMs,
-    operation: info?.operation ?? 'unknown',
-    parameters: info?.operationParameters ?? {},
-    metrics: info?.operationMetrics ?? {},
-    engine: info?.engineInfo,
+    timestampMs: said ?? modifiedMs,
+    operation: typeof info?.operation === 'string' ? info.operation : 'unknown',
+    parameters: recordOf(info?.operationParameters),
+    metrics: recordOf(info?.operationMetrics),
+    engine: typeof info?.engineInfo === 'string' ? info.engineInfo : undefined,
     txnId: info?.txnId,
   }
+}
+
+function isTime(value: unknown): value is number {
+  return typeof value === 'number' && !Number.isNaN(new Date(value).getTime())
+}
+
+function recordOf<T>(value: Readonly<Record<string, T>> | undefined): Readonly<Record<string, T>> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value) ? value : {}
 }
 
 const UNITS_MS: Readonly<Record<string, number>> = {

@@ -85,6 +85,7 @@ describe('the command line', () => {
     rmSync(join(broken, path))
     expect(refusal(1, 'cat', broken)).toContain(path)
     expect(refusal(1, 'query', broken, 'FROM data')).toContain(path)
+    expect(refusal(1, 'query', broken, 'FROM data')).not.toContain('VIEW')
     writeFileSync(log, '{"add":')
     expect(refusal(1, 'history', broken)).toContain('00000000000000000001.json')
   })
@@ -231,6 +232,26 @@ describe('the command line', () => {
     ]
     for (const [schema, sentence] of cases)
       expect(refusal(1, 'create', join(folder.path, 'no'), '--schema', schema)).toContain(sentence)
+  })
+
+  test('prints the history of a table whose writers said what they liked', () => {
+    const odd = join(folder.path, 'odd')
+    output('create', odd, '--schema', 'id:Int64')
+    const infos = [
+      { timestamp: 'soon', operation: 5, operationMetrics: [1], operationParameters: 'text', engineInfo: {} },
+      { timestamp: 9e99, operation: 'WEIRD\u001b[31m\nop', operationMetrics: { rows: 5, nested: { a: null } } },
+      'no object',
+      {},
+    ]
+    for (const [i, commitInfo] of infos.entries())
+      writeFileSync(join(odd, '_delta_log', `${String(i + 1).padStart(20, '0')}.json`), JSON.stringify({ commitInfo }))
+    const lines = output('history', odd).trimEnd().split('\n')
+    expect(lines).toHaveLength(6)
+    expect(lines[3]).toContain('WEIRD\\x1b[31m\\nop')
+    expect(lines[3]).toContain('rows=5 nested={"a":null}')
+    for (const line of lines.slice(1)) expect(line).toMatch(/^ +\d {2}20\d\d-/)
+    for (const line of output('history', odd, '--format', 'jsonl').trimEnd().split('\n'))
+      expect(JSON.parse(line)).toMatchObject({ parameters: expect.any(Object), operation: expect.any(String) })
   })
 
   test('takes SQL from standard input', () => {

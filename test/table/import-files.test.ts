@@ -1,5 +1,5 @@
 import { afterAll, describe, expect, test } from 'bun:test'
-import { existsSync, mkdirSync, readdirSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, readdirSync, renameSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { ParquetFileWriter } from '../../src/columns/parquet/write.ts'
 import { parseDdl, sqlType } from '../../src/columns/schema.ts'
@@ -7,8 +7,9 @@ import type { Cell, Schema } from '../../src/columns/types.ts'
 import { batchOf } from '../../src/columns/vectors.ts'
 import { WorkerPool } from '../../src/columns/workers/pool.ts'
 import { csvOf, execute } from '../../src/sql/engine.ts'
+import { localStore } from '../../src/storage/local.ts'
 import { createFromCsv, createFromParquet } from '../../src/table/operations/import.ts'
-import type { Table } from '../../src/table/table.ts'
+import { createTable, type Table } from '../../src/table/table.ts'
 import { temporaryFolder } from '../helpers/temporary.ts'
 
 const pool = new WorkerPool({ threads: 2 })
@@ -174,6 +175,15 @@ describe('CSV files', () => {
     const before = readdirSync(join(folder.path, 't')).sort()
     expect(await message(createFromCsv(join(folder.path, 't'), [csv], { pool }))).toContain('there is a table already')
     expect(readdirSync(join(folder.path, 't')).sort()).toEqual(before)
+    // The first commits of an old table are cleaned up, and it is a table all the same.
+    const log = join(folder.path, 't', '_delta_log')
+    renameSync(join(log, '00000000000000000000.json'), join(log, '00000000000000000012.checkpoint.parquet'))
+    for (const creation of [
+      createFromCsv(join(folder.path, 't'), [csv], { pool }),
+      createTable(localStore(join(folder.path, 't')), { schema: parseDdl('a:Int64') }),
+    ])
+      expect(await message(creation)).toContain('there is a table already')
+    expect(readdirSync(log)).toEqual(['00000000000000000012.checkpoint.parquet'])
   })
 
   test('tell how far they have come', async () => {

@@ -2,7 +2,7 @@ import { openStore, parseLocation } from '../../storage/location.ts'
 import { type HistoryEntry, openTable } from '../../table/table.ts'
 import { command, UsageError } from '../command.ts'
 import { print } from '../output.ts'
-import { outputWidth, renderTable } from '../render.ts'
+import { outputWidth, renderTable, visible } from '../render.ts'
 import { settle } from '../table-of.ts'
 
 export default command({
@@ -35,11 +35,13 @@ export default command({
     const rows = entries.map(entry => [
       String(entry.version),
       new Date(entry.timestampMs).toISOString(),
-      entry.operation,
-      Object.entries(entry.metrics)
-        .map(([name, value]) => `${name}=${value}`)
-        .join(' '),
-      entry.engine ?? '',
+      visible(entry.operation),
+      visible(
+        Object.entries(entry.metrics)
+          .map(([name, value]) => `${name}=${typeof value === 'string' ? value : JSON.stringify(value)}`)
+          .join(' '),
+      ),
+      visible(entry.engine ?? ''),
     ])
     for await (const line of renderTable(columns, rows, { width: outputWidth() })) await print(line)
     return undefined

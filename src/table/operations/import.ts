@@ -16,7 +16,7 @@ import { errnoOf, LakeError, messageOf } from '../../core/errors.ts'
 import { localStore, storageError } from '../../storage/local.ts'
 import type { NewFile } from '../commit/change-set.ts'
 import { TableError } from '../errors.ts'
-import { createTable, type Table } from '../table.ts'
+import { checkNoTable, createTable, type Table } from '../table.ts'
 import { newFile } from './write.ts'
 
 /** Each piece becomes a data file of its own. */
@@ -97,12 +97,7 @@ async function importing(
   const store = localStore(directory)
   const written: string[] = []
   try {
-    if ((await store.stat('_delta_log/00000000000000000000.json')) !== undefined) {
-      throw new TableError(
-        'exists',
-        `${store.location}: there is a table already; choose another directory, or remove this one first`,
-      )
-    }
+    await checkNoTable(store)
     const { schema, files } = await work(written)
     const { name, clock, signal } = options
     signal?.throwIfAborted()
