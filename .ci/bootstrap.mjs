@@ -58,7 +58,7 @@ const commands = {
     programs: mountPrograms,
     steps: [
       { ...build, quiet: true },
-      { name: 'tour', run: () => inKernel('test/guest/quickstart.ts') },
+      { name: 'tour', run: () => inKernel('test/guest/quickstart.ts'), onSkip: 'failed' },
     ],
     brief: true,
   },
@@ -126,11 +126,14 @@ function hasNfsClient() {
   return known()
 }
 
+/** What a step gives, in place of an exit status, if it could not run here. */
+const SKIPPED = 'skipped'
+
 /** Runs Bun in a kernel with an NFS client, as root: this one if it has a client, otherwise a guest. */
 function inKernel(...args) {
   if (!isRoot && !isCi) {
-    note('mounting needs root: run this as root to see it (skipped)')
-    return 0
+    note(`mounting needs root; run this: sudo npm run ${process.argv[2]}`)
+    return SKIPPED
   }
   if (hasNfsClient()) return bun(...args)
   return run('bash', [join('test', 'guest', 'run'), bunPath(), ...args])
@@ -160,15 +163,17 @@ function runSteps({ steps, brief = false }) {
     if (!brief) note(step.name)
     const startMs = Date.now()
     const status = step.run()
-    results.push({ name: step.name, ok: status === 0, seconds: (Date.now() - startMs) / 1000 })
+    const outcome = status === 0 ? 'ok' : status === SKIPPED ? (step.onSkip ?? SKIPPED) : 'failed'
+    results.push({ name: step.name, outcome, seconds: (Date.now() - startMs) / 1000 })
     // Without a build the later steps would test an old one.
-    if (status !== 0 && (brief || step === build)) break
+    if (outcome === 'failed' && (brief || step === build)) break
   }
-  const failed = results.some(result => !result.ok)
+  const failed = results.some(({ outcome }) => outcome === 'failed')
   if (!brief && (steps.length > 1 || failed)) {
     process.stderr.write('\n')
-    for (const { name, ok, seconds } of results) {
-      process.stderr.write(`${ok ? 'ok    ' : 'FAILED'}  ${seconds.toFixed(1).padStart(6)} s  ${name}\n`)
+    for (const { name, outcome, seconds } of results) {
+      const shown = outcome === 'failed' ? 'FAILED' : outcome
+      process.stderr.write(`${shown.padEnd(7)}  ${seconds.toFixed(1).padStart(6)} s  ${name}\n`)
     }
     const skipped = counts.skipped > 0 ? `, ${counts.skipped} skipped` : ''
     process.stdout.write(`\n${counts.passed} passed, ${counts.failed} failed${skipped}\n`)

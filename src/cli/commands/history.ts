@@ -38,6 +38,8 @@ export default command({
       visible(entry.operation),
       visible(
         Object.entries(entry.metrics)
+          // What did not happen is told by --format jsonl.
+          .filter(([, value]) => value !== '0')
           .map(([name, value]) => `${name}=${typeof value === 'string' ? value : JSON.stringify(value)}`)
           .join(' '),
       ),

@@ -45,5 +45,6 @@ Once a table is mounted:
   .stats  .errors   numbers; what went wrong with recent saves
 
   posixlake COMMAND --help shows a command's flags, with an example.
+  Exit status: 0 it is done, 1 it failed, 2 the command line was not understood.
 `
 }

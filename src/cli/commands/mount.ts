@@ -11,6 +11,7 @@ import { canonicalPath, checkCanMount, checkMountPoint, mount, mountsOf } from '
 import { readRecords, type ServerRecord } from '../../mount/registry.ts'
 import { shellQuoted } from '../../mount/run.ts'
 import { command } from '../command.ts'
+import { interruptible } from '../interrupt.ts'
 import { note, print } from '../output.ts'
 import { cacheBytesOf, hostOf, portOf, serveArgs } from '../serve-args.ts'
 import { DEFAULT_PORT } from '../server.ts'
@@ -44,7 +45,10 @@ export default command({
     const lost = lostMount(options.location, canonicalPath(args.folder))
     const mountPoint = lost?.mountPoint ?? checkMountPoint(args.folder, options.location)
     await checkCanMount([process.execPath, ...process.argv.slice(2)])
-    await (args.foreground === true ? stay : goOn)({ ...options, mountPoint, ...lost }, lost === undefined)
+    await (args.foreground === true ? stay : goOn)(
+      { ...options, mountPoint, ...lost, names: [args.table, args.folder] },
+      lost === undefined,
+    )
     return undefined
   },
 })
@@ -80,7 +84,11 @@ function lostMount(
   return { mountPoint, port: record.port, readOnly: record.readOnly }
 }
 
-type MountOptions = RunningOptions & { readonly mountPoint: string }
+type MountOptions = RunningOptions & {
+  readonly mountPoint: string
+  /** The table and the folder, as the user calls them. */
+  readonly names: readonly [string, string]
+}
 
 /** Mounts what is served now; if that fails the server ends, too. */
 async function mountServed(server: { host: string; port: number; exportPath: string }, options: MountOptions) {
@@ -96,16 +104,21 @@ async function mountServed(server: { host: string; port: number; exportPath: str
 async function stay(options: MountOptions, isNew: boolean): Promise<void> {
   const { server, stopped } = await runServer(options)
   if (isNew) await mountServed(server, options)
-  note(`${options.location} is mounted at ${options.mountPoint}; Ctrl-C unmounts it.`)
+  note(`${options.names.join(' is mounted at ')}; Ctrl-C unmounts it.`)
   void server.warmUp().catch(error => note(messageOf(error)))
   await stopped
 }
 
 async function goOn(options: MountOptions, isNew: boolean): Promise<void> {
   const log = join(logDirectory(), `${basename(options.location)}-${Bun.hash.crc32(options.location).toString(16)}.log`)
-  const server = await startOnSomePort({ ...options, log })
-  if (isNew) await mountServed(server, options)
-  await print(`${options.location} is mounted at ${options.mountPoint}${isNew ? '' : ' again; its server was gone'}.\n`)
+  await interruptible(async signal => {
+    const server = await startOnSomePort({ ...options, log })
+    // Ctrl-C does not reach the daemon.
+    if (signal.aborted && isNew) await ask(options.location, 'stop')
+    signal.throwIfAborted()
+    if (isNew) await mountServed(server, options)
+  })
+  await print(`${options.names.join(' is mounted at ')}${isNew ? '' : ' again; its server was gone'}.\n`)
 }
 
 /** The daemon's command line names its port, so that started again it takes up the same one. */

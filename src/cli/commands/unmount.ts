@@ -29,7 +29,7 @@ export default command({
       throw new MountError('not_mounted', `nothing is mounted at ${path}; \`posixlake status\` lists what is`)
     if (mounted) await detach(mountPoint, record, args.force === true)
     if (record !== undefined && mountsOf(record.exportPath).length === 0) await stop(record)
-    await print(`${mountPoint ?? record?.location} is unmounted.\n`)
+    await print(`${args.folder} is unmounted.\n`)
     return undefined
   },
 })
