@@ -132,7 +132,7 @@ const SKIPPED = 'skipped'
 /** Runs Bun in a kernel with an NFS client, as root: this one if it has a client, otherwise a guest. */
 function inKernel(...args) {
   if (!isRoot && !isCi) {
-    note(`mounting needs root; run this: sudo npm run ${process.argv[2]}`)
+    note(`mounting needs root; run this: sudo npm run ${process.env.npm_lifecycle_event ?? process.argv[2]}`)
     return SKIPPED
   }
   if (hasNfsClient()) return bun(...args)
