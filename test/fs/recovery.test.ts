@@ -2,6 +2,7 @@ import { Database } from 'bun:sqlite'
 import { describe, expect, test } from 'bun:test'
 import { cpSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
+import { EditJournal } from '../../src/fs/edits/journal.ts'
 import type { NfsClientError } from '../nfs/client.ts'
 import { HELD, type ServedTable, serveNew } from './served.ts'
 
@@ -45,6 +46,35 @@ describe('a server that was killed and started again', () => {
     expect(await t.commits()).toBe(1)
     expect(t.server.held()).toEqual([])
     expect(await t.read('.errors')).toBe('')
+  })
+
+  test('commits a stable WRITE that it had only noted when it comes once more, and what follows', async () => {
+    await using s = await serveNew(DDL, ROWS)
+    const csv = await s.csv()
+    const { size } = await s.client.getattr(csv)
+    const row = new TextEncoder().encode('4,Dave\n')
+    using database = new Database(join(s.server.stateDirectory, 'state.sqlite'))
+    const line = database
+      .query<{ id: string; version: string }, []>(
+        "SELECT id, version FROM lines WHERE format = 'csv' AND status = 'current'",
+      )
+      .get()!
+    const journal = EditJournal.create(join(s.server.stateDirectory, 'edits', 'csv'), {
+      editId: crypto.randomUUID(),
+      lineId: line.id,
+      format: 'csv',
+      version: line.version,
+      baseSize: Number(size),
+    })
+    journal.write(Number(size), row, true)
+    journal.close()
+    await using t = await s.killed()
+    expect(t.server.held()).toHaveLength(1)
+    await t.client.write(csv, size, row)
+    expect(t.server.held()).toEqual([])
+    await t.client.write(csv, size + BigInt(row.length), '5,Eve\n')
+    expect(await t.commits()).toBe(2)
+    expect(await t.read()).toBe(`${HEADER}${ROWS}4,Dave\n5,Eve\n`)
   })
 
   test('the same for an append in another spelling', async () => {

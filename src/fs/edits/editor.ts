@@ -167,7 +167,7 @@ export class Editor {
   async writeUnstable(line: Line, offset: number, bytes: Uint8Array): Promise<void> {
     await this.#task(async () => {
       const edit = await this.#beginWrite(line, offset, bytes, line.status !== 'retired')
-      await this.#staging(edit, () => this.#splice(edit, offset, bytes))
+      await this.#staging(edit, () => this.#splice(edit, offset, bytes, false))
       this.#awaitCommit(edit)
     })
   }
@@ -395,7 +395,6 @@ export class Editor {
     this.#edits.set(line.id, edit)
     lines.touch(line)
     this.#interrupted.add(edit)
-    edit.underWay = records.at(-1)?.kind !== 'held'
     this.#hold(
       edit,
       edit.underWay || edit.image.size === 0 ? this.#times.abandonedMs : this.#times.answeredMs,
@@ -471,7 +470,7 @@ export class Editor {
     const [first] = writes
     const edit = await this.#beginWrite(line, first!.offset, first!.bytes, first!.isGood)
     await this.#staging(edit, () => {
-      for (const { offset, bytes } of writes) this.#splice(edit, offset, bytes)
+      for (const { offset, bytes } of writes) this.#splice(edit, offset, bytes, true)
     })
     edit.written = keys
     if (!edit.underWay) return this.#judge(edit, 'write')
@@ -516,18 +515,19 @@ export class Editor {
     return edit
   }
 
-  #splice(edit: Edit, offset: number, bytes: Uint8Array): void {
+  #splice(edit: Edit, offset: number, bytes: Uint8Array, stable: boolean): void {
     this.#stopTimer(edit)
     edit.sequence++
     // What its client takes to be behind the end is behind the end.
     const { believed = edit.base, base } = edit
     const known = believed === base ? 0 : Math.min(bytes.length, Math.max(0, believed.size - offset))
-    if (known < bytes.length) this.#stage(edit, offset + known - believed.size + base.size, bytes.subarray(known))
+    if (known < bytes.length)
+      this.#stage(edit, offset + known - believed.size + base.size, bytes.subarray(known), stable)
   }
 
-  #stage(edit: Edit, offset: number, bytes: Uint8Array): void {
+  #stage(edit: Edit, offset: number, bytes: Uint8Array, stable: boolean): void {
     checkGap(edit, offset)
-    const staged = edit.journal.write(offset, bytes)
+    const staged = edit.journal.write(offset, bytes, stable)
     edit.image.splice(offset, staged, bytes.length)
     this.#options.lines.touch(edit.line)
   }
@@ -863,11 +863,13 @@ function newEdit(line: Line, base: TableText, journal: EditJournal): Edit {
 function replay(edit: Edit, record: JournalRecord): void {
   if (record.kind === 'write') {
     edit.image.splice(record.offset, record.staged, record.length)
+    if (!record.stable) edit.underWay = true
   } else if (record.kind === 'truncate') {
     edit.image.truncate(record.size)
     noteTruncation(edit, record.size)
-  } else if (edit.image.hasWritten) {
-    edit.answered = true
+  } else {
+    edit.underWay = false
+    if (edit.image.hasWritten) edit.answered = true
   }
 }
 

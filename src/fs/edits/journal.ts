@@ -18,6 +18,7 @@ const MAGIC = 'posixlake edit 1\n'
 const RECORD_HEADER_BYTES = 17
 const HEADER_BYTES_MAX = 64 * 1024
 const WRITE = 0x57
+const STABLE_WRITE = 0x53
 const TRUNCATE = 0x54
 const HELD = 0x48
 
@@ -35,9 +36,18 @@ export interface JournalHeader {
   readonly baseSize: number
 }
 
-/** One change of the image: `staged` is the position in the journal file of the written bytes. */
+/**
+ * One change of the image: `staged` is the position in the journal file of the written bytes. Behind a WRITE that was not
+ * `stable` its client has a COMMIT to send.
+ */
 export type JournalRecord =
-  | { readonly kind: 'write'; readonly offset: number; readonly length: number; readonly staged: number }
+  | {
+      readonly kind: 'write'
+      readonly stable: boolean
+      readonly offset: number
+      readonly length: number
+      readonly staged: number
+    }
   | { readonly kind: 'truncate'; readonly size: number }
   /** All that was written was answered, and may be the whole save. */
   | { readonly kind: 'held' }
@@ -106,8 +116,8 @@ export class EditJournal {
   }
 
   /** Records written bytes; the result is their position for `read`. */
-  write(offset: number, bytes: Uint8Array): number {
-    this.#append(WRITE, offset, bytes)
+  write(offset: number, bytes: Uint8Array, stable: boolean): number {
+    this.#append(stable ? STABLE_WRITE : WRITE, offset, bytes)
     return this.#end - bytes.length
   }
 
@@ -188,9 +198,11 @@ function readRecords(fd: number, start: number, size: number): { records: Journa
     if (staged + length > size) break
     if (view.getUint32(13) !== checksum(head.subarray(0, 13), readAt(fd, staged, length))) break
     const offset = view.getFloat64(1)
-    if (view.getUint8(0) === WRITE) records.push({ kind: 'write', offset, length, staged })
-    else if (view.getUint8(0) === TRUNCATE) records.push({ kind: 'truncate', size: offset })
-    else if (view.getUint8(0) === HELD) records.push({ kind: 'held' })
+    const kind = view.getUint8(0)
+    if (kind === WRITE || kind === STABLE_WRITE)
+      records.push({ kind: 'write', stable: kind === STABLE_WRITE, offset, length, staged })
+    else if (kind === TRUNCATE) records.push({ kind: 'truncate', size: offset })
+    else if (kind === HELD) records.push({ kind: 'held' })
     else break
     end = staged + length
   }
