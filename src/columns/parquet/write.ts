@@ -2,7 +2,7 @@ import type { DecodedArray, KeyValue, SchemaElement } from 'hyparquet'
 import { ByteWriter, ParquetWriter } from 'hyparquet-writer'
 import { discarded } from '../../core/garbage.ts'
 import { physicalName, schemaFingerprint } from '../schema.ts'
-import { renderCsv } from '../text/csv-render.ts'
+import { csvSize } from '../text/csv-render.ts'
 import { TEXT_FORMAT_VERSION } from '../text/rendered.ts'
 import { jsonLinesSize } from '../text/sizes.ts'
 import type { Batch, Cell, DataType, Field, Schema, Vector } from '../types.ts'
@@ -113,7 +113,7 @@ export class ParquetFileWriter {
     let jsonlBytes = 0
     for (const batch of batches) {
       this.#statistics.add(batch)
-      csvBytes += renderCsv(batch, this.#schema).bytes.length
+      csvBytes += csvSize(batch, this.#schema)
       jsonlBytes += jsonLinesSize(batch, this.#schema)
     }
     this.#rowGroups.push({ rows, csvBytes, jsonlBytes })

@@ -1,4 +1,4 @@
-import type { Batch, Field, Schema, Utf8Values, Vector } from '../types.ts'
+import type { Batch, DataType, Field, Schema, Utf8Values, Vector } from '../types.ts'
 import { cellAt, isNullAt, isUtf8 } from '../vectors.ts'
 import { cellToJson } from './json.ts'
 import { type RenderedText, ROW_INDEX_STRIDE } from './rendered.ts'
@@ -11,30 +11,33 @@ const CR = 0x0d
 const MINUS = 0x2d
 const ZERO = 0x30
 
-/** The longest text of a value that is not a string, with its separator: a timestamp beyond year 9999, a double. */
-const FIXED_BYTES_MAX = 48
-/** The first rows may be far longer than the others: beyond this the buffer grows as needed. */
-const FIRST_BUFFER_BYTES_MAX = 64 << 20
+/** Offsets in a text are kept in 32 bits. */
+const TEXT_BYTES_MAX = 0xffff_ffff
+/** Below this a loop is quicker than a call of `set`. */
+const LOOP_BYTES_MAX = 40
+const TYPICAL_FIELD_BYTES = 16
+const FIELD_NEEDS_QUOTES = /[",\n\r]/
+/** Rows that are written column by column before the next ones: their text stays in the processor's cache. */
+const BLOCK_ROWS = 1024
 const encoder = new TextEncoder()
 
-/** Two digits at a time: the bytes of 00, 01, ..., 99. */
-const PAIRS = new Uint8Array(200)
-for (let i = 0; i < 100; i++) {
-  PAIRS[2 * i] = ZERO + Math.floor(i / 10)
-  PAIRS[2 * i + 1] = ZERO + (i % 10)
-}
+/** Four digits at a time: the bytes of 0000, 0001, ..., 9999. */
+const QUADS = Uint32Array.from({ length: 10_000 }, (_, i) => {
+  const digit = (power: number): number => ZERO + (Math.floor(i / power) % 10)
+  return ((digit(1000) << 24) | (digit(100) << 16) | (digit(10) << 8) | digit(1)) >>> 0
+})
 
 /** Bytes that make a field need quotes (RFC 4180, 2.6). */
+const QUOTED_BYTES = [QUOTE, COMMA, LF, CR]
 const NEEDS_QUOTES = new Uint8Array(256)
-for (const byte of [QUOTE, COMMA, LF, CR]) NEEDS_QUOTES[byte] = 1
+for (const byte of QUOTED_BYTES) NEEDS_QUOTES[byte] = 1
 
-/** Writes the text of row `row` at `at`, and gives the offset behind it. The buffer is large enough. */
-type FieldWriter = (out: Uint8Array, at: number, row: number) => number
-
-interface ColumnWriter {
-  readonly write: FieldWriter
-  /** An upper bound of the bytes of rows [start, end), separators included. */
-  readonly bound: (start: number, end: number) => number
+/** The text of one column, found in two steps: first how long each field is, then the fields at their places. */
+interface ColumnText {
+  /** Adds the bytes of each row's field to `lengths`. */
+  measure(lengths: Uint32Array): void
+  /** Writes the fields of rows [from, to), each at its `at`, with `separator` behind it; moves `at` on. `view` is of `out`. */
+  write(out: Uint8Array, view: DataView, at: Uint32Array, from: number, to: number, separator: number): void
 }
 
 /** The header line of a CSV text; empty for a table without columns. */
@@ -51,151 +54,282 @@ function quoted(text: string): string {
 /** A batch as CSV rows (see the design, "Text forms"): no header, each row ends in a newline. */
 export function renderCsv(batch: Batch, schema: Schema): RenderedText {
   const { rows } = batch
-  const writers = schema.map((field, i) => columnWriter(field, batch.vectors[i]!))
+  const columns = columnsOf(batch, schema)
+  const at = rowLengths(columns, rows)
   const index = new Uint32Array(Math.ceil(rows / ROW_INDEX_STRIDE))
-  const firstBound = boundOf(writers, 0, Math.min(rows, ROW_INDEX_STRIDE))
-  let out = new Uint8Array(Math.max(1024, firstBound, Math.min(firstBound * index.length, FIRST_BUFFER_BYTES_MAX)))
-  let at = 0
-  const count = writers.length
-  for (let start = 0, k = 0; start < rows; start += ROW_INDEX_STRIDE, k++) {
-    const end = Math.min(rows, start + ROW_INDEX_STRIDE)
-    const bound = boundOf(writers, start, end)
-    if (at + bound > out.length) out = grown(out, at, at + bound)
-    index[k] = at
-    for (let row = start; row < end; row++) {
-      for (let c = 0; c < count; c++) {
-        at = writers[c]!.write(out, at, row)
-        out[at++] = COMMA
-      }
-      out[count === 0 ? at++ : at - 1] = LF
+  let size = 0
+  for (let row = 0; row < rows; row++) {
+    if (row % ROW_INDEX_STRIDE === 0) index[row / ROW_INDEX_STRIDE] = size
+    const length = at[row]!
+    at[row] = size
+    size += length
+  }
+  if (size > TEXT_BYTES_MAX) throw new Error(`the text of ${rows} rows has ${size} bytes; at most 4 GB are supported`)
+  const bytes = new Uint8Array(size)
+  const view = new DataView(bytes.buffer)
+  if (columns.length === 0) bytes.fill(LF)
+  for (let from = 0; from < rows; from += BLOCK_ROWS) {
+    const to = Math.min(rows, from + BLOCK_ROWS)
+    for (const [i, column] of columns.entries())
+      column.write(bytes, view, at, from, to, i === columns.length - 1 ? LF : COMMA)
+  }
+  return { bytes, rows, index }
+}
+
+/** The size in bytes of the batch as CSV rows, without rendering them. */
+export function csvSize(batch: Batch, schema: Schema): number {
+  const lengths = rowLengths(columnsOf(batch, schema), batch.rows)
+  let size = 0
+  for (let row = 0; row < batch.rows; row++) size += lengths[row]!
+  return size
+}
+
+function columnsOf(batch: Batch, schema: Schema): ColumnText[] {
+  return schema.map((field, i) => columnText(field, batch.vectors[i]!))
+}
+
+/** With each field goes a comma or the newline; a row without columns is an empty line. */
+function rowLengths(columns: readonly ColumnText[], rows: number): Uint32Array {
+  const lengths = new Uint32Array(rows).fill(Math.max(1, columns.length))
+  for (const column of columns) column.measure(lengths)
+  return lengths
+}
+
+function columnText({ type }: Field, vector: Vector): ColumnText {
+  const { values, nulls } = vector
+  if (isUtf8(values) && type.kind === 'string') return new StringText(values, nulls)
+  if (values instanceof Int32Array && type.kind !== 'date') return new IntegerText(values, nulls)
+  if (values instanceof BigInt64Array && type.kind === 'long') return new LongText(values, nulls)
+  return new OtherText(vector, type)
+}
+
+class IntegerText implements ColumnText {
+  readonly #values: Int32Array
+  readonly #nulls: Uint8Array | undefined
+  readonly #sizes: Uint8Array
+
+  constructor(values: Int32Array, nulls: Uint8Array | undefined) {
+    this.#values = values
+    this.#nulls = nulls
+    this.#sizes = new Uint8Array(values.length)
+  }
+
+  measure(lengths: Uint32Array): void {
+    const values = this.#values
+    const nulls = this.#nulls
+    const sizes = this.#sizes
+    for (let row = 0; row < lengths.length; row++) {
+      if (nulls !== undefined && nulls[row] === 1) continue
+      const value = values[row]!
+      const size = value < 0 ? 1 + digitsOf(-value) : digitsOf(value)
+      sizes[row] = size
+      lengths[row]! += size
     }
   }
-  return { bytes: out.subarray(0, at), rows, index }
-}
 
-function boundOf(writers: readonly ColumnWriter[], start: number, end: number): number {
-  let bound = end - start
-  for (const writer of writers) bound += writer.bound(start, end)
-  return bound
-}
-
-function grown(out: Uint8Array, used: number, needed: number): Uint8Array<ArrayBuffer> {
-  const larger = new Uint8Array(Math.max(needed, Math.ceil(out.length * 1.5)))
-  larger.set(out.subarray(0, used))
-  return larger
-}
-
-function columnWriter(field: Field, vector: Vector): ColumnWriter {
-  const { values } = vector
-  if (isUtf8(values) && field.type.kind === 'string') return utf8Writer(values, vector.nulls)
-  const plain = typedWriter(field, vector)
-  if (plain === undefined) return textWriter(field, vector)
-  const { nulls } = vector
-  const write: FieldWriter =
-    nulls === undefined ? plain : (out, at, row) => (nulls[row] === 1 ? at : plain(out, at, row))
-  return { write, bound: (start, end) => (end - start) * FIXED_BYTES_MAX }
-}
-
-/** Integers are written digit by digit; dates, times and floats through their text. Undefined for all else. */
-function typedWriter(field: Field, { values }: Vector): FieldWriter | undefined {
-  const { type } = field
-  if (values instanceof Int32Array && type.kind !== 'date') return (out, at, row) => writeInteger(out, at, values[row]!)
-  if (values instanceof BigInt64Array && type.kind === 'long') return longWriter(values)
-  if (values instanceof Int32Array || values instanceof BigInt64Array || values instanceof Float64Array) {
-    return (out, at, row) => writeAscii(out, at, formatScalar(values[row]!, type))
+  write(out: Uint8Array, view: DataView, at: Uint32Array, from: number, to: number, separator: number): void {
+    const values = this.#values
+    const sizes = this.#sizes
+    for (let row = from; row < to; row++) {
+      const start = at[row]!
+      const size = sizes[row]!
+      const end = start + size
+      // A NULL has no bytes.
+      if (size > 0) {
+        const value = values[row]!
+        if (value >= 0) writeWhole(view, start, end, value)
+        else {
+          out[start] = MINUS
+          writeWhole(view, start + 1, end, -value)
+        }
+      }
+      out[end] = separator
+      at[row] = end + 1
+    }
   }
-  return undefined
-}
-
-function writeAscii(out: Uint8Array, at: number, text: string): number {
-  for (let i = 0; i < text.length; i++) out[at + i] = text.charCodeAt(i)
-  return at + text.length
-}
-
-/** An integer of at most 32 bits, or a whole number below 2^53. */
-function writeInteger(out: Uint8Array, at: number, value: number): number {
-  let n = value
-  if (n < 0) {
-    out[at++] = MINUS
-    n = -n
-  }
-  if (n < 1e9) return writeSmall(out, at, n)
-  const high = Math.floor(n / 1e9)
-  at = writeSmall(out, at, high)
-  return writeNine(out, at, n - high * 1e9)
-}
-
-/** 0 <= n < 1e9. */
-function writeSmall(out: Uint8Array, at: number, n: number): number {
-  const digits =
-    n < 10 ? 1 : n < 100 ? 2 : n < 1000 ? 3 : n < 1e4 ? 4 : n < 1e5 ? 5 : n < 1e6 ? 6 : n < 1e7 ? 7 : n < 1e8 ? 8 : 9
-  let i = at + digits
-  n |= 0
-  while (n >= 100) {
-    const q = (n / 100) | 0
-    const pair = (n - q * 100) * 2
-    n = q
-    out[--i] = PAIRS[pair + 1]!
-    out[--i] = PAIRS[pair]!
-  }
-  if (n >= 10) {
-    out[--i] = PAIRS[2 * n + 1]!
-    out[--i] = PAIRS[2 * n]!
-  } else out[--i] = ZERO + n
-  return at + digits
-}
-
-/** Exactly nine digits. */
-function writeNine(out: Uint8Array, at: number, n: number): number {
-  let rest = n | 0
-  for (let i = at + 7; i > at; i -= 2) {
-    const q = (rest / 100) | 0
-    const pair = (rest - q * 100) * 2
-    out[i] = PAIRS[pair]!
-    out[i + 1] = PAIRS[pair + 1]!
-    rest = q
-  }
-  out[at] = ZERO + rest
-  return at + 9
 }
 
 /** 64-bit integers by their halves: a BigInt for every value would cost more than all the rest. */
-function longWriter(values: BigInt64Array): FieldWriter {
-  const halves = new Int32Array(values.buffer, values.byteOffset, values.length * 2)
-  return (out, at, row) => {
-    const high = halves[2 * row + 1]!
-    if (high >= -2_097_152 && high < 2_097_152)
-      return writeInteger(out, at, high * 4_294_967_296 + (halves[2 * row]! >>> 0))
-    return writeAscii(out, at, String(values[row]!))
+class LongText implements ColumnText {
+  readonly #values: BigInt64Array
+  readonly #halves: Int32Array
+  readonly #nulls: Uint8Array | undefined
+  readonly #sizes: Uint8Array
+
+  constructor(values: BigInt64Array, nulls: Uint8Array | undefined) {
+    this.#values = values
+    this.#halves = new Int32Array(values.buffer, values.byteOffset, values.length * 2)
+    this.#nulls = nulls
+    this.#sizes = new Uint8Array(values.length)
+  }
+
+  measure(lengths: Uint32Array): void {
+    const halves = this.#halves
+    const nulls = this.#nulls
+    const sizes = this.#sizes
+    for (let row = 0; row < lengths.length; row++) {
+      if (nulls !== undefined && nulls[row] === 1) continue
+      const high = halves[2 * row + 1]!
+      let size: number
+      if (isExact(high)) {
+        const value = high * 4_294_967_296 + (halves[2 * row]! >>> 0)
+        size = value < 0 ? 1 + digitsOf(-value) : digitsOf(value)
+      } else size = String(this.#values[row]!).length
+      sizes[row] = size
+      lengths[row]! += size
+    }
+  }
+
+  write(out: Uint8Array, view: DataView, at: Uint32Array, from: number, to: number, separator: number): void {
+    const halves = this.#halves
+    const sizes = this.#sizes
+    for (let row = from; row < to; row++) {
+      const start = at[row]!
+      const size = sizes[row]!
+      const end = start + size
+      if (size > 0) {
+        const high = halves[2 * row + 1]!
+        if (isExact(high)) {
+          const value = high * 4_294_967_296 + (halves[2 * row]! >>> 0)
+          if (value >= 0) writeWhole(view, start, end, value)
+          else {
+            out[start] = MINUS
+            writeWhole(view, start + 1, end, -value)
+          }
+        } else writeAscii(out, start, String(this.#values[row]!))
+      }
+      out[end] = separator
+      at[row] = end + 1
+    }
   }
 }
 
-function utf8Writer({ bytes, starts, ends }: Utf8Values, nulls: Uint8Array | undefined): ColumnWriter {
-  return {
-    write: (out, at, row) => {
-      if (nulls !== undefined && nulls[row] === 1) return at
+/** Whether a 64-bit integer with this upper half is one that a double keeps. */
+function isExact(high: number): boolean {
+  return high >= -2_097_152 && high < 2_097_152
+}
+
+/** The digits of a whole number from 0 to 2^53. */
+function digitsOf(n: number): number {
+  if (n < 1e4) return n < 100 ? (n < 10 ? 1 : 2) : n < 1000 ? 3 : 4
+  if (n < 1e8) return n < 1e6 ? (n < 1e5 ? 5 : 6) : n < 1e7 ? 7 : 8
+  if (n < 1e12) return n < 1e10 ? (n < 1e9 ? 9 : 10) : n < 1e11 ? 11 : 12
+  return n < 1e14 ? (n < 1e13 ? 13 : 14) : n < 1e15 ? 15 : 16
+}
+
+/** Writes a whole number from 0 to 2^53 into [start, end), which is as long as its digits. */
+function writeWhole(out: DataView, start: number, end: number, value: number): void {
+  let to = end
+  let n = value
+  while (n >= 1e8) {
+    const high = Math.floor(n / 1e8)
+    const eight = (n - high * 1e8) | 0
+    const four = (eight / 10_000) | 0
+    out.setUint32(to - 8, QUADS[four]!)
+    out.setUint32(to - 4, QUADS[eight - four * 10_000]!)
+    to -= 8
+    n = high
+  }
+  let rest = n | 0
+  while (to - start >= 4) {
+    const high = (rest / 10_000) | 0
+    out.setUint32(to - 4, QUADS[rest - high * 10_000]!)
+    to -= 4
+    rest = high
+  }
+  while (to > start) {
+    const high = (rest / 10) | 0
+    out.setUint8(--to, ZERO + rest - high * 10)
+    rest = high
+  }
+}
+
+function writeAscii(out: Uint8Array, at: number, text: string): void {
+  for (let i = 0; i < text.length; i++) out[at + i] = text.charCodeAt(i)
+}
+
+class StringText implements ColumnText {
+  readonly #values: Utf8Values
+  readonly #nulls: Uint8Array | undefined
+  /** 1: the value needs quotes. Absent: none does. */
+  readonly #quoted: Uint8Array | undefined
+
+  constructor(values: Utf8Values, nulls: Uint8Array | undefined) {
+    this.#values = values
+    this.#nulls = nulls
+    this.#quoted = quotedValues(values)
+  }
+
+  measure(lengths: Uint32Array): void {
+    const { bytes, starts, ends } = this.#values
+    const nulls = this.#nulls
+    const quoted = this.#quoted
+    for (let row = 0; row < lengths.length; row++) {
+      if (nulls !== undefined && nulls[row] === 1) continue
       const start = starts[row]!
       const end = ends[row]!
-      if (start === end) return writeAscii(out, at, '""')
-      let to = at
-      for (let i = start; i < end; i++) {
-        const byte = bytes[i]!
-        if (NEEDS_QUOTES[byte] === 1) return writeQuoted(out, at, bytes, start, end)
-        out[to++] = byte
+      let size = end - start
+      if (size === 0) size = 2
+      else if (quoted !== undefined && quoted[row] === 1) size = quotedSize(bytes, start, end)
+      lengths[row]! += size
+    }
+  }
+
+  write(out: Uint8Array, view: DataView, at: Uint32Array, from: number, to: number, separator: number): void {
+    const { bytes, starts, ends } = this.#values
+    const nulls = this.#nulls
+    const quoted = this.#quoted
+    const source = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength)
+    for (let row = from; row < to; row++) {
+      let next = at[row]!
+      if (nulls === undefined || nulls[row] !== 1) {
+        const start = starts[row]!
+        const size = ends[row]! - start
+        if (size === 0 || (quoted !== undefined && quoted[row] === 1)) {
+          next = writeQuoted(out, next, bytes, start, start + size)
+        } else if (size <= LOOP_BYTES_MAX) {
+          let i = 0
+          for (; i + 4 <= size; i += 4) view.setUint32(next + i, source.getUint32(start + i))
+          for (; i < size; i++) out[next + i] = bytes[start + i]!
+          next += size
+        } else {
+          out.set(bytes.subarray(start, start + size), next)
+          next += size
+        }
       }
-      return to
-    },
-    bound: (from, to) => {
-      let bound = 0
-      for (let row = from; row < to; row++) bound += ends[row]! - starts[row]!
-      return bound * 2 + (to - from) * 3
-    },
+      out[next] = separator
+      at[row] = next + 1
+    }
   }
 }
 
-function writeQuoted(out: Uint8Array, at: number, bytes: Uint8Array, start: number, end: number): number {
+/** Marks the values that need quotes; undefined if there are none. */
+function quotedValues({ bytes, starts, ends }: Utf8Values): Uint8Array | undefined {
+  // Few texts have any, and the search in all bytes at once is native. It also sees bytes between the values.
+  if (QUOTED_BYTES.every(byte => bytes.indexOf(byte) < 0)) return undefined
+  let quoted: Uint8Array | undefined
+  for (let row = 0; row < starts.length; row++) {
+    const end = ends[row]!
+    for (let i = starts[row]!; i < end; i++) {
+      if (NEEDS_QUOTES[bytes[i]!] === 0) continue
+      quoted ??= new Uint8Array(starts.length)
+      quoted[row] = 1
+      break
+    }
+  }
+  return quoted
+}
+
+function quotedSize(bytes: Uint8Array, start: number, end: number): number {
+  let size = end - start + 2
+  for (let i = start; i < end; i++) if (bytes[i] === QUOTE) size++
+  return size
+}
+
+function writeQuoted(out: Uint8Array, start: number, bytes: Uint8Array, from: number, to: number): number {
+  let at = start
   out[at++] = QUOTE
-  for (let i = start; i < end; i++) {
+  for (let i = from; i < to; i++) {
     const byte = bytes[i]!
     out[at++] = byte
     if (byte === QUOTE) out[at++] = QUOTE
@@ -204,33 +338,68 @@ function writeQuoted(out: Uint8Array, at: number, bytes: Uint8Array, start: numb
   return at
 }
 
-/** Every other value by way of a string: decimals, binaries, booleans, nested values, strings that are not in one buffer. */
-function textWriter(field: Field, vector: Vector): ColumnWriter {
-  const { type } = field
-  const nested = type.kind === 'struct' || type.kind === 'array' || type.kind === 'map'
-  // Rendered once for the bound and kept for the writing: rows are asked for in order, 64 at a time.
-  let base = 0
-  let texts: (Uint8Array | null)[] = []
-  const load = (start: number, end: number): void => {
-    base = start
-    texts = []
-    for (let row = start; row < end; row++) {
-      const cell = isNullAt(vector, row) ? null : cellAt(vector, row)
-      texts.push(cell === null ? null : encoder.encode(nested ? cellToJson(cell, type) : formatScalar(cell, type)))
-    }
+/** Every other value by way of a string: dates, times, floats, decimals, binaries, booleans, nested values. */
+class OtherText implements ColumnText {
+  readonly #vector: Vector
+  readonly #type: DataType
+  /** The fields, quoted where they need it, one behind the other; field i ends at ends[i]. */
+  #bytes: Uint8Array = new Uint8Array(0)
+  readonly #ends: Uint32Array
+
+  constructor(vector: Vector, type: DataType) {
+    this.#vector = vector
+    this.#type = type
+    this.#ends = new Uint32Array(vector.length)
   }
-  return {
-    bound: (start, end) => {
-      load(start, end)
-      return texts.reduce((sum, text) => sum + 2 * (text?.length ?? 0) + 3, 0)
-    },
-    write: (out, at, row) => {
-      const text = texts[row - base]
-      if (text === null || text === undefined) return at
-      if (text.length === 0) return writeAscii(out, at, '""')
-      for (const byte of text) if (NEEDS_QUOTES[byte] === 1) return writeQuoted(out, at, text, 0, text.length)
-      out.set(text, at)
-      return at + text.length
-    },
+
+  measure(lengths: Uint32Array): void {
+    const vector = this.#vector
+    const ends = this.#ends
+    let bytes = new Uint8Array(Math.max(64, vector.length * TYPICAL_FIELD_BYTES))
+    let at = 0
+    for (let row = 0; row < lengths.length; row++) {
+      if (!isNullAt(vector, row)) {
+        const text = this.#text(row)
+        // A character takes at most three bytes; quotes double it at most.
+        const needed = at + text.length * 6 + 2
+        if (needed > bytes.length) {
+          const larger = new Uint8Array(Math.max(needed, bytes.length * 2))
+          larger.set(bytes.subarray(0, at))
+          bytes = larger
+        }
+        const end = at + this.#put(bytes, at, text)
+        lengths[row]! += end - at
+        at = end
+      }
+      ends[row] = at
+    }
+    if (at > TEXT_BYTES_MAX) throw new Error('the text of a column has more than 4 GB')
+    this.#bytes = bytes
+  }
+
+  #text(row: number): string {
+    const type = this.#type
+    const cell = cellAt(this.#vector, row)
+    if (cell === null) return ''
+    const isNested = type.kind === 'struct' || type.kind === 'array' || type.kind === 'map'
+    return isNested ? cellToJson(cell, type) : formatScalar(cell, type)
+  }
+
+  #put(out: Uint8Array, at: number, text: string): number {
+    if (text !== '' && !FIELD_NEEDS_QUOTES.test(text)) return encoder.encodeInto(text, out.subarray(at)).written
+    return encoder.encodeInto(`"${text.replaceAll('"', '""')}"`, out.subarray(at)).written
+  }
+
+  write(out: Uint8Array, _view: DataView, at: Uint32Array, from: number, to: number, separator: number): void {
+    const bytes = this.#bytes
+    const ends = this.#ends
+    for (let row = from, start = from === 0 ? 0 : ends[from - 1]!; row < to; row++) {
+      let next = at[row]!
+      const end = ends[row]!
+      for (let i = start; i < end; i++) out[next++] = bytes[i]!
+      start = end
+      out[next] = separator
+      at[row] = next + 1
+    }
   }
 }
