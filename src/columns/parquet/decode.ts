@@ -35,13 +35,17 @@ interface Page {
   readonly bytes: Uint8Array
 }
 
-/** Decodes one column chunk. Throws Error with what is wrong in it; the caller adds the file and column. */
+/**
+ * Decodes one column chunk. Throws Error with what is wrong in it; the caller adds the file and column. The definition
+ * levels of a flat column (`isFlat`) are left out where no value is NULL.
+ */
 export function decodeChunk(
   bytes: Uint8Array,
   meta: ColumnMetaData,
   element: SchemaElement,
   maxDefinition: number,
   maxRepetition: number,
+  isFlat = false,
 ): LeafColumn {
   const reader = { view: new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength), offset: 0 }
   const pages: Page[] = []
@@ -66,12 +70,15 @@ export function decodeChunk(
     entries += page.entries
   }
   if (entries !== expected) throw new Error(`it holds ${entries} values where ${expected} are announced`)
+  const withoutNulls = isFlat && pages.every(page => page.count === page.entries)
   return {
     entries,
-    definition: joinLevels(
-      pages.map(page => page.definition),
-      entries,
-    ),
+    definition: withoutNulls
+      ? undefined
+      : joinLevels(
+          pages.map(page => page.definition),
+          entries,
+        ),
     repetition: joinLevels(
       pages.map(page => page.repetition),
       entries,
@@ -164,12 +171,15 @@ function readLevels(
   const levels = new Uint8Array(entries)
   readHybrid(new Uint8Array(view.buffer, view.byteOffset, view.byteLength), start, end, 32 - Math.clz32(max), levels)
   reader.offset = end
-  for (let i = 0; i < entries; i++) if (levels[i]! > max) throw new Error(`a level is above ${max}`)
+  // As many bits as these numbers have hold no larger ones.
+  if (((max + 1) & max) !== 0)
+    for (let i = 0; i < entries; i++) if (levels[i]! > max) throw new Error(`a level is above ${max}`)
   return levels
 }
 
 function countValues(definition: Uint8Array | undefined, max: number, entries: number): number {
-  if (definition === undefined) return entries
+  // Where no value is NULL the search for a lower level is native, and over at the first byte otherwise.
+  if (definition === undefined || (max === 1 && definition.indexOf(0) < 0)) return entries
   let count = 0
   for (let i = 0; i < entries; i++) if (definition[i] === max) count++
   return count
@@ -300,16 +310,18 @@ function checkDeltaHeader({ view, offset }: { readonly view: DataView; readonly 
 /** DELTA_LENGTH_BYTE_ARRAY: the lengths, then the values without anything between them. */
 function deltaLengths(reader: { view: DataView; offset: number }, bytes: Uint8Array, count: number): PhysicalValues {
   const lengths = unpackInt32(reader, count)
+  // Without the lengths in front: what is searched in the bytes is then found in values only.
+  const values = bytes.subarray(reader.offset)
   const starts = new Uint32Array(count)
   const ends = new Uint32Array(count)
-  let at = reader.offset
-  for (let i = 0; i < count; i++) {
+  for (let i = 0, at = 0; i < count; i++) {
+    const length = lengths[i]!
     starts[i] = at
-    at += lengths[i]!
-    if (at < starts[i]! || at > bytes.length) throw new Error('a page is shorter than its values')
+    at += length
+    if (length < 0 || at > values.length) throw new Error('a page is shorter than its values')
     ends[i] = at
   }
-  return { kind: 'bytes', array: { bytes, starts, ends } }
+  return { kind: 'bytes', array: { bytes: values, starts, ends } }
 }
 
 /** DELTA_BYTE_ARRAY: how much each value shares with the one before, then the rest of each. */

@@ -133,7 +133,7 @@ function columnOf(
     const node = path.at(-1)!
     const maxDefinition = getMaxDefinitionLevel(path)
     if (isFlat && Number(meta.num_values) !== rows) throw new Error(`it has ${meta.num_values} values for ${rows} rows`)
-    const leaf = decodeChunk(bytes[i]!, meta, node.element, maxDefinition, getMaxRepetitionLevel(path))
+    const leaf = decodeChunk(bytes[i]!, meta, node.element, maxDefinition, getMaxRepetitionLevel(path), isFlat)
     if (isFlat) return flatVector(leaf, node.element, field.type, maxDefinition)
     leaves.set(node, { leaf, maxDefinition })
   }

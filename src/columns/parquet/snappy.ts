@@ -1,9 +1,13 @@
 /** Below this a loop is quicker than a call of `set` or `copyWithin`. */
-const LOOP_BYTES_MAX = 24
+const LOOP_BYTES_MAX = 32
+/** Four bytes are moved at a time: the last move may go this far beyond what it is for. */
+const REACH_BYTES = 4
 
 /** Decompresses a raw Snappy block into `size` bytes. Throws Error if the block is malformed or has another size. */
 export function snappyDecompress(input: Uint8Array, size: number): Uint8Array {
-  const out = new Uint8Array(size)
+  const out = new Uint8Array(size + REACH_BYTES)
+  const from = new DataView(input.buffer, input.byteOffset, input.byteLength)
+  const into = new DataView(out.buffer)
   const end = input.length
   let at = 0
   while (at < end && input[at]! > 0x7f) at++
@@ -21,8 +25,10 @@ export function snappyDecompress(input: Uint8Array, size: number): Uint8Array {
       }
       length++
       if (length <= 0 || at + length > end || to + length > size) throw new Error('a Snappy block is cut off')
-      if (length <= LOOP_BYTES_MAX) for (let i = 0; i < length; i++) out[to + i] = input[at + i]!
-      else out.set(input.subarray(at, at + length), to)
+      if (length > LOOP_BYTES_MAX) out.set(input.subarray(at, at + length), to)
+      else if (at + length + REACH_BYTES <= end) {
+        for (let i = 0; i < length; i += 4) into.setUint32(to + i, from.getUint32(at + i))
+      } else for (let i = 0; i < length; i++) out[to + i] = input[at + i]!
       at += length
       to += length
       continue
@@ -47,11 +53,13 @@ export function snappyDecompress(input: Uint8Array, size: number): Uint8Array {
     }
     if (offset === 0 || offset > to || to + length > size || at > end)
       throw new Error('a Snappy block refers to bytes that are not there')
-    const from = to - offset
-    if (length <= LOOP_BYTES_MAX || offset < length) for (let i = 0; i < length; i++) out[to + i] = out[from + i]!
-    else out.copyWithin(to, from, from + length)
+    const source = to - offset
+    if (offset < 4) for (let i = 0; i < length; i++) out[to + i] = out[source + i]!
+    else if (length <= LOOP_BYTES_MAX || offset < length)
+      for (let i = 0; i < length; i += 4) into.setUint32(to + i, into.getUint32(source + i))
+    else out.copyWithin(to, source, source + length)
     to += length
   }
   if (to !== size) throw new Error(`a Snappy block has ${to} bytes where ${size} are announced`)
-  return out
+  return out.subarray(0, size)
 }
