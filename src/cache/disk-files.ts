@@ -41,7 +41,10 @@ export function readBlob(directory: string, file: string, size: number): Uint8Ar
   }
 }
 
-/** Writes a file whole or not at all: under a temporary name, synced, renamed. Rejects with what the system says. */
+/**
+ * Writes a file under a temporary name and renames it. Not synced: after a crash of the machine it may hold other bytes,
+ * which its checksum tells, and it would be rendered again. Rejects with what the system says.
+ */
 export async function writeBlob(directory: string, file: string, bytes: Uint8Array): Promise<void> {
   const path = join(directory, file)
   const temporary = `${path}.tmp`
@@ -50,7 +53,6 @@ export async function writeBlob(directory: string, file: string, bytes: Uint8Arr
     const handle = await open(temporary, 'wx', 0o600)
     try {
       await handle.writeFile(bytes)
-      await handle.sync()
     } finally {
       await handle.close()
     }

@@ -26,8 +26,8 @@ const NEW_STARTS_MAX = 3
 
 /**
  * Bytes in files, found by an index in SQLite; the least recently used go when the files grow beyond the capacity. A
- * file is written under a temporary name, synced, renamed, and only then indexed; none is ever written again. What
- * does not match its checksum is dropped and counts as a miss.
+ * file is written under a temporary name, renamed, and only then indexed; none is ever written again. What does not
+ * match its checksum, as after a crash of the machine, is dropped and counts as a miss.
  */
 export class DiskCache implements ByteCache {
   readonly #options: DiskCacheOptions

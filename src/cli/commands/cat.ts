@@ -7,6 +7,8 @@ import { Progress } from '../progress.ts'
 import { settle } from '../table-of.ts'
 import { snapshotOf, versionArgs } from '../version-args.ts'
 
+/** More than a pipe holds: whoever only wants the first lines (head) is gone before more is rendered. */
+const FIRST_PIECE_BYTES = 192 << 10
 const PIECE_BYTES = 1 << 20
 
 export default command({
@@ -26,7 +28,6 @@ export default command({
     await settle(args.table)
     const lake = await openLake(args.table, { log: note })
     try {
-      lake.pool.start()
       const snapshot = await snapshotOf(lake.table, args)
       const segments = new Segments({ cache: lake.cache, pool: lake.pool, store: lake.table.store })
       const progress = new Progress('measuring')
@@ -40,7 +41,10 @@ export default command({
           progress.end()
         },
       )
-      for (let at = 0; at < text.size; at += PIECE_BYTES)
+      const first = Math.min(text.size, FIRST_PIECE_BYTES)
+      await print(await text.read(0, first))
+      if (first < text.size) lake.pool.start()
+      for (let at = first; at < text.size; at += PIECE_BYTES)
         await print(await text.read(at, Math.min(text.size, at + PIECE_BYTES)))
     } finally {
       await lake.close()

@@ -21,7 +21,8 @@ export type PartitionValues = ReadonlyMap<string, Cell>
 /** What a Parquet file says of itself. */
 export interface Footer {
   readonly rows: number
-  readonly rowGroups: readonly { readonly firstRow: number; readonly rows: number }[]
+  /** `bytes`: of all its columns, before compression. */
+  readonly rowGroups: readonly { readonly firstRow: number; readonly rows: number; readonly bytes: number }[]
   readonly keyValue: ReadonlyMap<string, string>
   readonly metadata: FileMetaData
   readonly tree: SchemaTree
@@ -54,7 +55,7 @@ function footerOf(metadata: FileMetaData): Footer {
     if (group.columns.some(({ meta_data: meta }) => meta !== undefined && Number(meta.num_values) < rows))
       throw new Error(`a row group announces ${rows} rows, one of its columns fewer values`)
     firstRow += rows
-    return { firstRow: firstRow - rows, rows }
+    return { firstRow: firstRow - rows, rows, bytes: Number(group.total_byte_size) }
   })
   if (Number(metadata.num_rows) !== firstRow)
     throw new Error(`${metadata.num_rows} rows are announced, the row groups have ${firstRow}`)

@@ -10,8 +10,9 @@ import { cellAt, isUtf8, sliceBatch } from '../vectors.ts'
 import type { Footer } from './read.ts'
 import { StatisticsBuilder } from './statistics.ts'
 
-/** A row group is decoded as a whole: small enough that the first row of a cold file is there at once. */
 export const ROW_GROUP_ROWS = 131_072
+/** A row group is decoded as a whole, so the first one is small: the first rows of a cold file are there at once. */
+export const FIRST_ROW_GROUP_ROWS = 16_384
 /** What an array of its own for one value takes, roughly. */
 const VIEW_BYTES = 128
 const TEXT_KEY = 'posixlake.text'
@@ -39,6 +40,7 @@ export interface WrittenFile {
 }
 
 export interface ParquetWriteOptions {
+  /** Of every row group; if not given, a small first one and large ones behind it. */
   readonly rowGroupRows?: number
   readonly keyValue?: ReadonlyMap<string, string>
   /** How many leaf columns get statistics (`delta.dataSkippingNumIndexedCols`). */
@@ -49,7 +51,7 @@ export interface ParquetWriteOptions {
 export class ParquetFileWriter {
   readonly #sink: ByteSink
   readonly #schema: Schema
-  readonly #rowGroupRows: number
+  readonly #rowGroupRows: number | undefined
   readonly #keyValue: Map<string, string>
   readonly #statistics: StatisticsBuilder
   readonly #out = new ByteWriter()
@@ -63,7 +65,7 @@ export class ParquetFileWriter {
   constructor(sink: ByteSink, schema: Schema, options: ParquetWriteOptions = {}) {
     this.#sink = sink
     this.#schema = schema
-    this.#rowGroupRows = options.rowGroupRows ?? ROW_GROUP_ROWS
+    this.#rowGroupRows = options.rowGroupRows
     this.#keyValue = new Map(options.keyValue)
     this.#statistics = new StatisticsBuilder(schema, options.indexedColumns)
     this.#writer = new ParquetWriter({
@@ -77,11 +79,12 @@ export class ParquetFileWriter {
   async write(batch: Batch): Promise<void> {
     let start = 0
     while (start < batch.rows) {
-      const end = Math.min(batch.rows, start + this.#rowGroupRows - this.#pendingRows)
+      const rows = this.#rowGroupRows ?? (this.#rowGroups.length === 0 ? FIRST_ROW_GROUP_ROWS : ROW_GROUP_ROWS)
+      const end = Math.min(batch.rows, start + rows - this.#pendingRows)
       this.#pending.push(sliceBatch(batch, start, end))
       this.#pendingRows += end - start
       start = end
-      if (this.#pendingRows >= this.#rowGroupRows) await this.#rowGroup()
+      if (this.#pendingRows >= rows) await this.#rowGroup()
     }
   }
 

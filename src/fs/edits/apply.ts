@@ -1,4 +1,4 @@
-import { ROW_GROUP_ROWS } from '../../columns/parquet/write.ts'
+import { FIRST_ROW_GROUP_ROWS } from '../../columns/parquet/write.ts'
 import { schemaFingerprint } from '../../columns/schema.ts'
 import { renderCsv } from '../../columns/text/csv.ts'
 import type { Batch } from '../../columns/types.ts'
@@ -230,7 +230,7 @@ function prime(
   const [batch] = batches
   if (only === undefined || add.length !== 1 || batch === undefined || batches.length !== 1) return
   const file = findFromEnd(snapshot.files, only.path)
-  if (file === undefined || batch.rows > ROW_GROUP_ROWS || snapshot.partitionColumns.length > 0) return
+  if (file === undefined || batch.rows > FIRST_ROW_GROUP_ROWS || snapshot.partitionColumns.length > 0) return
   segments.prime(snapshot, file, 0, 'csv', renderCsv(batch, snapshot.schema))
 }
 

@@ -9,6 +9,7 @@ import { renderJsonArrayRows, renderJsonLines } from '../../columns/text/json.ts
 import { type RenderedText, ROW_INDEX_STRIDE, TEXT_FORMAT_VERSION } from '../../columns/text/rendered.ts'
 import type { Schema } from '../../columns/types.ts'
 import type { WorkerPool } from '../../columns/workers/pool.ts'
+import { runTask } from '../../columns/workers/tasks.ts'
 import { decodeOrderHint, ORDER_KEY, type OrderHint } from '../../table/order-hint.ts'
 import { fileTextSizes, type LiveFile, type Snapshot } from '../../table/snapshot.ts'
 import type { Table } from '../../table/table.ts'
@@ -18,6 +19,9 @@ export type TextFormat = 'csv' | 'jsonl' | 'json'
 /** Rendered row groups that are kept at hand, in bytes: a mapping made anew for every READ would cost more than the READ. */
 const RECENT_BYTES = 48 << 20
 const FACTS_KEPT = 20_000
+/** A row group of so few rows and bytes is rendered where it is asked for: quicker than a thread is started or told. */
+const SMALL_ROWS = 16_384
+const SMALL_BYTES = 1 << 20
 
 /** Where a row group's rows and bytes stand in the text of its file, deleted rows included. */
 export interface PieceSize {
@@ -37,7 +41,7 @@ export interface TextKind {
 
 /** What a data file's footer says, as far as its text is concerned. */
 interface FileFacts {
-  readonly rowGroups: readonly { readonly firstRow: number; readonly rows: number }[]
+  readonly rowGroups: Footer['rowGroups']
   readonly sizes: ReturnType<typeof textSizes>
   readonly order: OrderHint | undefined
 }
@@ -170,7 +174,10 @@ export class Segments {
     if (path !== undefined) {
       const { sizeBytes } = file
       const { schemaJson, format } = kind
-      return this.#pool.render({ path, sizeBytes, rowGroup, schemaJson, partition: [...file.partition], format })
+      const task = { path, sizeBytes, rowGroup, schemaJson, partition: [...file.partition], format }
+      const group = (await this.#factsOf(file)).rowGroups[rowGroup]
+      const isSmall = group !== undefined && group.rows <= SMALL_ROWS && group.bytes <= SMALL_BYTES
+      return isSmall ? runTask({ ...task, kind: 'render' }) : this.#pool.render(task)
     }
     const source = this.#source(file)
     const batch = await readRowGroup(source, await readFooter(source), rowGroup, kind.schema, file.partition)
