@@ -11,6 +11,7 @@ import {
   renderCsv,
   rowEnd,
 } from '../../src/columns/text/csv.ts'
+import { csvSize } from '../../src/columns/text/csv-render.ts'
 import { parseJsonLines, renderJsonArrayRows, renderJsonLines } from '../../src/columns/text/json.ts'
 import { formatPartitionValue, parsePartitionValue } from '../../src/columns/text/partition.ts'
 import { formatScalar, parseScalar } from '../../src/columns/text/scalars.ts'
@@ -529,5 +530,48 @@ describe('rendered text', () => {
     expect(decode(renderJsonLines(batch, schema).bytes).split('\n')[0]!).toBe(
       '{"i":-12,"f":0.1,"d":1e+21,"n":-0.05,"b":true,"x":"AQI=","t":"1969-12-31T23:59:59.999999Z","w":"1970-01-01T00:00:00","day":"1969-12-31","s":"a\\"b","l":["x",null],"m":{"k":"NaN"}}',
     )
+  })
+})
+
+describe('numbers in CSV', () => {
+  const random = new Random(23)
+  const digits = (count: number): string => Array.from({ length: count }, () => random.below(10)).join('')
+
+  test('of 64 bits are read exactly, of whatever length and sign, and written back', () => {
+    const fields = parseDdl('n:Int64,m:Int64')
+    const texts = ['0', '-0', '+7', '9223372036854775807', '-9223372036854775808', '-000000000000000000']
+    for (let i = 0; i < 3000; i++) texts.push(`${['', '-', '+'][random.below(3)]}${digits(1 + random.below(18))}`)
+    for (let power = 0; power < 63; power++)
+      for (const by of [-1n, 0n, 1n]) texts.push(String(2n ** BigInt(power) + by))
+    const batch = parseCsv(encode(texts.map(text => `${text},\n`).join('')), fields)
+    const values = texts.map(text =>
+      BigInt.asIntN(64, BigInt(text.replace(/^[+-]/, '')) * (text[0] === '-' ? -1n : 1n)),
+    )
+    expect(cellsOf(batch).map(([n]) => n!)).toEqual(values)
+    expect(decode(renderCsv(batch, fields).bytes)).toBe(values.map(value => `${value},\n`).join(''))
+    expect(csvSize(batch, fields)).toBe(renderCsv(batch, fields).bytes.length)
+    for (const text of ['1-2', '12345678-01234567', '--1', '1234567890123456x', '9223372036854775808', '-'])
+      expect(() => parseCsv(encode(`${text},\n`), fields)).toThrow(/whole number/)
+  })
+
+  test('with a point are read as the nearest double', () => {
+    const fields = parseDdl('x:Float64,y:Float64')
+    const texts = [
+      '0.1',
+      '-0',
+      '-0.0',
+      '.5',
+      '5.',
+      '1e3',
+      '123456789012345',
+      '0.000000000000001',
+      '12345678901234567.25',
+    ]
+    for (let i = 0; i < 3000; i++)
+      texts.push(`${random.below(2) === 0 ? '' : '-'}${digits(1 + random.below(9))}.${digits(random.below(9))}`)
+    const batch = parseCsv(encode(texts.map(text => `${text},\n`).join('')), fields)
+    for (const [i, [x]] of cellsOf(batch).entries())
+      expect([texts[i], Object.is(x, Number(texts[i]))]).toEqual([texts[i], true])
+    for (const text of ['.', '-', '-.', '1.2.3', '1,5x']) expect(() => parseCsv(encode(`${text},\n`), fields)).toThrow()
   })
 })

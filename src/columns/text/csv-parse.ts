@@ -1,4 +1,4 @@
-import { isUtf8 } from 'node:buffer'
+import { isAscii, isUtf8 } from 'node:buffer'
 import { TextError } from '../errors.ts'
 import type { Batch, Cell, DataType, Field, Vector } from '../types.ts'
 import { vectorOf } from '../vectors.ts'
@@ -12,6 +12,11 @@ const CR = 0x0d
 const ZERO = 0x30
 const NINE = 0x39
 const MINUS = 0x2d
+const POINT = 0x2e
+const NINE_DIGITS = 9
+/** Every number of so many digits fits 64 bits. */
+const LONG_DIGITS_SAFE = 18
+const POWERS_OF_TEN = Array.from({ length: 16 }, (_, i) => 10 ** i)
 const decoder = new TextDecoder('utf-8', { ignoreBOM: true })
 
 /** Gathers the values of one column. Ranges are of the text, or of `unquoted` bytes for fields with doubled quotes. */
@@ -59,7 +64,7 @@ class CsvRows {
 
   parse(): Batch {
     const bytes = this.#bytes
-    if (hasHighBytes(bytes)) this.#checkEncoding()
+    if (!isAscii(bytes)) this.#checkEncoding()
     while (this.#at < bytes.length) {
       if (this.#skipEmptyLine()) continue
       this.#row()
@@ -243,11 +248,6 @@ function countLines(bytes: Uint8Array): number {
   return lines
 }
 
-function hasHighBytes(bytes: Uint8Array): boolean {
-  for (let i = 0; i < bytes.length; i++) if (bytes[i]! > 0x7f) return true
-  return false
-}
-
 function undoubled(bytes: Uint8Array): Uint8Array {
   const out = new Uint8Array(bytes.length)
   let to = 0
@@ -353,6 +353,7 @@ class IntegerBuilder extends NullableBuilder {
   }
 }
 
+/** 64-bit integers are put together as halves of 32 bits: a BigInt for each would cost more than all the rest. */
 class LongBuilder extends NullableBuilder {
   readonly #values: BigInt64Array
   readonly #halves: Int32Array
@@ -364,19 +365,75 @@ class LongBuilder extends NullableBuilder {
   }
 
   put(row: number, bytes: Uint8Array, start: number, end: number): void {
-    const value = shortInteger(bytes, start, end)
-    if (Number.isNaN(value)) {
-      this.#values[row] = parseScalar(decoder.decode(bytes.subarray(start, end)), this.type) as bigint
+    const short = shortInteger(bytes, start, end)
+    if (!Number.isNaN(short)) {
+      const high = Math.floor(short / 4_294_967_296)
+      this.#halves[2 * row] = short - high * 4_294_967_296
+      this.#halves[2 * row + 1] = high
       return
     }
-    const high = Math.floor(value / 4_294_967_296)
-    this.#halves[2 * row] = value - high * 4_294_967_296
+    const negative = bytes[start] === MINUS
+    const digits = negative ? start + 1 : start
+    const middle = end - NINE_DIGITS
+    if (middle > digits && end - digits <= LONG_DIGITS_SAFE && bytes[digits] !== MINUS && bytes[middle] !== MINUS) {
+      const top = shortInteger(bytes, digits, middle)
+      const rest = shortInteger(bytes, middle, end)
+      if (top >= 0 && rest >= 0) {
+        this.#putParts(row, top, rest, negative)
+        return
+      }
+    }
+    this.#values[row] = parseScalar(decoder.decode(bytes.subarray(start, end)), this.type) as bigint
+  }
+
+  /** top * 10^9 + rest, each below 10^9; no part of the sum is beyond what a double keeps. */
+  #putParts(row: number, top: number, rest: number, negative: boolean): void {
+    const topHigh = Math.floor(top / 65_536)
+    const upper = topHigh * 1e9
+    const lower = (top - topHigh * 65_536) * 1e9 + rest
+    const upperHigh = Math.floor(upper / 65_536)
+    const sum = (upper - upperHigh * 65_536) * 65_536 + lower
+    const carry = Math.floor(sum / 4_294_967_296)
+    let low = sum - carry * 4_294_967_296
+    let high = upperHigh + carry
+    if (negative) {
+      low = -low | 0
+      high = low === 0 ? -high : ~high
+    }
+    this.#halves[2 * row] = low
     this.#halves[2 * row + 1] = high
   }
 
   finish(rows: number): Vector {
     return this.vector(this.#values.subarray(0, rows), rows)
   }
+}
+
+/** Doubles keep every whole number of so many digits, and these powers of ten: one division rounds once, as it should. */
+const DOUBLE_DIGITS_EXACT = 15
+
+/** A decimal number of up to 15 digits, without an exponent; NaN where the slow way must look. */
+function shortDecimal(bytes: Uint8Array, start: number, end: number): number {
+  let i = start
+  const negative = bytes[i] === MINUS
+  if (negative) i++
+  if (end - i > DOUBLE_DIGITS_EXACT + 1) return Number.NaN
+  let value = 0
+  let digits = 0
+  let point = -1
+  for (; i < end; i++) {
+    const byte = bytes[i]!
+    if (byte === POINT && point < 0) {
+      point = digits
+      continue
+    }
+    if (byte < ZERO || byte > NINE) return Number.NaN
+    value = value * 10 + (byte - ZERO)
+    digits++
+  }
+  if (digits === 0 || digits > DOUBLE_DIGITS_EXACT) return Number.NaN
+  if (point >= 0) value /= POWERS_OF_TEN[digits - point]!
+  return negative ? -value : value
 }
 
 class DoubleBuilder extends NullableBuilder {
@@ -388,7 +445,10 @@ class DoubleBuilder extends NullableBuilder {
   }
 
   put(row: number, bytes: Uint8Array, start: number, end: number): void {
-    this.#values[row] = parseScalar(decoder.decode(bytes.subarray(start, end)), this.type) as number
+    const value = this.type.kind === 'double' ? shortDecimal(bytes, start, end) : Number.NaN
+    this.#values[row] = Number.isNaN(value)
+      ? (parseScalar(decoder.decode(bytes.subarray(start, end)), this.type) as number)
+      : value
   }
 
   finish(rows: number): Vector {

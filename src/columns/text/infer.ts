@@ -1,5 +1,5 @@
-import type { DataType, Field, Schema } from '../types.ts'
-import { cellAt, isNullAt } from '../vectors.ts'
+import type { DataType, Field, Schema, Vector } from '../types.ts'
+import { cellAt, isNullAt, isUtf8 } from '../vectors.ts'
 import { type ParseOptions, parseCsv } from './csv-parse.ts'
 import { parseScalar } from './scalars.ts'
 
@@ -12,6 +12,8 @@ const CANDIDATES: readonly DataType[] = [
   { kind: 'timestamp' },
   { kind: 'string' },
 ]
+
+const LONG = CANDIDATES.findIndex(({ kind }) => kind === 'long')
 
 /** Whole numbers of up to this many digits are exact in a double. */
 const DOUBLE_DIGITS_MIN = 15
@@ -37,7 +39,8 @@ export class SchemaInference {
     const batch = parseCsv(bytes, this.#fields, options)
     for (const [column, vector] of batch.vectors.entries()) {
       for (let row = 0; row < batch.rows && this.#fits[column] !== CANDIDATES.length - 1; row++) {
-        if (!isNullAt(vector, row)) this.#see(column, cellAt(vector, row) as string)
+        if (isNullAt(vector, row) || (this.#fits[column] === LONG && isShortInteger(vector, row))) continue
+        this.#see(column, cellAt(vector, row) as string)
       }
     }
   }
@@ -57,6 +60,17 @@ export class SchemaInference {
       return
     }
   }
+}
+
+/** Whether a value is a whole number that a double keeps too, so that nothing new is learnt of a column of such. */
+function isShortInteger({ values }: Vector, row: number): boolean {
+  if (!isUtf8(values)) return false
+  const { bytes, starts, ends } = values
+  const end = ends[row]!
+  const start = bytes[starts[row]!] === 0x2d ? starts[row]! + 1 : starts[row]!
+  if (end === start || end - start > DOUBLE_DIGITS_MIN || (bytes[start] === 0x30 && end - start > 1)) return false
+  for (let i = start; i < end; i++) if (bytes[i]! < 0x30 || bytes[i]! > 0x39) return false
+  return true
 }
 
 /** A number, such as a long key or an exact decimal, that a double would change. With an exponent it is a float from the start. */

@@ -362,7 +362,8 @@ async function writeCsv(
         if (failure !== undefined) break
         const task: Promise<void> = encode(input, columns, bytes, line, number++).finally(() => going.delete(task))
         going.add(task)
-        if (going.size >= pool.threads) await Promise.race(going)
+        // One more than there are threads, so that none has to wait for the disk.
+        if (going.size > pool.threads) await Promise.race(going)
       }
     }
   } finally {
