@@ -300,7 +300,7 @@ class Walk {
     this.#options.signal?.throwIfAborted()
     this.#busyBytes += bytes
     if (this.#busyBytes < BLOCK_BYTES) return
-    discarded(this.#busyBytes * 2)
+    discarded(this.#busyBytes)
     this.#busyBytes = 0
     await new Promise(setImmediate)
   }

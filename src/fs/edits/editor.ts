@@ -84,6 +84,8 @@ export interface Edit {
   readonly journal: EditJournal
   /** Counts the changes, so that a verdict on an older image is not taken for one on this. */
   sequence: number
+  /** What a held image would change, found when it was judged first: it is not compared again unless it changed. */
+  planned: { readonly sequence: number; readonly plan: EditPlan } | undefined
   /** It began with, or passed through, a truncation: what is in the image was written since. */
   truncated: boolean
   /** WRITEs came that its client has yet to end with a COMMIT: nobody was told that it is saved, and it may be a part. */
@@ -571,7 +573,8 @@ export class Editor {
     }
     let plan: EditPlan
     try {
-      plan = await this.#plan(edit.base, edit.image, edit)
+      plan =
+        edit.planned?.sequence === edit.sequence ? edit.planned.plan : await this.#plan(edit.base, edit.image, edit)
     } catch (error) {
       const wait = early && error instanceof TextError ? await this.#mayStillParse(edit, error) : undefined
       if (wait !== undefined) return this.#holdDurably(edit, wait.ms, wait.because)
@@ -585,7 +588,10 @@ export class Editor {
     }
     if (early) {
       const wait = await this.#maySplit(edit, plan)
-      if (wait !== undefined) return this.#holdDurably(edit, wait.ms, wait.because)
+      if (wait !== undefined) {
+        edit.planned = { sequence: edit.sequence, plan }
+        return this.#holdDurably(edit, wait.ms, wait.because)
+      }
     }
     try {
       const text = await this.#apply(plan, edit.base, edit.journal.header.editId)
@@ -849,6 +855,7 @@ function newEdit(line: Line, base: TableText, journal: EditJournal): Edit {
     image: new ImageRope(base, journal),
     journal,
     sequence: 0,
+    planned: undefined,
     truncated: false,
     underWay: false,
     committing: 0,
