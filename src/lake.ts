@@ -9,7 +9,7 @@ import { type Clock, systemClock } from './core/clock.ts'
 import { openStore, parseLocation } from './storage/location.ts'
 import { openTable, type Table } from './table/table.ts'
 
-const MEMORY_CACHE_BYTES = 64 << 20
+const MEMORY_CACHE_BYTES = 32 << 20
 const DISK_CACHE_BYTES = 10 * 1024 ** 3
 
 export interface LakeOptions {

@@ -9,7 +9,7 @@ import { schemaFromJson } from '../schema.ts'
 import { lastRowEnd, parseCsv, renderCsv } from '../text/csv.ts'
 import { parseJsonLines, renderJsonArrayRows, renderJsonLines } from '../text/json.ts'
 import type { RenderedText } from '../text/rendered.ts'
-import type { Cell } from '../types.ts'
+import type { Batch, Cell, Schema } from '../types.ts'
 
 export type TextFormat = 'csv' | 'jsonl' | 'json'
 
@@ -55,6 +55,8 @@ const ENCODE_PIECE_BYTES = 4 << 20
 const FOOTERS_KEPT = 64
 /** Parsing and encoding leave several times the bytes of the text behind. */
 const GARBAGE_FACTOR = 8
+/** The text itself, which is given away, and the values that it was made of. */
+const RENDER_GARBAGE_FACTOR = 2
 const footers = new Map<string, Footer>()
 
 /** Runs a task where it is called: in a worker, or in the main thread where there is no pool. */
@@ -73,9 +75,14 @@ async function render(task: RenderTask): Promise<RenderedText> {
   }
   const schema = schemaFromJson(task.schemaJson)
   const batch = await readRowGroup(source, footer, task.rowGroup, schema, new Map(task.partition))
-  discarded(source.sizeBytes / footer.rowGroups.length)
-  if (task.format === 'csv') return renderCsv(batch, schema)
-  return task.format === 'jsonl' ? renderJsonLines(batch, schema) : renderJsonArrayRows(batch, schema)
+  const rendered = renderBatch(batch, schema, task.format)
+  discarded(rendered.bytes.length * RENDER_GARBAGE_FACTOR)
+  return rendered
+}
+
+function renderBatch(batch: Batch, schema: Schema, format: TextFormat): RenderedText {
+  if (format === 'csv') return renderCsv(batch, schema)
+  return format === 'jsonl' ? renderJsonLines(batch, schema) : renderJsonArrayRows(batch, schema)
 }
 
 async function encode(task: EncodeTask): Promise<WrittenFile> {

@@ -10,6 +10,7 @@ import { type RenderedText, ROW_INDEX_STRIDE, TEXT_FORMAT_VERSION } from '../../
 import type { Schema } from '../../columns/types.ts'
 import type { WorkerPool } from '../../columns/workers/pool.ts'
 import { runTask } from '../../columns/workers/tasks.ts'
+import { discarded } from '../../core/garbage.ts'
 import { decodeOrderHint, ORDER_KEY, type OrderHint } from '../../table/order-hint.ts'
 import { fileTextSizes, type LiveFile, type Snapshot } from '../../table/snapshot.ts'
 import type { Table } from '../../table/table.ts'
@@ -209,6 +210,7 @@ export class Segments {
     this.#held -= bytes
     this.#recentBytes.delete(key)
     this.#recent.delete(key)
+    discarded(bytes)
   }
 
   #factsOf(file: LiveFile): Promise<FileFacts> {
