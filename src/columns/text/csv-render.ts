@@ -1,5 +1,6 @@
 import type { Batch, DataType, Field, Schema, Utf8Values, Vector } from '../types.ts'
 import { cellAt, isNullAt, isUtf8 } from '../vectors.ts'
+import { longSize, wholeSize, writeLong, writeWhole } from './integers.ts'
 import { cellToJson } from './json.ts'
 import { type RenderedText, ROW_INDEX_STRIDE } from './rendered.ts'
 import { formatScalar } from './scalars.ts'
@@ -8,8 +9,6 @@ const QUOTE = 0x22
 const COMMA = 0x2c
 const LF = 0x0a
 const CR = 0x0d
-const MINUS = 0x2d
-const ZERO = 0x30
 
 /** Offsets in a text are kept in 32 bits. */
 const TEXT_BYTES_MAX = 0xffff_ffff
@@ -20,18 +19,6 @@ const FIELD_NEEDS_QUOTES = /[",\n\r]/
 /** Rows that are written column by column before the next ones: their text stays in the processor's cache. */
 const BLOCK_ROWS = 1024
 const encoder = new TextEncoder()
-
-/** Four digits at a time: the bytes of 0000, 0001, ..., 9999, the first one highest. */
-const QUADS = new Uint32Array(10_000)
-for (let i = 0; i < 10_000; i++) {
-  const high = (i / 100) | 0
-  QUADS[i] = (digitPair(high) * 65_536 + digitPair(i - high * 100)) >>> 0
-}
-
-function digitPair(n: number): number {
-  const tens = (n / 10) | 0
-  return ((ZERO + tens) << 8) | (ZERO + n - tens * 10)
-}
 
 /** Bytes that make a field need quotes (RFC 4180, 2.6). */
 const QUOTED_BYTES = [QUOTE, COMMA, LF, CR]
@@ -127,7 +114,7 @@ class IntegerText implements ColumnText {
     for (let row = 0; row < lengths.length; row++) {
       if (nulls !== undefined && nulls[row] === 1) continue
       const value = values[row]!
-      const size = value < 0 ? 1 + digitsOf(-value) : digitsOf(value)
+      const size = wholeSize(value)
       sizes[row] = size
       lengths[row]! += size
     }
@@ -142,12 +129,7 @@ class IntegerText implements ColumnText {
       const end = start + size
       // A NULL has no bytes.
       if (size > 0) {
-        const value = values[row]!
-        if (value >= 0) writeWhole(view, start, end, value)
-        else {
-          out[start] = MINUS
-          writeWhole(view, start + 1, end, -value)
-        }
+        writeWhole(view, start, end, values[row]!)
       }
       out[end] = separator
       at[row] = end + 1
@@ -155,15 +137,13 @@ class IntegerText implements ColumnText {
   }
 }
 
-/** 64-bit integers by their halves: a BigInt for every value would cost more than all the rest. */
+/** 64-bit integers by their halves. */
 class LongText implements ColumnText {
-  readonly #values: BigInt64Array
   readonly #halves: Int32Array
   readonly #nulls: Uint8Array | undefined
   readonly #sizes: Uint8Array
 
   constructor(values: BigInt64Array, nulls: Uint8Array | undefined) {
-    this.#values = values
     this.#halves = new Int32Array(values.buffer, values.byteOffset, values.length * 2)
     this.#nulls = nulls
     this.#sizes = new Uint8Array(values.length)
@@ -175,83 +155,24 @@ class LongText implements ColumnText {
     const sizes = this.#sizes
     for (let row = 0; row < lengths.length; row++) {
       if (nulls !== undefined && nulls[row] === 1) continue
-      const high = halves[2 * row + 1]!
-      let size: number
-      if (isExact(high)) {
-        const value = high * 4_294_967_296 + (halves[2 * row]! >>> 0)
-        size = value < 0 ? 1 + digitsOf(-value) : digitsOf(value)
-      } else size = String(this.#values[row]!).length
+      const size = longSize(halves[2 * row]!, halves[2 * row + 1]!)
       sizes[row] = size
       lengths[row]! += size
     }
   }
 
-  write(out: Uint8Array, view: DataView, at: Uint32Array, from: number, to: number, separator: number): void {
+  write(_out: Uint8Array, view: DataView, at: Uint32Array, from: number, to: number, separator: number): void {
     const halves = this.#halves
     const sizes = this.#sizes
     for (let row = from; row < to; row++) {
       const start = at[row]!
       const size = sizes[row]!
       const end = start + size
-      if (size > 0) {
-        const high = halves[2 * row + 1]!
-        if (isExact(high)) {
-          const value = high * 4_294_967_296 + (halves[2 * row]! >>> 0)
-          if (value >= 0) writeWhole(view, start, end, value)
-          else {
-            out[start] = MINUS
-            writeWhole(view, start + 1, end, -value)
-          }
-        } else writeAscii(out, start, String(this.#values[row]!))
-      }
-      out[end] = separator
+      if (size > 0) writeLong(view, start, end, halves[2 * row]!, halves[2 * row + 1]!)
+      view.setUint8(end, separator)
       at[row] = end + 1
     }
   }
-}
-
-/** Whether a 64-bit integer with this upper half is one that a double keeps. */
-function isExact(high: number): boolean {
-  return high >= -2_097_152 && high < 2_097_152
-}
-
-/** The digits of a whole number from 0 to 2^53. */
-function digitsOf(n: number): number {
-  if (n < 1e4) return n < 100 ? (n < 10 ? 1 : 2) : n < 1000 ? 3 : 4
-  if (n < 1e8) return n < 1e6 ? (n < 1e5 ? 5 : 6) : n < 1e7 ? 7 : 8
-  if (n < 1e12) return n < 1e10 ? (n < 1e9 ? 9 : 10) : n < 1e11 ? 11 : 12
-  return n < 1e14 ? (n < 1e13 ? 13 : 14) : n < 1e15 ? 15 : 16
-}
-
-/** Writes a whole number from 0 to 2^53 into [start, end), which is as long as its digits. */
-function writeWhole(out: DataView, start: number, end: number, value: number): void {
-  let to = end
-  let n = value
-  while (n >= 1e8) {
-    const high = Math.floor(n / 1e8)
-    const eight = (n - high * 1e8) | 0
-    const four = (eight / 10_000) | 0
-    out.setUint32(to - 8, QUADS[four]!)
-    out.setUint32(to - 4, QUADS[eight - four * 10_000]!)
-    to -= 8
-    n = high
-  }
-  let rest = n | 0
-  while (to - start >= 4) {
-    const high = (rest / 10_000) | 0
-    out.setUint32(to - 4, QUADS[rest - high * 10_000]!)
-    to -= 4
-    rest = high
-  }
-  while (to > start) {
-    const high = (rest / 10) | 0
-    out.setUint8(--to, ZERO + rest - high * 10)
-    rest = high
-  }
-}
-
-function writeAscii(out: Uint8Array, at: number, text: string): void {
-  for (let i = 0; i < text.length; i++) out[at + i] = text.charCodeAt(i)
 }
 
 class StringText implements ColumnText {

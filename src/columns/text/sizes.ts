@@ -1,5 +1,6 @@
 import type { Batch, Schema, Vector } from '../types.ts'
 import { cellAt, isUtf8 } from '../vectors.ts'
+import { longSize, wholeSize } from './integers.ts'
 import { cellToJson } from './json.ts'
 
 /** Extra bytes that a byte of a string takes in JSON. */
@@ -34,30 +35,15 @@ function valuesSize(vector: Vector, kind: string): number {
     return size
   }
   if (values instanceof Int32Array && kind !== 'date') {
-    for (let row = 0; row < length; row++) size += nulls?.[row] === 1 ? 4 : digits(values[row]!)
+    for (let row = 0; row < length; row++) size += nulls?.[row] === 1 ? 4 : wholeSize(values[row]!)
     return size
   }
   if (values instanceof BigInt64Array && kind === 'long') {
     const halves = new Int32Array(values.buffer, values.byteOffset, length * 2)
-    for (let row = 0; row < length; row++) {
-      const high = halves[2 * row + 1]!
-      if (nulls?.[row] === 1) size += 4
-      else if (high >= -2_097_152 && high < 2_097_152) size += digits(high * 4_294_967_296 + (halves[2 * row]! >>> 0))
-      else size += String(values[row]!).length
-    }
+    for (let row = 0; row < length; row++)
+      size += nulls?.[row] === 1 ? 4 : longSize(halves[2 * row]!, halves[2 * row + 1]!)
     return size
   }
   for (let row = 0; row < length; row++) size += Buffer.byteLength(cellToJson(cellAt(vector, row), vector.type))
   return size
-}
-
-/** The length of a whole number below 2^53 in decimal. */
-function digits(value: number): number {
-  let n = value < 0 ? -value : value
-  let count = value < 0 ? 2 : 1
-  while (n >= 1e5) {
-    n /= 1e5
-    count += 5
-  }
-  return count + (n >= 1e4 ? 4 : n >= 1e3 ? 3 : n >= 100 ? 2 : n >= 10 ? 1 : 0)
 }
