@@ -27,7 +27,7 @@ export function snappyDecompress(input: Uint8Array, size: number): Uint8Array {
       if (length <= 0 || at + length > end || to + length > size) throw new Error('a Snappy block is cut off')
       if (length > LOOP_BYTES_MAX) out.set(input.subarray(at, at + length), to)
       else if (at + length + REACH_BYTES <= end) {
-        for (let i = 0; i < length; i += 4) into.setUint32(to + i, from.getUint32(at + i))
+        for (let i = 0; i < length; i += 4) into.setInt32(to + i, from.getInt32(at + i))
       } else for (let i = 0; i < length; i++) out[to + i] = input[at + i]!
       at += length
       to += length
@@ -56,7 +56,7 @@ export function snappyDecompress(input: Uint8Array, size: number): Uint8Array {
     const source = to - offset
     if (offset < 4) for (let i = 0; i < length; i++) out[to + i] = out[source + i]!
     else if (length <= LOOP_BYTES_MAX || offset < length)
-      for (let i = 0; i < length; i += 4) into.setUint32(to + i, into.getUint32(source + i))
+      for (let i = 0; i < length; i += 4) into.setInt32(to + i, into.getInt32(source + i))
     else out.copyWithin(to, source, source + length)
     to += length
   }

@@ -216,7 +216,7 @@ class StringText implements ColumnText {
           next = writeQuoted(out, next, bytes, start, start + size)
         } else if (size <= LOOP_BYTES_MAX) {
           let i = 0
-          for (; i + 4 <= size; i += 4) view.setUint32(next + i, source.getUint32(start + i))
+          for (; i + 4 <= size; i += 4) view.setInt32(next + i, source.getInt32(start + i))
           for (; i < size; i++) out[next + i] = bytes[start + i]!
           next += size
         } else {
