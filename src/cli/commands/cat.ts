@@ -1,3 +1,4 @@
+import { fstatSync } from 'node:fs'
 import { openText } from '../../fs/text/layout.ts'
 import { Segments } from '../../fs/text/segments.ts'
 import { openLake } from '../../lake.ts'
@@ -10,6 +11,7 @@ import { snapshotOf, versionArgs } from '../version-args.ts'
 /** More than a pipe holds: whoever only wants the first lines (head) is gone before more is rendered. */
 const FIRST_PIECE_BYTES = 192 << 10
 const PIECE_BYTES = 1 << 20
+const STDOUT = 1
 
 export default command({
   name: 'cat',
@@ -28,6 +30,8 @@ export default command({
     await settle(args.table)
     const lake = await openLake(args.table, { log: note })
     try {
+      // Who reads a pipe may want a few lines only; a file takes all.
+      if (!fstatSync(STDOUT).isFIFO()) lake.pool.start()
       const snapshot = await snapshotOf(lake.table, args)
       const segments = new Segments({ cache: lake.cache, pool: lake.pool, store: lake.table.store })
       const progress = new Progress('measuring')

@@ -20,7 +20,7 @@ export type TextFormat = 'csv' | 'jsonl' | 'json'
 /** Rendered row groups that are kept at hand, in bytes: a mapping made anew for every READ would cost more than the READ. */
 const RECENT_BYTES = 48 << 20
 const FACTS_KEPT = 20_000
-/** A row group of so few rows and bytes is rendered where it is asked for: quicker than a thread is started or told. */
+/** A row group of so few rows and bytes is rendered where it is asked for: quicker than a thread is started. */
 const SMALL_ROWS = 16_384
 const SMALL_BYTES = 1 << 20
 
@@ -178,7 +178,7 @@ export class Segments {
       const task = { path, sizeBytes, rowGroup, schemaJson, partition: [...file.partition], format }
       const group = (await this.#factsOf(file)).rowGroups[rowGroup]
       const isSmall = group !== undefined && group.rows <= SMALL_ROWS && group.bytes <= SMALL_BYTES
-      return isSmall ? runTask({ ...task, kind: 'render' }) : this.#pool.render(task)
+      return isSmall && !this.#pool.isStarted ? runTask({ ...task, kind: 'render' }) : this.#pool.render(task)
     }
     const source = this.#source(file)
     const batch = await readRowGroup(source, await readFooter(source), rowGroup, kind.schema, file.partition)
