@@ -26,6 +26,8 @@ const result = await Bun.build({
   compile: { target: target as Build.CompileTarget, outfile },
   plugins: [embedDuckDb(os === 'windows' ? 'win32' : os, `${cpu}${musl}`)],
   define: { 'process.env.POSIXLAKE_VERSION': JSON.stringify(manifest.version) },
+  // Commands are loaded when they are called: what only another one needs would take longer to read than cat takes.
+  splitting: true,
   // Whole names in stack traces are worth more than a hundredth of the size.
   minify: { whitespace: true, syntax: true, identifiers: false },
   sourcemap: 'none',

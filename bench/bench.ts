@@ -1,15 +1,16 @@
 /*
  * Measures what the README says of speed, on this machine, with the built binary: bun bench/bench.ts [ROWS]
- * Everything that is compared is measured in the same run. Times are of whole processes; the mount's side is measured
- * over NFS with a client of our own, so that the kernel's is not part of it.
+ * Everything that is compared is measured in the same run, side by side and three times, since other work on the machine
+ * changes the times of both. Times are of whole processes, cold ones with an empty cache of posixlake's own; the mount's side
+ * is measured over NFS with a client of our own that reads as the kernel does, so that the kernel's is not part of it.
  */
 import {
   closeSync,
-  mkdirSync,
   mkdtempSync,
   openSync,
   readdirSync,
   readFileSync,
+  readSync,
   rmSync,
   statSync,
   writeSync,
@@ -17,34 +18,110 @@ import {
 import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
 import { readRecords } from '../src/mount/registry.ts'
-import { NfsClient } from '../test/nfs/client.ts'
+import { type Handle, NfsClient } from '../test/nfs/client.ts'
 
 const ROWS = Number(process.argv[2] ?? 5_000_000)
+const ROUNDS = 3
 const BINARY = resolve('dist/posixlake')
 const folder = mkdtempSync(join(process.env['BENCH_DIR'] ?? tmpdir(), 'posixlake-bench-'))
-const environment = { ...process.env, XDG_CACHE_HOME: join(folder, 'cache') }
+const cache = join(folder, 'cache')
+const environment = { ...process.env, XDG_CACHE_HOME: cache }
 const table = join(folder, 'table')
 const csv = join(folder, 'rows.csv')
+const copied = join(folder, 'read.csv')
+const MEGABYTE = 1 << 20
+/** READs and WRITEs of the kernel: a megabyte each, so many under way. */
+const IN_FLIGHT = 8
 
 interface Measured {
   readonly seconds: number
+  /** 0: not measured. */
   readonly peakMegabytes: number
 }
 
-async function timed(command: readonly string[], output: 'null' | string = 'null'): Promise<Measured> {
+async function timed(command: readonly string[], output = '/dev/null'): Promise<Measured> {
   const started = performance.now()
-  const out = openSync(output === 'null' ? '/dev/null' : output, 'w')
-  const child = Bun.spawn([...command], { env: environment, stdin: 'ignore', stdout: out, stderr: 'inherit' })
-  const code = await child.exited
+  const out = openSync(output, 'w')
+  const child = Bun.spawn([...command], { env: environment, stdin: 'ignore', stdout: out, stderr: 'pipe' })
+  const peak = watchPeak(child.pid)
+  const [said, code] = await Promise.all([child.stderr.text(), child.exited])
   closeSync(out)
-  if (code !== 0) throw new Error(`${command.join(' ')}: exit status ${code}`)
-  return { seconds: (performance.now() - started) / 1000, peakMegabytes: (child.resourceUsage()?.maxRSS ?? 0) / 1e6 }
+  const seconds = (performance.now() - started) / 1000
+  if (code !== 0) throw new Error(`${command.join(' ')}: exit status ${code}: ${said}`)
+  return { seconds, peakMegabytes: peak() }
 }
 
-function report(name: string, bytes: number | undefined, { seconds, peakMegabytes }: Measured): void {
+/** As head -1: something is taken from a pipe, and the pipe closed. The time is that of the whole process. */
+async function firstLine(): Promise<Measured> {
+  const pipe = join(folder, 'pipe')
+  Bun.spawnSync(['mkfifo', pipe])
+  const both = openSync(pipe, 'r+') // Without it, opening one end would wait for the other.
+  const [input, output] = [openSync(pipe, 'r'), openSync(pipe, 'w')]
+  closeSync(both)
+  const started = performance.now()
+  const child = Bun.spawn([BINARY, 'cat', table], {
+    env: environment,
+    stdin: 'ignore',
+    stdout: output,
+    stderr: 'ignore',
+  })
+  closeSync(output)
+  const peak = watchPeak(child.pid)
+  readSync(input, new Uint8Array(4096))
+  closeSync(input)
+  await child.exited
+  rmSync(pipe)
+  return { seconds: (performance.now() - started) / 1000, peakMegabytes: peak() }
+}
+
+/**
+ * The largest memory of a process, looked at until it ends. What the system says of it afterwards counts the memory of
+ * the process that started it, too.
+ */
+function watchPeak(pid: number): () => number {
+  let peak = 0
+  const timer = setInterval(() => {
+    try {
+      peak = Math.max(peak, peakOf(pid))
+    } catch {
+      clearInterval(timer) // It has ended.
+    }
+  }, 5)
+  return () => {
+    clearInterval(timer)
+    return peak
+  }
+}
+
+/** One line for all rounds of a measurement: the median time, the largest memory. */
+function report(name: string, bytes: number | undefined, rounds: readonly Measured[]): void {
+  const seconds = median(rounds.map(round => round.seconds))
+  const peakMegabytes = Math.max(...rounds.map(round => round.peakMegabytes))
   const speed = bytes === undefined ? '' : `${(bytes / 1e6 / seconds).toFixed(0)} MB/s`
   const memory = peakMegabytes === 0 ? '' : `peak ${peakMegabytes.toFixed(0)} MB`
   process.stdout.write(`${name.padEnd(46)} ${seconds.toFixed(3).padStart(8)} s  ${speed.padStart(9)}  ${memory}\n`)
+}
+
+/** How fast `ours` was in terms of what ran right before it. */
+function reportRatio(name: string, ours: readonly Measured[], theirs: readonly Measured[]): void {
+  const ratios = ours.map((round, i) => theirs[i]!.seconds / round.seconds)
+  const figures = ratios.map(ratio => ratio.toFixed(2)).join(', ')
+  process.stdout.write(
+    `  (${name}: ${figures}; least ${Math.min(...ratios).toFixed(2)}, median ${median(ratios).toFixed(2)})\n`,
+  )
+}
+
+function median(values: readonly number[]): number {
+  return [...values].sort((a, b) => a - b)[values.length >> 1]!
+}
+
+function emptyCache(): void {
+  rmSync(cache, { recursive: true, force: true })
+}
+
+function checkSame(path: string): void {
+  const wrong = Bun.spawnSync(['cmp', path, csv])
+  if (wrong.exitCode !== 0) throw new Error(`what was read is not what was imported: ${wrong.stdout.toString()}`)
 }
 
 function writeRows(path: string): number {
@@ -92,7 +169,7 @@ async function serve(location: string): Promise<Served> {
     env: environment,
     stdin: 'ignore',
     stdout: 'ignore',
-    stderr: 'inherit',
+    stderr: 'ignore',
   })
   let record = readRecords().find(known => known.pid === child.pid)
   while (record === undefined) {
@@ -111,8 +188,44 @@ async function serve(location: string): Promise<Served> {
   }
 }
 
+/** Reads a file from front to back as the kernel does for `cat`. */
+async function readThrough(client: NfsClient, file: Handle): Promise<number> {
+  const size = Number((await client.getattr(file)).size)
+  let next = 0
+  const reader = async (): Promise<void> => {
+    for (let at = next; at < size; at = next) {
+      next += MEGABYTE
+      for (let got = 0, want = Math.min(MEGABYTE, size - at); got < want; ) {
+        const { data } = await client.read(file, BigInt(at + got), want - got)
+        if (data.length === 0) throw new Error(`there is nothing at byte ${at + got} of ${size}`)
+        got += data.length
+      }
+    }
+  }
+  await Promise.all(Array.from({ length: IN_FLIGHT }, reader))
+  return size
+}
+
+/** The mount's side: a server that has just begun, its first lines, all of it, all of it again. */
+async function overNfs(): Promise<{ head: Measured; first: Measured; second: Measured }> {
+  const { client, pid, stop } = await serve(table)
+  const clock = performance.now
+  const began = clock()
+  const file = await client.walk(await client.mount('/posixlake'), 'data/data.csv')
+  await client.read(file, 0n, 16 << 10)
+  const head = { seconds: (clock() - began) / 1000, peakMegabytes: peakOf(pid) }
+  const started = clock()
+  await readThrough(client, file)
+  const first = { seconds: (clock() - started) / 1000, peakMegabytes: peakOf(pid) }
+  const again = clock()
+  await readThrough(client, file)
+  const second = { seconds: (clock() - again) / 1000, peakMegabytes: peakOf(pid) }
+  await stop()
+  return { head, first, second }
+}
+
 /** The median time of single rows appended as `echo >>` does. */
-async function appends(location: string): Promise<{ median: Measured }> {
+async function appends(location: string): Promise<Measured> {
   const { client, pid, stop } = await serve(location)
   const file = await client.walk(await client.mount('/posixlake'), 'data/data.csv')
   const times: number[] = []
@@ -124,64 +237,173 @@ async function appends(location: string): Promise<{ median: Measured }> {
   }
   const peakMegabytes = peakOf(pid)
   await stop()
-  return { median: { seconds: times.sort((a, b) => a - b)[10]!, peakMegabytes } }
+  return { seconds: median(times), peakMegabytes }
+}
+
+/** The table's text without `count` of its rows, in equal distances from row `from` on. */
+function withoutRows(text: Buffer, count: number, from: number): Buffer {
+  const step = Math.floor((ROWS - from) / (count + 1))
+  const kept: Buffer[] = []
+  let start = 0
+  let line = 0
+  for (let next = from + step; next < ROWS && kept.length < count; next += step) {
+    let at = start
+    for (; line < next; line++) at = text.indexOf(0x0a, at) + 1
+    const end = text.indexOf(0x0a, at) + 1
+    line++
+    kept.push(text.subarray(start, at))
+    start = end
+  }
+  return Buffer.concat([...kept, text.subarray(start)])
+}
+
+async function send(client: NfsClient, file: Handle, bytes: Buffer): Promise<void> {
+  let next = 0
+  const writer = async (): Promise<void> => {
+    for (let at = next; at < bytes.length; at = next) {
+      next += MEGABYTE
+      await client.write(file, BigInt(at), bytes.subarray(at, Math.min(bytes.length, at + MEGABYTE)), 'UNSTABLE')
+    }
+  }
+  await Promise.all(Array.from({ length: IN_FLIGHT }, writer))
+}
+
+interface Overwritten {
+  readonly bytes: number
+  readonly sending: Measured
+  readonly whole: Measured
 }
 
 /** Writes the table's text back without 1,000 of its rows, as cp does: truncation, a megabyte at a time, COMMIT. */
-async function overwrite(): Promise<{ bytes: number; sending: Measured; whole: Measured }> {
-  const { client, pid, stop } = await serve(table)
-  const file = await client.walk(await client.mount('/posixlake'), 'data/data.csv')
-  const text = new TextDecoder('latin1').decode(readFileSync(join(folder, 'read.csv')))
-  const step = Math.floor(ROWS / 1000)
-  const lines = text.split('\n')
-  const kept = Buffer.from(lines.filter((_, i) => i === 0 || i % step !== 0 || i / step > 1000).join('\n'), 'latin1')
-  const started = performance.now()
-  await client.setattr(file, { size: 0n })
-  for (let at = 0; at < kept.length; at += 8 << 20) {
-    const calls: Promise<unknown>[] = []
-    for (let part = at; part < Math.min(kept.length, at + (8 << 20)); part += 1 << 20) {
-      calls.push(
-        client.write(file, BigInt(part), kept.subarray(part, Math.min(kept.length, part + (1 << 20))), 'UNSTABLE'),
-      )
-    }
-    await Promise.all(calls)
-  }
-  const sent = performance.now()
-  await client.commit(file)
-  const { size } = await client.getattr(file)
-  if (Number(size) !== kept.length) throw new Error(`the table shows ${size} bytes, ${kept.length} were written`)
-  const peakMegabytes = peakOf(pid)
-  await stop()
-  const deleted = readdirSync(join(table, '_delta_log')).filter(name => name.endsWith('.json')).length
-  process.stdout.write(`  (the table has ${deleted} versions)\n`)
-  return {
-    bytes: kept.length,
-    sending: { seconds: (sent - started) / 1000, peakMegabytes: 0 },
-    whole: { seconds: (performance.now() - started) / 1000, peakMegabytes },
-  }
+async function overwrite(): Promise<Overwritten> {
+  return changing(async (client, directory, kept, sent) => {
+    const { handle } = await client.lookup(directory, 'data.csv')
+    await client.setattr(handle, { size: 0n })
+    await send(client, handle, kept)
+    sent()
+    await client.commit(handle)
+  }, 3)
 }
 
-const bytes = writeRows(csv)
-process.stdout.write(
-  `${ROWS} rows x 3 columns, ${(bytes / 1e6).toFixed(0)} MB of CSV, ${navigator.hardwareConcurrency} processors\n\n`,
-)
-report('bulk import', bytes, await timed([BINARY, 'create', table, '--from-csv', csv]))
-const duck = await duckCopy()
-report("DuckDB's COPY of the same Parquet to CSV", bytes, duck)
-const first = await timed([BINARY, 'cat', table], join(folder, 'read.csv'))
-report('first full read', bytes, first)
-if (readFileSync(join(folder, 'read.csv')).equals(readFileSync(csv)) !== true)
-  throw new Error('what was read is not what was imported')
-process.stdout.write(`  (first full read: ${(duck.seconds / first.seconds).toFixed(2)} of DuckDB's speed)\n`)
-report('second full read', bytes, await timed([BINARY, 'cat', table], join(folder, 'read.csv')))
-rmSync(join(folder, 'cache'), { recursive: true })
-mkdirSync(join(folder, 'cache'))
-report('head -1, cold', undefined, await timed(['bash', '-c', `${BINARY} cat ${table} | head -1`]))
-const overwritten = await overwrite()
-report('overwrite that deletes 1,000 rows: writing', overwritten.bytes, overwritten.sending)
-report('overwrite that deletes 1,000 rows: in all', overwritten.bytes, overwritten.whole)
-const small = join(folder, 'small')
-await timed([BINARY, 'create', small, '--schema', 'id:Int64,name:String,value:Int64'])
-report('append of one row, empty table', undefined, (await appends(small)).median)
-report(`append of one row, ${ROWS} rows`, undefined, (await appends(table)).median)
-rmSync(folder, { recursive: true, force: true })
+/** The same as sed -i does it: a file beside it, renamed onto it. The rename answers when the table has the change. */
+async function replace(): Promise<Overwritten> {
+  return changing(async (client, directory, kept, sent) => {
+    const { handle } = await client.create(directory, 'sedAbCdEf')
+    await send(client, handle, kept)
+    await client.commit(handle)
+    sent()
+    await client.rename(directory, 'sedAbCdEf', directory, 'data.csv')
+  }, 100)
+}
+
+async function changing(
+  save: (client: NfsClient, directory: Handle, kept: Buffer, sent: () => void) => Promise<void>,
+  from: number,
+): Promise<Overwritten> {
+  const { client, pid, stop } = await serve(table)
+  const directory = await client.walk(await client.mount('/posixlake'), 'data')
+  const { handle } = await client.lookup(directory, 'data.csv')
+  // Whoever writes a text back has read it.
+  await readThrough(client, handle)
+  await timed([BINARY, 'cat', table], copied)
+  const kept = withoutRows(readFileSync(copied), 1000, from)
+  const started = performance.now()
+  let sentMs = 0
+  await save(client, directory, kept, () => {
+    sentMs = performance.now()
+  })
+  const whole = { seconds: (performance.now() - started) / 1000, peakMegabytes: peakOf(pid) }
+  const { attributes } = await client.lookup(directory, 'data.csv')
+  if (Number(attributes?.size) !== kept.length)
+    throw new Error(`the table shows ${attributes?.size} bytes, ${kept.length} were written`)
+  await stop()
+  return { bytes: kept.length, sending: { seconds: (sentMs - started) / 1000, peakMegabytes: 0 }, whole }
+}
+
+async function rounds<T>(run: () => Promise<T>): Promise<T[]> {
+  const all: T[] = []
+  for (let i = 0; i < ROUNDS; i++) all.push(await run())
+  return all
+}
+
+async function main(): Promise<void> {
+  const bytes = writeRows(csv)
+  process.stdout.write(
+    `${ROWS} rows x 3 columns, ${(bytes / 1e6).toFixed(0)} MB of CSV, ${navigator.hardwareConcurrency} processors; medians of ${ROUNDS} rounds\n\n`,
+  )
+  report(
+    'bulk import',
+    bytes,
+    await rounds(async () => {
+      rmSync(table, { recursive: true, force: true })
+      return timed([BINARY, 'create', table, '--from-csv', csv])
+    }),
+  )
+  const reads = await rounds(async () => {
+    const duck = await duckCopy()
+    emptyCache()
+    const first = await timed([BINARY, 'cat', table], copied)
+    checkSame(copied)
+    const second = await timed([BINARY, 'cat', table], copied)
+    emptyCache()
+    return { duck, first, second, head: await firstLine() }
+  })
+  const duck = reads.map(round => round.duck)
+  const first = reads.map(round => round.first)
+  report("DuckDB's COPY of the same Parquet to CSV", bytes, duck)
+  report('first full read', bytes, first)
+  reportRatio("first full read, of DuckDB's speed", first, duck)
+  report(
+    'second full read',
+    bytes,
+    reads.map(round => round.second),
+  )
+  report(
+    'head -1, cold',
+    undefined,
+    reads.map(round => round.head),
+  )
+  const nfs = await rounds(async () => {
+    const copy = await duckCopy()
+    emptyCache()
+    return { duck: copy, ...(await overNfs()) }
+  })
+  report(
+    'over NFS: first lines, cold',
+    undefined,
+    nfs.map(round => round.head),
+  )
+  report(
+    'over NFS: first full read',
+    bytes,
+    nfs.map(round => round.first),
+  )
+  reportRatio(
+    "first full read over NFS, of DuckDB's speed",
+    nfs.map(round => round.first),
+    nfs.map(round => round.duck),
+  )
+  report(
+    'over NFS: second full read',
+    bytes,
+    nfs.map(round => round.second),
+  )
+  for (const [name, save] of [
+    ['overwrite that deletes 1,000 rows', overwrite],
+    ['rename onto it that deletes 1,000 rows', replace],
+  ] as const) {
+    const saved = await save()
+    report(`${name}: sent`, saved.bytes, [saved.sending])
+    report(`${name}: in all`, saved.bytes, [saved.whole])
+  }
+  const small = join(folder, 'small')
+  await timed([BINARY, 'create', small, '--schema', 'id:Int64,name:String,value:Int64'])
+  report('append of one row, empty table', undefined, [await appends(small)])
+  report(`append of one row, ${ROWS} rows`, undefined, [await appends(table)])
+}
+
+try {
+  await main()
+} finally {
+  rmSync(folder, { recursive: true, force: true })
+}

@@ -18,6 +18,8 @@ export interface LakeOptions {
   readonly cacheBytes?: number
   readonly clock?: Clock
   readonly log?: (sentence: string) => void
+  /** All of the table will be read: the threads for that begin while the table is opened. */
+  readonly startThreads?: boolean
 }
 
 /** An open table with what stands beside it. */
@@ -41,13 +43,17 @@ export async function openLake(location: string, options: LakeOptions = {}): Pro
   const clock = options.clock ?? systemClock
   const log = options.log ?? (() => undefined)
   const store = openStore(parseLocation(location))
-  const table = await openTable(store, { clock })
+  const pool = new WorkerPool({})
+  if (options.startThreads === true) pool.start()
+  const table = await openTable(store, { clock }).catch(async error => {
+    await pool.close()
+    throw error
+  })
   const directory = join(options.cacheDirectory ?? defaultCacheDirectory(), 'text')
   const cache = new TieredCache(
     new MemoryCache(MEMORY_CACHE_BYTES),
     new DiskCache({ directory, capacityBytes: options.cacheBytes ?? DISK_CACHE_BYTES, log }),
   )
-  const pool = new WorkerPool({})
   return {
     location: store.location,
     table,
@@ -55,8 +61,8 @@ export async function openLake(location: string, options: LakeOptions = {}): Pro
     pool,
     clock,
     close: async () => {
-      await cache.close()
       await pool.close()
+      await cache.close()
       await table.close()
     },
   }

@@ -28,10 +28,9 @@ export default command({
   },
   run: async args => {
     await settle(args.table)
-    const lake = await openLake(args.table, { log: note })
+    // Who reads a pipe may want a few lines only; a file takes all.
+    const lake = await openLake(args.table, { log: note, startThreads: fstatSync(STDOUT).isFile() })
     try {
-      // Who reads a pipe may want a few lines only; a file takes all.
-      if (!fstatSync(STDOUT).isFIFO()) lake.pool.start()
       const snapshot = await snapshotOf(lake.table, args)
       const segments = new Segments({ cache: lake.cache, pool: lake.pool, store: lake.table.store })
       const progress = new Progress('measuring')
