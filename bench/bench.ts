@@ -326,6 +326,11 @@ async function rounds<T>(run: () => Promise<T>): Promise<T[]> {
   return all
 }
 
+/** One of the things that were measured, of every round. */
+function each<K extends string>(all: readonly Readonly<Record<K, Measured>>[], name: K): Measured[] {
+  return all.map(round => round[name])
+}
+
 async function main(): Promise<void> {
   const bytes = writeRows(csv)
   process.stdout.write(
@@ -348,46 +353,20 @@ async function main(): Promise<void> {
     emptyCache()
     return { duck, first, second, head: await firstLine() }
   })
-  const duck = reads.map(round => round.duck)
-  const first = reads.map(round => round.first)
-  report("DuckDB's COPY of the same Parquet to CSV", bytes, duck)
-  report('first full read', bytes, first)
-  reportRatio("first full read, of DuckDB's speed", first, duck)
-  report(
-    'second full read',
-    bytes,
-    reads.map(round => round.second),
-  )
-  report(
-    'head -1, cold',
-    undefined,
-    reads.map(round => round.head),
-  )
+  report("DuckDB's COPY of the same Parquet to CSV", bytes, each(reads, 'duck'))
+  report('first full read', bytes, each(reads, 'first'))
+  reportRatio("first full read, of DuckDB's speed", each(reads, 'first'), each(reads, 'duck'))
+  report('second full read', bytes, each(reads, 'second'))
+  report('head -1, cold', undefined, each(reads, 'head'))
   const nfs = await rounds(async () => {
-    const copy = await duckCopy()
+    const duck = await duckCopy()
     emptyCache()
-    return { duck: copy, ...(await overNfs()) }
+    return { duck, ...(await overNfs()) }
   })
-  report(
-    'over NFS: first lines, cold',
-    undefined,
-    nfs.map(round => round.head),
-  )
-  report(
-    'over NFS: first full read',
-    bytes,
-    nfs.map(round => round.first),
-  )
-  reportRatio(
-    "first full read over NFS, of DuckDB's speed",
-    nfs.map(round => round.first),
-    nfs.map(round => round.duck),
-  )
-  report(
-    'over NFS: second full read',
-    bytes,
-    nfs.map(round => round.second),
-  )
+  report('over NFS: first lines, cold', undefined, each(nfs, 'head'))
+  report('over NFS: first full read', bytes, each(nfs, 'first'))
+  reportRatio("first full read over NFS, of DuckDB's speed", each(nfs, 'first'), each(nfs, 'duck'))
+  report('over NFS: second full read', bytes, each(nfs, 'second'))
   for (const [name, save] of [
     ['overwrite that deletes 1,000 rows', overwrite],
     ['rename onto it that deletes 1,000 rows', replace],

@@ -3,7 +3,7 @@ import { sizeOf } from './attributes.ts'
 import type { Editor, HoldTimes, Unseen } from './edits/editor.ts'
 import { fileText } from './edits/spool.ts'
 import { type Change, type CreateHow, FsError, type Node, type TimeNs } from './filesystem.ts'
-import { isContinuation, type Line } from './lines.ts'
+import { BELIEVED_BYTES_MAX, isContinuation, type Line } from './lines.ts'
 import { exists, isSillyName, noEntry } from './names.ts'
 import type { Scratch } from './scratch/scratch.ts'
 import type { TableText } from './text/layout.ts'
@@ -14,8 +14,6 @@ import type { TableView } from './views/table-view.ts'
 const REMOVED_MS = 2000
 /** After a save over a backup was refused, its editor puts the backup back within this time. */
 const RESTORED_MS = 5000
-/** Longer files are not remembered in order to know by them what is appended next. */
-const BELIEVED_BYTES_MAX = 1 << 20
 /** A file whose writer has been done with it for longer than this was not made from what the table is now. */
 const FINISHED_NS = 2_000_000_000n
 

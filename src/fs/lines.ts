@@ -4,12 +4,14 @@ import { isAppendOnly, type Snapshot } from '../table/snapshot.ts'
 import type { Table } from '../table/table.ts'
 import { FsError } from './filesystem.ts'
 import type { TableText, TextFormat } from './text/layout.ts'
-import type { Text } from './text/text.ts'
+import { isAt, type Text } from './text/text.ts'
 
 const OLD_LINES_KEPT = 1000
 /** Texts of a line from before commits of others that are remembered. */
 const EARLIER_KEPT = 64
 const BELIEFS_KEPT = 16
+/** What has more bytes is not remembered in order to know by it what is appended next. */
+export const BELIEVED_BYTES_MAX = 1 << 20
 /** A client that holds written pages back sends them within 30 seconds or a little more. */
 const UNREAD_MS = 60_000
 
@@ -358,13 +360,6 @@ function newLine(id: bigint, format: TextFormat, status: Line['status'], version
     renamedFrom: undefined,
     text: undefined,
   }
-}
-
-/** Whether a text has these bytes at an offset. */
-async function isAt(text: Text, offset: number, bytes: Uint8Array): Promise<boolean> {
-  if (offset + bytes.length > text.size) return false
-  if (bytes.length === 0) return true
-  return Buffer.compare(await text.read(offset, offset + bytes.length), bytes) === 0
 }
 
 /** Whether a text is an earlier one and rows behind its end. */

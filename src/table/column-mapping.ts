@@ -6,7 +6,7 @@ import type { Snapshot } from './snapshot.ts'
 const PREFIX = 'delta.columnMapping.'
 const ID = `${PREFIX}id`
 const PHYSICAL_NAME = `${PREFIX}physicalName`
-export const MAX_COLUMN_ID = `${PREFIX}maxColumnId`
+const MAX_COLUMN_ID = `${PREFIX}maxColumnId`
 
 /**
  * Gives new columns of a table with column mapping an id and a physical name (PROTOCOL.md, "Writer Requirements for Column
@@ -19,15 +19,15 @@ export function withPhysicalNames(
 ): Schema {
   const { protocol, metadata } = snapshot
   if (!hasColumnMapping(protocol, metadata.configuration)) return schema
-  let id = Math.max(Number(metadata.configuration.get(MAX_COLUMN_ID) ?? 0), maxColumnId(snapshot.schema))
+  let id = highestId(snapshot.schema, metadata.configuration)
   return mapFields(schema, field => {
     if (field.metadata[ID] !== undefined) return field.metadata
     id++
-    return { ...field.metadata, [ID]: id, [PHYSICAL_NAME]: physicalName(metadata.id, id, field.name) }
+    return { ...field.metadata, [ID]: id, [PHYSICAL_NAME]: newPhysicalName(metadata.id, id, field.name) }
   })
 }
 
-function physicalName(tableId: string, id: number, name: string): string {
+function newPhysicalName(tableId: string, id: number, name: string): string {
   const hex = createHash('sha256').update(`${tableId}\0${id}\0${name}`).digest('hex')
   return hex.replace(/^(.{8})(.{4})(.{4})(.{4})(.{12}).*$/, 'col-$1-$2-$3-$4-$5')
 }
@@ -41,9 +41,19 @@ export function withoutMapping(schema: Schema): Schema {
   )
 }
 
-/** The highest id in a schema; 0 if there is none. */
-export function maxColumnId(schema: Schema): number {
-  let max = 0
+/** The configuration of a table whose columns `schema` becomes: it tells the highest id so far (`withPhysicalNames`). */
+export function withMaxColumnId(
+  configuration: Readonly<Record<string, string>>,
+  schema: Schema,
+  { protocol, metadata }: Pick<Snapshot, 'protocol' | 'metadata'>,
+): Readonly<Record<string, string>> {
+  if (!hasColumnMapping(protocol, metadata.configuration)) return configuration
+  return { ...configuration, [MAX_COLUMN_ID]: String(highestId(schema, metadata.configuration)) }
+}
+
+/** The ids rise for ever: that of a column which was dropped is never used again. */
+function highestId(schema: Schema, configuration: ReadonlyMap<string, string>): number {
+  let max = Number(configuration.get(MAX_COLUMN_ID) ?? 0)
   mapFields(schema, ({ metadata }) => {
     if (typeof metadata[ID] === 'number') max = Math.max(max, metadata[ID])
     return metadata

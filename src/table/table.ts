@@ -10,10 +10,8 @@ import { TableError } from './errors.ts'
 import { type Action, type CommitInfoAction, formatCommit, type MetadataAction } from './log/actions.ts'
 import { writeCheckpoint } from './log/checkpoint.ts'
 import { listVersions, loadSnapshot, readCommit } from './log/load.ts'
-
 import { commitPath, encodePath, LOG_FOLDER, parseLogFile } from './log/paths.ts'
 import { newProtocol } from './protocol.ts'
-
 import { type LiveFile, type Snapshot, SnapshotBuilder } from './snapshot.ts'
 import { readVector } from './vectors/store.ts'
 

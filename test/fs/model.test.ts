@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'bun:test'
-import type { Handle, NfsClientError } from '../nfs/client.ts'
+import type { Handle } from '../nfs/client.ts'
 import { seeded } from '../nfs/random.ts'
-import { HELD, type ServedTable, serveNew } from './served.ts'
+import { codeOf, HELD, type ServedTable, serveNew } from './served.ts'
 
 const DDL = 'id:Int64,name:String,note:String'
 const HEADER = 'id,name,note\n'
@@ -256,13 +256,6 @@ class Session {
 
 function splitRows(text: string): string[] {
   return text.match(/(?:"(?:[^"]|"")*"|[^"\n])*\n/g) ?? []
-}
-
-async function codeOf(call: Promise<unknown>): Promise<string> {
-  return call.then(
-    () => 'OK',
-    (error: NfsClientError) => error.code,
-  )
 }
 
 describe('any programs in any order, with other writers and crashes in between,', () => {

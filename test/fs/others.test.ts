@@ -1,17 +1,9 @@
 import { describe, expect, test } from 'bun:test'
-import type { NfsClientError } from '../nfs/client.ts'
-import { type ServedTable, serveNew } from './served.ts'
+import { codeOf, type ServedTable, serveNew } from './served.ts'
 
 const DDL = 'id:Int64,name:String'
 const HEADER = 'id,name\n'
 const ROWS = '1,Alice\n2,Bob\n3,Carol\n'
-
-async function codeOf(call: Promise<unknown>): Promise<string> {
-  return call.then(
-    () => 'OK',
-    (error: NfsClientError) => error.code,
-  )
-}
 
 /** A program that makes a new file of what it reads, as `sed -i` does; `meanwhile` happens before it renames. */
 async function rewrite(

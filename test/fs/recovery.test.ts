@@ -3,19 +3,11 @@ import { describe, expect, test } from 'bun:test'
 import { cpSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { EditJournal } from '../../src/fs/edits/journal.ts'
-import type { NfsClientError } from '../nfs/client.ts'
-import { HELD, type ServedTable, serveNew } from './served.ts'
+import { codeOf, HELD, type ServedTable, serveNew } from './served.ts'
 
 const DDL = 'id:Int64,name:String'
 const HEADER = 'id,name\n'
 const ROWS = '1,Alice\n2,Bob\n3,Carol\n'
-
-async function codeOf(call: Promise<unknown>): Promise<string> {
-  return call.then(
-    () => 'OK',
-    (error: NfsClientError) => error.code,
-  )
-}
 
 /** Runs a save, and then makes the server's own records those from before it, as if it had died right behind the commit. */
 async function diesBehindCommitOf(s: ServedTable, save: () => Promise<unknown>): Promise<void> {

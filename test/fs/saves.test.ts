@@ -1,8 +1,8 @@
 import { describe, expect, test } from 'bun:test'
 import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import type { Handle, NfsClientError } from '../nfs/client.ts'
-import { HELD, type ServedTable, serveNew } from './served.ts'
+import type { Handle } from '../nfs/client.ts'
+import { codeOf, HELD, type ServedTable, serveNew } from './served.ts'
 
 const DDL = 'id:Int64,name:String'
 const HEADER = 'id,name\n'
@@ -11,13 +11,6 @@ const ROWS = '1,Alice\n2,Bob\n3,Carol\n'
 /** `n` rows of exactly 16 bytes each, so that a number of them fills pages. */
 function wideRows(from: number, n: number): string {
   return Array.from({ length: n }, (_, i) => `${1_000_000 + from + i},abcdefg\n`).join('')
-}
-
-async function codeOf(call: Promise<unknown>): Promise<string> {
-  return call.then(
-    () => 'OK',
-    (error: NfsClientError) => error.code,
-  )
 }
 
 /*

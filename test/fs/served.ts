@@ -8,7 +8,7 @@ import { execute } from '../../src/sql/engine.ts'
 import { openStore } from '../../src/storage/location.ts'
 import { createTable, openTable } from '../../src/table/table.ts'
 import { temporaryFolder } from '../helpers/temporary.ts'
-import { type Handle, NfsClient } from '../nfs/client.ts'
+import { type Handle, NfsClient, type NfsClientError } from '../nfs/client.ts'
 
 const HOUR_MS = 3_600_000
 
@@ -116,4 +116,12 @@ function copyNow(from: string, to: string): void {
       rmSync(to, { recursive: true, force: true })
     }
   }
+}
+
+/** The status of a call's reply. */
+export async function codeOf(call: Promise<unknown>): Promise<string> {
+  return call.then(
+    () => 'OK',
+    (error: NfsClientError) => error.code,
+  )
 }

@@ -242,7 +242,8 @@ function splitFields(line: Uint8Array, delimiter: number): Uint8Array[] {
   return [...fields, line.subarray(start)]
 }
 
-function countLines(bytes: Uint8Array): number {
+/** How many line breaks there are. */
+export function countLines(bytes: Uint8Array): number {
   let lines = 0
   for (let at = bytes.indexOf(LF); at >= 0; at = bytes.indexOf(LF, at + 1)) lines++
   return lines

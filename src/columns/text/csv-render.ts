@@ -128,9 +128,7 @@ class IntegerText implements ColumnText {
       const size = sizes[row]!
       const end = start + size
       // A NULL has no bytes.
-      if (size > 0) {
-        writeWhole(view, start, end, values[row]!)
-      }
+      if (size > 0) writeWhole(view, start, end, values[row]!)
       out[end] = separator
       at[row] = end + 1
     }

@@ -3,7 +3,7 @@ import { TextError } from '../errors.ts'
 import type { Field, Schema } from '../types.ts'
 import { decodeText } from './json.ts'
 
-export { type ParseOptions, parseCsv } from './csv-parse.ts'
+export { countLines, type ParseOptions, parseCsv } from './csv-parse.ts'
 export { csvHeader, renderCsv } from './csv-render.ts'
 export { delimiterOf } from './dialect.ts'
 export { inferSchema, SchemaInference } from './infer.ts'
@@ -63,7 +63,7 @@ export function lastRowEnd(bytes: Uint8Array, delimiter = COMMA): number {
 
 /** The column names of the first line (a byte-order mark is none of them), and where the rows begin. TextError `bad_header`. */
 export function parseHeader(bytes: Uint8Array, delimiter = COMMA): { names: string[]; endOffset: number } {
-  const start = bytes[0] === 0xef && bytes[1] === 0xbb && bytes[2] === 0xbf ? 3 : 0
+  const start = textStart(bytes)
   const end = rowEnd(bytes, start, delimiter)
   const stop = end < 0 ? bytes.length : end
   const line = decodeText(bytes.subarray(start, stop), 1).replace(/\r?\n$/, '')
@@ -76,6 +76,11 @@ export function parseHeader(bytes: Uint8Array, delimiter = COMMA): { names: stri
     seen.add(name.toLowerCase())
   }
   return { names, endOffset: stop }
+}
+
+/** Behind a byte-order mark, if there is one. */
+export function textStart(bytes: Uint8Array): number {
+  return bytes[0] === 0xef && bytes[1] === 0xbb && bytes[2] === 0xbf ? 3 : 0
 }
 
 function splitHeader(line: string, delimiter: number): string[] {

@@ -6,7 +6,7 @@ import { type Footer, readFooter, readRowGroup } from '../parquet/read.ts'
 import { localSource } from '../parquet/source.ts'
 import { ParquetFileWriter, type WrittenFile } from '../parquet/write.ts'
 import { schemaFromJson } from '../schema.ts'
-import { lastRowEnd, parseCsv, renderCsv } from '../text/csv.ts'
+import { countLines, lastRowEnd, parseCsv, renderCsv } from '../text/csv.ts'
 import { parseJsonLines, renderJsonArrayRows, renderJsonLines } from '../text/json.ts'
 import type { RenderedText } from '../text/rendered.ts'
 import type { Batch, Cell, Schema } from '../types.ts'
@@ -101,7 +101,7 @@ async function encode(task: EncodeTask): Promise<WrittenFile> {
       const piece = task.bytes.subarray(at, end)
       const parse = task.format === 'csv' ? parseCsv : parseJsonLines
       await writer.write(parse(piece, schema, { firstLine: line, delimiter: task.delimiter }))
-      for (let i = piece.indexOf(0x0a); i >= 0; i = piece.indexOf(0x0a, i + 1)) line++
+      line += countLines(piece)
       at = end
       discarded(piece.length * GARBAGE_FACTOR)
     }

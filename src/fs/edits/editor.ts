@@ -8,10 +8,10 @@ import { checkWritable } from '../../table/protocol.ts'
 import type { Snapshot } from '../../table/snapshot.ts'
 import type { Table } from '../../table/table.ts'
 import { FsError, type FsErrorCode } from '../filesystem.ts'
-import { type Line, type Lines, writeKey } from '../lines.ts'
+import { BELIEVED_BYTES_MAX, type Line, type Lines, writeKey } from '../lines.ts'
 import type { TableText } from '../text/layout.ts'
 import type { Segments } from '../text/segments.ts'
-import { continued, lineOf, type Text } from '../text/text.ts'
+import { continued, isAt, lineOf, type Text } from '../text/text.ts'
 import { applyPlan } from './apply.ts'
 import { ImageRope } from './image.ts'
 import { EditJournal, type JournalHeader, type JournalRecord } from './journal.ts'
@@ -20,8 +20,6 @@ import { FileSpool } from './spool.ts'
 
 const PAGE_BYTES = 4096
 const COMPARED_BYTES = 1 << 20
-/** Longer appends are not remembered in order to know the next one by them. */
-const BELIEVED_BYTES_MAX = 1 << 20
 /** So many WRITEs may be under way at the end of a save, whose client sends them again after a crash. */
 const REPEATED_MAX = 16
 /** Pages of one save come in any order, but no save leaves a gap like this. */
@@ -216,8 +214,7 @@ export class Editor {
       const base = await this.#options.lines.text(line)
       const known = this.editOf(line)
       if (known === undefined && size === base.size) return
-      if (line.status === 'retired')
-        throw new FsError('ESTALE', `the handle ${line.id} is no longer that of data.${line.format}`)
+      if (line.status === 'retired') throw lostHandle(line)
       const edit = known ?? this.#begin(line, base)
       if (edit.image.size === size) return
       this.#stopTimer(edit)
@@ -486,8 +483,7 @@ export class Editor {
   async #changesNothing(line: Line, writes: readonly StableWrite[]): Promise<boolean> {
     const text = await this.#options.lines.text(line)
     for (const { offset, bytes } of writes) {
-      if (offset + bytes.length > text.size) return false
-      if (Buffer.compare(await text.read(offset, offset + bytes.length), bytes) !== 0) return false
+      if (!(await isAt(text, offset, bytes))) return false
     }
     return true
   }
@@ -495,7 +491,7 @@ export class Editor {
   async #beginWrite(line: Line, offset: number, bytes: Uint8Array, isGood: boolean): Promise<Edit> {
     const known = this.editOf(line)
     if (known !== undefined) return known
-    if (!isGood) throw new FsError('ESTALE', `the handle ${line.id} is no longer that of data.${line.format}`)
+    if (!isGood) throw lostHandle(line)
     const { lines } = this.#options
     const believed = await lines.beliefBehind(line, offset, bytes)
     const edit = this.#begin(line, await lines.text(line))
@@ -619,7 +615,7 @@ export class Editor {
     if (image.size === 0) {
       return { ms: this.#times.truncatedMs, because: 'it was truncated to nothing, and nothing has been written since' }
     }
-    if (image.hasHoles && (occasion === 'commit' || edit.truncated)) {
+    if (image.firstHole() !== undefined && (occasion === 'commit' || edit.truncated)) {
       return { ms: this.#times.pageMs, because: 'parts of it have not been written yet' }
     }
     if (occasion === 'commit' && image.size % PAGE_BYTES === 0) {
@@ -846,6 +842,10 @@ async function neverWritten(image: Text, { start, end }: { start: number; end: n
     `line ${line}: ${end - start} bytes there were never written; the file was made longer, or written behind its end`,
     { line },
   )
+}
+
+function lostHandle({ id, format }: Line): FsError {
+  return new FsError('ESTALE', `the handle ${id} is no longer that of data.${format}`)
 }
 
 function newEdit(line: Line, base: TableText, journal: EditJournal): Edit {

@@ -85,12 +85,7 @@ export class ImageRope implements Text {
     return ranges
   }
 
-  /** Whether there are bytes that nobody wrote, as where the pages of a save come in another order. */
-  get hasHoles(): boolean {
-    return this.#spans.some(({ source }) => source === 'hole')
-  }
-
-  /** The first bytes that nobody wrote. */
+  /** The first bytes that nobody wrote, if there are any, as where the pages of a save come in another order. */
   firstHole(): { start: number; end: number } | undefined {
     return this.#spans.find(({ source }) => source === 'hole')
   }

@@ -8,6 +8,7 @@ import {
   parseCsv,
   parseHeader,
   renderCsv,
+  textStart,
 } from '../../columns/text/csv.ts'
 import { parseJsonLines } from '../../columns/text/json.ts'
 import type { Batch, Field, Schema } from '../../columns/types.ts'
@@ -293,7 +294,7 @@ async function withoutHeaders<R extends TextRange>(
   ranges: readonly R[],
   headerLine: Uint8Array,
 ): Promise<R[]> {
-  const header = headerLine.subarray(startOfLine(headerLine), endOfLine(headerLine))
+  const header = headerLine.subarray(textStart(headerLine), endOfLine(headerLine))
   const left: R[] = []
   for (const range of ranges) {
     if (header.length === 0 || !(await occurs(image, range, header))) {
@@ -303,7 +304,7 @@ async function withoutHeaders<R extends TextRange>(
     let { start } = range
     await eachRow(image, [range], (_row, bytes, from, to, at) => {
       const row = bytes.subarray(from, to)
-      if (Buffer.compare(row.subarray(startOfLine(row), endOfLine(row)), header) !== 0) return
+      if (Buffer.compare(row.subarray(textStart(row), endOfLine(row)), header) !== 0) return
       if (start < at + from) left.push({ ...range, start, end: at + from })
       start = at + to
     })
@@ -321,10 +322,6 @@ async function occurs(text: Text, { start, end }: TextRange, bytes: Uint8Array):
     discarded(block.length)
   }
   return false
-}
-
-function startOfLine(line: Uint8Array): number {
-  return line[0] === 0xef && line[1] === 0xbb && line[2] === 0xbf ? 3 : 0
 }
 
 /** In front of its line break, LF or CR LF. */

@@ -1,3 +1,5 @@
+import { countLines } from '../../columns/text/csv.ts'
+
 /** The bytes of something that is shown as a file. */
 export interface Text {
   /** In bytes. */
@@ -37,12 +39,18 @@ export function continued(text: Text, tail: Uint8Array): Text {
   }
 }
 
+/** Whether a text has these bytes at an offset. */
+export async function isAt(text: Text, offset: number, bytes: Uint8Array): Promise<boolean> {
+  if (offset + bytes.length > text.size) return false
+  if (bytes.length === 0) return true
+  return Buffer.compare(await text.read(offset, offset + bytes.length), bytes) === 0
+}
+
 /** The line that holds the byte at an offset; the first line is 1. */
 export async function lineOf(text: Text, end: number): Promise<number> {
   let lines = 1
   for (let at = 0; at < end; at += 1 << 20) {
-    const bytes = await text.read(at, Math.min(end, at + (1 << 20)))
-    for (let i = bytes.indexOf(0x0a); i >= 0; i = bytes.indexOf(0x0a, i + 1)) lines++
+    lines += countLines(await text.read(at, Math.min(end, at + (1 << 20))))
   }
   return lines
 }

@@ -2,9 +2,9 @@ import { randomUUID } from 'node:crypto'
 import { readFooter } from '../../columns/parquet/read.ts'
 import { storeSource } from '../../columns/parquet/source.ts'
 import { schemaFingerprint, schemaToJson } from '../../columns/schema.ts'
-import type { Field, Schema } from '../../columns/types.ts'
+import type { Field } from '../../columns/types.ts'
 import type { ObjectStore } from '../../storage/object-store.ts'
-import { MAX_COLUMN_ID, maxColumnId, withPhysicalNames } from '../column-mapping.ts'
+import { withMaxColumnId, withPhysicalNames } from '../column-mapping.ts'
 import { TableError } from '../errors.ts'
 import type {
   Action,
@@ -16,7 +16,7 @@ import type {
 } from '../log/actions.ts'
 import { keepNumbers } from '../log/actions.ts'
 import { encodePath } from '../log/paths.ts'
-import { checkWritable, hasColumnMapping, isTrue, protocolFor, usesDeletionVectors } from '../protocol.ts'
+import { checkWritable, isTrue, protocolFor, usesDeletionVectors } from '../protocol.ts'
 import { LIVE_TAG, type LiveFile, type Snapshot } from '../snapshot.ts'
 import type { ChangeSet, Deletion, NewFile } from './change-set.ts'
 import type { Staging } from './staging.ts'
@@ -294,22 +294,14 @@ function commitInfo(change: ChangeSet, newest: Snapshot, { nowMs }: TransactionC
   }
 }
 
-/** The ids rise for ever: that of a column which was dropped is never used again. */
-function maxIdOf(schema: Schema, newest: Snapshot): number {
-  return Math.max(maxColumnId(schema), Number(newest.metadata.configuration.get(MAX_COLUMN_ID) ?? 0))
-}
-
 function metadataActions(change: ChangeSet, newest: Snapshot): Action[] {
   if (change.schema === undefined) return []
   const protocol = protocolFor(newest.protocol, change.schema)
-  const { configuration } = newest.metadata.action
   const schema = withPhysicalNames(change.schema, newest)
   const metaData: MetadataAction = {
     ...newest.metadata.action,
     schemaString: schemaToJson(schema),
-    configuration: hasColumnMapping(newest.protocol, newest.metadata.configuration)
-      ? { ...configuration, [MAX_COLUMN_ID]: String(maxIdOf(schema, newest)) }
-      : configuration,
+    configuration: withMaxColumnId(newest.metadata.action.configuration, schema, newest),
   }
   return [...(protocol === newest.protocol ? [] : [{ protocol }]), { metaData }]
 }

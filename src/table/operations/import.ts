@@ -8,7 +8,14 @@ import { schemaOfFooter } from '../../columns/parquet/schema.ts'
 import { localSource } from '../../columns/parquet/source.ts'
 import { ParquetFileWriter } from '../../columns/parquet/write.ts'
 import { schemaFingerprint, schemaToJson, sqlType } from '../../columns/schema.ts'
-import { delimiterOf, lastRowEnd, matchHeader, parseHeader, SchemaInference } from '../../columns/text/csv.ts'
+import {
+  countLines,
+  delimiterOf,
+  lastRowEnd,
+  matchHeader,
+  parseHeader,
+  SchemaInference,
+} from '../../columns/text/csv.ts'
 import type { Schema } from '../../columns/types.ts'
 import type { WorkerPool } from '../../columns/workers/pool.ts'
 import type { Clock } from '../../core/clock.ts'
@@ -300,12 +307,6 @@ async function readAt(file: FileHandle, position: number, length: number): Promi
     done += bytesRead
   }
   return done === length ? bytes : bytes.slice(0, done)
-}
-
-function countLines(bytes: Uint8Array): number {
-  let lines = 0
-  for (let at = bytes.indexOf(LF); at >= 0; at = bytes.indexOf(LF, at + 1)) lines++
-  return lines
 }
 
 /** Has the pool write each piece to a data file; as many at a time as there are threads. */
