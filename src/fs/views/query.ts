@@ -45,12 +45,17 @@ export class QueryView implements ViewFile {
   }
 
   async attributes(): Promise<Attributes> {
-    const { size } = this.#text()
-    return viewAttributes(this.#options.owner, { id: this.#id, size, mtime: this.#mtime, mode: MODE.file })
+    return this.#attributesOf(this.#text())
   }
 
-  read(offset: bigint, count: number): Promise<ReadResult> {
-    return readText(this.#text(), offset, count)
+  async read(offset: bigint, count: number): Promise<ReadResult> {
+    const text = this.#text()
+    const attributes = this.#attributesOf(text)
+    return { ...(await readText(text, offset, count)), attributes }
+  }
+
+  #attributesOf({ size }: Text): Attributes {
+    return viewAttributes(this.#options.owner, { id: this.#id, size, mtime: this.#mtime, mode: MODE.file })
   }
 
   async truncate(size: number, before: Attributes): Promise<Change> {
