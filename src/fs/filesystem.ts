@@ -18,7 +18,6 @@ export type FsErrorCode =
   | 'ENOTEMPTY'
   | 'EDQUOT'
   | 'ESTALE'
-  | 'ENOTSUP'
   | 'ETOOSMALL'
   | 'EBADCOOKIE'
   | 'ENOTSYNC'

@@ -105,10 +105,13 @@ describe('files', () => {
     await using served = await serve()
     const [client, root] = await served.mounted()
     const { handle } = await client.create(root, 'f')
-    await expect(client.symlink(root, 's', 'f')).rejects.toMatchObject({ code: 'ENOTSUP' })
-    await expect(client.mknod(root, 'p')).rejects.toMatchObject({ code: 'ENOTSUP' })
-    await expect(client.link(handle, root, 'l')).rejects.toMatchObject({ code: 'ENOTSUP' })
+    await expect(client.symlink(root, 's', 'f')).rejects.toMatchObject({ code: 'EPERM' })
+    await expect(client.mknod(root, 'p')).rejects.toMatchObject({ code: 'EPERM' })
+    await expect(client.link(handle, root, 'l')).rejects.toMatchObject({ code: 'EPERM' })
     await expect(client.readlink(handle)).rejects.toMatchObject({ code: 'EINVAL' })
+    await expect(client.symlink(new Uint8Array(3), 's', 'f')).rejects.toMatchObject({ code: 'EBADHANDLE' })
+    served.fs.readOnly = true
+    await expect(client.mknod(root, 'p')).rejects.toMatchObject({ code: 'EROFS' })
   })
 
   test('refuse a WRITE whose count and data differ, or that ends beyond the largest file', async () => {
