@@ -238,6 +238,7 @@ export class LakeFileSystem implements FileSystem {
 
   async #find(directory: Node, name: string): Promise<Node> {
     const at = (id: bigint): Node => ({ ...directory, id })
+    this.#checkFolder(directory)
     if (name === '.') return directory
     if (directory.id === ROOT_ID) {
       if (name === '..') return directory
@@ -261,13 +262,22 @@ export class LakeFileSystem implements FileSystem {
     return at((await this.#options.scratch.lookup(directory.id, name)).id)
   }
 
+  /** FsError ENOTDIR for a view: its id is none of the scratch's, which would take it for a file that is gone. */
+  #checkFolder(directory: Node): void {
+    const view = this.#view(directory)
+    if (view !== undefined) throw new FsError('ENOTDIR', `${view.name} is not a directory`)
+  }
+
   #rootViews(): readonly ViewFile[] {
     return [this.#query, ...this.#generated]
   }
 
   async readdir(directory: Node, cookie: bigint, limit: number): Promise<Listing> {
     return this.#guarded(async () => {
-      const views = (await this.#viewEntries(directory)).filter(entry => entry.cookie > cookie).slice(0, limit)
+      this.#checkFolder(directory)
+      const fixed = cookie < COOKIE.dotDot ? await this.#dotEntries(directory) : []
+      fixed.push(...(await this.#viewEntries(directory)))
+      const views = fixed.filter(entry => entry.cookie > cookie).slice(0, limit)
       const rest = limit - views.length
       const listing =
         rest > 0 || views.length === 0
@@ -287,6 +297,18 @@ export class LakeFileSystem implements FileSystem {
     })
   }
 
+  async #dotEntries(directory: Node): Promise<DirectoryEntry[]> {
+    const parent = await this.#find(directory, '..')
+    return Promise.all(
+      [['.', directory, COOKIE.dot] as const, ['..', parent, COOKIE.dotDot] as const].map(
+        async ([name, node, cookie]) => {
+          const attributes = await this.#attributes(node)
+          return { name, fileId: node.id, cookie, node, attributes }
+        },
+      ),
+    )
+  }
+
   async #viewEntries(directory: Node): Promise<DirectoryEntry[]> {
     const entry = async (name: string, id: bigint, cookie: bigint, known = true): Promise<DirectoryEntry> => {
       const node = { ...directory, id }
@@ -295,15 +317,13 @@ export class LakeFileSystem implements FileSystem {
     const isHeld = this.held().length > 0
     if (directory.id === ROOT_ID) {
       return Promise.all([
-        entry('.', ROOT_ID, COOKIE.dot),
-        entry('..', ROOT_ID, COOKIE.dotDot),
         entry('data', DATA_ID, COOKIE.data),
         entry(this.#query.name, this.#query.id, COOKIE.query),
         ...this.#generated.map(view => entry(view.name, view.id, view.id, !isHeld)),
       ])
     }
     if (directory.id !== DATA_ID) return []
-    const entries = [await entry('.', DATA_ID, COOKIE.dot), await entry('..', ROOT_ID, COOKIE.dotDot)]
+    const entries: DirectoryEntry[] = []
     const { version } = await this.#refresh()
     for (const view of this.#tableViews) {
       if (view === this.#csv && this.#csvName.isAway) continue
