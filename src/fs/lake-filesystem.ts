@@ -202,13 +202,13 @@ export class LakeFileSystem implements FileSystem {
   }
 
   /** The view that a file handle stands for; undefined for folders and the user's own files. */
-  #view({ id, frozen }: Node): ViewFile | undefined {
+  #view(node: Node): ViewFile | undefined {
+    const { id, frozen } = node
     for (const view of this.#tableViews) {
       const file = view.file(id, frozen)
       if (file !== undefined) return file
     }
-    if (id === this.#query.id) return this.#query
-    return this.#generated.find(view => view.id === id) ?? this.#parquet.file(id)
+    return this.#query.file(node) ?? this.#generated.find(view => view.id === id) ?? this.#parquet.file(id)
   }
 
   async #attributes(node: Node): Promise<Attributes> {
@@ -243,7 +243,7 @@ export class LakeFileSystem implements FileSystem {
     if (directory.id === ROOT_ID) {
       if (name === '..') return directory
       if (name === 'data') return at(DATA_ID)
-      const view = this.#rootViews().find(other => other.name === name)
+      const view = this.#rootViews(directory).find(other => other.name === name)
       if (view !== undefined) return at(view.id)
     }
     if (directory.id === DATA_ID) {
@@ -268,8 +268,8 @@ export class LakeFileSystem implements FileSystem {
     if (view !== undefined) throw new FsError('ENOTDIR', `${view.name} is not a directory`)
   }
 
-  #rootViews(): readonly ViewFile[] {
-    return [this.#query, ...this.#generated]
+  #rootViews({ caller }: Node): readonly ViewFile[] {
+    return [this.#query.of(caller), ...this.#generated]
   }
 
   async readdir(directory: Node, cookie: bigint, limit: number): Promise<Listing> {
@@ -318,7 +318,7 @@ export class LakeFileSystem implements FileSystem {
     if (directory.id === ROOT_ID) {
       return Promise.all([
         entry('data', DATA_ID, COOKIE.data),
-        entry(this.#query.name, this.#query.id, COOKIE.query),
+        entry(this.#query.name, this.#query.of(directory.caller).id, COOKIE.query),
         ...this.#generated.map(view => entry(view.name, view.id, view.id, !isHeld)),
       ])
     }
@@ -403,7 +403,7 @@ export class LakeFileSystem implements FileSystem {
       checkName(name)
       if (isCsvName(directory, name)) return this.#csvName.remove()
       if (directory.id === ROOT_ID && name === this.#query.name) {
-        this.#query.clear()
+        this.#query.of(directory.caller).clear()
         return {}
       }
       if (directory.id === ROOT_ID && name === 'data') throw new FsError('EISDIR', 'data is a directory')
@@ -466,7 +466,7 @@ export class LakeFileSystem implements FileSystem {
   }
 
   #isViewName(directory: Node, name: string): boolean {
-    if (directory.id === ROOT_ID) return name === 'data' || this.#rootViews().some(view => view.name === name)
+    if (directory.id === ROOT_ID) return name === 'data' || this.#rootViews(directory).some(view => view.name === name)
     if (directory.id !== DATA_ID) return false
     return this.#tableViews.some(view => view.name === name) || this.#parquet.byName(name) !== undefined
   }

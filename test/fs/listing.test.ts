@@ -36,7 +36,7 @@ test('a listing begins with . and .., whatever the folder and however many entri
     [await other.walk(plain, 'large/nested'), await other.walk(plain, 'large'), 0],
   ] as const) {
     const ids = [(await s.client.getattr(folder)).fileid, (await s.client.getattr(parent)).fileid]
-    for (const bytes of [600, 8192, 65_536]) {
+    for (const bytes of [600, 65_536]) {
       const short = await all(cookie => s.client.readdir(folder, { cookie, count: bytes }))
       const long = await all(cookie => s.client.readdirplus(folder, { cookie, maxcount: bytes }))
       for (const entries of [short, long]) {
