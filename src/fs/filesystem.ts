@@ -165,7 +165,8 @@ export interface FileSystem {
   setattr(node: Node, changes: NewAttributes, guardCtime?: TimeNs): Promise<Change>
   /** '.' and '..' are allowed here. */
   lookup(directory: Node, name: string): Promise<{ node: FileRef; attributes: Attributes }>
-  access(node: Node): Promise<Access>
+  /** The attributes are those of `getattr`: a client that opens a file asks for its rights, not always for its size. */
+  access(node: Node): Promise<{ access: Access; attributes: Attributes }>
   /** At most `count` bytes; fewer only before the end of the file. `eof` if they reach it. */
   read(node: Node, offset: bigint, count: number): Promise<ReadResult>
   /** `bytes` may be kept by the file system; the caller does not reuse them. */

@@ -1,4 +1,5 @@
 import { messageOf } from '../../core/errors.ts'
+import type { ResultFormat } from '../../sql/format.ts'
 import { laterTime, MODE, type Owner, viewAttributes } from '../attributes.ts'
 import {
   type Attributes,
@@ -20,7 +21,7 @@ const EMPTY = bytesText(EMPTY_BYTES)
 
 export interface RunSqlOptions {
   /** How rows are written; CSV if not given. */
-  readonly format?: 'csv' | 'json' | 'jsonl'
+  readonly format?: ResultFormat
   /** Refuse a statement that changes the table. */
   readonly readOnly?: boolean
   readonly signal?: AbortSignal

@@ -18,6 +18,8 @@ export interface ViewFile {
   readonly name: string
   readonly writable: boolean
   attributes(): Promise<Attributes>
+  /** What LOOKUP and listings tell, where `attributes` would do work that only a reader is to wait for. */
+  known?(): Attributes
   read(offset: bigint, count: number): Promise<ReadResult>
   /** SETATTR of the size. */
   truncate?(size: number, before: Attributes): Promise<Change>
