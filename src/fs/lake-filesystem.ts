@@ -273,7 +273,8 @@ export class LakeFileSystem implements FileSystem {
     if (directory.id === ROOT_ID) {
       if (name === '..') return directory
       if (name === 'data') return at(DATA_ID)
-      const view = this.#rootViews(directory).find(other => other.name === name)
+      if (name === this.#query.name) return at(this.#query.of(directory.caller).id)
+      const view = this.#generated.find(other => other.name === name)
       if (view !== undefined) return at(view.id)
     }
     if (directory.id === DATA_ID) {
@@ -302,10 +303,6 @@ export class LakeFileSystem implements FileSystem {
   #checkFolder(directory: Node): void {
     const view = this.#view(directory)
     if (view !== undefined) throw new FsError('ENOTDIR', `${view.name} is not a directory`)
-  }
-
-  #rootViews({ caller }: Node): readonly ViewFile[] {
-    return [this.#query.of(caller), ...this.#generated]
   }
 
   async readdir(directory: Node, cookie: bigint, limit: number): Promise<Listing> {
@@ -513,7 +510,8 @@ export class LakeFileSystem implements FileSystem {
   }
 
   #isViewName(directory: Node, name: string): boolean {
-    if (directory.id === ROOT_ID) return name === 'data' || this.#rootViews(directory).some(view => view.name === name)
+    if (directory.id === ROOT_ID)
+      return name === 'data' || [this.#query, ...this.#generated].some(view => view.name === name)
     if (directory.id !== DATA_ID) return false
     return this.#tableViews.some(view => view.name === name) || this.#parquet.byName(name) !== undefined
   }

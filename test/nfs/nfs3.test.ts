@@ -243,6 +243,7 @@ describe('the file system as a whole', () => {
     const { handle } = await client.create(root, 'f')
     expect(await client.access(root, 0x3f)).toBe(0x3f & ~ACCESS3.EXECUTE)
     expect(await client.access(handle, ACCESS3.READ | ACCESS3.MODIFY)).toBe(ACCESS3.READ | ACCESS3.MODIFY)
+    expect(await client.opened(handle)).toEqual(await client.getattr(handle))
     served.fs.readOnly = true
     expect(await client.access(handle, 0x3f)).toBe(ACCESS3.READ)
     for (const change of [
