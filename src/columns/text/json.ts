@@ -2,13 +2,14 @@ import { defaultCell } from '../defaults.ts'
 import { TextError } from '../errors.ts'
 import type { Batch, Cell, DataType, Field, Schema } from '../types.ts'
 import { cellAt, vectorOf } from '../vectors.ts'
+import { type JsonRow, jsonRows } from './json-rows.ts'
 import { type RenderedText, ROW_INDEX_STRIDE } from './rendered.ts'
 import { formatScalar, parseScalar, ScalarError } from './scalars.ts'
 
 const encoder = new TextEncoder()
 
 /** A number as it is spelled in JSON, so that 64-bit integers and decimals stay exact. */
-class JsonNumber {
+export class JsonNumber {
   readonly source: string
 
   constructor(source: string) {
@@ -159,46 +160,62 @@ function renderObjects(batch: Batch, schema: Schema, prefix: string): RenderedTe
   return { bytes: Buffer.concat(parts, size + bytes.length), rows: batch.rows, index }
 }
 
+export interface JsonLinesOptions {
+  /** The line of the whole text at which these bytes begin, for messages; 1 if not given. */
+  readonly firstLine?: number
+  /** Takes the keys that the rows have. */
+  readonly seen?: Set<string>
+}
+
 /**
- * Parses JSON lines: a missing key is the column's default value, NULL as a rule, an unknown one an error, and a byte-order
- * mark before line 1 is no part of it.
- * TextError names line and column.
+ * Parses JSON lines: a missing key is the column's default value, NULL as a rule, an unknown one an error
+ * (`unknown_column`), and a byte-order mark before line 1 is no part of it. An object may span lines. TextError names line
+ * and column; `unterminated` if the text ends within an object.
  */
-export function parseJsonLines(
-  bytes: Uint8Array,
-  schema: Schema,
-  options: { readonly firstLine?: number } = {},
-): Batch {
-  const lines = decodeText(bytes, options.firstLine ?? 1).split('\n')
+export function parseJsonLines(bytes: Uint8Array, schema: Schema, options: JsonLinesOptions = {}): Batch {
+  const { firstLine = 1, seen } = options
   const columns: Cell[][] = schema.map(() => [])
+  const known = new Set(schema.map(field => field.name))
   let rows = 0
-  for (const [i, line] of lines.entries()) {
-    if (line.trim() === '') continue
-    const number = (options.firstLine ?? 1) + i
-    const object = parseLine(number === 1 && line.startsWith('\ufeff') ? line.slice(1) : line, number)
-    for (const key of Object.keys(object)) {
-      if (!schema.some(field => field.name === key)) {
-        throw new TextError('bad_value', `line ${number}: the table has no column ${JSON.stringify(key)}`, {
-          line: number,
-          column: key,
-        })
-      }
+  for (const row of jsonRows(decodeText(bytes, firstLine), firstLine)) {
+    const object = parseJsonRow(row)
+    for (const key of row.keys) {
+      seen?.add(key)
+      if (!known.has(key)) throw unknownColumn(row.line, key)
     }
-    for (const [c, field] of schema.entries()) columns[c]!.push(fieldFromJson(object, field, number))
+    for (const [c, field] of schema.entries()) columns[c]!.push(fieldFromJson(object, field, row.line))
     rows++
   }
   return { rows, vectors: schema.map((field, i) => vectorOf(field.type, columns[i]!)) }
 }
 
-function parseLine(line: string, number: number): Record<string, unknown> {
+function unknownColumn(line: number, key: string): TextError {
+  return new TextError('unknown_column', `line ${line}: the table has no column ${JSON.stringify(key)}`, {
+    line,
+    column: key,
+  })
+}
+
+/** The object of a row, its numbers as they are spelled. TextError `malformed_text` or `unterminated`. */
+export function parseJsonRow({ text, line, keys, isOpen }: JsonRow): Record<string, unknown> {
   let value: unknown
   try {
-    value = parseExactJson(line)
+    value = parseExactJson(line === 1 && text.startsWith('\ufeff') ? text.slice(1) : text)
   } catch (cause) {
-    throw new TextError('malformed_text', `line ${number}: this is not JSON`, { line: number, cause })
+    throw isOpen
+      ? new TextError('unterminated', `line ${line}: the JSON object that begins here is not closed`, { line, cause })
+      : new TextError('malformed_text', `line ${line}: this is not JSON`, { line, cause })
   }
-  if (typeof value !== 'object' || value === null || Array.isArray(value) || value instanceof JsonNumber) {
-    throw new TextError('malformed_text', `line ${number}: a row is one JSON object`, { line: number })
+  if (Array.isArray(value)) {
+    const message = `line ${line}: a row is one JSON object, and this is an array; write its objects, each on a line`
+    throw new TextError('malformed_text', message, { line })
+  }
+  if (typeof value !== 'object' || value === null || value instanceof JsonNumber) {
+    throw new TextError('malformed_text', `line ${line}: a row is one JSON object`, { line })
+  }
+  if (Object.keys(value).length !== keys.length) {
+    const twice = keys.find((key, i) => keys.indexOf(key) !== i)
+    throw new TextError('malformed_text', `line ${line}: the key ${JSON.stringify(twice)} is there twice`, { line })
   }
   return value as Record<string, unknown>
 }

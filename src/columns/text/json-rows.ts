@@ -1,0 +1,108 @@
+const TAB = 0x09
+const LF = 0x0a
+const CR = 0x0d
+const SPACE = 0x20
+const QUOTE = 0x22
+const COMMA = 0x2c
+const COLON = 0x3a
+const OPEN_BRACKET = 0x5b
+const BACKSLASH = 0x5c
+const CLOSE_BRACKET = 0x5d
+const OPEN_BRACE = 0x7b
+const CLOSE_BRACE = 0x7d
+
+/** What `rowEndIn` answers where the text ends before a newline does: behind a whole value, or within one. */
+const NO_NEWLINE = -1
+const OPEN = -2
+
+/** One value of a JSON-lines text; it may span lines, as pretty-printers write it. */
+export interface JsonRow {
+  readonly text: string
+  /** The line at which it begins. */
+  readonly line: number
+  /** The keys of the object, in their order, doubled ones too. */
+  readonly keys: readonly string[]
+  /** The text ends within the value. */
+  readonly isOpen: boolean
+}
+
+/** The rows of a text that begins with a row at line `firstLine`. Lines of blanks are none. */
+export function* jsonRows(text: string, firstLine: number): Generator<JsonRow> {
+  let line = firstLine
+  for (let at = 0; at < text.length; ) {
+    const keys: string[] = []
+    const found = rowEndIn(text, at, key => keys.push(key))
+    const end = found < 0 ? text.length : found
+    const row = text.slice(at, end)
+    if (row.trim() !== '') yield { text: row, line, keys, isOpen: found === OPEN }
+    for (let next = text.indexOf('\n', at); next >= 0 && next < end; next = text.indexOf('\n', next + 1)) line++
+    at = end
+  }
+}
+
+/** The offset behind the last row that is whole, its newline included, of JSON text that begins with a row; 0: none is. */
+export function lastJsonRowEnd(bytes: Uint8Array): number {
+  // All that tells rows apart is ASCII, so each byte may stand for itself.
+  const text = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).toString('latin1')
+  let at = 0
+  for (let end = rowEndIn(text, 0); end > 0; end = rowEndIn(text, at)) at = end
+  return at
+}
+
+/**
+ * Behind the newline at which the value that begins at `start` is over; NO_NEWLINE or OPEN if there is none. A value that
+ * cannot be JSON ends with the line in which that shows, so that one bad row does not take the rest of the text with it.
+ */
+function rowEndIn(text: string, start: number, onKey?: (key: string) => void): number {
+  let depth = 0
+  let before = COMMA
+  let lineEnd = 0
+  const lineEndBehind = (at: number): number => {
+    const end = text.indexOf('\n', at)
+    return end < 0 ? OPEN : end + 1
+  }
+  for (let at = start; at < text.length; at++) {
+    const char = text.charCodeAt(at)
+    if (char === SPACE || char === TAB || char === CR) continue
+    if (char === LF) {
+      if (depth <= 0) return at + 1
+      lineEnd = at + 1
+      continue
+    }
+    if (char === QUOTE || char === OPEN_BRACE || char === OPEN_BRACKET) {
+      if (depth > 0 && !opensValue(before)) return lineEnd > 0 ? lineEnd : lineEndBehind(at)
+      if (char === QUOTE) {
+        const end = stringEnd(text, at)
+        if (end < 0) return lineEndBehind(at)
+        if (onKey !== undefined && depth === 1 && before !== COLON) onKey(unescaped(text.slice(at, end)))
+        at = end - 1
+      } else depth++
+    } else if (char === CLOSE_BRACE || char === CLOSE_BRACKET) depth--
+    before = char
+  }
+  return depth > 0 ? OPEN : NO_NEWLINE
+}
+
+function opensValue(before: number): boolean {
+  return before === COMMA || before === COLON || before === OPEN_BRACE || before === OPEN_BRACKET
+}
+
+/** Behind the closing quote, or -1: a string of JSON holds no line break. */
+function stringEnd(text: string, open: number): number {
+  for (let at = open + 1; at < text.length; at++) {
+    const char = text.charCodeAt(at)
+    if (char === QUOTE) return at + 1
+    if (char === BACKSLASH) at++
+    else if (char === LF) return -1
+  }
+  return -1
+}
+
+function unescaped(quoted: string): string {
+  if (!quoted.includes('\\')) return quoted.slice(1, -1)
+  try {
+    return JSON.parse(quoted) as string
+  } catch {
+    return quoted
+  }
+}
