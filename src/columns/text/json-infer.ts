@@ -27,8 +27,8 @@ export class JsonInference {
       const object = parseJsonRow(row)
       for (const key of row.keys) {
         if (this.#known.has(key)) continue
-        let values = this.#values.get(key)
-        if (values === undefined) this.#values.set(key, (values = new Values(key)))
+        const values = this.#values.get(key) ?? new Values(key)
+        this.#values.set(key, values)
         values.see(object[key], row.line)
       }
     }
@@ -94,15 +94,18 @@ class Values {
 
   #seeObject(object: Record<string, unknown>, line: number): void {
     for (const [key, value] of Object.entries(object)) {
-      let values = this.#fields.get(key)
-      if (values === undefined) {
-        if (key === '') throw this.#refused(line, 'an object with a key that is empty')
-        const other = [...this.#fields.keys()].find(name => name.toLowerCase() === key.toLowerCase())
-        if (other !== undefined) throw this.#refused(line, `an object with the keys ${other} and ${key}`)
-        this.#fields.set(key, (values = new Values(`${this.#path}.${key}`)))
-      }
+      const values = this.#fields.get(key) ?? this.#newField(key, line)
       values.see(value, line)
     }
+  }
+
+  #newField(key: string, line: number): Values {
+    if (key === '') throw this.#refused(line, 'an object with a key that is empty')
+    const other = [...this.#fields.keys()].find(name => name.toLowerCase() === key.toLowerCase())
+    if (other !== undefined) throw this.#refused(line, `an object with the keys ${other} and ${key}`)
+    const values = new Values(`${this.#path}.${key}`)
+    this.#fields.set(key, values)
+    return values
   }
 
   /** Looks at the numbers of a piece together, and lets go of them. */
@@ -148,7 +151,7 @@ class Values {
   }
 }
 
-function kindOf(value: {}): Kind {
+function kindOf(value: unknown): Kind {
   if (value instanceof JsonNumber) return 'number'
   if (typeof value === 'boolean' || typeof value === 'string') return typeof value as 'boolean' | 'string'
   return Array.isArray(value) ? 'array' : 'object'
