@@ -106,3 +106,32 @@ function unescaped(quoted: string): string {
     return quoted
   }
 }
+
+/**
+ * The offset of the comma or brace that ends the field whose key begins at `start`, in an object as posixlake writes it:
+ * without blanks.
+ */
+export function jsonFieldEnd(bytes: Uint8Array, start: number): number {
+  let depth = 0
+  for (let at = start; at < bytes.length; at++) {
+    const byte = bytes[at]!
+    if (byte === QUOTE) at = quotedEnd(bytes, at) - 1
+    else if (byte === OPEN_BRACE || byte === OPEN_BRACKET) depth++
+    else if (depth === 0 && (byte === COMMA || byte === CLOSE_BRACE)) return at
+    else if (byte === CLOSE_BRACE || byte === CLOSE_BRACKET) depth--
+  }
+  return bytes.length
+}
+
+/** Where the value of the field begins whose key begins at `start`, in an object as posixlake writes it. */
+export function jsonValueStart(bytes: Uint8Array, start: number): number {
+  return quotedEnd(bytes, start) + 1
+}
+
+function quotedEnd(bytes: Uint8Array, open: number): number {
+  for (let at = open + 1; at < bytes.length; at++) {
+    if (bytes[at] === QUOTE) return at + 1
+    if (bytes[at] === BACKSLASH) at++
+  }
+  return bytes.length
+}

@@ -15,7 +15,7 @@ import { continued, isAt, lineOf, type Text } from '../text/text.ts'
 import { applyPlan } from './apply.ts'
 import { ImageRope } from './image.ts'
 import { EditJournal, type JournalHeader, type JournalRecord } from './journal.ts'
-import { type EditPlan, planCsvEdit, planJsonAppend } from './plan.ts'
+import { type ChangePlan, type EditPlan, type PlanOptions, planEdit } from './plan.ts'
 import { FileSpool } from './spool.ts'
 
 const PAGE_BYTES = 4096
@@ -299,7 +299,7 @@ export class Editor {
   async removeAllRows(base: TableText): Promise<TableText> {
     let text = base
     await this.#task(async () => {
-      const plan = await planCsvEdit(base, emptyText, this.#planOptions(base))
+      const plan = await planEdit(base, emptyText, this.#planOptions(base))
       if (plan.kind === 'change') text = await this.#apply(plan, base, randomUUID())
     })
     return text
@@ -628,7 +628,7 @@ export class Editor {
 
   /** Whether an image that does not parse may be a piece of one that does. */
   async #mayStillParse(edit: Edit, error: TextError): Promise<{ ms: number; because: string } | undefined> {
-    if (error.code === 'unterminated') return { ms: this.#times.incompleteMs, because: 'its last row is inside quotes' }
+    if (error.code === 'unterminated') return { ms: this.#times.incompleteMs, because: 'its last row is not closed' }
     if (isInPlace(edit) && !(await this.#patchesOneLine(edit))) {
       return { ms: this.#times.incompleteMs, because: 'bytes behind the written ones are from before the save' }
     }
@@ -636,10 +636,7 @@ export class Editor {
   }
 
   /** Whether an image that parses may be a piece of a save that is not over. */
-  async #maySplit(
-    edit: Edit,
-    plan: Extract<EditPlan, { kind: 'change' }>,
-  ): Promise<{ ms: number; because: string } | undefined> {
+  async #maySplit(edit: Edit, plan: ChangePlan): Promise<{ ms: number; because: string } | undefined> {
     const added = plan.added.reduce((sum, { rows }) => sum + rows, 0)
     if (plan.removed.length === 0) return undefined
     const removed = await plan.base.rowsAt(plan.removed)
@@ -731,28 +728,26 @@ export class Editor {
   async #plan(base: TableText, image: Text, edit: Edit | undefined): Promise<EditPlan> {
     const hole = edit?.image.firstHole()
     if (hole !== undefined) throw await neverWritten(image, hole)
-    if (edit?.line.format === 'jsonl') return planJsonAppend(base, image)
-    return planCsvEdit(base, image, {
+    return planEdit(base, image, {
       ...this.#planOptions(base),
       ...(edit === undefined ? {} : { sameAs: edit.image.sameAs() }),
     })
   }
 
-  #planOptions(base: TableText): Parameters<typeof planCsvEdit>[2] {
+  #planOptions(base: TableText): PlanOptions {
     return {
       spool: () => FileSpool.create(this.#options.directory),
       textWithSchema: snapshot => this.#options.openText(snapshot, base),
     }
   }
 
-  async #apply(plan: Extract<EditPlan, { kind: 'change' }>, base: TableText, editId: string): Promise<TableText> {
-    const { table, segments, lines } = this.#options
+  async #apply(plan: ChangePlan, base: TableText, editId: string): Promise<TableText> {
+    const { table, segments } = this.#options
     const committed = await this.#refusing(() =>
       applyPlan(plan, {
         table,
         segments,
         snapshot: base.snapshot,
-        format: lines.format === 'jsonl' ? 'jsonl' : 'csv',
         editId,
       }),
     )
@@ -901,7 +896,7 @@ function isInPlace(edit: Edit): boolean {
  * Whether an image without some of the rows can only be whole: most rows are there, in their order, and the last one is
  * among them. Who copies the rows that stay (grep -v, sed) writes it last.
  */
-async function reachesTheEnd({ base, removed, reordered }: Extract<EditPlan, { kind: 'change' }>): Promise<boolean> {
+async function reachesTheEnd({ base, removed, reordered }: ChangePlan): Promise<boolean> {
   const bytes = removed.reduce((sum, { start, end }) => sum + end - start, 0)
   const last = removed.at(-1)
   if (last === undefined || reordered || last.end === base.size) return false
