@@ -72,6 +72,7 @@ export class TableView {
       id,
       name,
       writable: editor !== undefined,
+      tellsRefusals: true,
       attributes: () => this.#attributes(line, frozen),
       read: (offset: bigint, count: number) => this.#read(line, offset, count),
     }

@@ -23,6 +23,8 @@ export interface ViewFile {
   readonly id: bigint
   readonly name: string
   readonly writable: boolean
+  /** It tells of the saves that it refuses in `.errors` by itself, as some are refused when no call is under way. */
+  readonly tellsRefusals?: boolean
   attributes(): Promise<Attributes>
   read(offset: bigint, count: number): Promise<ReadResult>
   /** SETATTR of the size. */
