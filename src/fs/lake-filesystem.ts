@@ -24,6 +24,7 @@ import type { Line } from './lines.ts'
 import { checkName, DATA_ID, exists, noEntry, RefusedChange, ROOT_ID, viewStays } from './names.ts'
 import { Refusals } from './refusals.ts'
 import type { Text } from './text/text.ts'
+import { VersionTimes } from './version-times.ts'
 import { ViewName } from './view-name.ts'
 import { GeneratedView } from './views/generated.ts'
 import { ParquetFiles } from './views/parquet.ts'
@@ -63,7 +64,7 @@ export class LakeFileSystem implements FileSystem {
   readonly #parquet: ParquetFiles
   #dataTime: TimeNs
   #rootTime: TimeNs
-  #lastVersion = -1n
+  readonly #versions: VersionTimes
   #changed: Promise<unknown> = Promise.resolve()
   #clientSeen = false
 
@@ -71,12 +72,14 @@ export class LakeFileSystem implements FileSystem {
     this.#options = options
     this.readOnly = options.readOnly
     this.writeVerifier = bootVerifier()
-    const { owner, scratch } = options
+    const { owner, scratch, clock } = options
+    this.#versions = new VersionTimes(clock)
     const now = (): TimeNs => this.#now()
     const onNames = (): void => this.#touchData()
     const events = {
       onNames,
       onVersion: (version: bigint): void => this.#noteVersion(version),
+      leftMs: (version: bigint): number => this.#versions.leftMs(version),
       onRefused: (line: Line): void => {
         this.#touchData()
         for (const name of this.#viewNames) name.saveRefused(line)
@@ -89,7 +92,7 @@ export class LakeFileSystem implements FileSystem {
     this.#viewNames = this.#tableViews.flatMap(view =>
       view.editor === undefined ? [] : [this.#newViewName(view, view.editor, onNames)],
     )
-    this.#refusals = new Refusals(options.errors, options.clock)
+    this.#refusals = new Refusals(options.errors, clock)
     const settled = async (): Promise<Snapshot> => {
       await this.settled()
       return this.#refresh()
@@ -101,7 +104,10 @@ export class LakeFileSystem implements FileSystem {
         name: '.errors',
         id: ERRORS_ID,
         produce: async () => options.errors.render(),
-        clear: () => options.errors.clear(),
+        clear: () => {
+          options.errors.clear()
+          this.#refusals.reset()
+        },
       },
     ].map(view => new GeneratedView({ ...view, owner, now }))
     this.#query = new QueryView({
@@ -489,9 +495,7 @@ export class LakeFileSystem implements FileSystem {
   }
 
   #noteVersion(version: bigint): void {
-    if (version === this.#lastVersion) return
-    this.#lastVersion = version
-    this.#touchData()
+    if (this.#versions.note(version)) this.#touchData()
   }
 
   #touchData(): void {
@@ -569,7 +573,7 @@ function isRefusal(error: unknown, view: ChangedView | undefined): error is FsEr
 }
 
 function sentenceOf({ message }: FsError, view: ChangedView | undefined): string {
-  return view === undefined || message.startsWith(view.name) ? message : `${view.name}: ${message}`
+  return view === undefined || message.startsWith(`${view.name}: `) ? message : `${view.name}: ${message}`
 }
 
 function readOnlyView(view: ViewFile | undefined): FsError {

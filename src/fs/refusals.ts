@@ -17,6 +17,11 @@ export class Refusals {
     this.#clock = clock
   }
 
+  /** Somebody has read the sentences and taken them away: new ones are told again. */
+  reset(): void {
+    this.#told = 0
+  }
+
   tell(sentence: string): void {
     const nowMs = this.#clock.nowMs()
     if (nowMs - this.#sinceMs >= SPAN_MS || nowMs < this.#sinceMs) {

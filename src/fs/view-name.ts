@@ -129,7 +129,7 @@ export class ViewName {
       this.#createdOver = { line, backup: away.line }
       await this.#options.editor.startEmpty(line)
     } else {
-      line = await view.look()
+      line = await view.lookNow()
       const justRemoved = nowMs() - this.#removedMs < REMOVED_MS || this.#options.editor.isEmptied(line)
       if (how.kind !== 'unchecked' && !justRemoved) throw exists(view.name)
       if (how.kind !== 'unchecked') await this.#options.editor.truncate(line, 0)
@@ -143,7 +143,7 @@ export class ViewName {
   async remove(): Promise<Change> {
     const { view, editor, nowMs, onNames, times } = this.#options
     if (this.#away !== undefined) throw noEntry(view.name)
-    const line = await view.look()
+    const line = await view.lookNow()
     if (nowMs() < this.#restoringUntilMs) {
       this.#restoringUntilMs = Number.NEGATIVE_INFINITY
       this.#goAway(line, false, times.awayMs)
@@ -151,7 +151,7 @@ export class ViewName {
     }
     await editor.finish()
     await editor.abandon()
-    await editor.removeRows(view.lines.start(await view.lines.text(await view.look())))
+    await editor.removeRows(view.lines.start(await view.lines.text(await view.lookNow())))
     this.#removedMs = nowMs()
     onNames()
     // Without directory attributes the client does not remember the name as gone.
@@ -168,7 +168,7 @@ export class ViewName {
       throw noEntry(view.name)
     }
     await this.#options.editor.finish()
-    const line = await view.look()
+    const line = await view.lookNow()
     const { size } = await view.lines.text(line)
     await scratch.placeReference(toDirectory.id, toName, line.id, { size, mtime: line.mtime })
     this.#goAway(line, isSillyName(toName), this.#options.times.awayMs)
@@ -243,7 +243,7 @@ export class ViewName {
     const { view, editor, nowMs } = this.#options
     const { lines } = view
     if (away === undefined) await editor.finish()
-    const line = away?.line ?? lines.peek() ?? (await view.look())
+    const line = away?.line ?? (await view.lookNow())
     const base = await lines.text(line)
     if (file === undefined) return { base }
     const isFinished = BigInt(nowMs()) * 1_000_000n - file.finished > FINISHED_NS

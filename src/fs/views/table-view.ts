@@ -36,6 +36,8 @@ export interface TableViewOptions {
   readonly waitsFor: readonly TableView[]
   /** The table was seen at this version. */
   readonly onVersion: (version: bigint) => void
+  /** See LinesOptions. */
+  readonly leftMs: (version: bigint) => number
   /** What `data/` lists has changed. */
   readonly onNames: () => void
   /** A save was refused, and the name has a new handle. */
@@ -85,9 +87,14 @@ export class TableView {
     }
   }
 
-  /** The line that the name leads to, after a look at the table's log. */
+  /** The line that the name leads to, after a look at the table's log, and saves through other views are over. */
   async look(): Promise<Line> {
     for (const { editor } of this.#options.waitsFor) await editor?.settled()
+    return this.lookNow()
+  }
+
+  /** The line that the name leads to, after a look at the table's log. */
+  async lookNow(): Promise<Line> {
     const line = await this.lines.current()
     this.#options.onVersion(line.version)
     return line
@@ -179,6 +186,7 @@ export class TableView {
       referenced: () => scratch.references(),
       openText: (snapshot, of, previous) => openText(table, snapshot, segments, of, previous),
       isEdited: line => this.editor?.editOf(line) !== undefined,
+      leftMs: this.#options.leftMs,
     })
   }
 
