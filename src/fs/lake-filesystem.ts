@@ -572,8 +572,11 @@ function isRefusal(error: unknown, view: ChangedView | undefined): error is FsEr
   return error instanceof FsError && view !== undefined && view.tellsRefusals !== true && error.code !== 'ENOTSYNC'
 }
 
-function sentenceOf({ message }: FsError, view: ChangedView | undefined): string {
-  return view === undefined || message.startsWith(`${view.name}: `) ? message : `${view.name}: ${message}`
+/** A sentence that begins with the view's name, as that of a RefusedChange does. */
+function sentenceOf(error: FsError, view: ChangedView | undefined): string {
+  const { message } = error
+  const isNamed = error instanceof RefusedChange || view === undefined || message.startsWith(`${view.name}: `)
+  return isNamed ? message : `${view.name}: ${message}`
 }
 
 function readOnlyView(view: ViewFile | undefined): FsError {
