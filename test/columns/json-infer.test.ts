@@ -1,8 +1,9 @@
 import { describe, expect, test } from 'bun:test'
 import type { TextError } from '../../src/columns/errors.ts'
 import { parseDdl } from '../../src/columns/schema.ts'
+import { jsonRows } from '../../src/columns/text/json.ts'
 import { JsonInference } from '../../src/columns/text/json-infer.ts'
-import { jsonRows, lastJsonRowEnd } from '../../src/columns/text/json-rows.ts'
+import { jsonRowEnd, lastJsonRowEnd } from '../../src/columns/text/json-rows.ts'
 import type { DataType } from '../../src/columns/types.ts'
 import { seeded } from '../nfs/random.ts'
 
@@ -89,22 +90,42 @@ describe('the rows of a JSON text', () => {
     ]
     for (let round = 0; round < 300; round++) {
       const text = Array.from({ length: 8 }, () => `${values[Math.floor(next() * values.length)]}\n`).join('')
-      const whole = [...jsonRows(text, 1)].filter(row => !row.isOpen).map(row => row.text)
+      const whole: string[] = []
+      for (let at = 0; at < text.length; ) {
+        const { end, isOpen } = jsonRowEnd(text, at)
+        if (!isOpen) whole.push(text.slice(at, end))
+        at = end
+      }
       const bytes = encode(text)
       const found: string[] = []
       let size = 1 + Math.floor(next() * 10)
       for (let at = 0; at < bytes.length; ) {
         const piece = bytes.subarray(at, at + size)
-        const end = lastJsonRowEnd(piece)
-        if (end === 0 && at + size >= bytes.length) break
-        if (end === 0) {
+        const length = lastJsonRowEnd(piece)
+        if (length === 0 && at + size >= bytes.length) break
+        if (length === 0) {
           size *= 2
           continue
         }
-        for (const row of jsonRows(new TextDecoder().decode(piece.subarray(0, end)), 1)) found.push(row.text)
-        at += end
+        const rows = new TextDecoder().decode(piece.subarray(0, length))
+        for (let from = 0; from < rows.length; ) {
+          const { end } = jsonRowEnd(rows, from)
+          found.push(rows.slice(from, end))
+          from = end
+        }
+        at += length
       }
       expect(found).toEqual(whole)
     }
+  })
+
+  test('each are one value, on one line or on several', () => {
+    const rows = (text: string): unknown[] =>
+      [...jsonRows(encode(text), 1)].map(({ object, line }) => [line, Object.keys(object)])
+    expect(rows('{"a":1}\n\n{\n"b":\n{}}\n\ufeff{"c":1,\r\n"d":"}"}')).toEqual([
+      [1, ['a']],
+      [3, ['b']],
+      [6, ['c', 'd']],
+    ])
   })
 })

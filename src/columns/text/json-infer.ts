@@ -1,8 +1,8 @@
 import { TextError } from '../errors.ts'
 import type { DataType, Field, Schema } from '../types.ts'
 import { SchemaInference } from './infer.ts'
-import { decodeText, JsonNumber, parseJsonRow } from './json.ts'
-import { jsonRows } from './json-rows.ts'
+import { JsonNumber, jsonRows } from './json.ts'
+import { keysInOrder } from './json-rows.ts'
 import { formatScalar, parseScalar } from './scalars.ts'
 
 /** Every number of so many digits is kept by a double. */
@@ -23,13 +23,14 @@ export class JsonInference {
 
   /** Looks at complete rows. TextError if they are not JSON lines, or if a key has values that no type takes together. */
   feed(bytes: Uint8Array, { firstLine = 1 }: { readonly firstLine?: number } = {}): void {
-    for (const row of jsonRows(decodeText(bytes, firstLine), firstLine)) {
-      const object = parseJsonRow(row)
-      for (const key of row.keys) {
+    for (const { object, text, line } of jsonRows(bytes, firstLine)) {
+      if (Object.keys(object).every(key => this.#known.has(key))) continue
+      // An object gives keys that are numbers before the others.
+      for (const key of keysInOrder(text)) {
         if (this.#known.has(key)) continue
         const values = this.#values.get(key) ?? new Values(key)
         this.#values.set(key, values)
-        values.see(object[key], row.line)
+        values.see(object[key], line)
       }
     }
     for (const values of this.#values.values()) values.settle()

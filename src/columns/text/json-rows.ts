@@ -15,29 +15,17 @@ const CLOSE_BRACE = 0x7d
 const NO_NEWLINE = -1
 const OPEN = -2
 
-/** One value of a JSON-lines text; it may span lines, as pretty-printers write it. */
-export interface JsonRow {
-  readonly text: string
-  /** The line at which it begins. */
-  readonly line: number
-  /** The keys of the object, in their order, doubled ones too. */
-  readonly keys: readonly string[]
-  /** The text ends within the value. */
-  readonly isOpen: boolean
+/** Where the row ends that begins at `start`, its newline included, as `rowEndIn` finds it. */
+export function jsonRowEnd(text: string, start: number): { end: number; isOpen: boolean } {
+  const end = rowEndIn(text, start)
+  return { end: end < 0 ? text.length : end, isOpen: end === OPEN }
 }
 
-/** The rows of a text that begins with a row at line `firstLine`. Lines of blanks are none. */
-export function* jsonRows(text: string, firstLine: number): Generator<JsonRow> {
-  let line = firstLine
-  for (let at = 0; at < text.length; ) {
-    const keys: string[] = []
-    const found = rowEndIn(text, at, key => keys.push(key))
-    const end = found < 0 ? text.length : found
-    const row = text.slice(at, end)
-    if (row.trim() !== '') yield { text: row, line, keys, isOpen: found === OPEN }
-    for (let next = text.indexOf('\n', at); next >= 0 && next < end; next = text.indexOf('\n', next + 1)) line++
-    at = end
-  }
+/** The keys of an object, in their order. The text is JSON. */
+export function keysInOrder(object: string): string[] {
+  const keys: string[] = []
+  rowEndIn(object, 0, key => keys.push(key))
+  return keys
 }
 
 /** The offset behind the last row that is whole, its newline included, of JSON text that begins with a row; 0: none is. */
@@ -57,10 +45,6 @@ function rowEndIn(text: string, start: number, onKey?: (key: string) => void): n
   let depth = 0
   let before = COMMA
   let lineEnd = 0
-  const lineEndBehind = (at: number): number => {
-    const end = text.indexOf('\n', at)
-    return end < 0 ? OPEN : end + 1
-  }
   for (let at = start; at < text.length; at++) {
     const char = text.charCodeAt(at)
     if (char === SPACE || char === TAB || char === CR) continue
@@ -70,10 +54,10 @@ function rowEndIn(text: string, start: number, onKey?: (key: string) => void): n
       continue
     }
     if (char === QUOTE || char === OPEN_BRACE || char === OPEN_BRACKET) {
-      if (depth > 0 && !opensValue(before)) return lineEnd > 0 ? lineEnd : lineEndBehind(at)
+      if (depth > 0 && !opensValue(before)) return lineEnd > 0 ? lineEnd : lineEndBehind(text, at)
       if (char === QUOTE) {
         const end = stringEnd(text, at)
-        if (end < 0) return lineEndBehind(at)
+        if (end < 0) return lineEndBehind(text, at)
         if (onKey !== undefined && depth === 1 && before !== COLON) onKey(unescaped(text.slice(at, end)))
         at = end - 1
       } else depth++
@@ -81,6 +65,11 @@ function rowEndIn(text: string, start: number, onKey?: (key: string) => void): n
     before = char
   }
   return depth > 0 ? OPEN : NO_NEWLINE
+}
+
+function lineEndBehind(text: string, at: number): number {
+  const end = text.indexOf('\n', at)
+  return end < 0 ? OPEN : end + 1
 }
 
 function opensValue(before: number): boolean {

@@ -2,7 +2,7 @@ import { defaultCell } from '../defaults.ts'
 import { TextError } from '../errors.ts'
 import type { Batch, Cell, DataType, Field, Schema } from '../types.ts'
 import { cellAt, vectorOf } from '../vectors.ts'
-import { type JsonRow, jsonRows } from './json-rows.ts'
+import { jsonRowEnd } from './json-rows.ts'
 import { type RenderedText, ROW_INDEX_STRIDE } from './rendered.ts'
 import { formatScalar, parseScalar, ScalarError } from './scalars.ts'
 
@@ -169,7 +169,7 @@ export interface JsonLinesOptions {
 
 /**
  * Parses JSON lines: a missing key is the column's default value, NULL as a rule, an unknown one an error
- * (`unknown_column`), and a byte-order mark before line 1 is no part of it. An object may span lines. TextError names line
+ * (`unknown_column`), and a byte-order mark in front of a row is no part of it. An object may span lines. TextError names line
  * and column; `unterminated` if the text ends within an object.
  */
 export function parseJsonLines(bytes: Uint8Array, schema: Schema, options: JsonLinesOptions = {}): Batch {
@@ -177,13 +177,12 @@ export function parseJsonLines(bytes: Uint8Array, schema: Schema, options: JsonL
   const columns: Cell[][] = schema.map(() => [])
   const known = new Set(schema.map(field => field.name))
   let rows = 0
-  for (const row of jsonRows(decodeText(bytes, firstLine), firstLine)) {
-    const object = parseJsonRow(row)
-    for (const key of row.keys) {
+  for (const { object, line } of jsonRows(bytes, firstLine)) {
+    for (const key of Object.keys(object)) {
       seen?.add(key)
-      if (!known.has(key)) throw unknownColumn(row.line, key)
+      if (!known.has(key)) throw unknownColumn(line, key)
     }
-    for (const [c, field] of schema.entries()) columns[c]!.push(fieldFromJson(object, field, row.line))
+    for (const [c, field] of schema.entries()) columns[c]!.push(fieldFromJson(object, field, line))
     rows++
   }
   return { rows, vectors: schema.map((field, i) => vectorOf(field.type, columns[i]!)) }
@@ -196,16 +195,55 @@ function unknownColumn(line: number, key: string): TextError {
   })
 }
 
-/** The object of a row, its numbers as they are spelled. TextError `malformed_text` or `unterminated`. */
-export function parseJsonRow({ text, line, keys, isOpen }: JsonRow): Record<string, unknown> {
-  let value: unknown
-  try {
-    value = parseExactJson(line === 1 && text.startsWith('\ufeff') ? text.slice(1) : text)
-  } catch (cause) {
-    throw isOpen
-      ? new TextError('unterminated', `line ${line}: the JSON object that begins here is not closed`, { line, cause })
-      : new TextError('malformed_text', `line ${line}: this is not JSON`, { line, cause })
+export interface JsonRow {
+  readonly object: Record<string, unknown>
+  readonly text: string
+  /** The line at which it begins. */
+  readonly line: number
+}
+
+/**
+ * The objects of JSON lines, their numbers as they are spelled. Lines of blanks are none; an object may span lines.
+ * TextError `malformed_text` or `unterminated` names the line.
+ */
+export function* jsonRows(bytes: Uint8Array, firstLine: number): Generator<JsonRow> {
+  const text = decodeText(bytes, firstLine)
+  let line = firstLine
+  for (let at = 0; at < text.length; ) {
+    const newline = text.indexOf('\n', at)
+    let end = newline < 0 ? text.length : newline + 1
+    let row = text.slice(at, end)
+    if (row.trim() !== '') {
+      let value = parsed(row)
+      if (value === undefined) {
+        const found = jsonRowEnd(text, at)
+        end = found.end
+        row = text.slice(at, end)
+        value = parsed(row) ?? refuseRow(line, found.isOpen)
+      }
+      yield { object: objectOf(value, row, line), text: row, line }
+    }
+    for (let next = text.indexOf('\n', at); next >= 0 && next < end; next = text.indexOf('\n', next + 1)) line++
+    at = end
   }
+}
+
+/** The value of a row; undefined if it is not JSON. */
+function parsed(row: string): unknown {
+  try {
+    return parseExactJson(row.startsWith('\ufeff') ? row.slice(1) : row)
+  } catch {
+    return undefined
+  }
+}
+
+function refuseRow(line: number, isOpen: boolean): never {
+  throw isOpen
+    ? new TextError('unterminated', `line ${line}: the JSON object that begins here is not closed`, { line })
+    : new TextError('malformed_text', `line ${line}: this is not JSON`, { line })
+}
+
+function objectOf(value: unknown, row: string, line: number): Record<string, unknown> {
   if (Array.isArray(value)) {
     const message = `line ${line}: a row is one JSON object, and this is an array; write its objects, each on a line`
     throw new TextError('malformed_text', message, { line })
@@ -213,11 +251,33 @@ export function parseJsonRow({ text, line, keys, isOpen }: JsonRow): Record<stri
   if (typeof value !== 'object' || value === null || value instanceof JsonNumber) {
     throw new TextError('malformed_text', `line ${line}: a row is one JSON object`, { line })
   }
-  if (Object.keys(value).length !== keys.length) {
-    const twice = keys.find((key, i) => keys.indexOf(key) !== i)
-    throw new TextError('malformed_text', `line ${line}: the key ${JSON.stringify(twice)} is there twice`, { line })
-  }
+  // The last one would count, and the others be gone.
+  const keys = keysOf(value)
+  if (colonsIn(row) !== keys && keysWritten(row) !== keys)
+    throw new TextError('malformed_text', `line ${line}: an object names one key twice`, { line })
   return value as Record<string, unknown>
+}
+
+function colonsIn(text: string): number {
+  let colons = 0
+  for (let at = text.indexOf(':'); at >= 0; at = text.indexOf(':', at + 1)) colons++
+  return colons
+}
+
+/** How many keys stand in a text that is JSON. */
+function keysWritten(json: string): number {
+  let keys = 0
+  for (const [token] of json.matchAll(/"(?:[^"\\]|\\.)*"|:/g)) if (token === ':') keys++
+  return keys
+}
+
+/** How many keys a value has, those of values inside it included. */
+function keysOf(json: unknown): number {
+  if (typeof json !== 'object' || json === null || json instanceof JsonNumber) return 0
+  if (Array.isArray(json)) return json.reduce<number>((sum, item) => sum + keysOf(item), 0)
+  let keys = 0
+  for (const value of Object.values(json)) keys += 1 + keysOf(value)
+  return keys
 }
 
 function fieldFromJson(object: Record<string, unknown>, field: Field, line: number): Cell {
