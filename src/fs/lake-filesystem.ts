@@ -227,9 +227,11 @@ export class LakeFileSystem implements FileSystem {
   }
 
   /** The view that a file handle stands for; undefined for folders and the user's own files. */
-  #view({ id, frozen }: Node): ViewFile | undefined {
+  #view(node: Node): ViewFile | undefined {
+    this.#noteClient(node)
+    const { id } = node
     for (const view of this.#tableViews) {
-      const file = view.file(id, frozen)
+      const file = view.file(node)
       if (file !== undefined) return file
     }
     if (id === this.#query.id) return this.#query
@@ -262,6 +264,7 @@ export class LakeFileSystem implements FileSystem {
   }
 
   async #find(directory: Node, name: string): Promise<Node> {
+    this.#noteClient(directory)
     const at = (id: bigint): Node => ({ ...directory, id })
     if (name === '.') return directory
     if (directory.id === ROOT_ID) {
@@ -275,7 +278,7 @@ export class LakeFileSystem implements FileSystem {
       const view = this.#tableViews.find(other => other.name === name)
       if (view !== undefined) {
         if (view.away !== undefined) throw noEntry(name)
-        return at((await view.look()).id)
+        return at((await view.open(directory.frozen)).id)
       }
       if (name.endsWith('.parquet')) {
         await this.#refresh()
@@ -332,8 +335,8 @@ export class LakeFileSystem implements FileSystem {
     const { version } = await this.#refresh()
     for (const view of this.#tableViews) {
       if (view.away !== undefined) continue
-      const line = view.lines.peek()
-      const { id } = line ?? (await view.look())
+      const line = view.isEdited ? await view.open(directory.frozen) : view.lines.peek()
+      const { id } = line ?? (await view.open(directory.frozen))
       // Opening a text may mean rendering all of another writer's table: then the client asks for it by name.
       entries.push(await entry(view.name, id, COOKIE[view.format], line?.version === version && !isHeld))
     }
@@ -390,7 +393,7 @@ export class LakeFileSystem implements FileSystem {
 
   async #createView(directory: Node, name: ViewName, how: CreateHow): Promise<Created> {
     const before = await this.#attributes(directory)
-    const line = await name.create(how)
+    const line = await name.create(how, directory.caller)
     return {
       node: { id: line.id, frozen: directory.frozen },
       attributes: await name.view.shownAttributes(line),
@@ -532,16 +535,15 @@ export class LakeFileSystem implements FileSystem {
     return result
   }
 
-  #noteClient(): void {
+  #noteClient({ caller }: Node): void {
     if (this.#clientSeen) return
     this.#clientSeen = true
-    for (const { editor } of this.#tableViews) editor?.clientSeen()
+    for (const { editor } of this.#tableViews) editor?.clientSeen(caller)
     for (const name of this.#viewNames) name.clientSeen()
   }
 
   /** Only FsErrors leave the file system; what else goes wrong is told in the log and in `.errors`. */
   async #guarded<T>(run: () => Promise<T>): Promise<T> {
-    this.#noteClient()
     try {
       return await run()
     } catch (error) {

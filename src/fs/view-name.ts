@@ -1,10 +1,11 @@
 import { messageOf } from '../core/errors.ts'
 import { sizeOf } from './attributes.ts'
-import type { Editor, HoldTimes, Unseen } from './edits/editor.ts'
+import type { Editor, HoldTimes } from './edits/editor.ts'
 import { fileText } from './edits/spool.ts'
-import { type Change, type CreateHow, FsError, type Node, type TimeNs } from './filesystem.ts'
+import { type Caller, type Change, type CreateHow, FsError, type Node, type TimeNs } from './filesystem.ts'
 import { BELIEVED_BYTES_MAX, isContinuation, type Line } from './lines.ts'
 import { exists, isSillyName, noEntry, RefusedChange } from './names.ts'
+import type { Unseen } from './saves/outcome.ts'
 import type { Scratch } from './scratch/scratch.ts'
 import type { TableText } from './text/layout.ts'
 import { bytesText, type Text } from './text/text.ts'
@@ -119,7 +120,7 @@ export class ViewName {
   }
 
   /** CREATE: the line that the name leads to then. */
-  async create(how: CreateHow): Promise<Line> {
+  async create(how: CreateHow, caller: Caller): Promise<Line> {
     const { view, nowMs, onNames } = this.#options
     const away = this.#away
     let line: Line
@@ -127,13 +128,15 @@ export class ViewName {
       this.#endAway()
       line = view.lines.start(await view.lines.text(away.line))
       this.#createdOver = { line, backup: away.line }
-      await this.#options.editor.startEmpty(line)
+      await this.#options.editor.startEmpty(line, caller)
     } else {
       line = await view.lookNow()
       const justRemoved = nowMs() - this.#removedMs < REMOVED_MS || this.#options.editor.isEmptied(line)
       if (how.kind !== 'unchecked' && !justRemoved) throw exists(view.name)
-      if (how.kind !== 'unchecked') await this.#options.editor.truncate(line, 0)
-      else if (how.attributes.size !== undefined) await this.#options.editor.truncate(line, sizeOf(how.attributes.size))
+      if (how.kind !== 'unchecked') await this.#options.editor.truncate(line, 0, caller)
+      else if (how.attributes.size !== undefined) {
+        await this.#options.editor.truncate(line, sizeOf(how.attributes.size), caller)
+      }
     }
     onNames()
     return line

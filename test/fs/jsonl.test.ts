@@ -192,10 +192,10 @@ describe('what cannot be taken by data.jsonl', () => {
   test('is set aside if its program was told that it is written', async () => {
     await using s = await serveNew(DDL, ROWS, { ...HELD, incompleteMs: 1 })
     const file = await jsonl(s)
-    await s.client.write(file, (await s.client.getattr(file)).size, '{"id":4,\n')
+    await s.client.write(file, (await s.client.getattr(file)).size, '{"id":4,')
     await s.server.settle()
     const [aside] = (await s.names()).filter(name => name.startsWith('data.jsonl.rejected-'))
-    expect(await s.read(`data/${aside}`)).toBe(`${LINES}{"id":4,\n`)
+    expect(await s.read(`data/${aside}`)).toBe(`${LINES}{"id":4,`)
     expect(await s.read('.errors')).toContain(`set aside as data/${aside}`)
     await expectRows(s, ROWS, 0)
   })

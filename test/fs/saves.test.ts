@@ -312,12 +312,9 @@ describe('a file that is made longer', () => {
   })
 
   test('is set aside at no cost of its size if it is not', async () => {
-    const times = { ...HELD }
-    await using s = await serveNew(DDL, ROWS, times)
-    await s.client.setattr(await s.csv(), { size: 1n << 33n })
-    await s.client.setattr(await s.csv(), { size: 1n << 33n })
-    times.incompleteMs = 1
-    await s.client.setattr(await s.csv(), { size: (1n << 33n) + 1n })
+    await using s = await serveNew(DDL, ROWS, { ...HELD, incompleteMs: 1 })
+    const csv = await s.csv()
+    await Promise.all([1, 2].map(() => s.client.setattr(csv, { size: 1n << 33n })))
     await s.server.settle()
     expect(await s.read()).toBe(HEADER + ROWS)
     expect(await s.read('.errors')).toContain('were never written')

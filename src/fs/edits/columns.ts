@@ -168,7 +168,7 @@ function checkNames(names: readonly string[], schema: Schema, what: string): voi
 
 /**
  * Refuses rows that take the place of all others and have no values for columns that hold some: whoever renames a column
- * in an editor must not lose it. Costs reading the old rows up to the first value. TextError `bad_header`.
+ * in an editor must not lose it. Costs reading the old rows up to the first value. TextError `bad_header` or `missing_key`.
  */
 export async function refuseLoss(base: TableText, names: ReadonlySet<string>): Promise<void> {
   const { schema } = base.snapshot
@@ -188,7 +188,7 @@ function lost(base: TableText, column: string): TextError {
   const what = csv ? `line 1: the header lacks the column ${column}` : `no line has the key ${JSON.stringify(column)}`
   const keep = csv ? 'leave its fields empty' : `write ${JSON.stringify(column)}:null in each line`
   return new TextError(
-    'bad_header',
+    csv ? 'bad_header' : 'missing_key',
     `${what}, which has values: all of them would be lost. Write it with its values to keep it; to empty it, name it and ${keep}. A save cannot rename a column or take it away; a name that is new adds one`,
     csv ? { line: 1, column } : { column },
   )
