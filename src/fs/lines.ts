@@ -56,6 +56,8 @@ export interface LinesOptions {
   readonly referenced: () => readonly bigint[]
   /** While this holds, the line stays at its version: an edit of it is under way. */
   readonly isEdited: (line: Line) => boolean
+  /** When the mount first knew of a version behind this one (ms since the epoch), by whichever view. */
+  readonly leftMs: (version: bigint) => number
 }
 
 export interface Belief {
@@ -95,6 +97,8 @@ export class Lines {
   #refreshing: Promise<Line> | undefined
   /** What the name led to before the commits of others and appends, oldest first, each with the time at which that ended. */
   #earlier: (Seen & { readonly untilMs: number })[] = []
+  /** When somebody looked last and an edit kept the line at its version. */
+  #editedMs = 0
 
   constructor(options: LinesOptions) {
     this.#options = options
@@ -155,8 +159,7 @@ export class Lines {
     return first && { ...first, isSure: since.every(({ isSure }) => isSure) }
   }
 
-  #noteEarlier(line: Line, text: TableText, isSure: boolean): void {
-    const untilMs = this.#options.clock.nowMs()
+  #noteEarlier(line: Line, text: TableText, isSure: boolean, untilMs: number): void {
     this.#earlier = [...this.#earlier, { line, text, untilMs, isSure }].slice(-EARLIER_KEPT)
   }
 
@@ -244,7 +247,8 @@ export class Lines {
   /** The line goes on at a newer version, by a save of this mount. Times stay as they are: see `touch`. */
   advance(line: Line, text: TableText, written: readonly string[] = []): void {
     const before = line.text
-    if (before !== undefined && isContinuation(before, text)) this.#noteEarlier(line, before, false)
+    if (before !== undefined && isContinuation(before, text))
+      this.#noteEarlier(line, before, false, this.#options.clock.nowMs())
     this.#goOn(line, text, written)
     if (line.status === 'writing') this.adopt(line)
   }
@@ -323,7 +327,10 @@ export class Lines {
     const current = this.#current
     if (current === undefined)
       return this.#begin(await this.#options.openText(snapshot, this.format, undefined), this.#options.nextId())
-    if (this.#options.isEdited(current)) return current
+    if (this.#options.isEdited(current)) {
+      this.#editedMs = this.#options.clock.nowMs()
+      return current
+    }
     if (current.version === snapshot.version && current.text !== undefined) return current
     const before = await this.#textOrGone(current)
     if (current.version === snapshot.version && before !== undefined) return this.#current ?? current
@@ -333,7 +340,9 @@ export class Lines {
     if (this.#current !== current || this.#options.isEdited(current)) return this.#current ?? current
     if (current.version > snapshot.version) return current
     if (before === undefined) return this.#begin(text, this.#options.nextId())
-    this.#noteEarlier(current, before, true)
+    // Another view may have known of the new version before anybody looked at this one.
+    const untilMs = Math.max(this.#options.leftMs(current.version), this.#editedMs)
+    this.#noteEarlier(current, before, true, untilMs)
     if (!isContinuation(before, text)) return this.#begin(text, this.#options.nextId())
     const grew = text.size > before.size
     this.#goOn(current, text, [])

@@ -38,7 +38,7 @@ import type { Segments } from '../text/segments.ts'
 import { continued, isAt, type Text } from '../text/text.ts'
 import { applyPlan } from './apply.ts'
 import { EditJournal, type JournalHeader, type JournalRecord } from './journal.ts'
-import { type EditPlan, planCsvEdit, planJsonAppend } from './plan.ts'
+import { type ChangePlan, type EditPlan, type PlanOptions, planEdit } from './plan.ts'
 import { FileSpool } from './spool.ts'
 
 /** So many WRITEs may be under way at the end of a save, whose client sends them again after a crash. */
@@ -310,7 +310,7 @@ export class Editor {
   async removeAllRows(base: TableText): Promise<TableText> {
     let text = base
     await this.#task(async () => {
-      const plan = await planCsvEdit(base, emptyText, this.#planOptions(base))
+      const plan = await planEdit(base, emptyText, this.#planOptions(base))
       if (plan.kind === 'change') text = await this.#apply(plan, base, randomUUID())
     })
     return text
@@ -829,28 +829,26 @@ export class Editor {
   async #plan(base: TableText, image: Text, edit: Edit | undefined): Promise<EditPlan> {
     const hole = edit?.image.firstHole()
     if (hole !== undefined) throw await neverWritten(image, hole)
-    if (edit?.line.format === 'jsonl') return planJsonAppend(base, image)
-    return planCsvEdit(base, image, {
+    return planEdit(base, image, {
       ...this.#planOptions(base),
       ...(edit === undefined ? {} : { sameAs: edit.image.sameAs() }),
     })
   }
 
-  #planOptions(base: TableText): Parameters<typeof planCsvEdit>[2] {
+  #planOptions(base: TableText): PlanOptions {
     return {
       spool: () => FileSpool.create(this.#options.directory),
       textWithSchema: snapshot => this.#options.openText(snapshot, base),
     }
   }
 
-  async #apply(plan: Extract<EditPlan, { kind: 'change' }>, base: TableText, editId: string): Promise<TableText> {
-    const { table, segments, lines } = this.#options
+  async #apply(plan: ChangePlan, base: TableText, editId: string): Promise<TableText> {
+    const { table, segments } = this.#options
     const committed = await this.#refusing(() =>
       applyPlan(plan, {
         table,
         segments,
         snapshot: base.snapshot,
-        format: lines.format === 'jsonl' ? 'jsonl' : 'csv',
         editId,
       }),
     )

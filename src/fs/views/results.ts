@@ -182,8 +182,7 @@ export class QueryResults {
         return result.attributes()
       },
       read: (offset, count) => result.read(offset, count),
-      truncate: () => result.truncate(),
-      write: () => result.write(),
+      refusal: () => result.refusal(),
     }
   }
 
@@ -281,12 +280,8 @@ class Result implements ViewFile {
     return { ...(await readText(text, offset, count)), attributes }
   }
 
-  async truncate(): Promise<never> {
-    throw keptName(this.fileName)
-  }
-
-  async write(): Promise<never> {
-    throw keptName(this.fileName)
+  refusal(): RefusedChange {
+    return keptName(this.fileName)
   }
 
   /** All who ask meanwhile wait for one run; one that failed is tried again by the next who asks. */
