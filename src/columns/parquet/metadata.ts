@@ -40,6 +40,8 @@ export interface SchemaNode {
   /** The bytes of a FIXED_LEN_BYTE_ARRAY. */
   readonly typeLength: number
   readonly annotation: Annotation | undefined
+  /** The older way alone, for readers that know no other. */
+  readonly convertedType: string | undefined
   readonly fieldId: number | undefined
   readonly children: readonly SchemaNode[]
   readonly maxDefinition: number
@@ -187,6 +189,7 @@ function schemaTree(elements: readonly Struct[]): SchemaNode {
       physical,
       typeLength: element.number(2) ?? 0,
       annotation: annotationOf(element),
+      convertedType: element.named(6, ConvertedTypes),
       fieldId: element.number(9),
       children,
       maxDefinition,
