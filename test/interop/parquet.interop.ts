@@ -151,7 +151,10 @@ function difference(what: string, found: readonly unknown[][], expected: readonl
 }
 
 /** Runs a check of each file that `prefix` begins; gives what was wrong with which. */
-async function failures(prefix: string, check: (name: string, expected: Expected) => Promise<string[]>): Promise<string[]> {
+async function failures(
+  prefix: string,
+  check: (name: string, expected: Expected) => Promise<string[]>,
+): Promise<string[]> {
   const found: string[] = []
   const chosen = names.filter(name => name.startsWith(prefix))
   expect(chosen.length).toBeGreaterThan(5)

@@ -1,4 +1,5 @@
 import { sqlType } from '../schema.ts'
+import { formatDecimal } from '../text/scalars.ts'
 import type { Cell, DataType, Utf8Values, Vector } from '../types.ts'
 import { vectorOf } from '../vectors.ts'
 import type { LeafColumn, PhysicalValues } from './decode.ts'
@@ -149,8 +150,10 @@ function decimalReader(
   const limit = 10n ** BigInt(type.precision)
   return i => {
     const value = rescaled(i)
-    if (value >= limit || value <= -limit)
-      throw new Error(`a number does not fit ${sqlType(type)}, which the table has`)
+    if (value >= limit || value <= -limit) {
+      const number = formatDecimal(value, type.scale)
+      throw new Error(`the number ${number} does not fit ${sqlType(type)}, which the table has`)
+    }
     return value
   }
 }
