@@ -259,17 +259,21 @@ function formatUuid(bytes: Uint8Array): string {
 
 // --- columns that are not nested ---------------------------------------------------------------------------------------
 
-/** A flat column as a vector. `onCut`: as of `cellReader`. */
-export function flatVector(leaf: LeafColumn, node: SchemaNode, type: DataType, onCut: () => void): Vector {
+/** A flat column as a vector. */
+export function flatVector(leaf: LeafColumn, node: SchemaNode, type: DataType): Vector {
   const { entries, definition, values } = leaf
   const nulls = nullsOf(definition, node.maxDefinition)
   const quick = quickValues(values, formOf(node), type)
   if (quick !== undefined)
     return { type, length: entries, values: nulls === undefined ? quick : spread(quick, nulls), nulls }
-  const read = cellReader(values, node, type, onCut)
+  let row = 0
+  let cut: number | undefined
+  const read = cellReader(values, node, type, () => {
+    cut ??= row
+  })
   const cells: Cell[] = new Array(entries)
-  for (let i = 0, v = 0; i < entries; i++) cells[i] = nulls !== undefined && nulls[i] === 1 ? null : read(v++)
-  return vectorOf(type, cells)
+  for (let v = 0; row < entries; row++) cells[row] = nulls !== undefined && nulls[row] === 1 ? null : read(v++)
+  return { ...vectorOf(type, cells), cut }
 }
 
 function nullsOf(definition: Uint8Array | undefined, max: number): Uint8Array | undefined {

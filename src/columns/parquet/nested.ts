@@ -28,26 +28,33 @@ interface StructPlan {
  */
 export class NestedReader {
   readonly #cursors: ReadonlyMap<SchemaNode, Cursor>
-  readonly #onCut: () => void
   readonly #plans = new Map<SchemaNode, StructPlan>()
   readonly #elements = new Map<SchemaNode, ReturnType<typeof elementOf>>()
+  #row = 0
+  #cut: number | undefined
 
-  /** `onCut`: as of `cellReader`. */
-  constructor(leaves: ReadonlyMap<SchemaNode, LeafColumn>, onCut: () => void) {
+  constructor(leaves: ReadonlyMap<SchemaNode, LeafColumn>) {
     this.#cursors = new Map(
       [...leaves].map(([node, leaf]) => [
         node,
         { leaf, maxDefinition: node.maxDefinition, read: undefined, entry: 0, value: 0 },
       ]),
     )
-    this.#onCut = onCut
   }
 
   rows(node: SchemaNode, type: DataType, count: number): Cell[] {
-    const cells = Array.from({ length: count }, () => this.#value(node, type, 0, 0))
+    const cells = Array.from({ length: count }, (_, row) => {
+      this.#row = row
+      return this.#value(node, type, 0, 0)
+    })
     for (const { leaf, entry } of this.#cursors.values())
       if (entry !== leaf.entries) throw new Error(`a nested column has values for other than its ${count} rows`)
     return cells
+  }
+
+  /** The first row with a value inside that was cut (`Vector.cut`), once the rows were read. */
+  get cut(): number | undefined {
+    return this.#cut
   }
 
   #value(node: SchemaNode, type: DataType, definition: number, repetition: number): Cell {
@@ -143,7 +150,9 @@ export class NestedReader {
   #leaf(node: SchemaNode, type: DataType): Cell {
     const cursor = this.#cursors.get(node)
     if (cursor === undefined) throw mismatch('a group', type)
-    cursor.read ??= cellReader(cursor.leaf.values, node, type, this.#onCut)
+    cursor.read ??= cellReader(cursor.leaf.values, node, type, () => {
+      this.#cut ??= this.#row
+    })
     const present =
       cursor.leaf.definition === undefined || cursor.leaf.definition[cursor.entry] === cursor.maxDefinition
     cursor.entry++

@@ -37,12 +37,6 @@ export interface Footer {
   readonly root: SchemaNode
 }
 
-/** Rows of a file. */
-export interface FileBatch extends Batch {
-  /** The columns of which a value was cut to what its type can hold: nanoseconds, to the microsecond. */
-  readonly cut: readonly string[]
-}
-
 /** Reads a file's footer. ParquetError names the file. */
 export async function readFooter(source: ByteSource): Promise<Footer> {
   const { sizeBytes, name } = source
@@ -98,30 +92,23 @@ export async function readRowGroup(
   schema: Schema,
   partition: PartitionValues = new Map(),
   columns?: readonly string[],
-): Promise<FileBatch> {
+): Promise<Batch> {
   const group = footer.rowGroups[rowGroup]
   if (group === undefined) throw new ParquetError('corrupt', `${source.name}: there is no row group ${rowGroup}`)
   const wanted = columns === undefined ? schema : schema.filter(field => columns.includes(field.name))
   const vectors: Vector[] = []
-  const cut = new Set<string>()
   for (const field of wanted) {
     const constant = partition.get(physicalName(field))
     vectors.push(
       constant === undefined
-        ? await readColumn(source, footer, rowGroup, field, () => cut.add(field.name))
+        ? await readColumn(source, footer, rowGroup, field)
         : constantVector(field.type, group.rows, constant),
     )
   }
-  return { rows: group.rows, vectors, cut: [...cut] }
+  return { rows: group.rows, vectors }
 }
 
-async function readColumn(
-  source: ByteSource,
-  footer: Footer,
-  rowGroup: number,
-  field: Field,
-  onCut: () => void,
-): Promise<Vector> {
+async function readColumn(source: ByteSource, footer: Footer, rowGroup: number, field: Field): Promise<Vector> {
   const { rows } = footer.rowGroups[rowGroup]!
   const where = `${source.name}: column ${field.name} of row group ${rowGroup}`
   const node = readable(where, () => findChild(footer.root, field))
@@ -130,7 +117,7 @@ async function readColumn(
   const chunks = readable(where, () => chunksBelow(source, footer, rowGroup, node))
   const bytes: Uint8Array[] = []
   for (const { start, end } of chunks) bytes.push(await readBytes(source, start, end))
-  return readable(where, () => columnOf(node, field, rows, chunks, bytes, onCut))
+  return readable(where, () => columnOf(node, field, rows, chunks, bytes))
 }
 
 /** Only what is in the bytes can be corrupt: a store that does not answer fails in its own way, outside of this. */
@@ -150,17 +137,18 @@ function columnOf(
   rows: number,
   chunks: readonly Chunk[],
   bytes: readonly Uint8Array[],
-  onCut: () => void,
 ): Vector {
   const isFlat = node.physical !== undefined && node.repetition !== 'REPEATED'
   if (isFlat) {
     const { chunk } = chunks[0]!
     if (chunk.entries !== rows) throw new Error(`it has ${chunk.entries} values for ${rows} rows`)
-    return flatVector(decodeChunk(bytes[0]!, chunk, node, true), node, field.type, onCut)
+    return flatVector(decodeChunk(bytes[0]!, chunk, node, true), node, field.type)
   }
   const leaves = new Map<SchemaNode, LeafColumn>()
   for (const [i, { leaf, chunk }] of chunks.entries()) leaves.set(leaf, decodeChunk(bytes[i]!, chunk, leaf))
-  return vectorOf(field.type, new NestedReader(leaves, onCut).rows(node, field.type, rows))
+  const reader = new NestedReader(leaves)
+  const vector = vectorOf(field.type, reader.rows(node, field.type, rows))
+  return { ...vector, cut: reader.cut }
 }
 
 /** One column chunk and its place in the file. */
