@@ -53,7 +53,8 @@ export class Session {
   static async open(table: Table, snapshot: Snapshot, options: RunOptions): Promise<Session> {
     const duck = await duckDb()
     const spill = spillFolder()
-    const pathOf = await pathsForEngine(table, snapshot, join(spill, 'copies')).catch((error: unknown) => {
+    const { signal } = options
+    const pathOf = await pathsForEngine(table, snapshot, join(spill, 'copies'), { signal }).catch((error: unknown) => {
       rmSync(spill, { recursive: true, force: true })
       throw error
     })
