@@ -8,6 +8,8 @@ import type { HoldTimes } from '../fs/edits/editor.ts'
 import { FileSpool } from '../fs/edits/spool.ts'
 import { ErrorJournal } from '../fs/error-journal.ts'
 import { LakeFileSystem } from '../fs/lake-filesystem.ts'
+import type { Openers } from '../fs/saves/openers.ts'
+import { ProcOpeners } from '../fs/saves/proc-openers.ts'
 import { Scratch } from '../fs/scratch/scratch.ts'
 import { openText } from '../fs/text/layout.ts'
 import { Segments } from '../fs/text/segments.ts'
@@ -36,6 +38,8 @@ export interface ServeOptions {
   readonly cacheDirectory?: string | undefined
   readonly cacheBytes?: number | undefined
   readonly holdTimes?: HoldTimes | undefined
+  /** Who has files open for writing; by default /proc is asked. */
+  readonly openers?: Openers | undefined
   readonly log: (sentence: string) => void
 }
 
@@ -84,6 +88,8 @@ async function serveLake(lake: Lake, options: ServeOptions): Promise<TableServer
   const owner = { uid: process.getuid?.() ?? 0, gid: process.getgid?.() ?? 0 }
   const segments = new Segments({ cache: lake.cache, pool: lake.pool, store: lake.table.store })
   const scratch = new Scratch({ directory: files, database, clock: lake.clock, owner, log })
+  let port: number | undefined
+  const openers = options.openers ?? new ProcOpeners({ ports: () => (port === undefined ? [] : [port]) })
   const fs = new LakeFileSystem({
     table: lake.table,
     segments,
@@ -99,15 +105,17 @@ async function serveLake(lake: Lake, options: ServeOptions): Promise<TableServer
     readOnly: options.readOnly,
     owner,
     log,
+    openers,
     ...(options.holdTimes === undefined ? {} : { holdTimes: options.holdTimes }),
   })
   if (!options.readOnly) await fs.recover()
   const secret = secretOf(state)
   const exportSecret = createHash('sha256').update('export').update(secret).digest('hex').slice(0, 32)
   const allowedUids = options.allowOther ? ('any' as const) : new Set([owner.uid])
-  const server = await listen(options, port =>
-    startNfsServer(fs, { host: options.host, port, secret, exportSecret, allowedUids, log }),
+  const server = await listen(options, wanted =>
+    startNfsServer(fs, { host: options.host, port: wanted, secret, exportSecret, allowedUids, log }),
   )
+  port = server.port
   return {
     lake,
     host: server.host,

@@ -11,6 +11,7 @@ import {
   type Created,
   type CreateHow,
   type DirectoryEntry,
+  type FileRef,
   type FileSystem,
   FsError,
   type Listing,
@@ -155,7 +156,7 @@ export class LakeFileSystem implements FileSystem {
     this.#options.scratch.close()
   }
 
-  root(frozen: boolean): Node {
+  root(frozen: boolean): FileRef {
     return { id: ROOT_ID, frozen }
   }
 
@@ -201,9 +202,11 @@ export class LakeFileSystem implements FileSystem {
   }
 
   /** The view that a file handle stands for; undefined for folders and the user's own files. */
-  #view({ id, frozen }: Node): ViewFile | undefined {
+  #view(node: Node): ViewFile | undefined {
+    this.#noteClient(node)
+    const { id } = node
     for (const view of this.#tableViews) {
-      const file = view.file(id, frozen)
+      const file = view.file(node)
       if (file !== undefined) return file
     }
     if (id === this.#query.id) return this.#query
@@ -228,7 +231,7 @@ export class LakeFileSystem implements FileSystem {
 
   // --- names -------------------------------------------------------------------------------------------------------
 
-  async lookup(directory: Node, name: string): Promise<{ node: Node; attributes: Attributes }> {
+  async lookup(directory: Node, name: string): Promise<{ node: FileRef; attributes: Attributes }> {
     return this.#guarded(async () => {
       const node = await this.#find(directory, name)
       return { node, attributes: await this.#attributes(node) }
@@ -236,7 +239,8 @@ export class LakeFileSystem implements FileSystem {
   }
 
   async #find(directory: Node, name: string): Promise<Node> {
-    const at = (id: bigint): Node => ({ id, frozen: directory.frozen })
+    this.#noteClient(directory)
+    const at = (id: bigint): Node => ({ ...directory, id })
     if (name === '.') return directory
     if (directory.id === ROOT_ID) {
       if (name === '..') return directory
@@ -249,7 +253,7 @@ export class LakeFileSystem implements FileSystem {
       const view = this.#tableViews.find(other => other.name === name)
       if (view !== undefined) {
         if (view === this.#csv && this.#csvName.isAway) throw noEntry(name)
-        return at((await view.look()).id)
+        return at((await view.open(directory.frozen)).id)
       }
       if (name.endsWith('.parquet')) {
         await this.#refresh()
@@ -288,7 +292,7 @@ export class LakeFileSystem implements FileSystem {
 
   async #viewEntries(directory: Node): Promise<DirectoryEntry[]> {
     const entry = async (name: string, id: bigint, cookie: bigint, known = true): Promise<DirectoryEntry> => {
-      const node = { id, frozen: directory.frozen }
+      const node = { ...directory, id }
       return { name, fileId: id, cookie, node, attributes: known ? await this.#attributes(node) : undefined }
     }
     const isHeld = this.held().length > 0
@@ -306,8 +310,8 @@ export class LakeFileSystem implements FileSystem {
     const { version } = await this.#refresh()
     for (const view of this.#tableViews) {
       if (view === this.#csv && this.#csvName.isAway) continue
-      const line = view.lines.peek()
-      const { id } = line ?? (await view.look())
+      const line = view.isEdited ? await view.open(directory.frozen) : view.lines.peek()
+      const { id } = line ?? (await view.open(directory.frozen))
       // Opening a text may mean rendering all of another writer's table: then the client asks for it by name.
       entries.push(await entry(view.name, id, COOKIE[view.format], line?.version === version && !isHeld))
     }
@@ -361,7 +365,7 @@ export class LakeFileSystem implements FileSystem {
 
   async #createCsv(directory: Node, how: CreateHow): Promise<Created> {
     const before = await this.#attributes(directory)
-    const line = await this.#csvName.create(how)
+    const line = await this.#csvName.create(how, directory.caller)
     return {
       node: { id: line.id, frozen: directory.frozen },
       attributes: await this.#csv.shownAttributes(line),
@@ -487,16 +491,15 @@ export class LakeFileSystem implements FileSystem {
     return result
   }
 
-  #noteClient(): void {
+  #noteClient({ caller }: Node): void {
     if (this.#clientSeen) return
     this.#clientSeen = true
-    for (const { editor } of this.#tableViews) editor?.clientSeen()
+    for (const { editor } of this.#tableViews) editor?.clientSeen(caller)
     this.#csvName.clientSeen()
   }
 
   /** Only FsErrors leave the file system; what else goes wrong is told in the log and in `.errors`. */
   async #guarded<T>(run: () => Promise<T>): Promise<T> {
-    this.#noteClient()
     try {
       return await run()
     } catch (error) {
