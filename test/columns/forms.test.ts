@@ -2,6 +2,7 @@ import { describe, expect, test } from 'bun:test'
 import { ParquetError } from '../../src/columns/errors.ts'
 import { lz4Decompress, lz4Legacy } from '../../src/columns/parquet/lz4.ts'
 import { readFooter, readRowGroup } from '../../src/columns/parquet/read.ts'
+import { schemaOfFooter } from '../../src/columns/parquet/schema.ts'
 import { memorySource } from '../../src/columns/parquet/source.ts'
 import { parseDdl, sqlType } from '../../src/columns/schema.ts'
 import type { Cell } from '../../src/columns/types.ts'
@@ -353,6 +354,22 @@ describe('what a column means', () => {
     expect(await read(file, 'x:Timestamp')).toEqual([null, null])
   })
 
+  test('GEOMETRY is its well-known binary, and what that leaves out is said', async () => {
+    const file = plain(
+      { type: TYPE.BYTE_ARRAY, logical: { field_17: { field_1: 'OGC:CRS84' } } },
+      1,
+      bytes(1, 0, 0, 0, 7),
+    )
+    const said: string[] = []
+    const footer = await readFooter(memorySource('map.parquet', file))
+    const [field] = schemaOfFooter(footer, 'map.parquet', sentence => said.push(sentence))
+    expect(field!.type).toEqual({ kind: 'binary' })
+    expect(said).toEqual([
+      'map.parquet: column x is a GEOMETRY; its well-known binary is kept as BINARY, its reference system is not',
+    ])
+    expect(await read(file)).toEqual([bytes(7)])
+  })
+
   test('a map without values is the list of its keys', async () => {
     const map: HandmadeField = {
       name: 'x',
@@ -444,6 +461,27 @@ describe('what a column means', () => {
     )
     expect(await readRows(file, parseDdl('x:array<int>'))).toEqual([[[7]]])
     expect(await readRows(file, parseDdl('x:array<struct<a:int>>'))).toEqual([[[[7]]]])
+  })
+})
+
+describe('a chunk whose size leaves out the header of its dictionary', () => {
+  // Two values, and twice each of them: a run of 2 times 0, one of 2 times 1.
+  const pages = [
+    { header: { field_1: 2, field_7: { field_1: 2, field_2: ENCODING.PLAIN } }, body: int32s(7, 8) },
+    pageV1(4, ENCODING.RLE_DICTIONARY, bytes(1, 4, 0, 4, 1)),
+  ]
+  const by = (createdBy: string): Uint8Array =>
+    handmade(
+      [{ name: 'x', type: TYPE.INT32, repetition: REQUIRED }],
+      [{ rows: 4, chunks: { x: { pages, values: 4, leftOut: 14 } } }],
+      createdBy,
+    )
+
+  test('is read if it is by a writer that is known for it, and refused otherwise', async () => {
+    for (const writer of ['parquet-mr', 'parquet-mr version 1.2.8', 'parquet-mr version 1.0.0-t (build 1)'])
+      expect(await read(by(writer))).toEqual([7, 7, 8, 8])
+    for (const writer of ['parquet-mr version 1.2.9', 'parquet-mr version 1.13.1', 'parquet-cpp', ''])
+      expect((await refusal(() => read(by(writer)))).message).toContain('cut off')
   })
 })
 

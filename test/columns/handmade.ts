@@ -49,6 +49,8 @@ export interface HandmadeChunk {
   readonly pages: readonly HandmadePage[]
   readonly values: number
   readonly codec?: number
+  /** Bytes that the chunk's size leaves out. */
+  readonly leftOut?: number
   /** Fields of ColumnChunk that are to be there, too. */
   readonly more?: Thrift
 }
@@ -90,7 +92,11 @@ function leaves(field: HandmadeField, path: readonly string[] = []): { path: str
 }
 
 /** A Parquet file made by hand, for what no writer at hand makes. */
-export function handmade(fields: readonly HandmadeField[], groups: readonly HandmadeGroup[]): Uint8Array {
+export function handmade(
+  fields: readonly HandmadeField[],
+  groups: readonly HandmadeGroup[],
+  createdBy?: string,
+): Uint8Array {
   const root = { name: 'schema', children: fields }
   const parts: Uint8Array[] = [new TextEncoder().encode('PAR1')]
   let at = 4
@@ -100,7 +106,7 @@ export function handmade(fields: readonly HandmadeField[], groups: readonly Hand
   }
   const rowGroups = groups.map(({ rows, chunks }) => {
     const columns = leaves(root).map(({ path, type }) => {
-      const { pages, values, codec = CODEC.UNCOMPRESSED, more = {} } = chunks[path.join('.')]!
+      const { pages, values, codec = CODEC.UNCOMPRESSED, leftOut = 0, more = {} } = chunks[path.join('.')]!
       const start = at
       for (const { header, body, size = body.length } of pages) {
         put(thrift(inOrder({ ...header, field_2: size, field_3: body.length })))
@@ -113,7 +119,7 @@ export function handmade(fields: readonly HandmadeField[], groups: readonly Hand
         field_4: codec,
         field_5: BigInt(values),
         field_6: BigInt(at - start),
-        field_7: BigInt(at - start),
+        field_7: BigInt(at - start - leftOut),
         field_9: BigInt(start),
       }
       return inOrder({ field_2: BigInt(start), field_3: meta, ...more })
@@ -121,7 +127,13 @@ export function handmade(fields: readonly HandmadeField[], groups: readonly Hand
     return { field_1: columns, field_2: 0n, field_3: BigInt(rows) }
   })
   const total = groups.reduce((sum, { rows }) => sum + rows, 0)
-  const footer = thrift({ field_1: 1, field_2: elements(root, true), field_3: BigInt(total), field_4: rowGroups })
+  const footer = thrift({
+    field_1: 1,
+    field_2: elements(root, true),
+    field_3: BigInt(total),
+    field_4: rowGroups,
+    field_6: createdBy,
+  })
   put(footer)
   const size = new Uint8Array(4)
   new DataView(size.buffer).setUint32(0, footer.length, true)

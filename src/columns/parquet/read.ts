@@ -55,7 +55,7 @@ export async function readFooter(source: ByteSource): Promise<Footer> {
   try {
     return footerOf(readFileMetadata(tail.subarray(tail.length - length, tail.length - 8)))
   } catch (cause) {
-    throw new ParquetError('corrupt', `${name}: the footer cannot be read: ${messageOf(cause)}`, { cause })
+    throw new ParquetError('corrupt', `${name}: the footer cannot be read: ${sentenceOf(cause)}`, { cause })
   }
 }
 
@@ -127,8 +127,13 @@ function readable<T>(where: string, run: () => T): T {
   } catch (cause) {
     if (cause instanceof ParquetError) throw cause
     const code = cause instanceof UnsupportedError ? 'unsupported' : 'corrupt'
-    throw new ParquetError(code, `${where} cannot be read: ${messageOf(cause)}`, { cause })
+    throw new ParquetError(code, `${where} cannot be read: ${sentenceOf(cause)}`, { cause })
   }
+}
+
+/** Who reads beyond the end of what there is gets a RangeError. */
+function sentenceOf(cause: unknown): string {
+  return cause instanceof RangeError ? 'it is cut off, or a number in it is damaged' : messageOf(cause)
 }
 
 function columnOf(
