@@ -14,6 +14,7 @@ import {
 import { csvSize } from '../../src/columns/text/csv-render.ts'
 import { parseJsonLines, renderJsonArrayRows, renderJsonLines } from '../../src/columns/text/json.ts'
 import { formatPartitionValue, parsePartitionValue } from '../../src/columns/text/partition.ts'
+import { TEXT_FORMAT_VERSION } from '../../src/columns/text/rendered.ts'
 import { formatScalar, parseScalar } from '../../src/columns/text/scalars.ts'
 import { jsonLinesSize } from '../../src/columns/text/sizes.ts'
 import type { Cell, DataType, Schema } from '../../src/columns/types.ts'
@@ -455,7 +456,55 @@ describe('a scalar', () => {
       expect(Object.is(parseScalar(text, float), value)).toBe(true)
     }
     expect(formatScalar(Math.fround(0.1), float)).toBe('0.1')
-    expect(formatScalar(16_777_216, float)).toBe('16777216')
+    expect(formatScalar(16_777_216, float)).toBe('16777216.0')
+  })
+
+  // What DuckDB casts to VARCHAR, and Python's repr() and pandas write, but for the names of what is no number.
+  test('of a float tells that it is one, in the form that other programs write', () => {
+    for (const [value, text] of [
+      [3, '3.0'],
+      [-0, '-0.0'],
+      [0, '0.0'],
+      [2.5, '2.5'],
+      [-1_000_000, '-1000000.0'],
+      [1e15, '1000000000000000.0'],
+      [9_999_999_999_999_998, '9999999999999998.0'],
+      [1e16, '1e+16'],
+      [123_456_789_012_345_680, '1.2345678901234568e+17'],
+      [1e-4, '0.0001'],
+      [9.999e-5, '9.999e-05'],
+      [1.5e20, '1.5e+20'],
+      [-1e100, '-1e+100'],
+      [5e-324, '5e-324'],
+      [Number.NaN, 'NaN'],
+      [Number.NEGATIVE_INFINITY, '-Infinity'],
+    ] as const)
+      expect([formatScalar(value, typeOf('Float64')), Object.is(parseScalar(text, typeOf('Float64')), value)]).toEqual([
+        text,
+        true,
+      ])
+    for (const [value, text] of [
+      [1e10, '10000000000.0'],
+      [1e16, '1e+16'],
+      [1e-5, '1e-05'],
+      [3.4028234663852886e38, '3.4028235e+38'],
+      [1e-45, '1e-45'],
+    ] as const)
+      expect(formatScalar(Math.fround(value), typeOf('Float32'))).toBe(text)
+  })
+
+  test('of a float, whatever its bits are, is no longer than it must be and reads back', () => {
+    const random = new Random(31)
+    const double = typeOf('Float64')
+    const view = new DataView(new ArrayBuffer(8))
+    for (let i = 0; i < 5000; i++) {
+      view.setUint32(0, random.below(2 ** 32))
+      view.setUint32(4, random.below(2 ** 32))
+      const value = view.getFloat64(0)
+      const text = formatScalar(value, double)
+      expect([text, Object.is(parseScalar(text, double), value)]).toEqual([text, true])
+      if (Number.isFinite(value)) expect(text).toMatch(/^-?\d+\.\d+$|^-?\d(?:\.\d+)?e[+-]\d{2,3}$/)
+    }
   })
 
   test('of a million digits is refused at once', () => {
@@ -502,14 +551,17 @@ describe('the types of a new table', () => {
 })
 
 describe('rendered text', () => {
-  test('is what it has always been, so that recorded sizes stay right', () => {
+  // If this has to change, TEXT_FORMAT_VERSION has to.
+  test('is what it has been in this version of the text format, so that recorded sizes stay right', () => {
+    expect(TEXT_FORMAT_VERSION).toBe(2)
     const schema = parseDdl(
-      'i:Int64,f:Float32,d:Float64,n:Decimal(6,2),b:Boolean,x:Binary,t:Timestamp,w:Timestamp_ntz,day:Date,s:String,l:array<string>,m:map<string,double>',
+      'i:Int64,f:Float32,d:Float64,w2:Float64,n:Decimal(6,2),b:Boolean,x:Binary,t:Timestamp,w:Timestamp_ntz,day:Date,s:String,l:array<string>,m:map<string,double>',
     )
     const row: Cell[] = [
       -12n,
       Math.fround(0.1),
       1e21,
+      3,
       -5n,
       true,
       Uint8Array.of(1, 2),
@@ -525,10 +577,10 @@ describe('rendered text', () => {
       [row, row.map(() => null)],
     )
     expect(decode(renderCsv(batch, schema).bytes)).toBe(
-      '-12,0.1,1e+21,-0.05,true,AQI=,1969-12-31T23:59:59.999999Z,1970-01-01T00:00:00,1969-12-31,"a""b","[""x"",null]","{""k"":""NaN""}"\n,,,,,,,,,,,\n',
+      '-12,0.1,1e+21,3.0,-0.05,true,AQI=,1969-12-31T23:59:59.999999Z,1970-01-01T00:00:00,1969-12-31,"a""b","[""x"",null]","{""k"":""NaN""}"\n,,,,,,,,,,,,\n',
     )
     expect(decode(renderJsonLines(batch, schema).bytes).split('\n')[0]!).toBe(
-      '{"i":-12,"f":0.1,"d":1e+21,"n":-0.05,"b":true,"x":"AQI=","t":"1969-12-31T23:59:59.999999Z","w":"1970-01-01T00:00:00","day":"1969-12-31","s":"a\\"b","l":["x",null],"m":{"k":"NaN"}}',
+      '{"i":-12,"f":0.1,"d":1e+21,"w2":3.0,"n":-0.05,"b":true,"x":"AQI=","t":"1969-12-31T23:59:59.999999Z","w":"1970-01-01T00:00:00","day":"1969-12-31","s":"a\\"b","l":["x",null],"m":{"k":"NaN"}}',
     )
   })
 })

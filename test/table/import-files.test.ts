@@ -125,7 +125,7 @@ describe('CSV files', () => {
     ]
     const table = await createFromCsv(join(folder.path, 'table'), paths, { pool, name: 'all three' })
     expect(columns(table)).toEqual(['id BIGINT', 'v DOUBLE'])
-    expect(await rows(table)).toBe('id,v\n1,1\n2,\n3,2.5\n')
+    expect(await rows(table)).toBe('id,v\n1,1.0\n2,\n3,2.5\n')
     expect(table.snapshot.metadata.name).toBe('all three')
   })
 

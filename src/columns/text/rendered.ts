@@ -1,5 +1,8 @@
-/** Changes whenever the text of a value changes: cached and recorded sizes of other versions are not used. */
-export const TEXT_FORMAT_VERSION = 1
+/**
+ * Changes whenever the text of a value changes: cached texts, recorded sizes and staged edits of other versions are not
+ * used. 1: whole floats were written without a point. 2: `3.0`.
+ */
+export const TEXT_FORMAT_VERSION = 2
 
 /** Rows between two entries of a row index. */
 export const ROW_INDEX_STRIDE = 64
