@@ -1,5 +1,6 @@
 import { defaultSql } from '../defaults.ts'
 import { TextError } from '../errors.ts'
+import { nameFault } from '../schema.ts'
 import type { Field, Schema } from '../types.ts'
 import { decodeText } from './json.ts'
 
@@ -68,14 +69,13 @@ export function parseHeader(bytes: Uint8Array, delimiter = COMMA): { names: stri
   const stop = end < 0 ? bytes.length : end
   const line = decodeText(bytes.subarray(start, stop), 1).replace(/\r?\n$/, '')
   const names = splitHeader(line, delimiter)
-  const seen = new Set<string>()
-  for (const [i, name] of names.entries()) {
-    if (name === '') throw new TextError('bad_header', `line 1: column ${i + 1} has no name`, { line: 1 })
-    if (seen.has(name.toLowerCase()))
-      throw new TextError('bad_header', `line 1: the column ${name} is named twice`, { line: 1 })
-    seen.add(name.toLowerCase())
-  }
+  checkNames(names)
   return { names, endOffset: stop }
+}
+
+function checkNames(names: readonly string[]): void {
+  const fault = nameFault(names)
+  if (fault !== undefined) throw new TextError('bad_header', `line 1: ${fault}`, { line: 1 })
 }
 
 /** Behind a byte-order mark, if there is one. */
@@ -109,7 +109,8 @@ export interface MatchedHeader {
 
 /**
  * Sets a header beside a schema; undefined if it shares no name with it, and so is no header of this table. TextError
- * `bad_header` if it lacks a column with a default value: the rows would get NULL in its place.
+ * `bad_header` if it lacks a column with a default value: the rows would get NULL in its place; and if it has a new column
+ * by a name of the schema in another case.
  */
 export function matchHeader(names: readonly string[], schema: Schema): MatchedHeader | undefined {
   const fields = names.flatMap(name => schema.find(field => field.name === name) ?? [])
@@ -123,9 +124,11 @@ export function matchHeader(names: readonly string[], schema: Schema): MatchedHe
       { line: 1, column: withDefault.name },
     )
   }
+  const added = names.filter(name => !schema.some(field => field.name === name))
+  if (added.length > 0) checkNames([...schema.map(({ name }) => name), ...added])
   return {
     fields,
-    added: names.filter(name => !schema.some(field => field.name === name)),
+    added,
     missing: missing.map(field => field.name),
   }
 }

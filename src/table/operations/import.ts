@@ -7,7 +7,7 @@ import { type Footer, readFooter, readRowGroup } from '../../columns/parquet/rea
 import { schemaOfFooter } from '../../columns/parquet/schema.ts'
 import { localSource } from '../../columns/parquet/source.ts'
 import { ParquetFileWriter } from '../../columns/parquet/write.ts'
-import { schemaFingerprint, schemaToJson, sqlType } from '../../columns/schema.ts'
+import { schemaFault, schemaFingerprint, schemaToJson, sqlType } from '../../columns/schema.ts'
 import {
   countLines,
   delimiterOf,
@@ -442,7 +442,10 @@ async function openParquet(file: SourceFile): Promise<ParquetInput> {
   const { name, path } = file
   const source = { ...localSource(path, (await stat(path)).size), name }
   const footer = await readFooter(source)
-  return { name, source, footer, schema: schemaOfFooter(footer, name) }
+  const schema = schemaOfFooter(footer, name)
+  const fault = schemaFault(schema)
+  if (fault !== undefined) throw new TextError('bad_schema', `${name}: ${fault}; rename it in the file first`)
+  return { name, source, footer, schema }
 }
 
 function checkSame(schema: Schema, own: Schema, path: string, firstPath: string): void {
