@@ -213,6 +213,7 @@ export function nameFault(names: readonly string[]): string | undefined {
   const seen = new Map<string, string>()
   for (const [i, name] of names.entries()) {
     if (name === '') return `column ${i + 1} has no name`
+    if (name.includes('\0')) return `the name of column ${i + 1} holds a byte 0: ${JSON.stringify(name)}`
     if (!name.isWellFormed()) return `the name of column ${i + 1} is not Unicode: ${JSON.stringify(name)}`
     const known = seen.get(name.toLowerCase())
     if (known === name) return `the column ${name} is named twice`

@@ -237,6 +237,20 @@ describe('CSV', () => {
     ])
   })
 
+  test('takes CR CR LF for the end of a row, as programs write it that translate line ends twice', () => {
+    const fields = parseDdl('a:String,b:String')
+    const text = 'x,y\r\r\n\r\r\n"p","q"\r\r\r\nlast,"one"\r\r'
+    expect(cellsOf(parseCsv(encode(text), fields))).toEqual([
+      ['x', 'y'],
+      ['p', 'q'],
+      ['last', 'one'],
+    ])
+    expect(cellsOf(parseCsv(encode('x\r\r\n\r\r\n'), parseDdl('a:String')))).toEqual([['x'], [null]])
+    expect(parseHeader(encode('a,"b"\r\r\n1'))).toEqual({ names: ['a', 'b'], endOffset: 8 })
+    expect(parseHeader(encode('a,"b"\r'))).toEqual({ names: ['a', 'b'], endOffset: 6 })
+    expect(() => parseHeader(encode('a,b\r1,2\r'))).toThrow('line 1: a carriage return (CR) stands inside the line')
+  })
+
   test('takes an empty line for NULL in a table of one column', () => {
     const one = parseDdl('x:String')
     expect(cellsOf(parseCsv(encode('a\n\n""\n\r\n'), one))).toEqual([['a'], [null], [''], [null]])
@@ -258,6 +272,32 @@ describe('CSV', () => {
     const bytes = Buffer.concat([encode('1,a\n2,'), Uint8Array.of(0xc3), encode('\n')])
     expect(refusal(() => parseCsv(bytes, schema))).toMatchObject({ code: 'malformed_text', line: 2 })
     expect(refusal(() => parseJsonLines(bytes, schema))).toMatchObject({ code: 'malformed_text', line: 2 })
+  })
+
+  test('takes "" for NULL where the type has no empty value, as it comes from programs that quote every field', () => {
+    const fields = parseDdl(
+      'a:Int8,b:Int64,c:Float32,d:Float64,e:Decimal(9,2),f:Boolean,g:Date,h:Timestamp,i:array<int>,s:String,x:Binary',
+    )
+    const row = fields.map(() => '""').join(',')
+    const cells = cellsOf(parseCsv(encode(`${row}\n`), fields))[0]!
+    expect(cells).toEqual([...fields.slice(0, 9).map(() => null), '', new Uint8Array(0)])
+    const json = `{${fields.map(({ name }) => `"${name}":""`).join(',')}}\n`
+    expect(cellsOf(parseJsonLines(encode(json), fields))[0]!).toEqual(cells)
+    const required = parseDdl('id:Int64 NOT NULL,name:String')
+    expect(refusal(() => parseCsv(encode('"",x\n'), required))).toEqual({ code: 'bad_value', line: 1, column: 'id' })
+    expect(refusal(() => parseJsonLines(encode('{"id":""}\n'), required))).toMatchObject({ code: 'bad_value' })
+  })
+
+  test('takes 30.0 for the whole number 30, in JSON too, and refuses 30.5 by a sentence', () => {
+    const fields = parseDdl('n:Int64,m:Int32')
+    expect(cellsOf(parseCsv(encode('30.0,-7.000\n'), fields))).toEqual([[30n, -7]])
+    expect(cellsOf(parseJsonLines(encode('{"n":30.0,"m":"-7.0"}\n'), fields))).toEqual([[30n, -7]])
+    expect(() => parseCsv(encode('30.5,1\n'), fields)).toThrow(
+      'line 1, column n: a whole number is expected, not "30.5"',
+    )
+    expect(() => parseJsonLines(encode('{"n":30.5}\n'), fields)).toThrow(
+      'line 1, column n: a whole number is expected, not 30.5',
+    )
   })
 
   test('refuses NULL in a NOT NULL column, and takes the empty string there', () => {
@@ -353,6 +393,18 @@ describe('JSON lines', () => {
     ])
   })
 
+  test('are refused where a key or half a character would be lost', () => {
+    const fields = parseDdl('a:Int64,s:String,o:struct<x:int>,m:map<string,int>')
+    for (const line of ['{"a":1,"a":2}', '{"a":1,"s":"x:y","a":1}', '{"o":{"x":1,"x":2}}', '{"m":{"k":1,"\\u006b":2}}'])
+      expect(() => parseJsonLines(encode(`{"a":0}\n${line}\n`), fields)).toThrow(
+        'line 2: an object names one key twice',
+      )
+    for (const line of ['{"s":"\\ud800"}', '{"m":{"\\udc00":1}}'])
+      expect(() => parseJsonLines(encode(`${line}\n`), fields)).toThrow('halves of surrogate pairs')
+    const whole = '{"a":1,"s":"{\\"a\\":\\\\","o":{"x":1},"m":{"a":1,"x":2}}'
+    expect(cellsOf(parseJsonLines(encode(whole), fields))[0]![1]!).toBe('{"a":\\')
+  })
+
   test('may begin with a byte-order mark', () => {
     expect(rows('\ufeff{"id":1}\n')).toEqual([[1n, null, null, null]])
   })
@@ -383,7 +435,7 @@ describe('a scalar', () => {
 
   test('is refused where its type has no such value', () => {
     for (const [ddl, texts] of [
-      ['Int8', ['128', '-129', '1.0', '1e1', '', '0x1', '--1']],
+      ['Int8', ['128', '-129', '1.5', '1.01', '.0', '1e1', '', '0x1', '--1', '128.0']],
       ['Int64', ['9223372036854775808', '-9223372036854775809', '1_000', 'NaN']],
       ['Float32', ['1e39', '-1e39', '1e400', '0x1', '1.2.3']],
       ['Float64', ['1e309', '-1e400', 'one', '.', 'e1', '1e']],
@@ -426,6 +478,9 @@ describe('a scalar', () => {
     for (const [ddl, text, cell] of [
       ['Int32', ' +007 ', 7],
       ['Int64', '-0', 0n],
+      ['Int64', '30.0', 30n],
+      ['Int8', ' -30.00 ', -30],
+      ['Int64', '9223372036854775807.0', 9_223_372_036_854_775_807n],
       ['Float64', '1.', 1],
       ['Float64', '.5', 0.5],
       ['Float64', '-inf', Number.NEGATIVE_INFINITY],

@@ -32,6 +32,7 @@ const FAULTY: readonly (readonly [Schema, string])[] = [
   [[column('x'), column('X')], 'the column X is named twice: x and X differ in case only'],
   [[column('Ä'), column('ä')], 'the column ä is named twice: Ä and ä differ in case only'],
   [[column('x'), column('')], 'column 2 has no name'],
+  [[column('x'), column('a\0b')], 'the name of column 2 holds a byte 0: "a\\u0000b"'],
   [[column('s', struct('a', 'A'))], 'inside column s: the column A is named twice: a and A differ in case only'],
   [[column('s', struct('a', ''))], 'inside column s: column 2 has no name'],
   [

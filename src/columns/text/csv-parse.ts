@@ -3,7 +3,7 @@ import { TextError } from '../errors.ts'
 import type { Batch, Cell, DataType, Field, Vector } from '../types.ts'
 import { vectorOf } from '../vectors.ts'
 import { cellFromJson, decodeText, parseExactJson } from './json.ts'
-import { parseScalar, ScalarError } from './scalars.ts'
+import { emptyIsNull, parseScalar, ScalarError } from './scalars.ts'
 
 const QUOTE = 0x22
 const COMMA = 0x2c
@@ -36,8 +36,9 @@ export interface ParseOptions {
 }
 
 /**
- * Parses CSV rows (no header) whose columns are `fields` in this order. An empty field is NULL, `""` the empty string.
- * CR LF ends a row as LF does; empty lines are skipped, unless the table has one column: there they are NULL. The last row
+ * Parses CSV rows (no header) whose columns are `fields` in this order. An empty field is NULL, `""` the empty string or
+ * binary, and NULL where the type has no such value.
+ * CR LF (and CR CR LF) ends a row as LF does; empty lines are skipped, unless the table has one column: there they are NULL. The last row
  * may lack its newline. TextError names the line and the column of the first field that does not fit.
  */
 export function parseCsv(bytes: Uint8Array, fields: readonly Field[], options: ParseOptions = {}): Batch {
@@ -104,8 +105,8 @@ class CsvRows {
     if (this.#fields.length === 1) return false
     const bytes = this.#bytes
     let end = this.#at
-    if (bytes[end] === CR) end++
-    if (bytes[end] !== LF) return false
+    while (bytes[end] === CR) end++
+    if (bytes[end] !== LF && end < bytes.length) return false
     this.#at = end + 1
     return true
   }
@@ -137,7 +138,8 @@ class CsvRows {
     }
     const separator = end < length ? byte : 0
     this.#at = end + 1
-    const stop = separator !== delimiter && end > start && bytes[end - 1] === CR ? end - 1 : end
+    let stop = end
+    if (separator !== delimiter) while (stop > start && bytes[stop - 1] === CR) stop--
     if (stop === start) this.#null(column, rowStart)
     else this.#put(column, rowStart, bytes, start, stop)
     return separator
@@ -164,14 +166,16 @@ class CsvRows {
       )
     }
     let next = end + 1
-    if (bytes[next] === CR && (bytes[next + 1] === LF || next + 1 === bytes.length)) next++
+    while (bytes[next] === CR) next++
+    if (bytes[next] !== LF && next < bytes.length) next = end + 1
     const separator = next < bytes.length ? bytes[next]! : 0
     if (separator !== this.#delimiter && separator !== LF && next < bytes.length) {
       const mark = this.#delimiter === COMMA ? 'a comma' : JSON.stringify(String.fromCharCode(this.#delimiter))
       throw this.#bad(column, rowStart, `${mark} or the end of the line behind the closing quote is expected`)
     }
     this.#at = next + 1
-    if (!doubled) this.#put(column, rowStart, bytes, start, end)
+    if (end === start && emptyIsNull(this.#fields[column]!.type)) this.#null(column, rowStart)
+    else if (!doubled) this.#put(column, rowStart, bytes, start, end)
     else {
       const text = undoubled(bytes.subarray(start, end))
       this.#put(column, rowStart, text, 0, text.length)

@@ -67,7 +67,7 @@ export function parseHeader(bytes: Uint8Array, delimiter = COMMA): { names: stri
   const start = textStart(bytes)
   const end = rowEnd(bytes, start, delimiter)
   const stop = end < 0 ? bytes.length : end
-  const line = decodeText(bytes.subarray(start, stop), 1).replace(/\r?\n$/, '')
+  const line = decodeText(bytes.subarray(start, stop), 1).replace(/\r*\n$|\r+$/, '')
   const names = splitHeader(line, delimiter)
   checkNames(names)
   return { names, endOffset: stop }
@@ -91,6 +91,10 @@ function splitHeader(line: string, delimiter: number): string[] {
     const match = field.exec(line)
     if (match === null) {
       const message = 'line 1: a quote is opened and not closed, or text follows the closing quote'
+      throw new TextError('bad_header', message, { line: 1 })
+    }
+    if (match[2]?.includes('\r') === true) {
+      const message = 'line 1: a carriage return (CR) stands inside the line; lines have to end in LF or CR LF'
       throw new TextError('bad_header', message, { line: 1 })
     }
     names.push(match[1] === undefined ? match[2]!.trim() : match[1].replaceAll('""', '"'))

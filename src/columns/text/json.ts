@@ -3,7 +3,7 @@ import { TextError } from '../errors.ts'
 import type { Batch, Cell, DataType, Field, Schema } from '../types.ts'
 import { cellAt, vectorOf } from '../vectors.ts'
 import { type RenderedText, ROW_INDEX_STRIDE } from './rendered.ts'
-import { formatScalar, parseScalar, ScalarError } from './scalars.ts'
+import { emptyIsNull, formatScalar, parseScalar, ScalarError } from './scalars.ts'
 
 const encoder = new TextEncoder()
 
@@ -61,7 +61,7 @@ export function parseExactJson(text: string): unknown {
 
 /** The value that parsed JSON stands for. Throws ScalarError naming what was expected. */
 export function cellFromJson(json: unknown, type: DataType): Cell {
-  if (json === null || json === undefined) return null
+  if (json === null || json === undefined || (json === '' && emptyIsNull(type))) return null
   switch (type.kind) {
     case 'struct': {
       if (typeof json !== 'object' || Array.isArray(json) || json instanceof JsonNumber)
@@ -95,6 +95,8 @@ export function cellFromJson(json: unknown, type: DataType): Cell {
       throw new ScalarError('a number')
     default:
       if (typeof json !== 'string') throw new ScalarError(`a JSON string of a ${type.kind}`)
+      // Such as "\ud800": UTF-8 has no form for it.
+      if (!json.isWellFormed()) throw new ScalarError('text without halves of surrogate pairs')
       return parseScalar(json, type)
   }
 }
@@ -116,7 +118,7 @@ function mapFromJson(json: unknown, type: Extract<DataType, { kind: 'map' }>): C
   if (typeof json !== 'object' || json instanceof JsonNumber)
     throw new ScalarError('a JSON object or an array of [key, value] pairs')
   if (type.key.kind !== 'string') throw new ScalarError('an array of [key, value] pairs')
-  return Object.entries(json as Record<string, unknown>).map(([k, v]) => [k, value(v)] as const)
+  return Object.entries(json as Record<string, unknown>).map(([k, v]) => [key(k), value(v)] as const)
 }
 
 function notNull(cell: Cell, nullable: boolean, name: string): Cell {
@@ -200,7 +202,33 @@ function parseLine(line: string, number: number): Record<string, unknown> {
   if (typeof value !== 'object' || value === null || Array.isArray(value) || value instanceof JsonNumber) {
     throw new TextError('malformed_text', `line ${number}: a row is one JSON object`, { line: number })
   }
+  // The last one would count, and the others be gone.
+  const keys = keysOf(value)
+  if (colonsIn(line) !== keys && keysWritten(line) !== keys)
+    throw new TextError('malformed_text', `line ${number}: an object names one key twice`, { line: number })
   return value as Record<string, unknown>
+}
+
+function colonsIn(text: string): number {
+  let colons = 0
+  for (let at = text.indexOf(':'); at >= 0; at = text.indexOf(':', at + 1)) colons++
+  return colons
+}
+
+/** How many keys stand in a text that is JSON. */
+function keysWritten(json: string): number {
+  let keys = 0
+  for (const [token] of json.matchAll(/"(?:[^"\\]|\\.)*"|:/g)) if (token === ':') keys++
+  return keys
+}
+
+/** How many keys a value has, those of values inside it included. */
+function keysOf(json: unknown): number {
+  if (typeof json !== 'object' || json === null || json instanceof JsonNumber) return 0
+  if (Array.isArray(json)) return json.reduce<number>((sum, item) => sum + keysOf(item), 0)
+  let keys = 0
+  for (const value of Object.values(json)) keys += 1 + keysOf(value)
+  return keys
 }
 
 function fieldFromJson(object: Record<string, unknown>, field: Field, line: number): Cell {
@@ -211,11 +239,23 @@ function fieldFromJson(object: Record<string, unknown>, field: Field, line: numb
     if (error instanceof TextError)
       throw new TextError(error.code, `line ${line}: ${error.message}`, { line, column: field.name })
     if (!(error instanceof ScalarError)) throw error
-    throw new TextError('bad_value', `line ${line}, column ${field.name}: ${error.message} is expected`, {
+    const found = shown(own(object, field.name), field.type)
+    throw new TextError('bad_value', `line ${line}, column ${field.name}: ${error.message} is expected${found}`, {
       line,
       column: field.name,
     })
   }
+}
+
+const SHOWN_LENGTH_MAX = 40
+
+/** What stood there in place of a scalar: `, not 30.5`. Inside other values the fault may be anywhere. */
+function shown(json: unknown, { kind }: DataType): string {
+  if (json === undefined || kind === 'struct' || kind === 'array' || kind === 'map') return ''
+  if (json !== null && typeof json === 'object' && !(json instanceof JsonNumber))
+    return `, not ${Array.isArray(json) ? 'an array' : 'an object'}`
+  const text = json instanceof JsonNumber ? json.source : JSON.stringify(json)
+  return `, not ${text.length <= SHOWN_LENGTH_MAX ? text : `${text.slice(0, SHOWN_LENGTH_MAX)}...`}`
 }
 
 /** UTF-8 as a string. TextError with the line of the first bytes that are none. */

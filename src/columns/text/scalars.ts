@@ -77,9 +77,15 @@ export function parseScalar(text: string, type: DataType): Exclude<Cell, null> {
   }
 }
 
+/** Whether the empty text stands for no value of a type, as programs that quote every field write it: it is NULL. */
+export function emptyIsNull({ kind }: DataType): boolean {
+  return kind !== 'string' && kind !== 'binary'
+}
+
+/** `30.0` is the whole number 30: pandas writes a column of whole numbers so that has gaps. */
 export function parseInteger(text: string, kind: keyof typeof LIMITS): bigint {
-  const trimmed = text.trim()
-  if (!/^[+-]?\d+$/.test(trimmed)) throw new ScalarError('a whole number')
+  const [, trimmed] = /^\s*([+-]?\d+)(?:\.0*)?\s*$/.exec(text) ?? []
+  if (trimmed === undefined) throw new ScalarError('a whole number')
   const [least, most] = LIMITS[kind]
   const digits = trimmed.replace(/^[+-]?0*(?=\d)/, '')
   // More digits than any 64-bit number has are not made a number first: for millions of them that takes long.
