@@ -116,6 +116,38 @@ describe('CSV files', () => {
     )
   }, 20_000)
 
+  test('may have lines that end in CR alone, or in CR CR LF', async () => {
+    using folder = temporaryFolder()
+    let made = 0
+    const imported = async (text: string | Uint8Array): Promise<string> => {
+      const said: string[] = []
+      const csv = put(folder.path, 'in.csv', text)
+      const table = await createFromCsv(join(folder.path, String(made++)), [csv], { pool, log: s => said.push(s) })
+      return `${said.map(sentence => sentence.replace(csv, 'F')).join('|')}${said.length === 0 ? '' : '\n'}${await rows(table)}`
+    }
+    const cr = 'F: the lines end in CR alone\n'
+    expect(await imported('id,name\r1,a\r2,b\r')).toBe(`${cr}id,name\n1,a\n2,b\n`)
+    expect(await imported('\ufeffid,name\r1,a\r\r2,b')).toBe(`${cr}id,name\n1,a\n2,b\n`)
+    expect(await imported('id,"a\rb"\r1,"x\r\ny""\r"\r2,5" b\r')).toBe(`${cr}id,"a\rb"\n1,"x\r\ny""\r"\n2,"5"" b"\n`)
+    expect(await imported('n\r1\r\r3\r')).toBe(`${cr}n\n1\n\n3\n`)
+    expect(await imported('n\r1\r\n3\n4\r\r\n')).toBe(`${cr}n\n1\n3\n4\n`)
+    expect(await imported('id;name\r1;a,b\r')).toBe(
+      'F: the lines end in CR alone|F: the fields are separated by ";"\nid,name\n1,"a,b"\n',
+    )
+    expect(await imported('id,name\r')).toBe('id,name\n')
+    expect(await imported('id,name\r\r\n1,a\r\r\n2,"b"\r\r\n')).toBe('id,name\n1,a\n2,b\n')
+    // In a text whose lines end in LF a CR is part of the field.
+    expect(await imported('id,name\n1,a\rb\n')).toBe('id,name\n1,"a\rb"\n')
+    const cell = 'line, of ""many""\r'.repeat(4000)
+    const big = Array.from({ length: 200 }, (_, i) => `${i},"${cell}",${i % 7}\r`).join('')
+    const csv = put(folder.path, 'big.csv', `id,text,n\r${big}`)
+    const table = await createFromCsv(join(folder.path, 'big'), [csv], { pool })
+    expect(table.snapshot.files.length).toBeGreaterThan(1)
+    expect(
+      await rows(table, 'SELECT count(*) c, sum(id) i, count(DISTINCT text) t, min(length(text)) l FROM data'),
+    ).toBe(`c,i,t,l\n200,19900,1,${cell.replaceAll('""', '"').length}\n`)
+  }, 20_000)
+
   test('are one table in the order in which they are given, with the types that fit all', async () => {
     using folder = temporaryFolder()
     const paths = [

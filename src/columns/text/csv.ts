@@ -6,7 +6,7 @@ import { decodeText } from './json.ts'
 
 export { countLines, type ParseOptions, parseCsv } from './csv-parse.ts'
 export { csvHeader, renderCsv } from './csv-render.ts'
-export { delimiterOf } from './dialect.ts'
+export { crToLf, delimiterOf, endsInCr } from './dialect.ts'
 export { inferSchema, SchemaInference } from './infer.ts'
 export { type RenderedText, ROW_INDEX_STRIDE, TEXT_FORMAT_VERSION } from './rendered.ts'
 

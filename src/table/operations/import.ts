@@ -10,11 +10,14 @@ import { ParquetFileWriter } from '../../columns/parquet/write.ts'
 import { schemaFault, schemaFingerprint, schemaToJson, sqlType } from '../../columns/schema.ts'
 import {
   countLines,
+  crToLf,
   delimiterOf,
+  endsInCr,
   lastRowEnd,
   matchHeader,
   parseHeader,
   SchemaInference,
+  textStart,
 } from '../../columns/text/csv.ts'
 import type { Schema } from '../../columns/types.ts'
 import type { WorkerPool } from '../../columns/workers/pool.ts'
@@ -91,6 +94,8 @@ interface CsvInput extends SourceFile {
   readonly bodyStart: number
   readonly bodyLine: number
   readonly delimiter: number
+  /** Lines end in CR alone. */
+  readonly crOnly: boolean
 }
 
 /** Makes the folder, and takes everything back if the work fails: it lists in `written` the data files that it began. */
@@ -180,12 +185,17 @@ async function openCsv(source: SourceFile, options: ImportOptions): Promise<CsvI
       throw new TextError('bad_header', `${name}: the file is empty; its first line has to name the columns`)
     const encoding = foreignEncoding(head)
     if (encoding !== undefined) throw new TextError('malformed_text', `${name}: ${encoding}`)
+    const crOnly = endsInCr(head.subarray(textStart(head)), options.delimiter)
+    if (crOnly) {
+      crToLf(head.subarray(textStart(head)), head.length === sizeBytes, options.delimiter)
+      options.log?.(`${name}: the lines end in CR alone`)
+    }
     const delimiter = options.delimiter ?? delimiterOf(wholeLines(head, sizeBytes))
     if (options.delimiter === undefined && delimiter !== COMMA)
       options.log?.(`${name}: the fields are separated by ${JSON.stringify(String.fromCharCode(delimiter))}`)
     const { names, endOffset } = named(name, () => parseHeader(head, delimiter))
     const bodyLine = 1 + countLines(head.subarray(0, endOffset))
-    return { ...source, sizeBytes, names, bodyStart: endOffset, bodyLine, delimiter }
+    return { ...source, sizeBytes, names, bodyStart: endOffset, bodyLine, delimiter, crOnly }
   } finally {
     await file.close()
   }
@@ -281,6 +291,7 @@ async function* pieces(input: CsvInput, bytesMax: number): AsyncGenerator<{ byte
       if (bytes.length === 0)
         throw new TextError('malformed_text', `${input.name}: the file became shorter while it was read`)
       const last = at + bytes.length >= input.sizeBytes
+      if (input.crOnly) crToLf(bytes, last, input.delimiter)
       const length = last ? bytes.length : lastRowEnd(bytes, input.delimiter)
       if (length === 0) {
         want *= 2 // One row is longer than the piece.
