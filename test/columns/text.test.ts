@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'bun:test'
 import { TextError } from '../../src/columns/errors.ts'
-import { parseDdl } from '../../src/columns/schema.ts'
+import { parseDdl, sqlType } from '../../src/columns/schema.ts'
 import {
   csvHeader,
   inferSchema,
@@ -10,6 +10,7 @@ import {
   parseHeader,
   renderCsv,
   rowEnd,
+  SchemaInference,
 } from '../../src/columns/text/csv.ts'
 import { csvSize } from '../../src/columns/text/csv-render.ts'
 import { parseJsonLines, renderJsonArrayRows, renderJsonLines } from '../../src/columns/text/json.ts'
@@ -575,33 +576,133 @@ describe('a scalar', () => {
 })
 
 describe('the types of a new table', () => {
-  const kinds = (...column: string[]): string =>
-    inferSchema(encode(column.map(text => `${text},\n`).join('')), ['a', 'b'])[0]!.type.kind
+  const typesOf = (...column: string[]): string =>
+    sqlType(inferSchema(encode(column.map(text => `${text},\n`).join('')), ['a', 'b'])[0]!.type)
 
-  test('are the narrowest that keep every value as it is', () => {
-    expect(kinds('1', '', '-5')).toBe('long')
-    expect(kinds('1', '2.5')).toBe('double')
-    expect(kinds('2.5', '1', 'NaN')).toBe('double')
-    expect(kinds('2024-01-01', '2024-01-01T10:00:00Z')).toBe('timestamp')
-    expect(kinds('true', 'false')).toBe('boolean')
-    expect(kinds('true', '1')).toBe('string')
-    expect(kinds('2024-01-01', '5')).toBe('string')
-    expect(kinds('')).toBe('string')
-    expect(kinds('""', '')).toBe('string')
-    expect(kinds('1', '""')).toBe('string')
+  test('are the narrowest that keep every value', () => {
+    for (const [type, ...column] of [
+      ['BIGINT', '1', '', '-5'],
+      ['BIGINT', '9223372036854775807', '-9223372036854775808'],
+      ['BIGINT', '+1', '"2"'],
+      ['DOUBLE', '1', '2.5'],
+      ['DOUBLE', '.5', '-0.5', '+1.25', '5.'],
+      ['DOUBLE', '10.0', '3.5'],
+      ['DOUBLE', '2.5', '1', 'NaN', '-Infinity', 'inf'],
+      ['DOUBLE', '-0', '1'],
+      ['DOUBLE', '1.5e3', '2E-7', '1e+16'],
+      ['DOUBLE', '12E3', '-1'],
+      ['DOUBLE', '0.1', '0.30000000000000004', '5e-324', '1.7976931348623157e308', '10000000000000000000000'],
+      ['BOOLEAN', 'true', 'False', 'TRUE'],
+      ['DATE', '2024-02-29', '0001-01-01'],
+      ['TIMESTAMP', '2024-01-01', '2024-01-01T10:00:00Z'],
+      ['TIMESTAMP', '2020-01-01 10:00:00', '2020-01-01 10:00:00.123456'],
+      ['TIMESTAMP', '2020-01-01T10:00:00+02:00', '2020-01-01 10:00'],
+      ['STRING', ''],
+      ['STRING', '""', ''],
+      ['BIGINT', '1', '""'],
+      ['BOOLEAN', '""', 'true'],
+      ['STRING', 'true', '1'],
+      ['STRING', '2024-01-01', '5'],
+    ] as const)
+      expect([column, typesOf(...column)]).toEqual([column, type])
   })
 
-  test('leave text what a number would change', () => {
-    for (const text of ['007', '+5', ' 5', '1e400', '0x10', '1_000', '12345678901234567890', '12345678901234567.891']) {
-      expect([text, kinds(text)]).toEqual([text, 'string'])
+  test('are decimals where all have the same number of digits behind the point, and a double would not show the last 0', () => {
+    for (const [type, ...column] of [
+      ['DECIMAL(18,2)', '10.00', '3.50', ''],
+      ['DECIMAL(18,2)', '10.25', '-3.50', '+.10'],
+      ['DECIMAL(18,6)', '12.345670', '123456789012.000001'],
+      ['DECIMAL(38,2)', '12345678901234567.00', '1.10'],
+      ['DECIMAL(38,20)', '0.00000000000000000010'],
+      ['DOUBLE', '10.25', '3.51'],
+      ['DOUBLE', '10.00', '3.5'],
+      ['DOUBLE', '10.00', '3'],
+      ['DOUBLE', '10.0', '3.0'],
+      ['DOUBLE', '10.00', '-0.00'],
+      ['DOUBLE', '10.00', 'NaN'],
+      ['DOUBLE', '10.00', '1.00e2'],
+      ['STRING', '1234567890123456789012345678901234567.00', '1.10'],
+      ['STRING', '123456789012345678.91', '1.10', '5'],
+    ] as const)
+      expect([column, typesOf(...column)]).toEqual([column, type])
+  })
+
+  test('leave text what any other type would change', () => {
+    for (const text of [
+      ...['007', '00', '-01', '+007.5', '00.5', ' 5', '5 ', '"5 "', '1e400', '1e-400', '4.9e-324', '1e9999999999'],
+      ...['0x10', '1_000', '1 000', '"1,000"', '"1.000,5"', '12E3', '1e', '--1', '+', '.', '١٢', '1n', '$5', '5%'],
+      ...[
+        '12345678901234567890',
+        '12345678901234567.891',
+        '0.10000000000000001',
+        `-0.${'9'.repeat(38)}`,
+        '1'.repeat(39),
+      ],
+      ...['NaN', 'inf', 'null', 'NA', 'yes', 't', 'tru'],
+      ...['2020-1-1', '2024-02-30', '2023-02-29', '2024-13-01', '01/02/2020', '2020-01-01 24:00:00', '10:00:00'],
+      ...['2020-01-01 10:00:00.1234567', '2020-01-01T10:00:00+99:00', ' 2020-01-01', '2020-W01-1', '1\0'],
+    ])
+      expect([text, typesOf(text), typesOf(text, text)]).toEqual([text, 'STRING', 'STRING'])
+    expect(typesOf('9007199254740993', '1.5')).toBe('STRING')
+    expect(typesOf('1.5', '9007199254740993')).toBe('STRING')
+    expect(typesOf('9007199254740993', '1')).toBe('BIGINT')
+    expect(typesOf('5', '007')).toBe('STRING')
+    expect(typesOf('12E3', '34567')).toBe('STRING')
+    expect(typesOf('1', '-5', '12E3')).toBe('DOUBLE')
+  })
+
+  test('come with a word where something may surprise', () => {
+    const notesOf = (...column: string[]): string[] => {
+      const inference = new SchemaInference(['a', 'b'])
+      inference.feed(encode(column.map(text => `${text},\n`).join('')))
+      return inference.notes()
     }
-    expect(kinds('9007199254740993', '1.5')).toBe('string')
-    expect(kinds('1.5', '9007199254740993')).toBe('string')
-    expect(kinds('9007199254740993', '1')).toBe('long')
-    expect(kinds('0.5', `-0.${'9'.repeat(38)}`)).toBe('string')
-    // As programs print doubles.
-    for (const text of ['0.10000000000000001', '1.000000000000000056e-01', '1000.500000000000000000'])
-      expect([text, kinds(text)]).toEqual([text, 'double'])
+    expect(notesOf('0.5', '0.10000000000000001')).toEqual([
+      'column a is STRING: a DOUBLE does not keep every digit of 0.10000000000000001; --schema can say otherwise',
+    ])
+    expect(notesOf('2020-01-01 10:00', '2020-01-01T10:00:00.5-05:30')).toEqual([
+      'column a: times are kept in UTC, without the offset of 2020-01-01T10:00:00.5-05:30',
+    ])
+    for (const column of [
+      ['1', '2'],
+      ['007'],
+      ['12345678901234567890', 'x'],
+      ['2020-01-01T10:00:00+00:00'],
+      ['2020-01-01Z'],
+    ])
+      expect(notesOf(...column)).toEqual([])
+  })
+
+  test('hold for rows that were not looked at, or those rows are refused', () => {
+    const taken = (ddl: string, text: string): boolean => {
+      try {
+        parseCsv(encode(`${text},\n`), parseDdl(`a:${ddl},b:String`), { foundTypes: true })
+        return true
+      } catch (error) {
+        if (error instanceof TextError && error.code === 'bad_value') return false
+        throw error
+      }
+    }
+    for (const [ddl, kept, refused] of [
+      [
+        'Int64',
+        ['1', '-5', '+7', '1234567890123456789', '""', ''],
+        ['007', '-0', '1.0', '1e3', ' 1', '9223372036854775808'],
+      ],
+      [
+        'Float64',
+        ['1', '-0', '.5', '5.', '1.5e3', '1e-3', 'nan', '-0.0', '0.1'],
+        ['12E3', '007.5', '0.10000000000000001', '1e400', '12345678901234567890'],
+      ],
+      ['Decimal(18,2)', ['1.00', '-1.25', '.10', ''], ['1', '1.5', '1.005', '-0.00', '01.00', '12345678901234567.00']],
+      ['Boolean', ['true', 'False'], ['1', ' true']],
+      ['Date', ['2024-01-01'], [' 2024-01-01', '2024-01-01T00:00:00']],
+      ['Timestamp', ['2024-01-01', '2024-01-01 10:00:00'], ['2024-01-01T10:00:00 ', '5']],
+      ['String', ['007', ' x ', '1e400'], []],
+    ] as const) {
+      for (const text of kept) expect([ddl, text, taken(ddl, text)]).toEqual([ddl, text, true])
+      for (const text of refused) expect([ddl, text, taken(ddl, text)]).toEqual([ddl, text, false])
+    }
   })
 })
 

@@ -3,6 +3,7 @@ import { TextError } from '../errors.ts'
 import type { Batch, Cell, DataType, Field, Vector } from '../types.ts'
 import { vectorOf } from '../vectors.ts'
 import { cellFromJson, decodeText, parseExactJson } from './json.ts'
+import { isKeptBy } from './literals.ts'
 import { emptyIsNull, parseScalar, ScalarError } from './scalars.ts'
 
 const QUOTE = 0x22
@@ -33,6 +34,8 @@ export interface ParseOptions {
   readonly firstLine?: number
   /** The byte between fields; a comma if not given. */
   readonly delimiter?: number | undefined
+  /** The types were found from some of the rows: a value that they would not keep as it is (`literals.ts`) is refused. */
+  readonly foundTypes?: boolean | undefined
 }
 
 /**
@@ -51,14 +54,20 @@ class CsvRows {
   readonly #firstLine: number
   readonly #delimiter: number
   readonly #builders: readonly ColumnBuilder[]
+  readonly #foundTypes: boolean
   #at = 0
   #rows = 0
 
-  constructor(bytes: Uint8Array, fields: readonly Field[], { firstLine = 1, delimiter = COMMA }: ParseOptions) {
+  constructor(
+    bytes: Uint8Array,
+    fields: readonly Field[],
+    { firstLine = 1, delimiter = COMMA, foundTypes = false }: ParseOptions,
+  ) {
     this.#bytes = bytes
     this.#fields = fields
     this.#firstLine = firstLine
     this.#delimiter = delimiter
+    this.#foundTypes = foundTypes
     const capacity = countLines(bytes) + 1
     this.#builders = fields.map(field => builderOf(field.type, bytes, capacity))
   }
@@ -185,6 +194,9 @@ class CsvRows {
 
   #put(column: number, rowStart: number, bytes: Uint8Array, start: number, end: number): void {
     try {
+      const { type } = this.#fields[column]!
+      if (this.#foundTypes && !isKeptBy(type, bytes, start, end))
+        throw new ScalarError(`a value that a ${type.kind} keeps`)
       this.#builders[column]!.put(this.#rows, bytes, start, end)
     } catch (error) {
       if (!(error instanceof ScalarError)) throw error

@@ -35,6 +35,8 @@ export interface EncodeTask {
   readonly firstLine: number
   /** The byte between CSV fields; a comma if not given. */
   readonly delimiter?: number | undefined
+  /** See ParseOptions. */
+  readonly foundTypes?: boolean | undefined
   /** The file to create; removed again by the caller if the task fails. */
   readonly outPath: string
 }
@@ -100,7 +102,8 @@ async function encode(task: EncodeTask): Promise<WrittenFile> {
       const end = pieceEnd(task, at)
       const piece = task.bytes.subarray(at, end)
       const parse = task.format === 'csv' ? parseCsv : parseJsonLines
-      await writer.write(parse(piece, schema, { firstLine: line, delimiter: task.delimiter }))
+      const { delimiter, foundTypes } = task
+      await writer.write(parse(piece, schema, { firstLine: line, delimiter, foundTypes }))
       line += countLines(piece)
       at = end
       discarded(piece.length * GARBAGE_FACTOR)

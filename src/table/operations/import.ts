@@ -7,7 +7,7 @@ import { type Footer, readFooter, readRowGroup } from '../../columns/parquet/rea
 import { schemaOfFooter } from '../../columns/parquet/schema.ts'
 import { localSource } from '../../columns/parquet/source.ts'
 import { ParquetFileWriter } from '../../columns/parquet/write.ts'
-import { schemaFault, schemaFingerprint, schemaToJson, sqlType } from '../../columns/schema.ts'
+import { schemaFault, schemaToJson, sqlType } from '../../columns/schema.ts'
 import {
   countLines,
   crToLf,
@@ -67,18 +67,36 @@ export async function createFromCsv(
   return importing(directory, options, async written => {
     const inputs: CsvInput[] = []
     for (const path of paths) inputs.push(await openCsv(await sourceFile(path, directory, written, options), options))
-    const write = (schema: Schema): Promise<NewFile[]> => writeCsv(directory, inputs, schema, options, written)
-    const schema = options.schema ?? (await inferred(inputs, SAMPLE_BYTES, options))
+    const write = (schema: Schema, areGuessed: boolean): Promise<NewFile[]> =>
+      writeCsv(directory, inputs, schema, { ...options, areGuessed }, written)
+    if (options.schema !== undefined) return { schema: options.schema, files: await write(options.schema, false) }
+    const found = await inferred(inputs, SAMPLE_BYTES, options)
     try {
-      return { schema, files: await write(schema) }
+      return tell(found, await write(found.schema, !found.isSure), options)
     } catch (error) {
-      if (options.schema !== undefined || !(error instanceof TextError) || error.code !== 'bad_value') throw error
+      if (found.isSure || !(error instanceof TextError) || error.code !== 'bad_value') throw error
       // The sample promised more than the rest keeps.
       const wider = await inferred(inputs, Number.POSITIVE_INFINITY, options)
-      if (schemaFingerprint(wider) === schemaFingerprint(schema)) throw error
-      return { schema: wider, files: await write(wider) }
+      return tell(wider, await write(wider.schema, false), options)
     }
   })
+}
+
+/** Columns that were found, and what may surprise about them. */
+interface Inferred {
+  readonly schema: Schema
+  readonly notes: readonly string[]
+  /** All rows were looked at. */
+  readonly isSure: boolean
+}
+
+function tell(
+  { schema, notes }: Inferred,
+  files: NewFile[],
+  { log }: ImportOptions,
+): { schema: Schema; files: NewFile[] } {
+  for (const note of notes) log?.(note)
+  return { schema, files }
 }
 
 /** A file to import: as messages call it, and where it can be read again and again. */
@@ -258,10 +276,11 @@ function withName(path: string, error: unknown): unknown {
 }
 
 /** The columns of all inputs, by at most so many bytes of each. */
-async function inferred(inputs: readonly CsvInput[], bytesMax: number, { signal }: ImportOptions): Promise<Schema> {
+async function inferred(inputs: readonly CsvInput[], bytesMax: number, { signal }: ImportOptions): Promise<Inferred> {
   const [first] = inputs
   if (first === undefined) throw new TextError('bad_header', 'there is no file to import')
   const inference = new SchemaInference(first.names)
+  let isSure = true
   for (const input of inputs) {
     if (input.names.join('\0') !== first.names.join('\0')) {
       throw new TextError(
@@ -276,8 +295,9 @@ async function inferred(inputs: readonly CsvInput[], bytesMax: number, { signal 
       seen += bytes.length
       if (seen >= bytesMax) break
     }
+    isSure &&= input.bodyStart + seen === input.sizeBytes
   }
-  return inference.result()
+  return { schema: inference.result(), notes: inference.notes(), isSure }
 }
 
 /** The rows of a CSV file, cut at row ends. `line` is that of the piece's first byte. */
@@ -325,7 +345,8 @@ async function writeCsv(
   directory: string,
   inputs: readonly CsvInput[],
   schema: Schema,
-  options: ImportOptions,
+  /** `areGuessed`: the types are those of some of the rows. */
+  options: ImportOptions & { readonly areGuessed: boolean },
   written: string[],
 ): Promise<NewFile[]> {
   const { pool, progress, signal } = options
@@ -353,6 +374,7 @@ async function writeCsv(
         schemaJson: schemaToJson(columns),
         firstLine: line,
         delimiter: input.delimiter,
+        foundTypes: options.areGuessed,
         outPath: join(directory, path),
       })
       if (file.rows > 0) files[at] = newFile(path, file, columns)
