@@ -1,5 +1,7 @@
+import { isUtf8 } from 'node:buffer'
 import type { SchemaElement } from 'hyparquet/src/types.js'
 import type { Cell, DataType, Utf8Values, Vector } from '../types.ts'
+import { asUtf8 } from '../utf8.ts'
 import { vectorOf } from '../vectors.ts'
 import type { LeafColumn, PhysicalValues } from './decode.ts'
 
@@ -11,8 +13,13 @@ const DAY_MICROS = 86_400_000_000n
 /** Gives value i of a leaf as a cell of a Delta type. Throws Error where a file's type cannot stand for the table's. */
 export type CellReader = (i: number) => Cell
 
-/** How to read a leaf column as a Delta type, by physical and logical type; widened types included (PROTOCOL.md, "Type Widening"). */
-export function cellReader(values: PhysicalValues, element: SchemaElement, type: DataType): CellReader {
+/** How to read a leaf column as a Delta type, by physical and logical type; widened types included (PROTOCOL.md, "Type Widening"). `onNotUtf8` hears of text that has U+FFFD in it for what is not UTF-8. */
+export function cellReader(
+  values: PhysicalValues,
+  element: SchemaElement,
+  type: DataType,
+  onNotUtf8: () => void = () => undefined,
+): CellReader {
   switch (type.kind) {
     case 'byte':
     case 'short':
@@ -41,7 +48,13 @@ export function cellReader(values: PhysicalValues, element: SchemaElement, type:
     case 'timestamp_ntz':
       return timestampReader(values, element)
     case 'string':
-      if (values.kind === 'bytes') return i => decoder.decode(slice(values.array, i))
+      if (values.kind === 'bytes') {
+        return i => {
+          const text = slice(values.array, i)
+          if (!isUtf8(text)) onNotUtf8()
+          return decoder.decode(text)
+        }
+      }
       break
     case 'binary':
       if (values.kind === 'bytes') return i => new Uint8Array(slice(values.array, i))
@@ -129,8 +142,10 @@ export function flatVector(leaf: LeafColumn, element: SchemaElement, type: DataT
   const { entries, definition, values } = leaf
   const nulls = nullsOf(definition, maxDefinition)
   const quick = quickValues(values, element, type)
-  if (quick !== undefined)
-    return { type, length: entries, values: nulls === undefined ? quick : spread(quick, nulls), nulls }
+  if (quick !== undefined) {
+    const vector = { type, length: entries, values: nulls === undefined ? quick : spread(quick, nulls), nulls }
+    return type.kind === 'string' ? asUtf8(vector) : vector
+  }
   const read = cellReader(values, element, type)
   const cells: Cell[] = new Array(entries)
   for (let i = 0, v = 0; i < entries; i++) cells[i] = nulls !== undefined && nulls[i] === 1 ? null : read(v++)

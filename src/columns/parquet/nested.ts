@@ -36,6 +36,8 @@ export class NestedReader {
   readonly #find: FindChild
   /** The repetition level of the value that each node stands in. */
   readonly #depths = new Map<SchemaTree, number>()
+  #row = 0
+  #notUtf8: number | undefined
 
   constructor(
     root: SchemaTree,
@@ -59,10 +61,18 @@ export class NestedReader {
   }
 
   rows(tree: SchemaTree, type: DataType, count: number): Cell[] {
-    const cells = Array.from({ length: count }, () => this.#value(tree, type, 0, 0))
+    const cells = Array.from({ length: count }, (_, row) => {
+      this.#row = row
+      return this.#value(tree, type, 0, 0)
+    })
     for (const { leaf, entry } of this.#cursors.values())
       if (entry !== leaf.entries) throw new Error(`a nested column has values for other than its ${count} rows`)
     return cells
+  }
+
+  /** The first row with text inside that is not UTF-8, once the rows were read. */
+  get notUtf8(): number | undefined {
+    return this.#notUtf8
   }
 
   #value(tree: SchemaTree, type: DataType, definition: number, repetition: number): Cell {
@@ -153,7 +163,9 @@ export class NestedReader {
   #leaf(tree: SchemaTree, type: DataType): Cell {
     const cursor = this.#cursors.get(tree)
     if (cursor === undefined) throw new Error(`a group stands where a ${type.kind} is expected`)
-    cursor.read ??= cellReader(cursor.leaf.values, tree.element, type)
+    cursor.read ??= cellReader(cursor.leaf.values, tree.element, type, () => {
+      this.#notUtf8 ??= this.#row
+    })
     const present =
       cursor.leaf.definition === undefined || cursor.leaf.definition[cursor.entry] === cursor.maxDefinition
     cursor.entry++

@@ -138,7 +138,9 @@ function columnOf(
     if (isFlat) return flatVector(leaf, node.element, field.type, maxDefinition)
     leaves.set(node, { leaf, maxDefinition })
   }
-  return vectorOf(field.type, new NestedReader(tree, leaves, find).rows(tree, field.type, rows))
+  const reader = new NestedReader(tree, leaves, find)
+  const vector = vectorOf(field.type, reader.rows(tree, field.type, rows))
+  return reader.notUtf8 === undefined ? vector : { ...vector, notUtf8: reader.notUtf8 }
 }
 
 type Leaf = { leaf: LeafColumn; maxDefinition: number }
