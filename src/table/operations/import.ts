@@ -1,13 +1,8 @@
 import { randomUUID } from 'node:crypto'
-import { existsSync, mkdirSync, rmSync } from 'node:fs'
-import { type FileHandle, open, stat, unlink } from 'node:fs/promises'
-import { dirname, join } from 'node:path'
+import { type FileHandle, unlink } from 'node:fs/promises'
+import { join } from 'node:path'
 import { TextError } from '../../columns/errors.ts'
-import { type Footer, readFooter, readRowGroup } from '../../columns/parquet/read.ts'
-import { schemaOfFooter } from '../../columns/parquet/schema.ts'
-import { localSource } from '../../columns/parquet/source.ts'
-import { ParquetFileWriter } from '../../columns/parquet/write.ts'
-import { schemaFault, schemaToJson, sqlType } from '../../columns/schema.ts'
+import { schemaToJson } from '../../columns/schema.ts'
 import {
   countLines,
   crToLf,
@@ -20,14 +15,24 @@ import {
   textStart,
 } from '../../columns/text/csv.ts'
 import type { Schema } from '../../columns/types.ts'
-import type { WorkerPool } from '../../columns/workers/pool.ts'
-import type { Clock } from '../../core/clock.ts'
-import { errnoOf, LakeError, messageOf } from '../../core/errors.ts'
-import { localStore, storageError } from '../../storage/local.ts'
+import { errnoOf, LakeError } from '../../core/errors.ts'
+import { storageError } from '../../storage/local.ts'
 import type { NewFile } from '../commit/change-set.ts'
-import { TableError } from '../errors.ts'
-import { checkNoTable, createTable, type Table } from '../table.ts'
+import type { Table } from '../table.ts'
+import {
+  type ImportOptions,
+  importing,
+  named,
+  openFile,
+  type SourceFile,
+  sourceFile,
+  takeAway,
+  withName,
+} from './import-source.ts'
 import { newFile } from './write.ts'
+
+export { createFromParquet } from './import-parquet.ts'
+export type { ImportOptions } from './import-source.ts'
 
 /** Each piece becomes a data file of its own. */
 const PIECE_BYTES = 12 << 20
@@ -35,24 +40,6 @@ const SAMPLE_BYTES = 4 << 20
 const HEAD_BYTES = 1 << 20
 const LF = 0x0a
 const COMMA = 0x2c
-
-export interface ImportOptions {
-  readonly pool: WorkerPool
-  readonly clock?: Clock
-  readonly name?: string
-  /** The columns; found from the data if not given. */
-  readonly schema?: Schema
-  readonly progress?: (doneBytes: number, totalBytes: number) => void
-  /** The byte between CSV fields; found from the first rows of each file if not given. */
-  readonly delimiter?: number | undefined
-  /** Hears of what was found out and may surprise. */
-  readonly log?: (sentence: string) => void
-  /** Ends the work as if it had failed, unless the table is there already. */
-  readonly signal?: AbortSignal
-}
-
-/** Stands for standard input among paths. */
-const STDIN = '-'
 
 /**
  * Creates a table from CSV files with a header, in one commit. Types are found from a sample, and again from everything
@@ -99,12 +86,6 @@ function tell(
   return { schema, files }
 }
 
-/** A file to import: as messages call it, and where it can be read again and again. */
-interface SourceFile {
-  readonly name: string
-  readonly path: string
-}
-
 interface CsvInput extends SourceFile {
   readonly sizeBytes: number
   readonly names: readonly string[]
@@ -114,83 +95,6 @@ interface CsvInput extends SourceFile {
   readonly delimiter: number
   /** Lines end in CR alone. */
   readonly crOnly: boolean
-}
-
-/** Makes the folder, and takes everything back if the work fails: it lists in `written` the data files that it began. */
-async function importing(
-  directory: string,
-  options: ImportOptions,
-  work: (written: string[]) => Promise<{ schema: Schema; files: NewFile[] }>,
-): Promise<Table> {
-  const made = firstMissing(directory)
-  mkdirSync(directory, { recursive: true })
-  const store = localStore(directory)
-  const written: string[] = []
-  try {
-    await checkNoTable(store)
-    const { schema, files } = await work(written)
-    const { name, clock, signal } = options
-    signal?.throwIfAborted()
-    const table = await createTable(store, {
-      schema,
-      add: files,
-      ...(name === undefined ? {} : { name }),
-      ...(clock === undefined ? {} : { clock }),
-    })
-    const kept = new Set(files.map(({ path }) => path))
-    await takeAway(
-      directory,
-      written.filter(path => !kept.has(path)),
-    )
-    return table
-  } catch (error) {
-    await takeAway(directory, written)
-    if (made !== undefined) rmSync(made, { recursive: true, force: true })
-    throw error
-  }
-}
-
-/** What stays behind does no harm: no version names it. */
-async function takeAway(directory: string, paths: readonly string[]): Promise<void> {
-  await Promise.all(paths.map(path => unlink(join(directory, path)).catch(() => undefined)))
-}
-
-/** The topmost folder that has to be made. */
-function firstMissing(directory: string): string | undefined {
-  let missing: string | undefined
-  for (let path = directory; !existsSync(path); path = dirname(path)) missing = path
-  return missing
-}
-
-/** What can be read only once, such as a pipe, is copied beside the data first. */
-async function sourceFile(
-  path: string,
-  directory: string,
-  written: string[],
-  { signal }: ImportOptions,
-): Promise<SourceFile> {
-  if (path !== STDIN && !(await isPipe(path))) return { name: path, path }
-  const name = path === STDIN ? 'standard input' : path
-  const copy = `.posixlake-${randomUUID()}.tmp`
-  const full = join(directory, copy)
-  written.push(copy)
-  try {
-    const sink = Bun.file(full).writer()
-    for await (const bytes of (path === STDIN ? Bun.stdin : Bun.file(path)).stream()) {
-      signal?.throwIfAborted()
-      sink.write(bytes)
-      await sink.flush()
-    }
-    await sink.end()
-  } catch (error) {
-    throw errnoOf(error) === undefined ? error : storageError(full, error)
-  }
-  return { name, path: full }
-}
-
-async function isPipe(path: string): Promise<boolean> {
-  const info = await stat(path).catch(() => undefined)
-  return info !== undefined && (info.isFIFO() || info.isCharacterDevice() || info.isSocket())
 }
 
 async function openCsv(source: SourceFile, options: ImportOptions): Promise<CsvInput> {
@@ -238,41 +142,6 @@ const ENCODINGS: readonly (readonly [first: readonly number[], sentence: string]
 
 function foreignEncoding(head: Uint8Array): string | undefined {
   return ENCODINGS.find(([first]) => first.every((byte, i) => head[i] === byte))?.[1]
-}
-
-async function openFile({ name, path }: SourceFile): Promise<FileHandle> {
-  let isFolder = false
-  try {
-    const file = await open(path, 'r')
-    const info = await file.stat()
-    if (info.isFile()) return file
-    isFolder = info.isDirectory()
-    await file.close()
-  } catch (error) {
-    const why = errnoOf(error) === 'ENOENT' ? 'there is no such file' : messageOf(error)
-    throw new TableError('missing_file', `${name}: ${why}`, { cause: error })
-  }
-  const advice = isFolder ? `; name the files in it, as a pattern in quotes: '${join(name, '*')}'` : ''
-  throw new TableError('missing_file', `${name} is not a file${advice}`)
-}
-
-/** Puts the file's name in front of what is wrong in it. */
-function named<T>(path: string, run: () => T): T {
-  try {
-    return run()
-  } catch (error) {
-    throw withName(path, error)
-  }
-}
-
-function withName(path: string, error: unknown): unknown {
-  if (!(error instanceof TextError)) return error
-  const { line, column } = error
-  return new TextError(error.code, `${path}: ${error.message}`, {
-    cause: error,
-    ...(line === undefined ? {} : { line }),
-    ...(column === undefined ? {} : { column }),
-  })
 }
 
 /** The columns of all inputs, by at most so many bytes of each. */
@@ -420,77 +289,4 @@ function inTextOrder(input: CsvInput, schema: Schema): Schema {
     )
   }
   return matched.fields
-}
-
-/** Creates a table from Parquet files whose columns agree, in one commit. */
-export async function createFromParquet(
-  directory: string,
-  paths: readonly string[],
-  options: ImportOptions,
-): Promise<Table> {
-  return importing(directory, options, async written => {
-    const inputs: ParquetInput[] = []
-    for (const path of paths) inputs.push(await openParquet(await sourceFile(path, directory, written, options)))
-    const [first] = inputs
-    if (first === undefined) throw new TableError('missing_file', 'there is no file to import')
-    const schema = first.schema.map(field => ({ ...field, nullable: true }))
-    const totalBytes = inputs.reduce((sum, { source }) => sum + source.sizeBytes, 0)
-    let doneBytes = 0
-    const store = localStore(directory)
-    const files: NewFile[] = []
-    for (const [i, { name, source, footer, schema: own }] of inputs.entries()) {
-      checkSame(schema, own, name, first.name)
-      const path = `part-${String(i).padStart(5, '0')}-${randomUUID()}.snappy.parquet`
-      const out = await store.create(path)
-      written.push(path)
-      try {
-        const writer = new ParquetFileWriter(out, schema)
-        for (let group = 0; group < footer.rowGroups.length; group++) {
-          options.signal?.throwIfAborted()
-          await writer.write(await readRowGroup(source, footer, group, schema))
-          doneBytes += source.sizeBytes / footer.rowGroups.length
-          options.progress?.(doneBytes, totalBytes)
-        }
-        const file = await writer.finish()
-        await out.close()
-        files.push(newFile(path, file, schema))
-      } catch (error) {
-        await out.abort()
-        throw error
-      }
-    }
-    return { schema, files }
-  })
-}
-
-interface ParquetInput {
-  readonly name: string
-  readonly source: ReturnType<typeof localSource>
-  readonly footer: Footer
-  readonly schema: Schema
-}
-
-async function openParquet(file: SourceFile): Promise<ParquetInput> {
-  await (await openFile(file)).close()
-  const { name, path } = file
-  const source = { ...localSource(path, (await stat(path)).size), name }
-  const footer = await readFooter(source)
-  const schema = schemaOfFooter(footer, name)
-  const fault = schemaFault(schema)
-  if (fault !== undefined) throw new TextError('bad_schema', `${name}: ${fault}; rename it in the file first`)
-  return { name, source, footer, schema }
-}
-
-function checkSame(schema: Schema, own: Schema, path: string, firstPath: string): void {
-  const wrong = schema.find(field => {
-    const other = own.find(candidate => candidate.name === field.name)
-    return other === undefined || sqlType(other.type) !== sqlType(field.type)
-  })
-  if (wrong !== undefined || own.length !== schema.length) {
-    const columns = (of: Schema): string => of.map(({ name, type }) => `${name} ${sqlType(type)}`).join(', ')
-    throw new TableError(
-      'bad_schema',
-      `${path} has the columns ${columns(own)}, ${firstPath} has ${columns(schema)}; import them one by one`,
-    )
-  }
 }
