@@ -18,9 +18,17 @@ export function asUtf8(vector: Vector): Vector {
   const others: Uint8Array[] = []
   let size = bytes.length
   const own = { starts, ends }
+  // The values of a dictionary come again and again, so that each is looked at once.
+  const isFine = bytes.length < vector.length ? new Uint8Array(bytes.length) : undefined
   for (let row = 0; row < vector.length; row++) {
-    const text = bytes.subarray(starts[row], ends[row])
-    if (isUtf8Bytes(text)) continue
+    const start = starts[row]!
+    // An empty value may begin where another one does.
+    if (ends[row] === start || isFine?.[start] === 1) continue
+    const text = bytes.subarray(start, ends[row])
+    if (isUtf8Bytes(text)) {
+      if (isFine !== undefined) isFine[start] = 1
+      continue
+    }
     if (notUtf8 === undefined) {
       notUtf8 = row
       // Ranges may be those of a dictionary, which other rows share.

@@ -58,6 +58,7 @@ describe('text in a Parquet file', () => {
     ])
     // Two values may only be UTF-8 together, and a lone surrogate is none.
     expect(asUtf8(column(bytes(e[0]), bytes(e[1]))).notUtf8).toBe(0)
+    expect(asUtf8(column(...Array.from({ length: 9 }, () => bytes('')), bytes(0xff))).notUtf8).toBe(9)
     expect(asUtf8(column(bytes('x'), bytes(0xed, 0xa0, 0x80))).notUtf8).toBe(1)
   })
 
