@@ -5,14 +5,13 @@ import { TableError } from '../table/errors.ts'
 import { writeDataFiles } from '../table/operations/write.ts'
 import type { Snapshot } from '../table/snapshot.ts'
 import type { ChangeSet, Table } from '../table/table.ts'
-import { batchOfChunk } from './convert.ts'
 import { fromDuckDb, SqlError, withoutPlace } from './errors.ts'
 import { merge, SOURCE } from './merge.ts'
 import { duckDb } from './native.ts'
 import { checked, defaultOf, NEW_ROWS, newValues, numbered, placesOf } from './new-rows.ts'
 import { Places } from './places.ts'
 import { type Relation, TABLE_NAME } from './relation.ts'
-import { PLACE_SCHEMA, type RunOptions, Session, streamed } from './session.ts'
+import { batchesOf, PLACE_SCHEMA, type RunOptions, Session, streamed } from './session.ts'
 import { hasReturning, parseStatement, type Statement } from './statement.ts'
 import { nameOf, splitStatements, tokenize } from './tokens.ts'
 import { duckTypeOf, quoteName, resultSchema } from './types.ts'
@@ -159,7 +158,7 @@ async function runQuery(table: Table, snapshot: Snapshot, { sql }: Statement, op
     const schema = resultSchema(session.duck, result.columnNames(), result.columnTypes())
     return {
       schema,
-      batches: () => chunks(session, result, schema),
+      batches: () => chunks(session, sql, result, schema),
       close: () => session.close(),
     }
   } catch (error) {
@@ -168,14 +167,9 @@ async function runQuery(table: Table, snapshot: Snapshot, { sql }: Statement, op
   }
 }
 
-async function* chunks(session: Session, result: DuckDBResult, schema: Schema): AsyncGenerator<Batch> {
+async function* chunks(session: Session, sql: string, result: DuckDBResult, schema: Schema): AsyncGenerator<Batch> {
   try {
-    for (;;) {
-      session.checkSignal()
-      const chunk = await result.fetchChunk()
-      if (chunk === null || chunk.rowCount === 0) return
-      yield batchOfChunk(session.duck, chunk, schema)
-    }
+    yield* batchesOf(session, sql, result, schema)
   } catch (error) {
     throw fromDuckDb(error)
   } finally {
