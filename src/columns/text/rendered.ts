@@ -12,4 +12,6 @@ export interface RenderedText {
   readonly bytes: Uint8Array
   readonly rows: number
   readonly index: Uint32Array
+  /** The first value whose text is not UTF-8 in its file, by the numbers of its column and its row among these. */
+  readonly notUtf8?: { readonly column: number; readonly row: number } | undefined
 }

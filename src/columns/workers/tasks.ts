@@ -82,9 +82,12 @@ async function render(task: RenderTask): Promise<RenderedText> {
   return rendered
 }
 
-function renderBatch(batch: Batch, schema: Schema, format: TextFormat): RenderedText {
-  if (format === 'csv') return renderCsv(batch, schema)
-  return format === 'jsonl' ? renderJsonLines(batch, schema) : renderJsonArrayRows(batch, schema)
+/** The text of rows that were read from a file. */
+export function renderBatch(batch: Batch, schema: Schema, format: TextFormat): RenderedText {
+  const render = format === 'csv' ? renderCsv : format === 'jsonl' ? renderJsonLines : renderJsonArrayRows
+  const rendered = render(batch, schema)
+  const column = batch.vectors.findIndex(({ notUtf8 }) => notUtf8 !== undefined)
+  return column < 0 ? rendered : { ...rendered, notUtf8: { column, row: batch.vectors[column]!.notUtf8! } }
 }
 
 async function encode(task: EncodeTask): Promise<WrittenFile> {
