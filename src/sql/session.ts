@@ -10,7 +10,8 @@ import type { Table } from '../table/table.ts'
 import { batchOfChunk } from './convert.ts'
 import { fromDuckDb, SqlError, withoutPlace } from './errors.ts'
 import { type DuckDb, duckDb, engineCacheDirectory } from './native.ts'
-import { defineData, localPathOf, type Relation } from './relation.ts'
+import { RefusedFiles } from './refused-files.ts'
+import { defineData, type Relation } from './relation.ts'
 import { duckTypeOf, quoteText } from './types.ts'
 
 /** What the engine may keep in memory; beyond it, it spills to the cache folder. */
@@ -20,6 +21,8 @@ const INTERNAL_SCHEMA = 'posixlake_internal'
 export interface RunOptions {
   /** Ends a statement that has not begun to commit, as if it had failed. */
   readonly signal?: AbortSignal
+  /** Hears of what is not read as it is. */
+  readonly log?: (sentence: string) => void
 }
 
 /** An engine with one table in it, for one statement. */
@@ -49,9 +52,16 @@ export class Session {
     signal?.addEventListener('abort', this.#interrupt)
   }
 
-  static async open(table: Table, snapshot: Snapshot, options: RunOptions): Promise<Session> {
+  /** `refused`: files that the engine cannot read as they are. */
+  static async open(
+    table: Table,
+    snapshot: Snapshot,
+    options: RunOptions,
+    refused: RefusedFiles = new RefusedFiles(table),
+  ): Promise<Session> {
     const duck = await duckDb()
     const spill = spillFolder()
+    const pathOf = await refused.replaced(snapshot, spill)
     const instance = await duck.DuckDBInstance.create(':memory:', {
       memory_limit: MEMORY_LIMIT,
       temp_directory: spill,
@@ -63,9 +73,9 @@ export class Session {
       const connection = await instance.connect()
       await connection.run("SET TimeZone = 'UTC'")
       await connection.run(`CREATE SCHEMA ${INTERNAL_SCHEMA}`)
-      const relation = await defineData(connection, table, snapshot, INTERNAL_SCHEMA)
+      const relation = await defineData(connection, table, snapshot, INTERNAL_SCHEMA, pathOf)
       // A statement reads this table and nothing else of the machine.
-      const paths = snapshot.files.map(file => quoteText(localPathOf(table, file)))
+      const paths = snapshot.files.map(file => quoteText(pathOf(file)))
       await connection.run(`SET allowed_paths = [${paths.join(', ')}]`)
       await connection.run('SET enable_external_access = false')
       await connection.run('SET lock_configuration = true')
