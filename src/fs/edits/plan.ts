@@ -314,7 +314,7 @@ async function withoutHeaders<R extends TextRange>(
 }
 
 /** Whether some bytes occur in a range at all, which is quickly found out. */
-async function occurs(text: Text, { start, end }: TextRange, bytes: Uint8Array): Promise<boolean> {
+export async function occurs(text: Text, { start, end }: TextRange, bytes: Uint8Array): Promise<boolean> {
   const wanted = Buffer.from(bytes)
   for (let at = start; at < end; at += PARSE_BYTES) {
     const block = await text.read(at, Math.min(end, at + PARSE_BYTES + wanted.length))
