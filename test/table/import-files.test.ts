@@ -3,8 +3,8 @@ import { existsSync, mkdirSync, readdirSync, renameSync, writeFileSync } from 'n
 import { join } from 'node:path'
 import { ParquetFileWriter } from '../../src/columns/parquet/write.ts'
 import { parseDdl, sqlType } from '../../src/columns/schema.ts'
-import type { Cell, Schema } from '../../src/columns/types.ts'
-import { batchOf } from '../../src/columns/vectors.ts'
+import type { Cell, DataType, Schema, Vector } from '../../src/columns/types.ts'
+import { batchOf, vectorOf } from '../../src/columns/vectors.ts'
 import { WorkerPool } from '../../src/columns/workers/pool.ts'
 import { csvOf, execute } from '../../src/sql/engine.ts'
 import { localStore } from '../../src/storage/local.ts'
@@ -245,6 +245,35 @@ describe('Parquet files', () => {
     expect(await rows(table)).toBe(
       'i,d,t,n,b,s,m\n1,1234567890123456789.0123456789,1970-01-01T00:00:00.000001Z,1969-12-31T23:59:59.999999,AP8=,"{""x"":7,""y"":[""a"",null]}","{""k"":""1970-01-01""}"\n,,,,,,\n',
     )
+  })
+
+  test('in which text is not UTF-8 are refused by file, row and column, inside other values too', async () => {
+    using folder = temporaryFolder()
+    const target = join(folder.path, 'table')
+    const bytes = Uint8Array.of(0x61, 0xff)
+    const text = (...values: (string | Uint8Array | null)[]): Vector => ({
+      ...vectorOf(
+        { kind: 'binary' },
+        values.map(value => (typeof value === 'string' ? Buffer.from(value) : value)),
+      ),
+      type: { kind: 'string' },
+    })
+    const list: DataType = { kind: 'array', element: { kind: 'string' }, containsNull: true }
+    for (const [ddl, vectors, where] of [
+      ['id:Int64,s:String', [vectorOf({ kind: 'long' }, [1n, 2n, 3n]), text('ok', null, bytes)], 'row 3, column s'],
+      ['l:array<string>', [{ type: list, length: 2, values: [['ok'], ['x', bytes]] }], 'row 2, column l'],
+    ] as const) {
+      const schema = parseDdl(ddl)
+      const pieces: Uint8Array[] = []
+      const writer = new ParquetFileWriter({ write: piece => void pieces.push(piece) }, schema)
+      await writer.write({ rows: vectors[0].length, vectors: [...vectors] })
+      await writer.finish()
+      const path = put(folder.path, 'in.parquet', Buffer.concat(pieces))
+      expect(await message(createFromParquet(target, [path], { pool }))).toBe(
+        `${path}: ${where}: the text is not UTF-8, as text in Parquet has to be; write the file anew as UTF-8, or the column as binary`,
+      )
+      expect(existsSync(target)).toBe(false)
+    }
   })
 
   test('that do not agree leave nothing in a folder that was there', async () => {
