@@ -103,6 +103,21 @@ describe('CSV files', () => {
     )
   }, 20_000)
 
+  test('in UTF-16 are told from plain text, without a mark, too', async () => {
+    using folder = temporaryFolder()
+    const utf16 = Buffer.from('id,name\n1,a\n', 'utf16le')
+    for (const [bytes, name] of [
+      [utf16, 'UTF-16LE'],
+      [Buffer.from(utf16).swap16(), 'UTF-16BE'],
+      [Buffer.concat([Uint8Array.of(0xff, 0xfe), utf16]), 'UTF-16'],
+    ] as const) {
+      const csv = put(folder.path, 'in.csv', bytes)
+      expect(await message(createFromCsv(join(folder.path, 'table'), [csv], { pool }))).toBe(
+        `${csv}: this is UTF-16; convert it: iconv -f ${name} -t UTF-8 FILE | posixlake create TABLE --from-csv -`,
+      )
+    }
+  })
+
   test('may have lines that end in CR alone, or in CR CR LF', async () => {
     using folder = temporaryFolder()
     let made = 0

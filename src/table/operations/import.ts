@@ -141,7 +141,17 @@ const ENCODINGS: readonly (readonly [first: readonly number[], sentence: string]
 ]
 
 function foreignEncoding(head: Uint8Array): string | undefined {
-  return ENCODINGS.find(([first]) => first.every((byte, i) => head[i] === byte))?.[1]
+  const found = ENCODINGS.find(([first]) => first.every((byte, i) => head[i] === byte))?.[1]
+  if (found !== undefined) return found
+  // Letters in 16 bits have a byte 0 each.
+  for (const [first, order] of [
+    [0, 'BE'],
+    [1, 'LE'],
+  ] as const) {
+    if (head.length > 3 && head[first] === 0 && head[first + 2] === 0)
+      return `this is UTF-16; convert it: iconv -f UTF-16${order} -t UTF-8 FILE | posixlake create TABLE --from-csv -`
+  }
+  return undefined
 }
 
 /** The columns of all inputs, by at most so many bytes of each. */
