@@ -762,6 +762,40 @@ describe('numbers in CSV', () => {
       expect(() => parseCsv(encode(`${text},\n`), fields)).toThrow(/whole number/)
   })
 
+  test('of decimals are read exactly, written with their scale, and measured without being written', () => {
+    for (const [precision, scale] of [
+      [1, 0],
+      [9, 2],
+      [15, 15],
+      [18, 2],
+      [18, 0],
+      [18, 18],
+      [38, 0],
+      [38, 20],
+      [38, 38],
+    ] as const) {
+      const fields = parseDdl(`n:Decimal(${precision},${scale}),m:Decimal(${precision},${scale})`)
+      const texts = ['0', '-0', '0.0', '']
+      for (let i = 0; i < 400; i++) {
+        const whole = digits(random.below(precision - scale + 1))
+        const fraction = digits(random.below(scale + 1))
+        if (whole + fraction !== '')
+          texts.push(`${['', '-', '+'][random.below(3)]}${whole}.${fraction}${'0'.repeat(random.below(3))}`)
+      }
+      const batch = parseCsv(encode(texts.map(text => `${text},\n`).join('')), fields)
+      const cells = cellsOf(batch).map(([n]) => n as bigint | null)
+      const expected = texts.map(text => (text === '' ? null : (parseScalar(text, fields[0]!.type) as bigint)))
+      expect(cells).toEqual(expected)
+      const rendered = renderCsv(batch, fields).bytes
+      expect(decode(rendered)).toBe(
+        expected.map(value => `${value === null ? '' : formatScalar(value, fields[0]!.type)},\n`).join(''),
+      )
+      expect(csvSize(batch, fields)).toBe(rendered.length)
+    }
+    for (const text of ['1.234', '1000000000', '1..2', '1.2.3', '--1', '1x', '.', '-'])
+      expect(() => parseCsv(encode(`${text},\n`), parseDdl('n:Decimal(9,2),m:Int8'))).toThrow('decimal number')
+  })
+
   test('with a point are read as the nearest double', () => {
     const fields = parseDdl('x:Float64,y:Float64')
     const texts = [

@@ -3,6 +3,7 @@ import { parseDate, parseInteger, parseTimestamp, ScalarError } from './scalars.
 
 const ZERO = 0x30
 const NINE = 0x39
+const PLUS = 0x2b
 const MINUS = 0x2d
 const POINT = 0x2e
 
@@ -121,31 +122,56 @@ export function isShortNumber(bytes: Uint8Array, start: number, end: number, wit
   return points === 0 || (withPoint && points === 1)
 }
 
+/**
+ * Whether the bytes [start, end) are a decimal number with exactly `scale` digits behind the point, as DECIMAL keeps it: no
+ * zeros in front, no -0.
+ */
+function isDecimal(bytes: Uint8Array, start: number, end: number, scale: number): boolean {
+  const isSigned = bytes[start] === MINUS || bytes[start] === PLUS
+  const first = isSigned ? start + 1 : start
+  const point = end - scale - 1
+  if (point < first || bytes[point] !== POINT) return false
+  if (bytes[first] === ZERO && point - first > 1) return false
+  let isZero = true
+  for (let i = first; i < end; i++) {
+    if (i === point) continue
+    const byte = bytes[i]!
+    if (byte < ZERO || byte > NINE) return false
+    if (byte !== ZERO) isZero = false
+  }
+  return !(isZero && bytes[start] === MINUS)
+}
+
 const decoder = new TextDecoder('utf-8', { ignoreBOM: true })
 
 /**
- * Whether a column of `type`, if that was found from other values (see `SchemaInference`), keeps this one too: its parser
- * may take what the type would not have been chosen for, such as 007 for 7.
+ * Whether a column of `type`, if that was found from other values (see `SchemaInference`), keeps this one too, if its parser
+ * takes it: that may take what the type would not have been chosen for, such as 007 for 7.
  */
 export function isKeptBy(type: DataType, bytes: Uint8Array, start: number, end: number): boolean {
-  if (type.kind === 'string') return true
-  if (type.kind === 'long' && isShortNumber(bytes, start, end, false)) return true
-  if (type.kind === 'double' && isShortNumber(bytes, start, end, true)) return true
-  const { types, scale, hasExponent, isMarked } = literalOf(decoder.decode(bytes.subarray(start, end)))
   switch (type.kind) {
-    case 'boolean':
-      return (types & BOOLEAN) !== 0
+    case 'string':
+      return true
     case 'long':
-      return (types & LONG) !== 0
-    case 'double':
+      return isShortNumber(bytes, start, end, false) || (literalAt(bytes, start, end).types & LONG) !== 0
+    case 'double': {
+      if (isShortNumber(bytes, start, end, true)) return true
+      const { types, hasExponent, isMarked } = literalAt(bytes, start, end)
       return (types & DOUBLE) !== 0 && (hasExponent !== true || isMarked === true)
+    }
     case 'decimal':
-      return (types & DECIMAL) !== 0 && scale === type.scale
-    case 'date':
-      return (types & DATE) !== 0
-    case 'timestamp':
-      return (types & TIMESTAMP) !== 0
+      return isDecimal(bytes, start, end, type.scale)
     default:
-      return false
+      // The parsers of the others take blanks around a value and no other spelling that says more than the value does.
+      return isMark(bytes[start]!) && isMark(bytes[end - 1]!)
   }
+}
+
+function literalAt(bytes: Uint8Array, start: number, end: number): Literal {
+  return literalOf(decoder.decode(bytes.subarray(start, end)))
+}
+
+/** An ASCII character that is no blank. */
+function isMark(byte: number): boolean {
+  return byte > 0x20 && byte < 0x7f
 }
