@@ -182,7 +182,7 @@ describe('CSV files', () => {
       `${short}: line 2: the row has 1`,
     )
     expect(readdirSync(target)).toEqual(['kept'])
-  })
+  }, 20_000)
 
   test('name the place of a value that the given types do not take', async () => {
     using folder = temporaryFolder()
