@@ -8,7 +8,7 @@ import { batchOf } from '../../src/columns/vectors.ts'
 import { WorkerPool } from '../../src/columns/workers/pool.ts'
 import { csvOf, execute } from '../../src/sql/engine.ts'
 import { folderCell, folderColumns } from '../../src/table/operations/hive-folders.ts'
-import { createFromParquet } from '../../src/table/operations/import.ts'
+import { createFromCsv, createFromParquet } from '../../src/table/operations/import.ts'
 import type { Table } from '../../src/table/table.ts'
 import { temporaryFolder } from '../helpers/temporary.ts'
 
@@ -148,5 +148,64 @@ describe('Parquet in folders', () => {
     expect(await message(() => createFromParquet(join(folder.path, 'x'), [folder.path], { pool }))).toContain(
       `${target} is a Delta table, whose files may hold rows that were deleted; copy its rows: posixlake query ${target}`,
     )
+  })
+})
+
+describe('CSV in folders', () => {
+  const put = (path: string, text: string): string => {
+    mkdirSync(dirname(path), { recursive: true })
+    writeFileSync(path, text)
+    return path
+  }
+
+  test('has their columns, too, with the types that are found or given', async () => {
+    using folder = temporaryFolder()
+    const d = join(folder.path, 'd')
+    const paths = [
+      put(join(d, 'year=2023/city=S%C3%A3o/a.csv'), 'id,x\n1,a\n2,b\n'),
+      put(join(d, 'year=2024/city=__HIVE_DEFAULT_PARTITION__/b.csv'), 'id,x\n3,c\n'),
+    ]
+    const said: string[] = []
+    const log = (sentence: string): number => said.push(sentence)
+    const found = await createFromCsv(join(folder.path, 't'), paths, { pool, log })
+    expect([columns(found), await rows(found)]).toEqual([
+      'id BIGINT,x STRING,year BIGINT,city STRING',
+      'id,x,year,city\n1,a,2023,São\n2,b,2023,São\n3,c,2024,\n',
+    ])
+    const schema = parseDdl('year:Int16,x:String,id:Int32')
+    const given = await createFromCsv(join(folder.path, 'u'), paths, { pool, log, schema })
+    expect([columns(given), await rows(given)]).toEqual([
+      'year SMALLINT,x STRING,id INT',
+      'year,x,id\n2023,a,1\n2023,b,2\n2024,c,3\n',
+    ])
+    expect(said).toEqual([
+      'the names of the folders give year BIGINT, city STRING',
+      'the names of the folders give year SMALLINT',
+      'the names of the folders also give city STRING, which --schema leaves out',
+    ])
+  })
+
+  test('may have the columns in the files, too, if they say the same', async () => {
+    using folder = temporaryFolder()
+    const same = put(join(folder.path, 'y=07/k=1/a.csv'), 'id,k,y\n1,1,07\n')
+    const table = await createFromCsv(join(folder.path, 't'), [same], { pool })
+    expect([columns(table), await rows(table)]).toEqual(['id BIGINT,k BIGINT,y STRING', 'id,k,y\n1,1,07\n'])
+    const other = put(join(folder.path, 'k=2/a.csv'), 'id,k\n1,2\n2,3\n')
+    expect(await message(() => createFromCsv(join(folder.path, 'x'), [other], { pool }))).toBe(
+      `${other}: column k: "3" is not the value in the name of the folder`,
+    )
+    const words = put(join(folder.path, 'k=two/a.csv'), 'id,k\n1,2\n')
+    expect(await message(() => createFromCsv(join(folder.path, 'x'), [words], { pool }))).toBe(
+      `${words}: column k is BIGINT, and its folder is called k=two`,
+    )
+    const plain = put(join(folder.path, 'a.csv'), 'id,k\n1,2\n')
+    const cased = put(join(folder.path, 'K=2/a.csv'), 'id,k\n1,2\n')
+    expect(await message(() => createFromCsv(join(folder.path, 'x'), [cased], { pool }))).toContain(
+      'differ in case only',
+    )
+    expect(await message(() => createFromCsv(join(folder.path, 'x'), [other, plain], { pool }))).toContain(
+      'import them one by one',
+    )
+    expect(existsSync(join(folder.path, 'x'))).toBe(false)
   })
 })

@@ -19,7 +19,7 @@ export default command({
     'posixlake create ./sales --from-csv sales.csv',
     'zcat sales.csv.gz | posixlake create ./sales --from-csv -',
     "posixlake create ./events --from-parquet 'events/*.parquet'",
-    'posixlake create ./sales --from-parquet sales/       # with sales/year=2023/... also the column year',
+    'posixlake create ./sales --from-parquet sales/       # sales/year=2023/... gives a column year, too',
     'posixlake create ./empty        # the first save with a header line gives the columns',
   ],
   args: {
@@ -43,7 +43,7 @@ export default command({
       type: 'string',
       valueHint: 'FILE',
       description:
-        'Parquet; several as FILE FILE ... or as a pattern; a folder means all in it, name=value folders give columns; - is standard input',
+        'Parquet; several as FILE FILE ... or as a pattern; a folder means all files in it; - is standard input',
     },
     name: { type: 'string', valueHint: 'NAME', description: 'The name in the metadata' },
   },

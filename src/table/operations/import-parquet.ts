@@ -7,15 +7,13 @@ import { schemaOfFooter } from '../../columns/parquet/schema.ts'
 import { localSource } from '../../columns/parquet/source.ts'
 import { ParquetFileWriter } from '../../columns/parquet/write.ts'
 import { schemaFault, sqlType } from '../../columns/schema.ts'
-import { ScalarError } from '../../columns/text/scalars.ts'
-import type { Batch, Cell, Field, Schema } from '../../columns/types.ts'
-import { cellAt } from '../../columns/vectors.ts'
+import type { Batch, Schema } from '../../columns/types.ts'
 import { localStore } from '../../storage/local.ts'
 import type { NewFile } from '../commit/change-set.ts'
 import { TableError } from '../errors.ts'
 import { LOG_FOLDER } from '../log/paths.ts'
 import type { Table } from '../table.ts'
-import { folderCell, folderColumns } from './hive-folders.ts'
+import { type FolderValues, unlikeFolders, withFolders } from './hive-folders.ts'
 import { type ImportOptions, importing, openFile, type SourceFile, sourceFile } from './import-source.ts'
 import { newFile } from './write.ts'
 
@@ -35,13 +33,18 @@ export async function createFromParquet(
       options.signal?.throwIfAborted()
       opened.push(await openParquet(await sourceFile(path, directory, written, options)))
     }
-    const { schema, inputs } = withFolders(opened, options)
-    const totalBytes = inputs.reduce((sum, { source }) => sum + source.sizeBytes, 0)
+    const own = commonColumns(opened)
+    const { schema, values, notes } = withFolders(
+      own,
+      opened.map(({ name }) => name),
+    )
+    const totalBytes = opened.reduce((sum, { source }) => sum + source.sizeBytes, 0)
     let doneBytes = 0
     const store = localStore(directory)
     const files: NewFile[] = []
-    for (const [i, input] of inputs.entries()) {
+    for (const [i, input] of opened.entries()) {
       const { source, footer } = input
+      const { constants, repeated } = values[i]!
       const path = `part-${String(i).padStart(5, '0')}-${randomUUID()}.snappy.parquet`
       const out = await store.create(path)
       written.push(path)
@@ -49,8 +52,8 @@ export async function createFromParquet(
         const writer = new ParquetFileWriter(out, schema)
         for (const [group, { firstRow }] of footer.rowGroups.entries()) {
           options.signal?.throwIfAborted()
-          const batch = await readRowGroup(source, footer, group, schema, input.constants)
-          checkRows(batch, schema, input, firstRow)
+          const batch = await readRowGroup(source, footer, group, schema, constants)
+          checkRows(batch, schema, input.name, firstRow, repeated)
           await writer.write(batch)
           doneBytes += source.sizeBytes / footer.rowGroups.length
           options.progress?.(doneBytes, totalBytes)
@@ -63,6 +66,7 @@ export async function createFromParquet(
         throw error
       }
     }
+    for (const note of notes) options.log?.(note)
     return { schema, files }
   })
 }
@@ -72,10 +76,6 @@ interface ParquetInput {
   readonly source: ReturnType<typeof localSource>
   readonly footer: Footer
   readonly schema: Schema
-  /** Values of columns that are in the names of its folders alone. */
-  readonly constants: ReadonlyMap<string, Cell>
-  /** Values of columns of the file that are in the names of its folders, too. */
-  readonly repeated: ReadonlyMap<string, Cell>
 }
 
 /** Folders among the paths by the files in them, in the order of their names. */
@@ -131,75 +131,43 @@ async function openParquet(file: SourceFile): Promise<ParquetInput> {
   const schema = schemaOfFooter(footer, name)
   const fault = schemaFault(schema)
   if (fault !== undefined) throw new TextError('bad_schema', `${name}: ${fault}; rename it in the file first`)
-  return { name, source, footer, schema, constants: new Map(), repeated: new Map() }
+  return { name, source, footer, schema }
 }
 
-/** The table's columns: those of the files, which have to agree, and behind them those of the folders. */
-function withFolders(
-  opened: readonly ParquetInput[],
-  { log }: ImportOptions,
-): { schema: Schema; inputs: readonly ParquetInput[] } {
-  const [first] = opened
+/** The columns of all files, which have to agree. */
+function commonColumns(inputs: readonly ParquetInput[]): Schema {
+  const [first] = inputs
   if (first === undefined) throw new TableError('missing_file', 'there is no file to import')
-  const own = first.schema.map(field => ({ ...field, nullable: true }))
-  for (const { schema, name } of opened) checkSame(own, schema, name, first.name)
-  const folders = folderColumns(opened.map(({ name }) => name))
-  const isInFile = ({ name }: Field): boolean => own.some(field => field.name === name)
-  const added = folders.schema.filter(field => !isInFile(field))
-  const schema = [...own, ...added]
-  const fault = schemaFault(schema)
-  if (fault !== undefined) throw new TextError('bad_schema', `${first.name}: with the names of its folders ${fault}`)
-  const inputs = opened.map((input, i) => {
-    const cells = folders.schema.map(({ name }, c) => {
-      const field = schema.find(known => known.name === name)!
-      return [name, cellOf(folders.values[i]![c] ?? null, field, input.name)] as const
-    })
-    const isAdded = ([name]: readonly [string, Cell]): boolean => added.some(field => field.name === name)
-    return {
-      ...input,
-      constants: new Map(cells.filter(isAdded)),
-      repeated: new Map(cells.filter(pair => !isAdded(pair))),
-    }
-  })
-  if (added.length > 0)
-    log?.(`the names of the folders give ${added.map(({ name, type }) => `${name} ${sqlType(type)}`).join(', ')}`)
-  return { schema, inputs }
-}
-
-function cellOf(text: string | null, { name, type }: Field, file: string): Cell {
-  try {
-    return folderCell(text, type)
-  } catch (error) {
-    if (!(error instanceof ScalarError)) throw error
-    throw new TextError(
-      'bad_value',
-      `${file}: column ${name} is ${sqlType(type)}, and its folder is called ${name}=${text}`,
-    )
-  }
+  const columns = first.schema.map(field => ({ ...field, nullable: true }))
+  for (const { schema, name } of inputs) checkSame(columns, schema, name, first.name)
+  return columns
 }
 
 /** Refuses what would be lost: text that is not UTF-8, and values that are others than the folder's name says. */
-function checkRows({ vectors, rows }: Batch, schema: Schema, { name, repeated }: ParquetInput, firstRow: number): void {
+function checkRows(
+  batch: Batch,
+  schema: Schema,
+  file: string,
+  firstRow: number,
+  repeated: FolderValues['repeated'],
+): void {
   for (const [i, field] of schema.entries()) {
-    const vector = vectors[i]!
-    if (vector.notUtf8 !== undefined) {
-      throw new TextError(
-        'malformed_text',
-        `${name}: row ${firstRow + vector.notUtf8 + 1}, column ${field.name}: the text is not UTF-8, as text in Parquet has to be; write the file anew as UTF-8, or the column as binary`,
-        { column: field.name },
-      )
-    }
-    const expected = repeated.get(field.name)
-    if (expected === undefined) continue
-    for (let row = 0; row < rows; row++) {
-      if (Bun.deepEquals(cellAt(vector, row), expected)) continue
-      throw new TextError(
-        'bad_value',
-        `${name}: row ${firstRow + row + 1}, column ${field.name}: the value is not the one in the name of the folder`,
-        { column: field.name },
-      )
-    }
+    const { notUtf8 } = batch.vectors[i]!
+    if (notUtf8 === undefined) continue
+    throw new TextError(
+      'malformed_text',
+      `${file}: row ${firstRow + notUtf8 + 1}, column ${field.name}: the text is not UTF-8, as text in Parquet has to be; write the file anew as UTF-8, or the column as binary`,
+      { column: field.name },
+    )
   }
+  const unlike = unlikeFolders(batch, schema, { repeated })
+  if (unlike === undefined) return
+  const { row, column } = unlike
+  throw new TextError(
+    'malformed_text',
+    `${file}: row ${firstRow + row + 1}, column ${column}: the value is not the one in the name of the folder`,
+    { column },
+  )
 }
 
 function checkSame(schema: Schema, own: Schema, path: string, firstPath: string): void {

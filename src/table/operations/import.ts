@@ -19,6 +19,7 @@ import { errnoOf, LakeError } from '../../core/errors.ts'
 import { storageError } from '../../storage/local.ts'
 import type { NewFile } from '../commit/change-set.ts'
 import type { Table } from '../table.ts'
+import { type FolderValues, folderColumns, type WithFolders, withFolders } from './hive-folders.ts'
 import {
   type ImportOptions,
   importing,
@@ -54,17 +55,22 @@ export async function createFromCsv(
   return importing(directory, options, async written => {
     const inputs: CsvInput[] = []
     for (const path of paths) inputs.push(await openCsv(await sourceFile(path, directory, written, options), options))
-    const write = (schema: Schema, areGuessed: boolean): Promise<NewFile[]> =>
-      writeCsv(directory, inputs, schema, { ...options, areGuessed }, written)
-    if (options.schema !== undefined) return { schema: options.schema, files: await write(options.schema, false) }
+    const names = inputs.map(({ name }) => name)
+    const write = async ({ schema, notes, isSure }: Inferred, given?: Schema): Promise<Written> => {
+      const all = withFolders(schema, names, given)
+      const files = await writeCsv(directory, inputs, all, { ...options, areGuessed: !isSure }, written)
+      for (const note of [...all.notes, ...notes]) options.log?.(note)
+      return { schema: given ?? all.schema, files }
+    }
+    const given = options.schema
+    if (given !== undefined) return write(wanted(inputs, given), given)
     const found = await inferred(inputs, SAMPLE_BYTES, options)
     try {
-      return tell(found, await write(found.schema, !found.isSure), options)
+      return await write(found)
     } catch (error) {
       if (found.isSure || !(error instanceof TextError) || error.code !== 'bad_value') throw error
       // The sample promised more than the rest keeps.
-      const wider = await inferred(inputs, Number.POSITIVE_INFINITY, options)
-      return tell(wider, await write(wider.schema, false), options)
+      return write(await inferred(inputs, Number.POSITIVE_INFINITY, options))
     }
   })
 }
@@ -77,13 +83,17 @@ interface Inferred {
   readonly isSure: boolean
 }
 
-function tell(
-  { schema, notes }: Inferred,
-  files: NewFile[],
-  { log }: ImportOptions,
-): { schema: Schema; files: NewFile[] } {
-  for (const note of notes) log?.(note)
-  return { schema, files }
+interface Written {
+  readonly schema: Schema
+  readonly files: NewFile[]
+}
+
+/** The columns of `schema` that the files have to have: all but those that are in the names of their folders alone. */
+function wanted(inputs: readonly CsvInput[], schema: Schema): Inferred {
+  const folders = folderColumns(inputs.map(({ name }) => name)).schema.map(({ name }) => name)
+  const isInFiles = (name: string): boolean => inputs.some(({ names }) => names.includes(name))
+  const own = schema.filter(({ name }) => isInFiles(name) || !folders.includes(name))
+  return { schema: own, notes: [], isSure: true }
 }
 
 interface CsvInput extends SourceFile {
@@ -223,7 +233,7 @@ async function readAt(file: FileHandle, position: number, length: number): Promi
 async function writeCsv(
   directory: string,
   inputs: readonly CsvInput[],
-  schema: Schema,
+  { schema, added, values }: WithFolders,
   /** `areGuessed`: the types are those of some of the rows. */
   options: ImportOptions & { readonly areGuessed: boolean },
   written: string[],
@@ -239,6 +249,7 @@ async function writeCsv(
   const encode = async (
     input: CsvInput,
     columns: Schema,
+    { constants, repeated }: FolderValues,
     bytes: Uint8Array,
     line: number,
     at: number,
@@ -254,9 +265,11 @@ async function writeCsv(
         firstLine: line,
         delimiter: input.delimiter,
         foundTypes: options.areGuessed,
+        constants: { schemaJson: schemaToJson(added), cells: added.map(({ name }) => constants.get(name) ?? null) },
+        expected: repeated,
         outPath: join(directory, path),
       })
-      if (file.rows > 0) files[at] = newFile(path, file, columns)
+      if (file.rows > 0) files[at] = newFile(path, file, [...columns, ...added])
       else await unlink(join(directory, path))
       doneBytes += size
       progress?.(doneBytes, totalBytes)
@@ -268,12 +281,14 @@ async function writeCsv(
     }
   }
   try {
-    for (const input of inputs) {
-      const columns = inTextOrder(input, schema)
+    for (const [i, input] of inputs.entries()) {
+      const columns = inTextOrder(input, schema, added)
       for await (const { bytes, line } of pieces(input, PIECE_BYTES)) {
         if (signal?.aborted === true) failure ??= signal.reason
         if (failure !== undefined) break
-        const task: Promise<void> = encode(input, columns, bytes, line, number++).finally(() => going.delete(task))
+        const task: Promise<void> = encode(input, columns, values[i]!, bytes, line, number++).finally(() =>
+          going.delete(task),
+        )
         going.add(task)
         // One more than there are threads, so that none has to wait for the disk.
         if (going.size > pool.threads) await Promise.race(going)
@@ -290,12 +305,14 @@ async function writeCsv(
   return files.filter(file => file !== undefined)
 }
 
-function inTextOrder(input: CsvInput, schema: Schema): Schema {
-  const matched = matchHeader(input.names, schema)
+/** The columns of a file in its order: all of the table's but those that the folders add. */
+function inTextOrder(input: CsvInput, schema: Schema, added: Schema): Schema {
+  const own = schema.filter(field => !added.includes(field))
+  const matched = matchHeader(input.names, own)
   if (matched === undefined || matched.added.length > 0 || matched.missing.length > 0) {
     throw new TextError(
       'bad_header',
-      `${input.name}: line 1: the columns are ${input.names.join(', ')}; expected ${schema.map(({ name }) => name).join(', ')}`,
+      `${input.name}: line 1: the columns are ${input.names.join(', ')}; expected ${own.map(({ name }) => name).join(', ')}`,
     )
   }
   return matched.fields
