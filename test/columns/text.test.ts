@@ -187,7 +187,7 @@ describe('random rows', () => {
         expect(renderJsonArrayRows(batch, schema).index[k]).toBe(offset + 64 * k)
       }
     }
-  })
+  }, 30_000)
 
   test('have the ends that a careful reader finds, wherever the text is cut off', () => {
     const schema = parseDdl('a:String,b:String')

@@ -5,6 +5,9 @@ import { cellAt, vectorOf } from '../vectors.ts'
 import { type RenderedText, ROW_INDEX_STRIDE } from './rendered.ts'
 import { emptyIsNull, formatScalar, parseScalar, ScalarError } from './scalars.ts'
 
+const QUOTE = 0x22
+const COLON = 0x3a
+const BACKSLASH = 0x5c
 const encoder = new TextEncoder()
 
 /** A number as it is spelled in JSON, so that 64-bit integers and decimals stay exact. */
@@ -218,7 +221,13 @@ function colonsIn(text: string): number {
 /** How many keys stand in a text that is JSON. */
 function keysWritten(json: string): number {
   let keys = 0
-  for (const [token] of json.matchAll(/"(?:[^"\\]|\\.)*"|:/g)) if (token === ':') keys++
+  let isString = false
+  for (let at = 0; at < json.length; at++) {
+    const char = json.charCodeAt(at)
+    if (char === QUOTE) isString = !isString
+    else if (isString && char === BACKSLASH) at++
+    else if (!isString && char === COLON) keys++
+  }
   return keys
 }
 
