@@ -1,4 +1,6 @@
 import { randomUUID } from 'node:crypto'
+import { readFooter } from '../columns/parquet/read.ts'
+import { storeSource } from '../columns/parquet/source.ts'
 import { schemaToJson } from '../columns/schema.ts'
 import type { Schema } from '../columns/types.ts'
 import { type Clock, systemClock } from '../core/clock.ts'
@@ -7,7 +9,13 @@ import type { ChangeSet, NewFile } from './commit/change-set.ts'
 import { Staging } from './commit/staging.ts'
 import { actionsFor, ENGINE } from './commit/transaction.ts'
 import { TableError } from './errors.ts'
-import { type Action, type CommitInfoAction, formatCommit, type MetadataAction } from './log/actions.ts'
+import {
+  type Action,
+  type CommitInfoAction,
+  type DeletionVectorDescriptor,
+  formatCommit,
+  type MetadataAction,
+} from './log/actions.ts'
 import { writeCheckpoint } from './log/checkpoint.ts'
 import { listVersions, loadSnapshot, readCommit } from './log/load.ts'
 import { commitPath, encodePath, LOG_FOLDER, parseLogFile } from './log/paths.ts'
@@ -19,6 +27,8 @@ export type { ChangeSet, Deletion, NewFile } from './commit/change-set.ts'
 
 const COMMIT_ATTEMPTS_MAX = 1000
 const VECTORS_KEPT = 256
+/** So many rows may be deleted on the log's word that the file has as many. */
+const BELIEVED_ROWS_MAX = 1 << 20
 const CHECKPOINT_INTERVAL_DEFAULT = 10
 const WEEK_MS = 7 * 24 * 3600 * 1000
 const NO_ROWS = new Uint32Array(0)
@@ -230,17 +240,25 @@ export class Table {
     )
   }
 
-  /** The physical numbers of a file's deleted rows, ascending. */
+  /** The physical numbers of a file's deleted rows, ascending. TableError `corrupt_log` if its vector does not fit the file. */
   deletedRows(file: LiveFile): Promise<Uint32Array> {
-    if (file.vector === undefined) return Promise.resolve(NO_ROWS)
+    const { vector } = file
+    if (vector === undefined) return Promise.resolve(NO_ROWS)
     let rows = this.#vectors.get(file.key)
     if (rows === undefined) {
       if (this.#vectors.size >= VECTORS_KEPT) this.#vectors.delete(this.#vectors.keys().next().value!)
-      rows = readVector(this.store, file.vector)
+      rows = this.#readVector(file, vector)
       this.#vectors.set(file.key, rows)
       rows.catch(() => this.#vectors.delete(file.key))
     }
     return rows
+  }
+
+  async #readVector(file: LiveFile, vector: DeletionVectorDescriptor): Promise<Uint32Array> {
+    // A few bytes can announce billions of rows, in the log as in the vector: for many, the file itself is asked.
+    const isSmall = file.rows !== undefined && vector.cardinality <= BELIEVED_ROWS_MAX
+    const rows = isSmall ? file.rows : (await readFooter(storeSource(this.store, file.path, file.sizeBytes))).rows
+    return readVector(this.store, vector, rows, file.path)
   }
 
   /**

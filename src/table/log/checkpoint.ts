@@ -10,7 +10,7 @@ import { messageOf } from '../../core/errors.ts'
 import { type ObjectStore, StorageError } from '../../storage/object-store.ts'
 import { TableError } from '../errors.ts'
 import type { Snapshot } from '../snapshot.ts'
-import { type Action, checkAction, keepNumbers, parseCommit, rawNumber } from './actions.ts'
+import { type Action, checkAction, keepNumbers, rawNumber, readActions } from './actions.ts'
 import { checkpointPath, LAST_CHECKPOINT, LOG_FOLDER } from './paths.ts'
 
 const STATS_PARSED = 'stats_parsed'
@@ -33,9 +33,7 @@ const READ_SCHEMA: Schema = [...CHECKPOINT_SCHEMA, ...parseDdl('sidecar: struct<
 /** The actions of a checkpoint file, and of the sidecars that it names. TableError if it is damaged or incomplete. */
 export async function readCheckpoint(store: ObjectStore, path: string, json: boolean): Promise<Action[]> {
   try {
-    const actions = json
-      ? parseCommit(await store.read(path), `${store.location}/${path}`)
-      : await readParquetActions(await sourceOf(store, path))
+    const actions = json ? await readActions(store, path) : await readParquetActions(await sourceOf(store, path))
     const all = actions.filter(action => !action.sidecar)
     for (const { sidecar } of actions) {
       if (!sidecar) continue
