@@ -112,10 +112,13 @@ export class SnapshotBuilder {
   readonly #removed = new Map<string, Placed<RemoveAction>>()
   readonly #txns = new Map<string, TxnAction>()
   readonly #domains = new Map<string, DomainMetadataAction>()
+  readonly #forgotten: readonly string[]
 
-  constructor(location: string, before: Snapshot | undefined) {
+  /** `forgotten`: keys of tombstones of `before` whose time is over. */
+  constructor(location: string, before: Snapshot | undefined, forgotten: readonly string[] = []) {
     this.#location = location
     this.#before = before
+    this.#forgotten = forgotten
     this.#timestampMs = before?.timestampMs ?? 0
   }
 
@@ -303,6 +306,7 @@ export class SnapshotBuilder {
     const removed = new Map([...this.#removed].map(([key, { action }]) => [key, action]))
     if (before === undefined) return TextMap.of(removed)
     let tombstones = before
+    for (const key of this.#forgotten) tombstones = tombstones.without(key)
     for (const key of this.#added.keys()) tombstones = tombstones.without(key)
     return merged(tombstones, removed)
   }

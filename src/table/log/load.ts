@@ -132,8 +132,8 @@ async function listLog(store: ObjectStore, from: bigint | undefined): Promise<Li
   return { commits, checkpoints }
 }
 
-/** The version that `_last_checkpoint` names; it is only a hint, and may be stale, cut off or empty. */
-async function lastCheckpoint(store: ObjectStore): Promise<bigint | undefined> {
+/** The version that `_last_checkpoint` names, or undefined; it is only a hint, and may be stale, cut off or empty. */
+export async function lastCheckpoint(store: ObjectStore): Promise<bigint | undefined> {
   try {
     const json = JSON.parse(new TextDecoder().decode(await store.read(LAST_CHECKPOINT))) as { version?: unknown }
     return Number.isSafeInteger(json.version) ? BigInt(json.version as number) : undefined
