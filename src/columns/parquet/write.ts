@@ -77,6 +77,7 @@ export class ParquetFileWriter {
       schema: parquetElements(schema),
       codec: 'SNAPPY',
       createdBy: 'posixlake',
+      statistics: options.isDataFile ?? true,
     })
   }
 
