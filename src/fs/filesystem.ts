@@ -29,12 +29,27 @@ export class FsError extends LakeError<FsErrorCode> {}
 
 /**
  * What a file handle stands for. `id` is the file id: it never changes meaning while a handle may hold it, and survives
- * restarts. `frozen` is set on every node reached through the export path that our own mount uses (see design, "One
- * open, one snapshot").
+ * restarts. `frozen` is set on everything reached through the export path that our own mount uses: there an old version
+ * of a view goes on being shown to who opened it.
  */
-export interface Node {
+export interface FileRef {
   readonly id: bigint
   readonly frozen: boolean
+}
+
+/** Who makes a call (RFC 5531, section 8.2), as far as the server knows. */
+export interface Caller {
+  /** The number of the connection that it came over, counted from the server's start. */
+  readonly connection: number
+  /** Of its AUTH_SYS credential. */
+  readonly uid: number | undefined
+  /** The inode number of the other end's socket, if that is one of this machine: /proc tells who holds it. */
+  readonly socket: number | undefined
+}
+
+/** A file or folder, as one caller reaches it. */
+export interface Node extends FileRef {
+  readonly caller: Caller
 }
 
 /** Nanoseconds since the epoch. */
@@ -79,7 +94,7 @@ export type CreateHow =
   | { readonly kind: 'exclusive'; readonly verifier: bigint }
 
 export interface Created {
-  readonly node: Node
+  readonly node: FileRef
   readonly attributes: Attributes
   readonly directory: Change
 }
@@ -89,7 +104,7 @@ export interface DirectoryEntry {
   readonly fileId: bigint
   /** Where the next READDIR continues; stays valid while entries come and go. */
   readonly cookie: bigint
-  readonly node: Node
+  readonly node: FileRef
   /** Absent where it is not known yet (a view that is still being measured): the client then asks GETATTR, which waits. */
   readonly attributes?: Attributes | undefined
 }
@@ -128,8 +143,8 @@ export interface SpaceInfo {
  * resolves, except `write` with 'unstable'.
  */
 export interface FileSystem {
-  /** The root directory. `frozen`: see Node. */
-  root(frozen: boolean): Node
+  /** The root directory. `frozen`: see FileRef. */
+  root(frozen: boolean): FileRef
   /** Read-only mounts refuse every change with EROFS, and `access` shows it. */
   readonly readOnly: boolean
   /** Changes only if something answered 'unstable' was lost since (RFC 1813, writeverf3). */
@@ -139,7 +154,7 @@ export interface FileSystem {
   /** `guardCtime`: fail with ENOTSYNC if the ctime differs (RFC 1813, sattrguard3). */
   setattr(node: Node, changes: NewAttributes, guardCtime?: TimeNs): Promise<Change>
   /** '.' and '..' are allowed here. */
-  lookup(directory: Node, name: string): Promise<{ node: Node; attributes: Attributes }>
+  lookup(directory: Node, name: string): Promise<{ node: FileRef; attributes: Attributes }>
   access(node: Node): Promise<Access>
   /** At most `count` bytes; fewer only before the end of the file. `eof` if they reach it. The bytes must not be written to. */
   read(node: Node, offset: bigint, count: number): Promise<{ bytes: Uint8Array; eof: boolean; attributes?: Attributes }>

@@ -11,6 +11,7 @@ import {
   type Created,
   type CreateHow,
   type DirectoryEntry,
+  type FileRef,
   type FileSystem,
   FsError,
   type Listing,
@@ -155,7 +156,7 @@ export class LakeFileSystem implements FileSystem {
     this.#options.scratch.close()
   }
 
-  root(frozen: boolean): Node {
+  root(frozen: boolean): FileRef {
     return { id: ROOT_ID, frozen }
   }
 
@@ -228,7 +229,7 @@ export class LakeFileSystem implements FileSystem {
 
   // --- names -------------------------------------------------------------------------------------------------------
 
-  async lookup(directory: Node, name: string): Promise<{ node: Node; attributes: Attributes }> {
+  async lookup(directory: Node, name: string): Promise<{ node: FileRef; attributes: Attributes }> {
     return this.#guarded(async () => {
       const node = await this.#find(directory, name)
       return { node, attributes: await this.#attributes(node) }
@@ -236,7 +237,7 @@ export class LakeFileSystem implements FileSystem {
   }
 
   async #find(directory: Node, name: string): Promise<Node> {
-    const at = (id: bigint): Node => ({ id, frozen: directory.frozen })
+    const at = (id: bigint): Node => ({ ...directory, id })
     if (name === '.') return directory
     if (directory.id === ROOT_ID) {
       if (name === '..') return directory
@@ -288,7 +289,7 @@ export class LakeFileSystem implements FileSystem {
 
   async #viewEntries(directory: Node): Promise<DirectoryEntry[]> {
     const entry = async (name: string, id: bigint, cookie: bigint, known = true): Promise<DirectoryEntry> => {
-      const node = { id, frozen: directory.frozen }
+      const node = { ...directory, id }
       return { name, fileId: id, cookie, node, attributes: known ? await this.#attributes(node) : undefined }
     }
     const isHeld = this.held().length > 0

@@ -7,8 +7,8 @@ import { createContext } from './nfs3/procedure.ts'
 import { nfs3Program } from './nfs3/program.ts'
 import { TRANSFER_BYTES_MAX } from './nfs3/wire.ts'
 import { limitedLog } from './rpc/limited-log.ts'
-import { type PeerConnection, peerUid } from './rpc/peer.ts'
-import { type CallEvent, ListenError, type RpcLimits, RpcServer, type RpcStats } from './rpc/server.ts'
+import { type PeerConnection, peerSocket } from './rpc/peer.ts'
+import { type Admission, type CallEvent, ListenError, type RpcLimits, RpcServer, type RpcStats } from './rpc/server.ts'
 
 export { type CallEvent, ListenError, type RpcStats }
 
@@ -90,17 +90,17 @@ export async function startNfsServer(fs: FileSystem, options: NfsServerOptions):
   }
 }
 
-type Verdict = { admitted: false; reason: string } | { admitted: true; uid: number | undefined }
-
-function admit(peer: PeerConnection, loopbackOnly: boolean, allowedUids: AllowedUids): Verdict {
+function admit(peer: PeerConnection, loopbackOnly: boolean, allowedUids: AllowedUids): Admission {
   const loopback = isLoopback(peer.address)
   if (loopbackOnly && !loopback) return { admitted: false, reason: 'only this machine may connect.' }
-  if (!loopback || allowedUids === 'any') return { admitted: true, uid: undefined }
-  const owner = peerUid(peer)
+  const owner = peerSocket(peer)
+  const socket = typeof owner === 'string' ? undefined : owner.inode
+  if (!loopback || allowedUids === 'any') return { admitted: true, uid: undefined, socket }
   if (owner === 'gone') return { admitted: false, reason: 'it was closed before it could be told whose it is.' }
-  if (owner === 'unknown') return { admitted: true, uid: undefined }
-  if (!isAllowed(allowedUids, owner)) return { admitted: false, reason: `user ${owner} may not use this server.` }
-  return { admitted: true, uid: owner }
+  if (owner === 'unknown') return { admitted: true, uid: undefined, socket }
+  const { uid } = owner
+  if (!isAllowed(allowedUids, uid)) return { admitted: false, reason: `user ${uid} may not use this server.` }
+  return { admitted: true, uid, socket }
 }
 
 function isLoopback(address: string): boolean {

@@ -5,6 +5,7 @@ import {
   type Created,
   type CreateHow,
   type DirectoryEntry,
+  type FileRef,
   type FileSystem,
   FsError,
   type Listing,
@@ -64,7 +65,7 @@ export class MemoryFileSystem implements FileSystem {
     this.#root.links = 2
   }
 
-  root(frozen: boolean): Node {
+  root(frozen: boolean): FileRef {
     return { id: ROOT_ID, frozen }
   }
 
@@ -85,7 +86,7 @@ export class MemoryFileSystem implements FileSystem {
     return this.#change(before, inode)
   }
 
-  async lookup(directory: Node, name: string): Promise<{ node: Node; attributes: Attributes }> {
+  async lookup(directory: Node, name: string): Promise<{ node: FileRef; attributes: Attributes }> {
     await this.#enter('lookup')
     const parent = this.#directory(directory)
     if (Buffer.byteLength(name) > NAME_BYTES_MAX) throw new FsError('ENAMETOOLONG', 'The name is too long.')

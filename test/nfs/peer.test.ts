@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'bun:test'
-import { ownerIn } from '../../src/nfs/rpc/peer.ts'
+import { socketIn } from '../../src/nfs/rpc/peer.ts'
 
 const tcp = `  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode
    0: 0100007F:2EE1 00000000:0000 0A 00000000:00000000 00:00000000 00000000  1000        0 5001 1 0 100 0 0 10 0
@@ -16,19 +16,22 @@ const own = { localAddress: '127.0.0.1', localPort: 0x2ee1 }
 
 describe('the owner of a loopback connection', () => {
   test('is that of the socket at the other end', () => {
-    expect(ownerIn(tcp, { address: '127.0.0.1', port: 0xc350, ...own })).toBe(4242)
+    expect(socketIn(tcp, { address: '127.0.0.1', port: 0xc350, ...own })).toEqual({ uid: 4242, inode: 5003 })
   })
 
   test('is unknown for a socket that its process has closed, though its uid reads 0', () => {
-    expect(ownerIn(tcp, { address: '127.0.0.1', port: 0xc351, ...own })).toBeUndefined()
+    expect(socketIn(tcp, { address: '127.0.0.1', port: 0xc351, ...own })).toBeUndefined()
   })
 
   test('is not taken from a connection of another address', () => {
-    expect(ownerIn(tcp, { address: '127.0.0.1', port: 0xc352, ...own })).toBeUndefined()
+    expect(socketIn(tcp, { address: '127.0.0.1', port: 0xc352, ...own })).toBeUndefined()
   })
 
   test('is found for IPv6 sockets, too', () => {
-    expect(ownerIn(tcp6, { address: '127.0.0.1', port: 0xc353, ...own })).toBe(33)
-    expect(ownerIn(tcp6, { address: '::1', port: 0xc354, localAddress: '::1', localPort: 0x2ee1 })).toBe(34)
+    expect(socketIn(tcp6, { address: '127.0.0.1', port: 0xc353, ...own })).toEqual({ uid: 33, inode: 6001 })
+    expect(socketIn(tcp6, { address: '::1', port: 0xc354, localAddress: '::1', localPort: 0x2ee1 })).toEqual({
+      uid: 34,
+      inode: 6002,
+    })
   })
 })

@@ -1,5 +1,5 @@
 import { createHash, createHmac, timingSafeEqual } from 'node:crypto'
-import type { Node } from '../../fs/filesystem.ts'
+import type { FileRef } from '../../fs/filesystem.ts'
 
 const VERSION = 1
 const FROZEN = 1
@@ -10,7 +10,7 @@ const SECRET_BYTES_MIN = 16
 
 /** What a handle from the wire turned out to be. `foreign`: made by another database's server, hence stale here. */
 export type OpenedHandle =
-  | { readonly kind: 'node'; readonly node: Node }
+  | { readonly kind: 'node'; readonly node: FileRef }
   | { readonly kind: 'foreign' }
   | { readonly kind: 'bad' }
 
@@ -31,11 +31,11 @@ export class Handles {
   }
 
   /** The fsid that attributes carry: clients keep the two trees apart by it. */
-  fsidOf(node: Node): bigint {
+  fsidOf(node: FileRef): bigint {
     return node.frozen ? this.fsid | 1n : this.fsid
   }
 
-  make(node: Node): Uint8Array {
+  make(node: FileRef): Uint8Array {
     const handle = new Uint8Array(HANDLE_BYTES)
     const view = new DataView(handle.buffer)
     handle[0] = VERSION

@@ -1,5 +1,5 @@
 import { messageOf } from '../../core/errors.ts'
-import { type FileSystem, FsError, type Node } from '../../fs/filesystem.ts'
+import { type FileRef, type FileSystem, FsError, type Node } from '../../fs/filesystem.ts'
 import { type AllowedUids, mayCall } from '../access.ts'
 import { type Call, type Procedure, procedure } from '../rpc/program.ts'
 import type { Codec } from '../xdr/codec.ts'
@@ -13,9 +13,15 @@ export interface Nfs3Context {
   readonly handles: Handles
   readonly allowedUids: AllowedUids
   log(sentence: string): void
-  /** The node of a handle. Throws NfsStatusError if it is not one of ours. */
+  /** What a handle stands for. Throws NfsStatusError if it is not one of ours. */
+  open(handle: Uint8Array): FileRef
+  fsid(node: FileRef): bigint
+}
+
+/** What a procedure has for one call. */
+export interface Nfs3Call extends Nfs3Context {
+  /** What a handle stands for, for who makes the call. Throws NfsStatusError if it is not one of ours. */
   node(handle: Uint8Array): Node
-  fsid(node: Node): bigint
 }
 
 /** A status that is decided before the file system is asked. */
@@ -45,7 +51,7 @@ interface Definition<Args, Ok, Fail> {
   readonly once?: boolean
   replyBytesMax?(args: Args): number
   /** Must reach the file system without awaiting first: calls on a file take effect in the order of their arrival. */
-  handle(args: Args, context: Nfs3Context): Promise<Ok>
+  handle(args: Args, call: Nfs3Call): Promise<Ok>
 }
 
 export function createContext(
@@ -60,7 +66,7 @@ export function createContext(
     allowedUids,
     log,
     fsid: node => handles.fsidOf(node),
-    node(handle) {
+    open(handle) {
       const opened = handles.open(handle)
       if (opened.kind === 'node') return opened.node
       if (opened.kind === 'foreign') {
@@ -89,13 +95,18 @@ export function nfs3Procedure<Args, Ok, Fail>(definition: Definition<Args, Ok, F
         async handle(args, call: Call) {
           if (!mayCall(context.allowedUids, call.credential)) return refused(nfsstat3.EACCES)
           try {
-            return { ok: true, value: await definition.handle(args, context) }
+            return { ok: true, value: await definition.handle(args, forCall(context, call)) }
           } catch (error) {
             return refused(statusOf(error, name, context))
           }
         },
       }),
   }
+}
+
+function forCall(context: Nfs3Context, { connection, credential, socket }: Call): Nfs3Call {
+  const caller = { connection, uid: credential.flavor === 'sys' ? credential.uid : undefined, socket }
+  return { ...context, node: handle => ({ ...context.open(handle), caller }) }
 }
 
 /** "Ask again later" must not be the answer to asking again. */

@@ -56,6 +56,14 @@ export interface ConnectionEvents {
   broken(connection: Connection, error: unknown): void
 }
 
+/** Who is at the other end. */
+export interface Peer {
+  readonly client: string
+  readonly number: number
+  readonly uid: number | undefined
+  readonly socket: number | undefined
+}
+
 const GATHER_BYTES = 64 * 1024
 const SMALL_PIECE_BYTES = 8 * 1024
 
@@ -65,8 +73,12 @@ const SMALL_PIECE_BYTES = 8 * 1024
  */
 export class Connection {
   readonly client: string
-  /** The user who made the connection, where the system can tell; see peer.ts. */
+  /** Counted from the server's start. */
+  readonly number: number
+  /** The user whose calls these are, whatever they claim, where the system can tell; see peer.ts. */
   readonly peerUid: number | undefined
+  /** The inode number of the other end's socket, if that is one of this machine. */
+  readonly peerSocket: number | undefined
   readonly #socket: Socket<Connection>
   readonly #limits: ConnectionLimits
   readonly #budget: Budget
@@ -87,14 +99,16 @@ export class Connection {
 
   constructor(
     socket: Socket<Connection>,
-    peer: { client: string; uid: number | undefined },
+    peer: Peer,
     limits: ConnectionLimits,
     budget: Budget,
     events: ConnectionEvents,
     nowMs: number,
   ) {
     this.client = peer.client
+    this.number = peer.number
     this.peerUid = peer.uid
+    this.peerSocket = peer.socket
     this.#socket = socket
     this.#limits = limits
     this.#budget = budget

@@ -15,12 +15,18 @@ export interface PeerConnection {
   readonly localPort: number
 }
 
+/** A socket of this machine, more exactly of our network namespace. */
+export interface PeerSocket {
+  readonly uid: number
+  readonly inode: number
+}
+
 /**
- * The user who owns the other end of a loopback connection: the kernel's NFS client is root, whose claims about its users
- * can be believed, but any user can write a program that claims to be somebody else. `unknown` where the system has no
- * such table; `gone` if the other end is closed already, for then nobody owns it.
+ * The other end of a connection within this machine, and the user who owns it: the kernel's NFS client is root, whose
+ * claims about its users can be believed, but any user can write a program that claims to be somebody else. `unknown`
+ * where the system has no such table; `gone` if no such socket is there: it is closed already, or of another machine.
  */
-export function peerUid(connection: PeerConnection): number | 'unknown' | 'gone' {
+export function peerSocket(connection: PeerConnection): PeerSocket | 'unknown' | 'gone' {
   let readable = false
   for (const table of ['tcp', 'tcp6']) {
     let text: string
@@ -30,14 +36,14 @@ export function peerUid(connection: PeerConnection): number | 'unknown' | 'gone'
       continue
     }
     readable = true
-    const uid = ownerIn(text, connection)
-    if (uid !== undefined) return uid
+    const socket = socketIn(text, connection)
+    if (socket !== undefined) return socket
   }
   return readable ? 'gone' : 'unknown'
 }
 
-/** The owner of the peer's socket in the text of /proc/net/tcp or tcp6. */
-export function ownerIn(table: string, connection: PeerConnection): number | undefined {
+/** The peer's socket in the text of /proc/net/tcp or tcp6. */
+export function socketIn(table: string, connection: PeerConnection): PeerSocket | undefined {
   // An IPv6 socket shows an IPv4 address in its last 32 bits, so the ends of the columns are compared.
   const own = `${hexAddress(connection.address)}:${hexPort(connection.port)}`
   const other = `${hexAddress(connection.localAddress)}:${hexPort(connection.localPort)}`
@@ -46,7 +52,7 @@ export function ownerIn(table: string, connection: PeerConnection): number | und
     const fields = line.trim().split(/\s+/)
     // A socket without an inode belongs to no process any more, and its uid is shown as 0.
     if (fields[LOCAL]?.endsWith(own) && fields[REMOTE]?.endsWith(other) && fields[INODE] !== '0') {
-      return Number(fields[UID])
+      return { uid: Number(fields[UID]), inode: Number(fields[INODE]) }
     }
   }
   return undefined

@@ -7,6 +7,10 @@ export interface Call {
   readonly credential: Credential
   /** The client's address. */
   readonly client: string
+  /** The number of its connection, counted from the server's start. */
+  readonly connection: number
+  /** The inode number of the other end's socket, if that is one of this machine; see peer.ts. */
+  readonly socket: number | undefined
 }
 
 export interface ProcedureDefinition<Args, Result> {

@@ -51,9 +51,13 @@ export interface RpcOptions {
   readonly clock: Clock
   log(sentence: string): void
   onCall?: ((event: CallEvent) => void) | undefined
-  /** Whether a peer may connect, and as whom (undefined: as whoever it says). */
-  admit(peer: PeerConnection): { admitted: false; reason: string } | { admitted: true; uid: number | undefined }
+  admit(peer: PeerConnection): Admission
 }
+
+/** Whether a peer may connect, and as whom (undefined: as whoever it says); `socket`: see Connection. */
+export type Admission =
+  | { readonly admitted: false; readonly reason: string }
+  | { readonly admitted: true; readonly uid: number | undefined; readonly socket: number | undefined }
 
 export interface RpcStats {
   readonly connections: number
@@ -75,6 +79,7 @@ export class RpcServer {
   readonly #replies: ReplyCache
   readonly #sweeper: ReturnType<typeof setInterval>
   #calls = 0
+  #accepted = 0
   #refused = 0
   #closing: Promise<void> | undefined
 
@@ -172,7 +177,7 @@ export class RpcServer {
       broken: (connection: Connection, error: unknown) =>
         log(`The connection from ${connection.client} was closed: ${messageOf(error)}`),
     }
-    const peer = { client: address, uid: verdict.uid }
+    const peer = { client: address, number: ++this.#accepted, uid: verdict.uid, socket: verdict.socket }
     const connection = new Connection(socket as Socket<Connection>, peer, limits, this.#budget, events, this.#now())
     socket.data = connection
     this.#connections.add(connection)
@@ -243,7 +248,8 @@ export class RpcServer {
       return
     }
     const end = connection.begin(record.length + prepared.replyBytesMax)
-    const call: Call = { xid, credential, client: connection.client }
+    const { client, number, peerSocket } = connection
+    const call: Call = { xid, credential, client, connection: number, socket: peerSocket }
     // `#answer` never rejects: whatever goes wrong becomes a reply.
     void this.#answer(connection, program, procedure, prepared, call, message).finally(end)
   }
