@@ -24,7 +24,7 @@ import {
 import type { Line } from './lines.ts'
 import { checkName, DATA_ID, exists, noEntry, ROOT_ID, viewStays } from './names.ts'
 import { GeneratedView } from './views/generated.ts'
-import { ParquetFiles } from './views/parquet.ts'
+import { FIRST_PARQUET_ID, ParquetFiles } from './views/parquet.ts'
 import { QueryView, type RunSql } from './views/query.ts'
 import { TableView, type TableViewContext } from './views/table-view.ts'
 import type { ReadResult, ViewFile, WriteResult } from './views/view.ts'
@@ -265,23 +265,30 @@ export class LakeFileSystem implements FileSystem {
     return [this.#query, ...this.#generated]
   }
 
+  /** In the order of the cookies: views, the user's own files, and in `data/` the Parquet files. */
   async readdir(directory: Node, cookie: bigint, limit: number): Promise<Listing> {
     return this.#guarded(async () => {
-      const views = (await this.#viewEntries(directory)).filter(entry => entry.cookie > cookie).slice(0, limit)
-      const rest = limit - views.length
-      const listing =
-        rest > 0 || views.length === 0
-          ? await this.#options.scratch.readdir(directory.id, cookie, Math.max(1, rest))
-          : { entries: [], endOfDirectory: false }
-      const entries = [
-        ...views,
-        ...listing.entries.map(entry => ({ ...entry, node: { id: entry.node.id, frozen: directory.frozen } })),
-      ]
-      entries.sort((a, b) => (a.cookie < b.cookie ? -1 : 1))
+      const entries: DirectoryEntry[] = []
+      let endOfDirectory = true
+      if (cookie < FIRST_PARQUET_ID) {
+        const views = (await this.#viewEntries(directory)).filter(entry => entry.cookie > cookie)
+        const own = await this.#options.scratch.readdir(directory.id, cookie, limit)
+        entries.push(...views, ...own.entries.map(entry => ({ ...entry, node: { ...directory, id: entry.node.id } })))
+        entries.sort((a, b) => (a.cookie < b.cookie ? -1 : 1))
+        endOfDirectory = own.endOfDirectory
+      }
+      if (endOfDirectory && directory.id === DATA_ID) {
+        await this.#refresh()
+        for (const file of this.#parquet.list(cookie, limit + 1 - Math.min(limit, entries.length))) {
+          const node = { ...directory, id: file.id }
+          const attributes = await this.#attributes(node)
+          entries.push({ name: file.name, fileId: file.id, cookie: file.id, node, attributes })
+        }
+      }
       // What did not fit comes with the next call: entries are in cookie order, so cutting loses nothing.
       return {
         entries: entries.slice(0, limit),
-        endOfDirectory: listing.endOfDirectory && entries.length <= limit,
+        endOfDirectory: endOfDirectory && entries.length <= limit,
         verifier: 1n,
       }
     })
@@ -312,7 +319,6 @@ export class LakeFileSystem implements FileSystem {
       // Opening a text may mean rendering all of another writer's table: then the client asks for it by name.
       entries.push(await entry(view.name, id, COOKIE[view.format], line?.version === version && !isHeld))
     }
-    for (const file of this.#parquet.list()) entries.push(await entry(file.name, file.id, file.id))
     return entries
   }
 
