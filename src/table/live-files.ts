@@ -28,6 +28,11 @@ export class LiveFile {
     this.partition = partition
   }
 
+  /** 32 bits of the path, for an Ordering. */
+  get hash(): number {
+    return hashOf(this.path)
+  }
+
   get sizeBytes(): number {
     return this.add.size
   }
@@ -126,10 +131,10 @@ function byBytes(a: string, b: string): number {
   return a < b ? -1 : 1
 }
 
-const viewOrdering: Ordering<LiveFile> = { compare: inViewOrder, hash: ({ path }) => hashOf(path) }
+const viewOrdering: Ordering<LiveFile> = { compare: inViewOrder, hash: ({ hash }) => hash }
 const pathOrdering: Ordering<LiveFile> = {
   compare: (a, b) => compareTexts(a.path, b.path),
-  hash: ({ path }) => hashOf(path),
+  hash: ({ hash }) => hash,
 }
 /** One file's order hint names another file. */
 interface Reference {

@@ -21,7 +21,17 @@ import { shown, time } from './log/shapes.ts'
 import { checkReadable, hasColumnMapping, isTrue } from './protocol.ts'
 import { tooManyRows } from './vectors/store.ts'
 
-export { fileTextSizes, LIVE_TAG, LiveFile, LiveFiles, ORDER_REFS_TAG, ORDER_TAG, TEXT_TAG } from './live-files.ts'
+export {
+  type FilePlace,
+  fileTextSizes,
+  inViewOrder,
+  LIVE_TAG,
+  LiveFile,
+  LiveFiles,
+  ORDER_REFS_TAG,
+  ORDER_TAG,
+  TEXT_TAG,
+} from './live-files.ts'
 
 export interface TableMetadata {
   readonly id: string
