@@ -68,7 +68,14 @@ function* randomActions(files: ReadonlyMap<string, AddAction>, random: (n: numbe
     const isKept = known !== undefined && random(4) === 0
     if (known !== undefined && !isKept) {
       const { deletionVector } = known
-      yield { remove: { path: spelled(path), dataChange: true, ...(deletionVector ? { deletionVector } : {}) } }
+      yield {
+        remove: {
+          path: spelled(path),
+          deletionTimestamp: Date.now(),
+          dataChange: true,
+          ...(deletionVector ? { deletionVector } : {}),
+        },
+      }
       if (random(2) === 0) continue
     }
     const vector = isKept ? known.deletionVector : random(2) === 0 ? { cardinality: random(9) } : undefined
