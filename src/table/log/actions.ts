@@ -13,6 +13,7 @@ import {
   optional,
   type Shape,
   shown,
+  smallCount,
   struct,
   text,
   time,
@@ -225,8 +226,8 @@ export function keepNumbers(_key: string, value: unknown, context: { source: str
 const vectorShape = struct({
   storageType: oneOf('u', 'i', 'p'),
   pathOrInlineDv: text,
-  offset: optional(count),
-  sizeInBytes: count,
+  offset: optional(smallCount),
+  sizeInBytes: smallCount,
   cardinality: count,
 })
 
@@ -266,8 +267,8 @@ const SHAPES: Readonly<Record<string, Shape>> = {
     createdTime: optional(time),
   }),
   protocol: struct({
-    minReaderVersion: count,
-    minWriterVersion: count,
+    minReaderVersion: smallCount,
+    minWriterVersion: smallCount,
     readerFeatures: optional(listOf(text)),
     writerFeatures: optional(listOf(text)),
   }),

@@ -16,9 +16,15 @@ export const count: Shape = (value, where) =>
     ? undefined
     : wrong(value, where, 'a whole number that is not negative')
 
+/** A whole number of 32 bits that is not negative. */
+export const smallCount: Shape = (value, where) =>
+  count(value, where) ?? ((value as number) < 2 ** 31 ? undefined : wrong(value, where, 'a number of 32 bits'))
+
 /** Any 64-bit number; those beyond a double's digits are kept as they were read. */
 export const integer: Shape = (value, where) =>
-  Number.isSafeInteger(value) || isRawNumber(value) ? undefined : wrong(value, where, 'a whole number')
+  Number.isSafeInteger(value) || (isRawNumber(value) && isLong(JSON.stringify(value)))
+    ? undefined
+    : wrong(value, where, 'a whole number of 64 bits')
 
 /** Milliseconds since the epoch. */
 export const time: Shape = (value, where) =>
@@ -85,6 +91,10 @@ export function isObject(value: unknown): value is Readonly<Record<string, unkno
 /** Whether a value is a number that is kept as it was read. */
 export function isRawNumber(value: unknown): boolean {
   return (JSON as typeof JSON & { isRawJSON(value: unknown): boolean }).isRawJSON(value)
+}
+
+function isLong(digits: string): boolean {
+  return /^-?\d{1,19}$/.test(digits) && BigInt.asIntN(64, BigInt(digits)) === BigInt(digits)
 }
 
 function wrong(value: unknown, where: string, expected: string): string {
