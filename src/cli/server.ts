@@ -8,10 +8,13 @@ import type { HoldTimes } from '../fs/edits/editor.ts'
 import { FileSpool } from '../fs/edits/spool.ts'
 import { ErrorJournal } from '../fs/error-journal.ts'
 import { LakeFileSystem } from '../fs/lake-filesystem.ts'
+import type { Openers } from '../fs/saves/openers.ts'
+import { ProcOpeners } from '../fs/saves/proc-openers.ts'
 import { Scratch } from '../fs/scratch/scratch.ts'
 import { openText } from '../fs/text/layout.ts'
 import { Segments } from '../fs/text/segments.ts'
 import type { Text } from '../fs/text/text.ts'
+import type { RunSqlOptions } from '../fs/views/query.ts'
 import { schemaSql } from '../fs/views/schema-sql.ts'
 import { statsJson } from '../fs/views/stats.ts'
 import { type Lake, openLake } from '../lake.ts'
@@ -36,6 +39,8 @@ export interface ServeOptions {
   readonly cacheDirectory?: string | undefined
   readonly cacheBytes?: number | undefined
   readonly holdTimes?: HoldTimes | undefined
+  /** Who has files open for writing; by default /proc is asked. */
+  readonly openers?: Openers | undefined
   readonly log: (sentence: string) => void
 }
 
@@ -84,6 +89,8 @@ async function serveLake(lake: Lake, options: ServeOptions): Promise<TableServer
   const owner = { uid: process.getuid?.() ?? 0, gid: process.getgid?.() ?? 0 }
   const segments = new Segments({ cache: lake.cache, pool: lake.pool, store: lake.table.store })
   const scratch = new Scratch({ directory: files, database, clock: lake.clock, owner, log })
+  let port: number | undefined
+  const openers = options.openers ?? new ProcOpeners({ ports: () => (port === undefined ? [] : [port]) })
   const fs = new LakeFileSystem({
     table: lake.table,
     segments,
@@ -91,7 +98,7 @@ async function serveLake(lake: Lake, options: ServeOptions): Promise<TableServer
     database,
     errors,
     stateDirectory: state,
-    runSql: sql => runSql(lake, sql, state),
+    runSql: (sql, options) => runSql(lake, sql, state, options),
     renderSchema: snapshot => new TextEncoder().encode(schemaSql(snapshot)),
     renderStats: async snapshot =>
       new TextEncoder().encode(await statsJson(lake.table, snapshot, segments, lake.cache)),
@@ -99,15 +106,17 @@ async function serveLake(lake: Lake, options: ServeOptions): Promise<TableServer
     readOnly: options.readOnly,
     owner,
     log,
+    openers,
     ...(options.holdTimes === undefined ? {} : { holdTimes: options.holdTimes }),
   })
   if (!options.readOnly) await fs.recover()
   const secret = secretOf(state)
   const exportSecret = createHash('sha256').update('export').update(secret).digest('hex').slice(0, 32)
   const allowedUids = options.allowOther ? ('any' as const) : new Set([owner.uid])
-  const server = await listen(options, port =>
-    startNfsServer(fs, { host: options.host, port, secret, exportSecret, allowedUids, log }),
+  const server = await listen(options, wanted =>
+    startNfsServer(fs, { host: options.host, port: wanted, secret, exportSecret, allowedUids, log }),
   )
+  port = server.port
   return {
     lake,
     host: server.host,
@@ -236,17 +245,21 @@ async function listen(options: ServeOptions, start: (port: number) => Promise<Nf
   )
 }
 
-/** What `.query` shows: the rows as CSV, or what a statement changed. Kept in an unlinked file, however large. */
-async function runSql(lake: Lake, sql: string, directory: string): Promise<Text> {
+/** The rows of a statement as text, or what it changed. Kept in an unlinked file, however large. */
+async function runSql(
+  lake: Lake,
+  sql: string,
+  directory: string,
+  { format = 'csv', signal }: RunSqlOptions = {},
+): Promise<Text> {
   // Loaded on first use: a mount that never runs SQL does not pay for the engine.
-  const { csvOf, execute } = await import('../sql/engine.ts')
-  const outcome = await execute(lake.table, sql)
+  const [{ execute }, { changesText, resultText }] = await Promise.all([
+    import('../sql/engine.ts'),
+    import('../sql/format.ts'),
+  ])
+  const outcome = await execute(lake.table, sql, signal === undefined ? {} : { signal })
   const spool = FileSpool.create(directory)
-  if (outcome.kind === 'changed') {
-    const { inserted, updated, deleted } = outcome
-    spool.append(new TextEncoder().encode(`inserted,updated,deleted\n${inserted},${updated},${deleted}\n`))
-  } else {
-    for await (const bytes of csvOf(outcome.result)) spool.append(bytes)
-  }
+  if (outcome.kind === 'changed') spool.append(changesText(outcome, format))
+  else for await (const bytes of resultText(outcome.result, format)) spool.append(bytes)
   return spool.finish()
 }

@@ -277,7 +277,8 @@ export class Table {
 
   /**
    * Commits a change as one version, on top of whatever other writers committed meanwhile where that is possible. Its
-   * files are durable before. TableError `conflict` if it is not possible, and nothing has changed.
+   * files are durable before. A change that turns out to do nothing is no version: the newest one is the result. TableError
+   * `conflict` if it is not possible, and nothing has changed.
    */
   async commit(change: ChangeSet): Promise<Committed> {
     const staging = new Staging(this.store)
@@ -298,6 +299,7 @@ export class Table {
         staging,
         deletedRows: file => this.deletedRows(file),
       })
+      if (actions.every(action => action.commitInfo)) return { version: newest.version, snapshot: newest }
       const version = newest.version + 1n
       if (!(await this.#put(version, actions, staging))) continue
       this.#advance(newest, actions, nowMs)

@@ -352,6 +352,13 @@ describe('JSON lines', () => {
     ])
   })
 
+  test('may span lines, and be written with blanks and escapes', () => {
+    expect(rows('{\n  "id": 1,\n  "s": {\n    "valueOf": 2\n  }\n}\n {"toS\\u0074ring" : "a}\\"{\\n" }\n')).toEqual([
+      [1n, null, null, [2]],
+      [null, null, 'a}"{\n', null],
+    ])
+  })
+
   test('may begin with a byte-order mark', () => {
     expect(rows('\ufeff{"id":1}\n')).toEqual([[1n, null, null, null]])
   })
@@ -359,14 +366,18 @@ describe('JSON lines', () => {
   test('name the line and the column of what cannot be taken', () => {
     const at = (text: string): unknown => refusal(() => parseJsonLines(encode(text), schema, { firstLine: 5 }))
     expect(at('{"id":1}\n{"id":"x"}\n')).toEqual({ code: 'bad_value', line: 6, column: 'id' })
-    expect(at('{"nope":1}\n')).toEqual({ code: 'bad_value', line: 5, column: 'nope' })
-    expect(at('{"__proto__":1}\n')).toEqual({ code: 'bad_value', line: 5, column: '__proto__' })
+    expect(at('{"nope":1}\n')).toEqual({ code: 'unknown_column', line: 5, column: 'nope' })
+    expect(at('{"__proto__":1}\n')).toEqual({ code: 'unknown_column', line: 5, column: '__proto__' })
     expect(at('{"s":{"q":1}}\n')).toEqual({ code: 'bad_value', line: 5, column: 's' })
     expect(at('{"id":1.5}\n')).toEqual({ code: 'bad_value', line: 5, column: 'id' })
-    expect(at('\n{"id":1\n')).toMatchObject({ code: 'malformed_text', line: 6 })
+    expect(at('\n{"id":1\n')).toMatchObject({ code: 'unterminated', line: 6 })
+    expect(at('{"id":1}\n{"id":2\n{"id":3}\n')).toMatchObject({ code: 'malformed_text', line: 6 })
+    expect(at('{"id":1,"id":2}\n')).toMatchObject({ code: 'malformed_text', line: 5 })
+    expect(at('{"id":1}{"id":2}\n')).toMatchObject({ code: 'malformed_text', line: 5 })
+    expect(at('{"toString":"a\nb"}\n')).toMatchObject({ code: 'malformed_text', line: 5 })
     expect(at('[1]\n')).toMatchObject({ code: 'malformed_text', line: 5 })
     expect(at('7\n')).toMatchObject({ code: 'malformed_text', line: 5 })
-    expect(at(`{"s":${'['.repeat(200_000)}\n`)).toMatchObject({ code: 'malformed_text', line: 5 })
+    expect(at(`{"s":${'['.repeat(200_000)}\n`)).toMatchObject({ code: 'unterminated', line: 5 })
   })
 })
 

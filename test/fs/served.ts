@@ -15,6 +15,7 @@ const HOUR_MS = 3_600_000
 /** What is held, is held for longer than any test runs: only what a test does ends it. */
 export const HELD: HoldTimes = {
   quietMs: 1,
+  openAppendMs: 1,
   incompleteMs: HOUR_MS,
   pageMs: HOUR_MS,
   truncatedMs: HOUR_MS,
@@ -51,6 +52,15 @@ export async function serveNew(ddl: string, rows: string, holdTimes: HoldTimes =
   mkdirSync(directory)
   await createTable(openStore({ kind: 'local', directory }), { schema: parseDdl(ddl) })
   return serveFolder(folder, holdTimes, rows)
+}
+
+/** Serves a table that `make` makes in the folder that it is given, by another writer as a rule. */
+export async function serveMade(make: (directory: string) => Promise<void>): Promise<ServedTable> {
+  const folder = temporaryFolder()
+  const directory = join(folder.path, 'table')
+  mkdirSync(directory)
+  await make(directory)
+  return serveFolder(folder, HELD, '')
 }
 
 type Folder = ReturnType<typeof temporaryFolder>

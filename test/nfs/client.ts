@@ -50,7 +50,7 @@ export interface ClientEntry {
   readonly handle: Handle | undefined
 }
 
-const noChange: wire.Sattr3 = {
+export const noChange: wire.Sattr3 = {
   mode: undefined,
   uid: undefined,
   gid: undefined,
@@ -236,6 +236,13 @@ export class NfsClient implements AsyncDisposable {
   async access(object: Handle, access: number): Promise<number> {
     const args = { object, access }
     return (await this.#nfs(4, 'ACCESS', wire.ACCESS3args, wire.ACCESS3resok, wire.post_op_attr, args)).access
+  }
+
+  /** The attributes that ACCESS tells: what open(2) knows of a file whose name was looked up before. */
+  async opened(object: Handle): Promise<Fattr | undefined> {
+    const args = { object, access: 0x2d }
+    const found = await this.#nfs(4, 'ACCESS', wire.ACCESS3args, wire.ACCESS3resok, wire.post_op_attr, args)
+    return found.obj_attributes
   }
 
   async readlink(symlink: Handle): Promise<Uint8Array> {

@@ -108,10 +108,10 @@ export interface MatchedHeader {
 }
 
 /**
- * Sets a header beside a schema; undefined if it shares no name with it, and so is no header of this table. TextError
- * `bad_header` if it lacks a column with a default value: the rows would get NULL in its place.
+ * Sets a header, which stands in line `line`, beside a schema; undefined if it shares no name with it, and so is no header
+ * of this table. TextError `bad_header` if it lacks a column with a default value: the rows would get NULL in its place.
  */
-export function matchHeader(names: readonly string[], schema: Schema): MatchedHeader | undefined {
+export function matchHeader(names: readonly string[], schema: Schema, line = 1): MatchedHeader | undefined {
   const fields = names.flatMap(name => schema.find(field => field.name === name) ?? [])
   if (fields.length === 0) return undefined
   const missing = schema.filter(field => !names.includes(field.name))
@@ -119,8 +119,8 @@ export function matchHeader(names: readonly string[], schema: Schema): MatchedHe
   if (withDefault !== undefined) {
     throw new TextError(
       'bad_header',
-      `line 1: the column ${withDefault.name} is missing, which has the default value ${defaultSql(withDefault)}; write its values, too`,
-      { line: 1, column: withDefault.name },
+      `line ${line}: the column ${withDefault.name} is missing, which has the default value ${defaultSql(withDefault)}; write its values, too`,
+      { line, column: withDefault.name },
     )
   }
   return {

@@ -110,8 +110,8 @@ function fits(text: string, candidate: number): boolean {
 }
 
 /** The schema of CSV rows, all of them given. */
-export function inferSchema(bytes: Uint8Array, names: readonly string[]): Schema {
+export function inferSchema(bytes: Uint8Array, names: readonly string[], options: ParseOptions = {}): Schema {
   const inference = new SchemaInference(names)
-  inference.feed(bytes)
+  inference.feed(bytes, options)
   return inference.result()
 }
