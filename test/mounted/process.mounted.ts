@@ -2,8 +2,8 @@ import { describe, expect, test } from 'bun:test'
 import { existsSync, mkdirSync, mkdtempSync, realpathSync, symlinkSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { ask } from '../../src/mount/control.ts'
 import { mountAt } from '../../src/mount/linux.ts'
+import { ask } from '../../src/serve/control.ts'
 import { BINARY, mountTable, must, run } from './harness.ts'
 
 function freshFolder(): string {

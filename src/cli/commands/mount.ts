@@ -3,20 +3,22 @@ import { homedir } from 'node:os'
 import { basename, join } from 'node:path'
 import { messageOf } from '../../core/errors.ts'
 import { openLake } from '../../lake.ts'
-import { ask } from '../../mount/control.ts'
-import { startDaemon } from '../../mount/daemon.ts'
 import { darwinMountCommand } from '../../mount/darwin.ts'
 import { MountError } from '../../mount/errors.ts'
 import { canonicalPath, checkCanMount, checkMountPoint, mount, mountsOf } from '../../mount/linux.ts'
-import { readRecords, type ServerRecord } from '../../mount/registry.ts'
 import { shellQuoted } from '../../mount/run.ts'
+import { ask } from '../../serve/control.ts'
+import { startDaemon } from '../../serve/daemon.ts'
+import { readRecords, type ServerRecord } from '../../serve/registry.ts'
+import { type RunOptions, runServer } from '../../serve/run.ts'
+import { DEFAULT_PORT } from '../../serve/table-server.ts'
 import { command } from '../command.ts'
 import { interruptible } from '../interrupt.ts'
-import { note, print } from '../output.ts'
+import { logLine, note, print } from '../output.ts'
 import { cacheBytesOf, hostOf, portOf, serveArgs } from '../serve-args.ts'
-import { DEFAULT_PORT } from '../server.ts'
 import { locationName } from '../table-of.ts'
-import { type RunningOptions, runServer, serveCommand } from './serve.ts'
+import { VERSION } from './index.ts'
+import { serveCommand } from './serve.ts'
 
 const PORTS_TRIED = 100
 
@@ -30,7 +32,7 @@ export default command({
     foreground: { type: 'boolean', description: 'Stay, and log to the terminal; Ctrl-C unmounts' },
   },
   run: async args => {
-    const options: RunningOptions = {
+    const options: RunOptions = {
       location: locationName(args.table),
       host: hostOf(args.host),
       port: portOf(args.port),
@@ -38,7 +40,10 @@ export default command({
       allowOther: args['allow-other'] === true,
       cacheBytes: cacheBytesOf(args['cache-size']),
       mountPoint: args.folder,
-      log: undefined,
+      logFile: undefined,
+      log: logLine,
+      version: VERSION,
+      command: serveCommand,
     }
     await checkTable(options.location)
     if (process.platform === 'darwin') return mountByHand(options)
@@ -84,7 +89,7 @@ function lostMount(
   return { mountPoint, port: record.port, readOnly: record.readOnly }
 }
 
-type MountOptions = RunningOptions & {
+type MountOptions = RunOptions & {
   readonly mountPoint: string
   /** The table and the folder, as the user calls them. */
   readonly names: readonly [string, string]
@@ -110,9 +115,12 @@ async function stay(options: MountOptions, isNew: boolean): Promise<void> {
 }
 
 async function goOn(options: MountOptions, isNew: boolean): Promise<void> {
-  const log = join(logDirectory(), `${basename(options.location)}-${Bun.hash.crc32(options.location).toString(16)}.log`)
+  const logFile = join(
+    logDirectory(),
+    `${basename(options.location)}-${Bun.hash.crc32(options.location).toString(16)}.log`,
+  )
   await interruptible(async signal => {
-    const server = await startOnSomePort({ ...options, log })
+    const server = await startOnSomePort({ ...options, logFile })
     // Ctrl-C does not reach the daemon.
     if (signal.aborted && isNew) await ask(options.location, 'stop')
     signal.throwIfAborted()
@@ -122,12 +130,13 @@ async function goOn(options: MountOptions, isNew: boolean): Promise<void> {
 }
 
 /** The daemon's command line names its port, so that started again it takes up the same one. */
-async function startOnSomePort(options: RunningOptions & { log: string }): Promise<ServerRecord> {
+async function startOnSomePort(options: RunOptions & { logFile: string }): Promise<ServerRecord> {
   const ports =
     options.port === undefined ? Array.from({ length: PORTS_TRIED }, (_, i) => DEFAULT_PORT + i) : [options.port]
   for (const port of ports) {
     try {
-      return await startDaemon({ command: serveCommand(options, port), location: options.location, log: options.log })
+      const command = serveCommand({ ...options, port })
+      return await startDaemon({ command, location: options.location, log: options.logFile })
     } catch (error) {
       const taken = error instanceof MountError && /in use|EADDRINUSE/.test(error.message)
       if (!taken || port === ports.at(-1)) throw error
@@ -150,7 +159,7 @@ function logDirectory(): string {
   return directory
 }
 
-async function mountByHand(options: RunningOptions): Promise<undefined> {
+async function mountByHand(options: RunOptions): Promise<undefined> {
   const request = {
     host: options.host,
     port: options.port ?? DEFAULT_PORT,

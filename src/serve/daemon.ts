@@ -1,7 +1,7 @@
 import { closeSync, openSync, readFileSync } from 'node:fs'
 import { messageOf } from '../core/errors.ts'
+import { MountError } from '../mount/errors.ts'
 import { ask } from './control.ts'
-import { MountError } from './errors.ts'
 import { readRecords, type ServerRecord } from './registry.ts'
 
 const LOOK_EVERY_MS = 20

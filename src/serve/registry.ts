@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto'
 import { existsSync, lstatSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { MountError } from './errors.ts'
+import { MountError } from '../mount/errors.ts'
 
 /** A server that runs, as it describes itself. */
 export interface ServerRecord {

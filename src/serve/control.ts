@@ -1,7 +1,7 @@
 import { rmSync } from 'node:fs'
 import type { Socket } from 'bun'
 import { messageOf } from '../core/errors.ts'
-import { MountError } from './errors.ts'
+import { MountError } from '../mount/errors.ts'
 import { socketPath } from './registry.ts'
 
 /** What a server can be asked by other processes of its user. */

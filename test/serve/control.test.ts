@@ -2,9 +2,9 @@ import { describe, expect, test } from 'bun:test'
 import { rmSync, statSync, writeFileSync } from 'node:fs'
 import { connect, createServer } from 'node:net'
 import { join } from 'node:path'
-import { ask, type ControlHandlers, type Operation, startControl } from '../../src/mount/control.ts'
-import { startDaemon } from '../../src/mount/daemon.ts'
-import { readRecords, runtimeDirectory, socketPath } from '../../src/mount/registry.ts'
+import { ask, type ControlHandlers, type Operation, startControl } from '../../src/serve/control.ts'
+import { startDaemon } from '../../src/serve/daemon.ts'
+import { readRecords, removeRecord, runtimeDirectory, socketPath, writeRecord } from '../../src/serve/registry.ts'
 import { temporaryFolder } from '../helpers/temporary.ts'
 
 const unique = (): string => `/nowhere/${crypto.randomUUID()}`
@@ -33,6 +33,50 @@ function send(location: string, ...pieces: readonly string[]): Promise<string> {
 }
 
 describe('the control socket', () => {
+  test('answers status, and settles and stops when it is asked to', async () => {
+    const location = unique()
+    const asked: string[] = []
+    const control = startControl(location, {
+      status: () => ({ pid: 1, version: '0', held: ['a save'] }),
+      settle: async () => void asked.push('settle'),
+      stop: async () => void asked.push('stop'),
+    })
+    expect(await ask(location, 'status')).toEqual({ pid: 1, version: '0', held: ['a save'] })
+    await ask(location, 'settle')
+    await ask(location, 'stop')
+    expect(asked).toEqual(['settle', 'stop'])
+    control.close()
+    expect(await ask(location, 'status')).toBeUndefined()
+  })
+
+  test('tells why something could not be done', async () => {
+    const location = unique()
+    const fail = async (): Promise<void> => {
+      throw new Error('the disk is full')
+    }
+    const control = startControl(location, {
+      status: () => ({ pid: 1, version: '0', held: [] }),
+      settle: fail,
+      stop: fail,
+    })
+    const failure: unknown = await ask(location, 'settle').catch((error: unknown) => error)
+    expect((failure as Error).message).toContain('the disk is full')
+    control.close()
+  })
+
+  test('of a server that died is no server, and gives way to the next one', async () => {
+    const location = unique()
+    await Bun.write(socketPath(location), 'not a socket')
+    expect(await ask(location, 'status')).toBeUndefined()
+    const control = startControl(location, {
+      status: () => ({ pid: 2, version: '0', held: [] }),
+      settle: async () => undefined,
+      stop: async () => undefined,
+    })
+    expect(await ask(location, 'status')).toMatchObject({ pid: 2 })
+    control.close()
+  })
+
   test('is nobody else’s to open', () => {
     const location = unique()
     const control = startControl(location, handlers())
@@ -87,6 +131,24 @@ describe('the control socket', () => {
 })
 
 describe('the registry', () => {
+  test('keeps a record of each server until it is removed', () => {
+    const location = unique()
+    const record = {
+      pid: 1,
+      location,
+      host: '127.0.0.1',
+      port: 1,
+      exportPath: '/x',
+      readOnly: false,
+      command: ['a b'],
+      startedMs: 0,
+    }
+    writeRecord(record)
+    expect(readRecords()).toContainEqual(record)
+    removeRecord(location)
+    expect(readRecords().filter(known => known.location === location)).toEqual([])
+  })
+
   test('passes over what is no record', () => {
     const path = join(runtimeDirectory(), `${crypto.randomUUID()}.json`)
     try {
