@@ -11,6 +11,8 @@ import {
   type Created,
   type CreateHow,
   type DirectoryEntry,
+  type Export,
+  exportOf,
   type FileRef,
   type FileSystem,
   FsError,
@@ -39,7 +41,6 @@ export interface LakeFileSystemOptions extends TableViewContext {
   readonly runSql: RunSql
   readonly renderSchema: (snapshot: Snapshot) => Uint8Array
   readonly renderStats: (snapshot: Snapshot) => Promise<Uint8Array>
-  readonly readOnly: boolean
   readonly log: (sentence: string) => void
 }
 
@@ -48,7 +49,6 @@ export interface LakeFileSystemOptions extends TableViewContext {
  * contract. Here names and ids are led to what they stand for; what happens then is theirs.
  */
 export class LakeFileSystem implements FileSystem {
-  readonly readOnly: boolean
   readonly writeVerifier: bigint
   readonly #options: LakeFileSystemOptions
   readonly #csv: TableView
@@ -68,7 +68,6 @@ export class LakeFileSystem implements FileSystem {
 
   constructor(options: LakeFileSystemOptions) {
     this.#options = options
-    this.readOnly = options.readOnly
     this.writeVerifier = bootVerifier()
     const { owner, scratch } = options
     const now = (): TimeNs => this.#now()
@@ -156,8 +155,8 @@ export class LakeFileSystem implements FileSystem {
     this.#options.scratch.close()
   }
 
-  root(frozen: boolean): FileRef {
-    return { id: ROOT_ID, frozen }
+  root(through: Export): FileRef {
+    return { id: ROOT_ID, ...exportOf(through) }
   }
 
   // --- attributes --------------------------------------------------------------------------------------------------
@@ -167,7 +166,7 @@ export class LakeFileSystem implements FileSystem {
   }
 
   async setattr(node: Node, changes: NewAttributes, guardCtime?: TimeNs): Promise<Change> {
-    return this.#changing(async () => {
+    return this.#guarded(async () => {
       const before = await this.#attributes(node)
       if (guardCtime !== undefined && before.ctime !== guardCtime) {
         throw new FsError('ENOTSYNC', 'the file changed since the client last looked at it')
@@ -189,7 +188,7 @@ export class LakeFileSystem implements FileSystem {
     return this.#guarded(async () => {
       const { type } = await this.#attributes(node)
       const view = this.#view(node)
-      const writable = !this.readOnly && (view?.writable ?? true)
+      const writable = view?.writable ?? true
       return {
         read: true,
         lookup: type === 'directory',
@@ -275,7 +274,7 @@ export class LakeFileSystem implements FileSystem {
           : { entries: [], endOfDirectory: false }
       const entries = [
         ...views,
-        ...listing.entries.map(entry => ({ ...entry, node: { id: entry.node.id, frozen: directory.frozen } })),
+        ...listing.entries.map(entry => ({ ...entry, node: { ...exportOf(directory), id: entry.node.id } })),
       ]
       entries.sort((a, b) => (a.cookie < b.cookie ? -1 : 1))
       // What did not fit comes with the next call: entries are in cookie order, so cutting loses nothing.
@@ -326,7 +325,7 @@ export class LakeFileSystem implements FileSystem {
   }
 
   async write(node: Node, offset: bigint, bytes: Uint8Array, stability: Stability): Promise<WriteResult> {
-    return this.#changing(() => {
+    return this.#guarded(() => {
       const view = this.#view(node)
       if (view === undefined) return this.#options.scratch.write(node.id, offset, bytes, stability)
       if (view.write === undefined) throw readOnlyView(view)
@@ -335,7 +334,7 @@ export class LakeFileSystem implements FileSystem {
   }
 
   async commit(node: Node, offset: bigint, count: number): Promise<Change> {
-    return this.#changing(async () => {
+    return this.#guarded(async () => {
       const view = this.#view(node)
       if (view === undefined) return this.#options.scratch.commit(node.id, offset, count)
       return (await view.commit?.()) ?? {}
@@ -364,7 +363,7 @@ export class LakeFileSystem implements FileSystem {
     const before = await this.#attributes(directory)
     const line = await this.#csvName.create(how)
     return {
-      node: { id: line.id, frozen: directory.frozen },
+      node: { ...exportOf(directory), id: line.id },
       attributes: await this.#csv.shownAttributes(line),
       directory: { before, after: await this.#attributes(directory) },
     }
@@ -472,14 +471,9 @@ export class LakeFileSystem implements FileSystem {
     return BigInt(this.#options.clock.nowMs()) * 1_000_000n
   }
 
-  #changing<T>(run: () => Promise<T>): Promise<T> {
-    if (this.readOnly) return Promise.reject(new FsError('EROFS', 'the table is mounted read-only'))
-    return this.#guarded(run)
-  }
-
   /** Changes of names go one after the other: what one of them looks up must still hold when it acts. */
   #changingNames<T>(run: () => Promise<T>): Promise<T> {
-    return this.#changing(() => this.#alone(run))
+    return this.#guarded(() => this.#alone(run))
   }
 
   #alone<T>(run: () => Promise<T>): Promise<T> {
@@ -526,7 +520,7 @@ function readOnlyView(view: ViewFile | undefined): FsError {
 }
 
 function inDirectory(created: Created, directory: Node): Created {
-  return { ...created, node: { id: created.node.id, frozen: directory.frozen } }
+  return { ...created, node: { ...exportOf(directory), id: created.node.id } }
 }
 
 /** Changes when the machine was booted anew: only then may bytes that were answered UNSTABLE be lost (RFC 1813, writeverf3). */

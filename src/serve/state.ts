@@ -1,6 +1,6 @@
 import { Database } from 'bun:sqlite'
 import { createHash, randomBytes } from 'node:crypto'
-import { chmodSync, existsSync, mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs'
+import { chmodSync, existsSync, mkdirSync, readFileSync, renameSync, statSync, writeFileSync } from 'node:fs'
 import { homedir } from 'node:os'
 import { join } from 'node:path'
 import { errnoOf, messageOf } from '../core/errors.ts'
@@ -13,6 +13,8 @@ export interface StateOptions {
   readonly besideTable: string | undefined
   readonly location: string
   readonly log: (sentence: string) => void
+  /** Called at once when the table is locked. */
+  readonly onLocked?: (() => void) | undefined
 }
 
 /** What a server keeps on disk. While it is open, no other process serves the table. */
@@ -31,6 +33,7 @@ export function openState(options: StateOptions): StateFolder {
   const { files, directory } = foldersOf(options)
   const lock = lockState(directory, options.location)
   try {
+    options.onLocked?.()
     const secret = secretOf(directory)
     const database = openDatabase(join(directory, 'state.sqlite'), options.log)
     const close = (): void => {
@@ -84,9 +87,35 @@ function lockState(state: string, location: string): Database {
     if (!errnoOf(cause)?.startsWith('SQLITE_BUSY')) {
       throw new ServeError('state_unusable', `${path} cannot be locked: ${messageOf(cause)}`, { cause })
     }
-    throw new ServeError('already_served', `${location} is being served already; \`posixlake status\` says where`, {
-      cause,
-    })
+    throw new ServeError('already_served', alreadyServed(location, lockHolder(path)), { cause })
+  }
+}
+
+/** The process that holds a lock on a file, as far as the system says (proc(5), /proc/locks). */
+function lockHolder(path: string): { pid: number; uid: number } | undefined {
+  try {
+    const { ino } = statSync(path)
+    const held = new RegExp(`^\\d+: POSIX +ADVISORY +WRITE +(\\d+) [0-9a-f]+:[0-9a-f]+:${ino} `, 'm')
+    const pid = Number(held.exec(readFileSync('/proc/locks', 'utf8'))?.[1] ?? 0)
+    return pid > 0 ? { pid, uid: statSync(`/proc/${pid}`).uid } : undefined
+  } catch {
+    return undefined
+  }
+}
+
+function alreadyServed(location: string, holder: { pid: number; uid: number } | undefined): string {
+  if (holder === undefined) return `${location} is being served already, by a process that cannot be seen from here`
+  const { pid, uid } = holder
+  if (uid === process.getuid?.()) return `${location} is being served already, by process ${pid}`
+  return `${location} is being served already, by process ${pid} of user ${userName(uid)}; only that user can mount it once more, or end it with: posixlake unmount ${location}`
+}
+
+function userName(uid: number): string {
+  try {
+    const users = readFileSync('/etc/passwd', 'utf8')
+    return new RegExp(`^([^:\\n]+):[^:\\n]*:${uid}:`, 'm').exec(users)?.[1] ?? String(uid)
+  } catch {
+    return String(uid)
   }
 }
 

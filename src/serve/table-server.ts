@@ -1,7 +1,9 @@
-import { createHash } from 'node:crypto'
 import { join } from 'node:path'
+import { withinMs } from '../core/limit.ts'
 import type { HoldTimes } from '../fs/edits/editor.ts'
 import { ErrorJournal } from '../fs/error-journal.ts'
+import { ExportedFileSystem } from '../fs/export.ts'
+import type { Export } from '../fs/filesystem.ts'
 import { LakeFileSystem } from '../fs/lake-filesystem.ts'
 import { Scratch } from '../fs/scratch/scratch.ts'
 import { openText } from '../fs/text/layout.ts'
@@ -10,37 +12,54 @@ import { runSql } from '../fs/views/run-sql.ts'
 import { schemaSql } from '../fs/views/schema-sql.ts'
 import { statsJson } from '../fs/views/stats.ts'
 import { type Lake, openLake } from '../lake.ts'
-import { ListenError, type NfsServer, startNfsServer } from '../nfs/server.ts'
-import { ServeError } from './errors.ts'
+import { Exports } from '../nfs/exports.ts'
+import { Endpoints, type WantedEndpoint } from './endpoints.ts'
+import { Health, lookAtTable } from './health.ts'
+import { RefusalLog, versionSentence } from './log.ts'
 import { openState, type StateFolder } from './state.ts'
 
-export const DEFAULT_PORT = 12049
-/** Tried in turn when no port was asked for. */
-const PORTS_TRIED = 100
 const CLOSE_GRACE_MS = 5000
+const FINISH_LIMIT_MS = 30_000
 
-export interface ServeOptions {
-  readonly location: string
-  readonly host: string
-  /** undefined: the default port or the next free one. */
-  readonly port: number | undefined
+/** What an export of the table grants. */
+export interface Rights {
   readonly readOnly: boolean
-  /** Answer every local user, not only root and the one who runs this. */
+  /** Lets in every local user, not only root and the one who serves. */
   readonly allowOther: boolean
+}
+
+export interface ServeOptions extends WantedEndpoint, Rights {
+  readonly location: string
   readonly cacheDirectory?: string | undefined
   readonly cacheBytes?: number | undefined
   readonly holdTimes?: HoldTimes | undefined
   readonly log: (sentence: string) => void
+  /** Called as soon as no other process can serve the table, and just before one can again. */
+  readonly onLocked?: (() => void) | undefined
+  readonly onUnlock?: (() => void) | undefined
+  /** A client's connection has ended. */
+  readonly onDisconnect?: (() => void) | undefined
 }
 
 /** A table that is served. */
 export interface TableServer {
   readonly lake: Lake
+  /** Of the first endpoint. */
   readonly host: string
   readonly port: number
-  /** The export that our own mount uses; nobody else is told of it. */
+  readonly endpoints: Endpoints
+  /** The export of the rights that it was started with, as mounts of this machine use it. Nobody else is told of it. */
   readonly exportPath: string
+  /** The same for clients that keep names cached: an old version of a view is not shown to them for long. */
+  readonly plainPath: string
   readonly stateDirectory: string
+  readonly health: Health
+  /** The path of the export with these rights, whether it is open or not. */
+  pathOf(rights: Rights): string
+  /** Lets clients in through the export with these rights, from now on. */
+  openExport(rights: Rights): Promise<void>
+  /** Its handles are stale from now on, unless it is the one that the server was started with. */
+  closeExport(rights: Rights): void
   /** What is held, in sentences. */
   held(): string[]
   /** How far the first measuring of other writers' files has come; undefined if none is going on. */
@@ -49,21 +68,23 @@ export interface TableServer {
   settle(): Promise<void>
   /** Measures the view that people look at first. */
   warmUp(): Promise<void>
-  /** Brings held saves to their end, answers what is under way, and closes everything. */
+  /** Brings held saves to their end, answers what is under way, and closes everything. Takes 40 seconds at most. */
   stop(): Promise<void>
 }
 
 /** Serves a table over NFS. Rejects with ServeError, TableError or StorageError. */
 export async function serveTable(options: ServeOptions): Promise<TableServer> {
-  const { log } = options
-  const lake = await openLake(options.location, {
+  const { location, log, onLocked, cacheDirectory, cacheBytes } = options
+  const lake = await openLake(location, {
     log,
-    ...(options.cacheDirectory === undefined ? {} : { cacheDirectory: options.cacheDirectory }),
-    ...(options.cacheBytes === undefined ? {} : { cacheBytes: options.cacheBytes }),
+    onVersion: version => log(versionSentence(version)),
+    ...(cacheDirectory === undefined ? {} : { cacheDirectory }),
+    ...(cacheBytes === undefined ? {} : { cacheBytes }),
   })
   let state: StateFolder | undefined
   try {
-    state = openState({ besideTable: lake.table.store.localPath('_posixlake'), location: lake.location, log })
+    const besideTable = lake.table.store.localPath('_posixlake')
+    state = openState({ besideTable, location: lake.location, log, onLocked })
     return await serveLake(lake, state, options)
   } catch (error) {
     state?.close()
@@ -74,40 +95,61 @@ export async function serveTable(options: ServeOptions): Promise<TableServer> {
 
 async function serveLake(lake: Lake, state: StateFolder, options: ServeOptions): Promise<TableServer> {
   const { log } = options
-  const { files, directory, database, secret } = state
-  const errors = new ErrorJournal({ path: join(directory, 'errors.log'), clock: lake.clock })
-  const owner = { uid: process.getuid?.() ?? 0, gid: process.getgid?.() ?? 0 }
+  const refusals = new RefusalLog(log, lake.clock)
   const segments = new Segments({ cache: lake.cache, pool: lake.pool, store: lake.table.store })
-  const scratch = new Scratch({ directory: files, database, clock: lake.clock, owner, log })
-  const fs = new LakeFileSystem({
-    table: lake.table,
-    segments,
-    scratch,
-    database,
-    errors,
-    stateDirectory: directory,
-    runSql: sql => runSql(lake.table, sql, directory),
-    renderSchema: snapshot => new TextEncoder().encode(schemaSql(snapshot)),
-    renderStats: async snapshot =>
-      new TextEncoder().encode(await statsJson(lake.table, snapshot, segments, lake.cache)),
-    clock: lake.clock,
-    readOnly: options.readOnly,
-    owner,
+  const fs = fileSystemOf(lake, state, segments, refusals, options)
+  let recovered: Promise<void> | undefined
+  const recover = (rights: Rights): Promise<void> => {
+    // What an earlier server held is brought to its end by one that may write.
+    if (!rights.readOnly) recovered ??= fs.recover()
+    return recovered ?? Promise.resolve()
+  }
+  await recover(options)
+  const exports = new Exports({ secret: state.secret, uids: new Set([ownerOf().uid]), plain: exportOf(options, false) })
+  exports.open(exportOf(options, true))
+  const endpoints = new Endpoints(new ExportedFileSystem(fs, (call, error) => refusals.call(call, error)), {
+    secret: state.secret,
+    exports,
     log,
-    ...(options.holdTimes === undefined ? {} : { holdTimes: options.holdTimes }),
+    onDisconnect: () => options.onDisconnect?.(),
   })
-  if (!options.readOnly) await fs.recover()
-  const exportSecret = createHash('sha256').update('export').update(secret).digest('hex').slice(0, 32)
-  const allowedUids = options.allowOther ? ('any' as const) : new Set([owner.uid])
-  const server = await listen(options, port =>
-    startNfsServer(fs, { host: options.host, port, secret, exportSecret, allowedUids, log }),
-  )
+  const { host, port } = await endpoints.listen(options).catch(error => {
+    fs.close()
+    throw error
+  })
+  const health = new Health({ clock: lake.clock, log, look: () => lookAtTable(lake, recovered !== undefined) })
+  const stop = async (): Promise<void> => {
+    health.stop()
+    await endpoints.close(CLOSE_GRACE_MS)
+    const finished = await withinMs(
+      FINISH_LIMIT_MS,
+      fs.finish().then(() => true),
+    )
+    if (finished === undefined)
+      log('a save that is held is not at its end; it is kept for the next server of the table')
+    fs.close()
+    await lake.close()
+    options.onUnlock?.()
+    state.close()
+  }
   return {
     lake,
-    host: server.host,
-    port: server.port,
-    exportPath: `/${exportSecret}`,
-    stateDirectory: directory,
+    host,
+    port,
+    endpoints,
+    exportPath: exports.pathOf(exportOf(options, true)),
+    plainPath: exports.pathOf(exportOf(options, false)),
+    stateDirectory: state.directory,
+    health,
+    pathOf: rights => exports.pathOf(exportOf(rights, true)),
+    openExport: async rights => {
+      await recover(rights)
+      exports.open(exportOf(rights, true))
+    },
+    closeExport: rights => {
+      if (rights.readOnly !== options.readOnly || rights.allowOther !== options.allowOther)
+        exports.close(exportOf(rights, true))
+    },
     held: () => fs.held(),
     measuring: () => segments.measuring,
     settle: () => fs.settled(),
@@ -115,30 +157,41 @@ async function serveLake(lake: Lake, state: StateFolder, options: ServeOptions):
       lake.pool.start()
       await openText(lake.table, await lake.table.refresh(), segments, 'csv')
     },
-    stop: async () => {
-      await server.close(CLOSE_GRACE_MS)
-      await fs.finish()
-      fs.close()
-      await lake.close()
-      state.close()
-    },
+    stop,
   }
 }
 
-async function listen(options: ServeOptions, start: (port: number) => Promise<NfsServer>): Promise<NfsServer> {
-  const ports =
-    options.port === undefined ? Array.from({ length: PORTS_TRIED }, (_, i) => DEFAULT_PORT + i) : [options.port]
-  for (const port of ports) {
-    try {
-      return await start(port)
-    } catch (error) {
-      if (!(error instanceof ListenError)) throw error
-      if (error.code === 'address_in_use' && port !== ports.at(-1)) continue
-      throw new ServeError(error.code, error.message, { cause: error })
-    }
-  }
-  throw new ServeError(
-    'address_in_use',
-    `no port from ${DEFAULT_PORT} to ${DEFAULT_PORT + PORTS_TRIED - 1} is free; say which one to take with --port`,
-  )
+function fileSystemOf(
+  lake: Lake,
+  { files, directory, database }: StateFolder,
+  segments: Segments,
+  refusals: RefusalLog,
+  { log, holdTimes }: ServeOptions,
+): LakeFileSystem {
+  const { clock } = lake
+  const owner = ownerOf()
+  return new LakeFileSystem({
+    table: lake.table,
+    segments,
+    scratch: new Scratch({ directory: files, database, clock, owner, log }),
+    database,
+    errors: new ErrorJournal({ path: join(directory, 'errors.log'), clock, onAppend: text => refusals.save(text) }),
+    stateDirectory: directory,
+    runSql: sql => runSql(lake.table, sql, directory),
+    renderSchema: snapshot => new TextEncoder().encode(schemaSql(snapshot)),
+    renderStats: async snapshot =>
+      new TextEncoder().encode(await statsJson(lake.table, snapshot, segments, lake.cache)),
+    clock,
+    owner,
+    log,
+    ...(holdTimes === undefined ? {} : { holdTimes }),
+  })
+}
+
+function exportOf({ readOnly, allowOther }: Rights, frozen: boolean): Export {
+  return { frozen, readOnly, others: allowOther }
+}
+
+function ownerOf(): { uid: number; gid: number } {
+  return { uid: process.getuid?.() ?? 0, gid: process.getgid?.() ?? 0 }
 }

@@ -1,18 +1,25 @@
-import { createHash, timingSafeEqual } from 'node:crypto'
-import { type AllowedUids, mayCall } from '../access.ts'
+import type { Export } from '../../fs/filesystem.ts'
+import type { Exports } from '../exports.ts'
 import { authFlavor } from '../rpc/message.ts'
 import { type Procedure, type Program, procedure } from '../rpc/program.ts'
 import { nothing } from '../xdr/primitives.ts'
-import { dirpath, exports, MOUNT_PROGRAM, MOUNT_V3, type Mountres3, mountlist, mountres3, mountstat3 } from './wire.ts'
+import {
+  dirpath,
+  exports as exportsWire,
+  MOUNT_PROGRAM,
+  MOUNT_V3,
+  type Mountres3,
+  mountlist,
+  mountres3,
+  mountstat3,
+} from './wire.ts'
 
 export interface MountOptions {
-  /** The name under which the file system is exported to everybody, besides "/". */
-  readonly exportName: string
-  /** The path "/<exportSecret>" leads to the frozen tree. */
-  readonly exportSecret: string
-  readonly allowedUids: AllowedUids
-  /** The file handle of the root, or of the frozen root. */
-  rootHandle(frozen: boolean): Uint8Array
+  readonly exports: Exports
+  /** Whether the plain export is offered under the names that everybody knows. */
+  readonly plainNames: boolean
+  /** The file handle of the root, as an export shows it. */
+  rootHandle(through: Export): Uint8Array
 }
 
 /** The MOUNT program (RFC 1813, appendix I). It keeps no list of clients: NFSv3 does not need one, and it would be wrong after a crash. */
@@ -32,7 +39,7 @@ function empty(name: string): Procedure {
   return procedure({ name, args: nothing, result: nothing, anonymous: true, handle: async () => undefined })
 }
 
-function mount({ exportName, exportSecret, allowedUids, rootHandle }: MountOptions): Procedure {
+function mount({ exports, plainNames, rootHandle }: MountOptions): Procedure {
   return procedure({
     name: 'MNT',
     args: dirpath,
@@ -40,11 +47,10 @@ function mount({ exportName, exportSecret, allowedUids, rootHandle }: MountOptio
     anonymous: false,
     outcome: ({ status }) => (status === mountstat3.MNT3_OK ? 'OK' : `MNT3ERR ${status}`),
     async handle(path, { credential }): Promise<Mountres3> {
-      if (!mayCall(allowedUids, credential)) return { status: mountstat3.MNT3ERR_ACCES }
-      const name = path.replace(/^\/+/, '').replace(/\/+$/, '')
-      const frozen = sameText(name, exportSecret)
-      if (!frozen && name !== '' && name !== exportName) return { status: mountstat3.MNT3ERR_NOENT }
-      return { status: mountstat3.MNT3_OK, fhandle: rootHandle(frozen), auth_flavors: [authFlavor.AUTH_SYS] }
+      const through = exports.find(path.replace(/^\/+/, '').replace(/\/+$/, ''), plainNames)
+      if (through === undefined) return { status: mountstat3.MNT3ERR_NOENT }
+      if (!exports.admits(through, credential)) return { status: mountstat3.MNT3ERR_ACCES }
+      return { status: mountstat3.MNT3_OK, fhandle: rootHandle(through), auth_flavors: [authFlavor.AUTH_SYS] }
     },
   })
 }
@@ -65,21 +71,12 @@ const unmount = procedure({
   handle: async () => undefined,
 })
 
-function listExports({ exportName }: MountOptions): Procedure {
+function listExports({ exports, plainNames }: MountOptions): Procedure {
   return procedure({
     name: 'EXPORT',
     args: nothing,
-    result: exports,
+    result: exportsWire,
     anonymous: true,
-    handle: async () => [
-      { ex_dir: '/', ex_groups: [] },
-      { ex_dir: `/${exportName}`, ex_groups: [] },
-    ],
+    handle: async () => (plainNames ? ['/', `/${exports.name}`] : []).map(ex_dir => ({ ex_dir, ex_groups: [] })),
   })
-}
-
-/** Compares without telling by the time taken how much of a guess was right. */
-function sameText(left: string, right: string): boolean {
-  const digest = (text: string) => createHash('sha256').update(text).digest()
-  return timingSafeEqual(digest(left), digest(right))
 }
