@@ -1,107 +1,178 @@
 import { messageOf } from '../core/errors.ts'
-import { mountAt, mountsOf, unmount } from '../mount/linux.ts'
-import { startControl } from './control.ts'
-import { readRecords, removeRecord, writeRecord } from './registry.ts'
-import { type ServeOptions, serveTable, type TableServer } from './table-server.ts'
+import { type Control, type ControlHandlers, type ServerStatus, startControl } from './control.ts'
+import { ServeError } from './errors.ts'
+import { exportRecords, Mounts } from './mounts.ts'
+import { recordOf, removeRecord, type ServerSettings, writeRecord } from './registry.ts'
+import { serveTable, type TableServer } from './table-server.ts'
 
-export interface RunOptions extends ServeOptions {
+export interface RunOptions {
+  readonly settings: ServerSettings
   readonly version: string
-  readonly mountPoint: string | undefined
-  /** The file that `log` writes to, if it does. */
-  readonly logFile: string | undefined
+  readonly log: (sentence: string) => void
   /** The command line that serves the table in the same way again. */
-  readonly command: (options: RunOptions) => readonly string[]
+  readonly command: (settings: ServerSettings) => readonly string[]
 }
 
 /** A server with all that other processes see of it. */
 export interface Running {
   readonly server: TableServer
-  /** Resolves when it has been told to stop, by a signal or by another process, and has stopped. */
+  /** Resolves when it has ended: told by a signal or by another process, or with its last mount. Rejects if it could not. */
   readonly stopped: Promise<void>
 }
 
-/** Serves a table until a signal or another process ends it. */
-export async function runServer(request: RunOptions): Promise<Running> {
-  const { location, log } = request
-  const server = await serveTable(request)
-  const options = { ...request, mountPoint: request.mountPoint ?? inheritedMount(location, server.exportPath) }
-  const { promise: stopped, resolve } = Promise.withResolvers<void>()
-  let stopping: Promise<void> | undefined
-  const stop = (): Promise<void> => {
-    stopping ??= (async () => {
-      await unmountIfMounted(options.mountPoint, log)
-      await server.stop()
-      removeRecord(location)
-    })()
-    return stopping
-  }
-  const control = startControl(location, {
-    status: () => ({ pid: process.pid, version: request.version, held: server.held(), measuring: server.measuring() }),
-    settle: () => server.settle(),
-    stop,
-  })
-  const end = (): void => {
-    void stop()
-      .catch(error => log(`stopping: ${messageOf(error)}`))
-      .finally(() => {
-        control.close()
-        resolve()
-      })
-  }
-  for (const signal of ['SIGINT', 'SIGTERM'] as const) process.on(signal, end)
-  // The end of a terminal is not the end of a server that was started in the background.
-  process.on('SIGHUP', () => undefined)
-  writeRecord({
-    pid: process.pid,
-    location,
-    host: server.host,
-    port: server.port,
-    exportPath: server.exportPath,
-    readOnly: options.readOnly,
-    mountPoint: options.mountPoint,
-    log: options.logFile,
-    command: request.command({ ...options, port: server.port }),
-    startedMs: Date.now(),
-  })
-  return { server, stopped: Promise.race([stopped, stoppedByOther(() => stopping, resolve, control)]) }
-}
-
-/** Ends the process some time after another one asked for it: its answer has to go out first. */
-async function stoppedByOther(
-  stopping: () => Promise<void> | undefined,
-  resolve: () => void,
-  control: { close(): void },
-): Promise<void> {
-  const { promise, resolve: done } = Promise.withResolvers<void>()
-  const timer = setInterval(() => {
-    const going = stopping()
-    if (going === undefined) return
-    clearInterval(timer)
-    void going.finally(() =>
-      setTimeout(() => {
-        control.close()
-        resolve()
-        done()
-      }, 50),
-    )
-  }, 20)
-  return promise
-}
-
-/** Where `posixlake mount` mounted the table for a server that died: the mount goes on with this one, and ends with it. */
-function inheritedMount(location: string, exportPath: string): string | undefined {
-  const mountPoint = readRecords().find(record => record.location === location)?.mountPoint
-  return mountsOf(exportPath).some(entry => entry.mountPoint === mountPoint) ? mountPoint : undefined
-}
-
-/** A mount without a server hangs whoever looks at it. */
-async function unmountIfMounted(mountPoint: string | undefined, log: (sentence: string) => void): Promise<void> {
-  if (mountPoint === undefined || mountAt(mountPoint) === undefined) return
+/** Serves a table until a signal, another process or its last unmounting ends it. Rejects as serveTable does. */
+export async function runServer(options: RunOptions): Promise<Running> {
+  const { settings, log } = options
+  const { location } = settings
+  const previous = recordOf(location)
+  const life = Promise.withResolvers<Life>()
+  // Who asks before the server is ready waits.
+  life.promise.catch(() => undefined)
+  let control: Control | undefined
+  let ready: Life | undefined
   try {
-    await unmount(mountPoint)
+    const server = await serveTable({
+      ...settings,
+      log,
+      onLocked: () => {
+        control = startControl(location, handlersOf(life.promise))
+      },
+      onUnlock: () => {
+        control?.unlisten()
+        removeRecord(location)
+      },
+      onDisconnect: () => ready?.mounts.look(),
+    })
+    ready = new Life(server, options)
+    await ready.mounts.inherit(previous)
+    ready.writeRecord()
+    life.resolve(ready)
+    const { ended } = ready
+    return { server, stopped: ended.finally(() => control?.close()) }
   } catch (error) {
-    log(`${messageOf(error)}; it is cut off`)
-    // What is held has to come to its end even if the mount cannot.
-    await unmount(mountPoint, true).catch(failure => log(messageOf(failure)))
+    life.reject(error)
+    control?.unlisten()
+    await control?.close()
+    throw error
+  }
+}
+
+function handlersOf(life: Promise<Life>): ControlHandlers {
+  return {
+    status: async () => (await life).status(),
+    settle: async () => {
+      await (await life).server.settle()
+      return null
+    },
+    stop: async () => {
+      await (await life).stop()
+      return null
+    },
+    join: async (request, asker) => {
+      const { isStopping, mounts, location } = await life
+      if (isStopping()) throw new ServeError('stopping', `the server of ${location} is ending; try again`)
+      return mounts.join(request, asker)
+    },
+    leave: async () => {
+      const { mounts, stop } = await life
+      mounts.look()
+      const ended = mounts.endIfUnused()
+      if (ended) await stop()
+      return { ended }
+    },
+  }
+}
+
+/** A server from its start to its end. */
+class Life {
+  readonly server: TableServer
+  readonly location: string
+  readonly mounts: Mounts
+  readonly ended: Promise<void>
+  readonly #options: RunOptions
+  readonly #startedMs = Date.now()
+  readonly #end = Promise.withResolvers<void>()
+  #stopping: Promise<void> | undefined
+
+  constructor(server: TableServer, options: RunOptions) {
+    this.server = server
+    this.#options = options
+    this.location = options.settings.location
+    this.ended = this.#end.promise
+    this.mounts = new Mounts({
+      server,
+      exports: exportRecords(server),
+      untilUnmounted: options.settings.untilUnmounted,
+      log: options.log,
+      onUnused: () => void this.stop().catch(() => undefined),
+      onChange: () => this.writeRecord(),
+    })
+    for (const signal of ['SIGINT', 'SIGTERM'] as const) process.on(signal, () => this.#interrupted(signal))
+    // The end of a terminal is not the end of a server that was started in the background.
+    process.on('SIGHUP', () => undefined)
+  }
+
+  readonly isStopping = (): boolean => this.#stopping !== undefined
+
+  /** Unmounts, brings what is held to its end, and closes everything; the same promise for all who ask. */
+  readonly stop = (): Promise<void> => {
+    this.#stopping ??= this.#stop()
+    this.#stopping.then(this.#end.resolve, this.#end.reject)
+    return this.#stopping
+  }
+
+  async #stop(): Promise<void> {
+    const { log } = this.#options
+    log('the server is ending')
+    await this.mounts.end()
+    await this.server.stop()
+    log('the server has ended')
+  }
+
+  async status(): Promise<ServerStatus> {
+    const { server, mounts } = this
+    mounts.look()
+    const problem = await server.health.look()
+    return {
+      pid: process.pid,
+      version: this.#options.version,
+      held: server.held(),
+      measuring: server.measuring(),
+      mounts: mounts.present,
+      problem,
+    }
+  }
+
+  /** Tells other processes of the server. */
+  writeRecord(): void {
+    const { server, location, mounts } = this
+    const { settings, command } = this.#options
+    const kept = { ...settings, host: server.host, port: server.port }
+    writeRecord({
+      pid: process.pid,
+      location,
+      settings: kept,
+      endpoints: server.endpoints.all.map(({ host, port }) => ({ host, port })),
+      host: server.host,
+      port: server.port,
+      exportPath: server.exportPath,
+      readOnly: settings.readOnly,
+      exports: exportRecords(server),
+      mountPoints: mounts.ours,
+      log: settings.logFile,
+      command: command(kept),
+      startedMs: this.#startedMs,
+    })
+  }
+
+  #interrupted(signal: NodeJS.Signals): void {
+    const { log } = this.#options
+    if (!this.isStopping()) {
+      log(`${signal} has come`)
+      this.stop().catch(error => log(`the server could not end: ${messageOf(error)}`))
+      return
+    }
+    log(`${signal} has come again: the server ends at once; what is held is kept for the next server of the table`)
+    void this.mounts.cutOff().finally(() => process.exit(1))
   }
 }

@@ -1,37 +1,46 @@
-import { renameSync, statSync } from 'node:fs'
-import { messageOf } from '../../core/errors.ts'
 import { darwinMountCommand } from '../../mount/darwin.ts'
 import { mountCommand } from '../../mount/linux.ts'
 import { shellQuoted } from '../../mount/run.ts'
-import { type RunOptions, runServer } from '../../serve/run.ts'
+import { reportOutcome } from '../../serve/daemon.ts'
+import { exposure } from '../../serve/exposure.ts'
+import { fileLog } from '../../serve/log.ts'
+import type { ServerSettings } from '../../serve/registry.ts'
+import { type Running, runServer } from '../../serve/run.ts'
 import type { TableServer } from '../../serve/table-server.ts'
 import { command } from '../command.ts'
-import { logLine, note, print } from '../output.ts'
-import { cacheBytesOf, hostOf, portOf, serveArgs } from '../serve-args.ts'
-import { locationName } from '../table-of.ts'
+import { logToTerminal, note, print } from '../output.ts'
+import { serveArgs, settingsOf } from '../serve-args.ts'
 import { VERSION } from './index.ts'
 
-const LOG_BYTES_MAX = 10 << 20
-
-/** The command line that takes up this server's port again. */
-export function serveCommand(options: RunOptions): string[] {
+/** The command line that serves a table with these settings. */
+export function serveCommand(settings: ServerSettings): string[] {
+  const { location, host, port, readOnly, allowOther, cacheBytes, logFile, untilUnmounted } = settings
   const executable = Bun.main.startsWith('/$bunfs/') ? [process.execPath] : [process.execPath, Bun.main]
-  const flags = [
-    ...(options.readOnly ? ['--read-only'] : []),
-    ...(options.allowOther ? ['--allow-other'] : []),
-    ...(options.cacheBytes === undefined ? [] : ['--cache-size', String(options.cacheBytes)]),
-    ...(options.mountPoint === undefined ? [] : ['--mounted-at', options.mountPoint]),
-    ...(options.logFile === undefined ? [] : ['--log', options.logFile]),
-  ]
   return [
     ...executable,
     'serve',
-    options.location,
+    location,
     '--host',
-    options.host,
-    ...(options.port === undefined ? [] : ['--port', String(options.port)]),
-    ...flags,
+    host,
+    ...(port === undefined ? [] : ['--port', String(port)]),
+    ...(readOnly ? ['--read-only'] : []),
+    ...(allowOther ? ['--allow-other'] : []),
+    ...(cacheBytes === undefined ? [] : ['--cache-size', String(cacheBytes)]),
+    ...(logFile === undefined ? [] : ['--log', logFile]),
+    ...(untilUnmounted ? ['--until-unmounted'] : []),
   ]
+}
+
+/** Serves a table in this process; its log goes to the file of the settings, or else to the terminal. */
+export async function serveHere(settings: ServerSettings): Promise<Running> {
+  const log = settings.logFile === undefined ? logToTerminal : fileLog(settings.logFile)
+  const running = await runServer({ settings, log, version: VERSION, command: serveCommand })
+  const { host, port } = running.server
+  log(`${settings.location} is served on ${host}:${port} by posixlake ${VERSION}, process ${process.pid}`)
+  const exposed = exposure({ host, port }, settings)
+  if (exposed !== undefined) log(exposed)
+  void running.server.warmUp().catch(error => log(error instanceof Error ? error.message : String(error)))
+  return running
 }
 
 export default command({
@@ -40,53 +49,33 @@ export default command({
   examples: ['posixlake serve ./people', 'posixlake serve ./people --port 12049 --read-only'],
   args: {
     ...serveArgs,
-    'mounted-at': {
-      type: 'string',
-      valueHint: 'FOLDER',
-      description: 'Where it is mounted, to be unmounted at the end (set by mount)',
-    },
-    log: { type: 'string', valueHint: 'FILE', description: 'The log that status names (set by mount)' },
+    log: { type: 'string', valueHint: 'FILE', description: 'Log to this file, in the background (set by mount)' },
+    'until-unmounted': { type: 'boolean', description: 'End with the last mount (set by mount)' },
   },
   run: async args => {
-    const options: RunOptions = {
-      location: locationName(args.table),
-      host: hostOf(args.host),
-      port: portOf(args.port),
-      readOnly: args['read-only'] === true,
-      allowOther: args['allow-other'] === true,
-      cacheBytes: cacheBytesOf(args['cache-size']),
-      mountPoint: args['mounted-at'],
+    const settings: ServerSettings = {
+      ...settingsOf(args),
       logFile: args.log,
-      log: logLine,
-      version: VERSION,
-      command: serveCommand,
+      untilUnmounted: args['until-unmounted'] === true,
     }
-    const { server, stopped } = await runServer(options)
-    if (options.logFile === undefined) await announce(server, options)
-    else bound(options.logFile)
-    void server.warmUp().catch(error => logLine(messageOf(error)))
+    const { server, stopped } = await serveHere(settings).catch(error => {
+      reportOutcome(error)
+      throw error
+    })
+    reportOutcome()
+    if (settings.logFile === undefined) await announce(server, settings)
     await stopped
-    return undefined
+    // Whatever still hangs, such as a command of the system, is not waited for.
+    process.exit()
   },
 })
 
-async function announce(server: TableServer, options: RunOptions): Promise<void> {
-  const { host, port, exportPath } = server
-  const request = {
-    host,
-    port,
-    exportPath,
-    mountPoint: '/mnt/posixlake',
-    readOnly: options.readOnly,
-  }
+async function announce(server: TableServer, settings: ServerSettings): Promise<void> {
+  const { host, port, exportPath, plainPath } = server
+  const request = { host, port, exportPath, mountPoint: '/mnt/posixlake', readOnly: settings.readOnly }
   const line = (words: readonly string[]): string => `  sudo ${words.map(shellQuoted).join(' ')}\n`
   await print(
-    `Serving ${options.location} on ${host}:${port}.\n\nLinux:\n${line(mountCommand(request))}\nmacOS:\n${line(darwinMountCommand({ ...request, exportPath: '/posixlake' }))}`,
+    `Serving ${settings.location} on ${host}:${port}.\n\nLinux:\n${line(mountCommand(request))}\nmacOS:\n${line(darwinMountCommand({ ...request, exportPath: plainPath }))}`,
   )
   note('Ctrl-C ends it.')
-}
-
-/** A log that grew too long is begun anew at the next start. */
-function bound(log: string): void {
-  if ((statSync(log, { throwIfNoEntry: false })?.size ?? 0) > LOG_BYTES_MAX) renameSync(log, `${log}.1`)
 }

@@ -1,0 +1,194 @@
+import { messageOf } from '../core/errors.ts'
+import { type MountEntry, mounts, unmount } from '../mount/linux.ts'
+import { shellQuoted } from '../mount/run.ts'
+import type { Asker, Joined, JoinRequest } from './control.ts'
+import { DEFAULT_HOST } from './endpoints.ts'
+import { ServeError } from './errors.ts'
+import { type ExportRecord, mountsOf, type ServerRecord, type TableMount } from './registry.ts'
+import type { Rights, TableServer } from './table-server.ts'
+
+/** How often the system's mounts are looked at; a client that leaves is heard of at once. */
+const LOOK_EVERY_MS = 2000
+/** A server that was started for a mount waits for it so long. */
+const FIRST_MOUNT_MS = 60_000
+const ENDPOINT_GRACE_MS = 1000
+const UNMOUNT_LIMIT_MS = 10_000
+const CUT_OFF_LIMIT_MS = 2000
+
+const BOTH = [false, true]
+
+/** Every export that a mount can be of: by these a mount is known as one of this table. */
+export function exportRecords(server: TableServer): ExportRecord[] {
+  const rights = BOTH.flatMap(readOnly => BOTH.map(allowOther => ({ readOnly, allowOther })))
+  return rights.map(each => ({ ...each, path: server.pathOf(each) }))
+}
+
+export interface MountsOptions {
+  readonly server: TableServer
+  readonly exports: readonly ExportRecord[]
+  readonly untilUnmounted: boolean
+  readonly log: (sentence: string) => void
+  /** The last mount and the last client are gone. */
+  readonly onUnused: () => void
+  /** Mounts have come or gone. */
+  readonly onChange: () => void
+  /** The system's mounts. */
+  readonly list?: () => MountEntry[]
+}
+
+/** The mounts of a server: those that are there, and those that are being made. */
+export class Mounts {
+  readonly #options: MountsOptions
+  /** Mount points that `posixlake mount` made, or is making. */
+  readonly #ours = new Set<string>()
+  readonly #joining = new Map<string, Rights>()
+  /** Who asked for a mount, and still waits for its end. */
+  readonly #askers = new Map<string, Asker>()
+  readonly #timer: Timer
+  #present: TableMount[] = []
+  /** Until then a server without a mount waits for the first one (by performance.now()). */
+  #waitsUntilMs: number
+  #isClosed = false
+
+  constructor(options: MountsOptions) {
+    this.#options = options
+    this.#waitsUntilMs = performance.now() + FIRST_MOUNT_MS
+    this.#timer = setInterval(() => this.look(), LOOK_EVERY_MS)
+    this.#timer.unref()
+  }
+
+  get present(): readonly TableMount[] {
+    return this.#present
+  }
+
+  /** Where `posixlake mount` has mounted the table, or is about to. */
+  get ours(): readonly string[] {
+    return [...this.#ours]
+  }
+
+  /** Takes over the mounts of a server that died: programs wait for their endpoints to answer again. */
+  async inherit(previous: ServerRecord | undefined): Promise<void> {
+    const { server, log } = this.#options
+    this.#present = this.#list()
+    for (const mount of this.#present) {
+      const { mountPoint, port } = mount
+      if (previous?.mountPoints.includes(mountPoint) === true) this.#ours.add(mountPoint)
+      await server.openExport(mount)
+      const host = previous?.endpoints.find(known => known.port === port)?.host ?? DEFAULT_HOST
+      await server.endpoints.listen({ host, port }).catch(error => {
+        log(`the programs that use ${mountPoint} go on waiting: ${messageOf(error)}`)
+      })
+      log(`${mountPoint} is served again`)
+    }
+    if (this.#present.length > 0) this.#waitsUntilMs = 0
+  }
+
+  /** Prepares a mount, and keeps the server until it is there or the asker is gone. */
+  async join(request: JoinRequest, asker: Asker): Promise<Joined> {
+    const { server, exports, log } = this.#options
+    const { mountPoint, readOnly, allowOther, host, port } = request
+    this.look()
+    const known = this.#present.find(mount => mount.mountPoint === mountPoint)
+    if (known !== undefined) return { kind: 'mounted', ...known }
+    if (this.#joining.has(mountPoint))
+      throw new ServeError('busy', `${mountPoint} is being mounted by another command; wait for it`)
+    this.#joining.set(mountPoint, { readOnly, allowOther })
+    this.#askers.set(mountPoint, asker)
+    void asker.gone.then(() => {
+      if (this.#askers.get(mountPoint) !== asker) return
+      this.#askers.delete(mountPoint)
+      this.#joining.delete(mountPoint)
+      this.#waitsUntilMs = 0
+      this.look()
+    })
+    const [first] = server.endpoints.all
+    const wanted = {
+      host: host ?? first?.host ?? DEFAULT_HOST,
+      port: port ?? (host === undefined ? first?.port : port),
+    }
+    const endpoint = await server.endpoints.listen(wanted)
+    await server.openExport(request)
+    this.#ours.add(mountPoint)
+    this.#options.onChange()
+    log(`${mountPoint} is being mounted${readOnly ? ', read-only' : ''}${allowOther ? ', for all users' : ''}`)
+    const exportPath = exports.find(each => each.readOnly === readOnly && each.allowOther === allowOther)?.path ?? ''
+    return { kind: 'mount', host: endpoint.host, port: endpoint.port, exportPath }
+  }
+
+  /** Looks at the system's mounts, and ends what none of them needs any more. */
+  look(): void {
+    if (this.#isClosed) return
+    const { log, onChange } = this.#options
+    const before = this.#present
+    this.#present = this.#list()
+    for (const { mountPoint } of this.#present) this.#joining.delete(mountPoint)
+    const isThere = (mountPoint: string): boolean => this.#present.some(mount => mount.mountPoint === mountPoint)
+    for (const point of this.#ours) if (!isThere(point) && !this.#joining.has(point)) this.#ours.delete(point)
+    const went = before.filter(({ mountPoint }) => !isThere(mountPoint))
+    const came = this.#present.filter(({ mountPoint }) => !before.some(mount => mount.mountPoint === mountPoint))
+    for (const { mountPoint } of came) log(`${mountPoint} is mounted`)
+    for (const { mountPoint } of went) {
+      log(`${mountPoint} is unmounted`)
+      this.#askers.get(mountPoint)?.end()
+    }
+    if (went.length > 0) this.#closeUnneeded(went)
+    if (went.length + came.length > 0) onChange()
+    if (this.#options.server.endpoints.clients === 0) this.endIfUnused()
+  }
+
+  /** Ends the server if it was started for mounts, and none is left or being made. Whether it does. */
+  endIfUnused(): boolean {
+    const isUsed = this.#present.length > 0 || this.#joining.size > 0 || performance.now() < this.#waitsUntilMs
+    if (isUsed || !this.#options.untilUnmounted || this.#isClosed) return false
+    this.#options.onUnused()
+    return true
+  }
+
+  /** Other users' access ends with the last mount that gave it; so does what else listens for a mount. */
+  #closeUnneeded(went: readonly TableMount[]): void {
+    const { server } = this.#options
+    const needed = [...this.#present, ...this.#joining.values()]
+    for (const mount of went.filter(({ allowOther }) => allowOther)) {
+      if (!needed.some(({ readOnly, allowOther }) => allowOther && readOnly === mount.readOnly))
+        server.closeExport(mount)
+    }
+    if (this.#joining.size === 0)
+      void server.endpoints.keepOnly(({ port }) => this.#present.some(mount => mount.port === port), ENDPOINT_GRACE_MS)
+  }
+
+  /** No mount may be left without a server: whoever looks at it would hang. Resolves when what can be unmounted is. */
+  async end(): Promise<void> {
+    const { log } = this.#options
+    this.#isClosed = true
+    clearInterval(this.#timer)
+    this.#present = this.#list()
+    const points = this.#present.map(({ mountPoint }) => mountPoint)
+    await Promise.all(points.filter(point => this.#ours.has(point)).map(point => this.#unmount(point)))
+    for (const point of points.filter(other => !this.#ours.has(other)))
+      log(
+        `${point} was not mounted by posixlake: it waits until the table is served again; umount ${shellQuoted(point)}`,
+      )
+  }
+
+  async #unmount(mountPoint: string): Promise<void> {
+    const { log } = this.#options
+    try {
+      await unmount(mountPoint, false, UNMOUNT_LIMIT_MS)
+    } catch (error) {
+      log(`${messageOf(error)}; it is cut off`)
+      // What is held has to come to its end even if the mount cannot.
+      await unmount(mountPoint, true, UNMOUNT_LIMIT_MS).catch(failure => log(messageOf(failure)))
+    }
+  }
+
+  /** Cuts off all mounts that posixlake made; takes a few seconds at most. */
+  async cutOff(): Promise<void> {
+    const points = this.#list().map(({ mountPoint }) => mountPoint)
+    const ours = points.filter(point => this.#ours.has(point))
+    await Promise.all(ours.map(point => unmount(point, true, CUT_OFF_LIMIT_MS).catch(() => undefined)))
+  }
+
+  #list(): TableMount[] {
+    return mountsOf(this.#options.exports, (this.#options.list ?? mounts)())
+  }
+}
