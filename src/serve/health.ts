@@ -78,11 +78,10 @@ export class Health {
 
 /** Rejects if the table is not there, cannot be read, or, if `written`, not be written. */
 export async function lookAtTable({ table, location }: Lake, written: boolean): Promise<void> {
-  const folder = table.store.localPath('')
-  if (folder !== undefined && !(await exists(folder)))
+  const log = table.store.localPath('_delta_log')
+  if (log !== undefined && !(await exists(log)))
     throw new Error(`${location} is not there any more: it was moved or removed`)
   await table.refresh()
-  const log = table.store.localPath('_delta_log')
   if (!written || log === undefined) return
   await access(log, constants.W_OK).catch(error => {
     const why = errnoOf(error) === 'EROFS' ? 'its file system is read-only' : messageOf(error)

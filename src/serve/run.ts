@@ -18,6 +18,8 @@ export interface Running {
   readonly server: TableServer
   /** Resolves when it has ended: told by a signal or by another process, or with its last mount. Rejects if it could not. */
   readonly stopped: Promise<void>
+  /** Ends it, if it is not ending already. */
+  stop(): void
 }
 
 /** Serves a table until a signal, another process or its last unmounting ends it. Rejects as serveTable does. */
@@ -47,8 +49,9 @@ export async function runServer(options: RunOptions): Promise<Running> {
     await ready.mounts.inherit(previous)
     ready.writeRecord()
     life.resolve(ready)
-    const { ended } = ready
-    return { server, stopped: ended.finally(() => control?.close()) }
+    const { ended, stop } = ready
+    // What it fails with, `stopped` tells.
+    return { server, stopped: ended.finally(() => control?.close()), stop: () => void stop().catch(() => undefined) }
   } catch (error) {
     life.reject(error)
     control?.unlisten()
@@ -107,7 +110,12 @@ class Life {
       onUnused: () => void this.stop().catch(() => undefined),
       onChange: () => this.writeRecord(),
     })
-    for (const signal of ['SIGINT', 'SIGTERM'] as const) process.on(signal, () => this.#interrupted(signal))
+    for (const signal of ['SIGINT', 'SIGTERM'] as const) {
+      process.on(signal, () => {
+        options.log(`${signal} has come`)
+        this.interrupt()
+      })
+    }
     // The end of a terminal is not the end of a server that was started in the background.
     process.on('SIGHUP', () => undefined)
   }
@@ -165,14 +173,14 @@ class Life {
     })
   }
 
-  #interrupted(signal: NodeJS.Signals): void {
+  /** Ends the server; at once, whatever is under way, if it is ending already. */
+  readonly interrupt = (): void => {
     const { log } = this.#options
     if (!this.isStopping()) {
-      log(`${signal} has come`)
       this.stop().catch(error => log(`the server could not end: ${messageOf(error)}`))
       return
     }
-    log(`${signal} has come again: the server ends at once; what is held is kept for the next server of the table`)
+    log('the server ends at once; what is held is kept for the next server of the table')
     void this.mounts.cutOff().finally(() => process.exit(1))
   }
 }

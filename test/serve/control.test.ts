@@ -103,7 +103,7 @@ describe('the control socket', () => {
     const control = startControl(location, handlers())
     expect(JSON.parse(await send(location, 'st', 'atus', '\n'))).toMatchObject({ ok: true, answer: { pid: 1 } })
     expect(JSON.parse(await send(location, 'dance\n'))).toEqual({ ok: false, message: 'there is no operation dance' })
-    expect(await send(location, 'x'.repeat(5000))).toBe('')
+    expect(await send(location, 'x'.repeat(100_000))).toBe('')
     const refused: unknown = await ask(location, 'dance' as Operation).catch((error: unknown) => error)
     expect((refused as Error).message).toBe(`the server of ${location} could not dance: there is no operation dance`)
     control.unlisten()

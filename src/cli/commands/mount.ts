@@ -13,7 +13,7 @@ import { logPath } from '../../serve/log.ts'
 import { mountsOf, recordOf, type ServerSettings } from '../../serve/registry.ts'
 import type { Running } from '../../serve/run.ts'
 import { command } from '../command.ts'
-import { interruptible } from '../interrupt.ts'
+import { Interruption, interruptible } from '../interrupt.ts'
 import { note, print } from '../output.ts'
 import { hostOf, portOf, serveArgs, settingsOf } from '../serve-args.ts'
 import { serveCommand, serveHere } from './serve.ts'
@@ -87,6 +87,7 @@ async function goOn({ settings, request, names }: Plan): Promise<undefined> {
 
 async function stay({ settings, request, names }: Plan): Promise<undefined> {
   let running: Running | undefined
+  const interruption = new Interruption()
   const attached = await attach(settings.location, request, async () => {
     running = await serveHere(settingsNow(settings))
   })
@@ -97,19 +98,30 @@ async function stay({ settings, request, names }: Plan): Promise<undefined> {
     await running?.stopped
     throw error
   }
-  if (running === undefined) await stayWith(attached, settings.location, request.mountPoint)
-  else await running.stopped
+  if (running === undefined) await stayWith(attached, settings.location, request.mountPoint, interruption)
+  else await untilStopped(running, interruption)
   // Whatever still hangs, such as a command of the system, is not waited for.
   process.exit()
 }
 
+/** This process serves the table; once it does, the server itself looks for signals. */
+async function untilStopped({ stop, stopped }: Running, interruption: Interruption): Promise<void> {
+  if (interruption.hasCome) stop()
+  interruption.forget()
+  await stopped
+}
+
 /** Another process serves the table: this one waits for the mount's end, or ends it. */
-async function stayWith({ closed, release }: Attachment, location: string, mountPoint: string): Promise<void> {
+async function stayWith(
+  { closed, release }: Attachment,
+  location: string,
+  mountPoint: string,
+  interruption: Interruption,
+): Promise<void> {
   const record = recordOf(location)
   if (record !== undefined) note(`Process ${record.pid} serves the table; its log: ${record.log ?? 'on its terminal'}.`)
-  const { promise: interrupted, resolve } = Promise.withResolvers<'interrupted'>()
-  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, () => resolve('interrupted'))
-  if ((await Promise.race([closed, interrupted])) !== 'interrupted') return note(`${mountPoint} is unmounted.`)
+  await Promise.race([closed, interruption.come])
+  if (!interruption.hasCome) return note(`${mountPoint} is unmounted.`)
   release()
   await detach(mountPoint, location, false)
 }
