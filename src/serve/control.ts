@@ -40,6 +40,8 @@ export interface Operations {
   readonly stop: { readonly args: undefined; readonly answer: null }
   /** The server stays until the mount is there, or the asker gone; it ends the connection with the mount. */
   readonly join: { readonly args: JoinRequest; readonly answer: Joined }
+  /** The mount that was asked for has been made. */
+  readonly mounted: { readonly args: { readonly mountPoint: string }; readonly answer: null }
   /** A mount is gone. Answered when the server has ended, if that was the last one. */
   readonly leave: { readonly args: undefined; readonly answer: { readonly ended: boolean } }
 }

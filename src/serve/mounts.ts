@@ -115,6 +115,14 @@ export class Mounts {
     return { kind: 'mount', host: endpoint.host, port: endpoint.port, exportPath }
   }
 
+  /** A mount that was asked for has been made; it may be gone again. */
+  made(mountPoint: string): void {
+    this.#joining.delete(mountPoint)
+    this.#waitsUntilMs = 0
+    this.look()
+    if (!this.#present.some(mount => mount.mountPoint === mountPoint)) this.#askers.get(mountPoint)?.end()
+  }
+
   /** Looks at the system's mounts, and ends what none of them needs any more. */
   look(): void {
     if (this.#isClosed) return

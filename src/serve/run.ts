@@ -76,6 +76,10 @@ function handlersOf(life: Promise<Life>): ControlHandlers {
       if (isStopping()) throw new ServeError('stopping', `the server of ${location} is ending; try again`)
       return mounts.join(request, asker)
     },
+    mounted: async ({ mountPoint }) => {
+      ;(await life).mounts.made(mountPoint)
+      return null
+    },
     leave: async () => {
       const { mounts, stop } = await life
       mounts.look()

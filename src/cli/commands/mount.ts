@@ -68,7 +68,8 @@ function settingsNow(settings: ServerSettings): ServerSettings {
   return { ...previous.settings, logFile: settings.logFile, untilUnmounted: true }
 }
 
-async function goOn({ settings, request, names }: Plan): Promise<undefined> {
+async function goOn(plan: Plan): Promise<undefined> {
+  const { settings, request } = plan
   const { location } = settings
   await interruptible(async signal => {
     const attached = await attach(location, request, async () => {
@@ -77,7 +78,7 @@ async function goOn({ settings, request, names }: Plan): Promise<undefined> {
     })
     try {
       signal.throwIfAborted()
-      await print(`${await mountAttached(attached, request, names)}.\n`)
+      await print(`${await mountAttached(attached, plan)}.\n`)
     } finally {
       attached.release()
     }
@@ -85,14 +86,15 @@ async function goOn({ settings, request, names }: Plan): Promise<undefined> {
   return undefined
 }
 
-async function stay({ settings, request, names }: Plan): Promise<undefined> {
+async function stay(plan: Plan): Promise<undefined> {
+  const { settings, request } = plan
   let running: Running | undefined
   const interruption = new Interruption()
   const attached = await attach(settings.location, request, async () => {
     running = await serveHere(settingsNow(settings))
   })
   try {
-    note(`${await mountAttached(attached, request, names)}; Ctrl-C unmounts it.`)
+    note(`${await mountAttached(attached, plan)}; Ctrl-C unmounts it.`)
   } catch (error) {
     attached.release()
     await running?.stopped
@@ -127,11 +129,7 @@ async function stayWith(
 }
 
 /** Mounts what the server is ready for. The result says so; MountError if it did not come about. */
-async function mountAttached(
-  { joined, started }: Attachment,
-  request: JoinRequest,
-  names: Plan['names'],
-): Promise<string> {
+async function mountAttached({ joined, started }: Attachment, { settings, request, names }: Plan): Promise<string> {
   const { mountPoint, readOnly } = request
   const where = names.join(' is mounted at ')
   if (joined.kind === 'mounted') {
@@ -143,6 +141,7 @@ async function mountAttached(
     )
   }
   await mount({ ...joined, mountPoint, readOnly })
+  await ask(settings.location, 'mounted', { mountPoint })
   const exposed = exposure(joined, request)
   if (exposed !== undefined) note(exposed)
   return where
