@@ -42,7 +42,7 @@ export interface Operations {
   readonly join: { readonly args: JoinRequest; readonly answer: Joined }
   /** The mount that was asked for has been made. */
   readonly mounted: { readonly args: { readonly mountPoint: string }; readonly answer: null }
-  /** A mount is gone. Answered when the server has ended, if that was the last one. */
+  /** A mount is gone. Answered when the server has ended, if that was the last one and no program uses it any more. */
   readonly leave: { readonly args: undefined; readonly answer: { readonly ended: boolean } }
 }
 

@@ -8,7 +8,10 @@ import { mountsOf, readRecords, removeRecord, type ServerRecord, type TableMount
 const EXPORT_SOURCE = /:\/[0-9a-f]{32}(?:\/|$)/
 
 export interface Detached {
+  /** The server has ended, or is gone. */
   readonly ended: boolean
+  /** The table is served without a mount, too. */
+  readonly isServed: boolean
   /** The mounts of the table that are left. */
   readonly left: readonly TableMount[]
 }
@@ -32,7 +35,8 @@ export async function detach(path: string, location: string, force: boolean): Pr
   // What programs wrote and closed goes to the server first; a server that is gone would be waited for without end.
   for (const point of points) await unmount(point, force || !isAlive)
   const left = record === undefined ? [] : mountsOf(record.exports)
-  return { ended: record === undefined || (await leave(record, isAlive, isTable, left.length === 0)), left }
+  const ended = record === undefined || (await leave(record, isAlive, isTable, left.length === 0))
+  return { ended, isServed: record?.settings.untilUnmounted === false, left }
 }
 
 async function answers({ location }: ServerRecord, force: boolean): Promise<boolean> {

@@ -1,8 +1,9 @@
 import { messageOf } from '../core/errors.ts'
+import { withinMs } from '../core/limit.ts'
 import { type MountEntry, mounts, unmount } from '../mount/linux.ts'
 import { shellQuoted } from '../mount/run.ts'
 import type { Asker, Joined, JoinRequest } from './control.ts'
-import { DEFAULT_HOST } from './endpoints.ts'
+import { DEFAULT_HOST, type WantedEndpoint } from './endpoints.ts'
 import { ServeError } from './errors.ts'
 import { type ExportRecord, mountsOf, type ServerRecord, type TableMount } from './registry.ts'
 import type { Rights, TableServer } from './table-server.ts'
@@ -12,6 +13,7 @@ const LOOK_EVERY_MS = 2000
 /** A server that was started for a mount waits for it so long. */
 const FIRST_MOUNT_MS = 60_000
 const ENDPOINT_GRACE_MS = 1000
+const CLIENT_LEAVES_MS = 1000
 const UNMOUNT_LIMIT_MS = 10_000
 const CUT_OFF_LIMIT_MS = 2000
 
@@ -28,7 +30,7 @@ export interface MountsOptions {
   readonly exports: readonly ExportRecord[]
   readonly untilUnmounted: boolean
   readonly log: (sentence: string) => void
-  /** The last mount and the last client are gone. */
+  /** The last mount and the last client are gone. May be called more than once. */
   readonly onUnused: () => void
   /** Mounts have come or gone. */
   readonly onChange: () => void
@@ -49,6 +51,7 @@ export class Mounts {
   /** Until then a server without a mount waits for the first one (by performance.now()). */
   #waitsUntilMs: number
   #isClosed = false
+  #withoutClients: (() => void)[] = []
 
   constructor(options: MountsOptions) {
     this.#options = options
@@ -74,7 +77,7 @@ export class Mounts {
       const { mountPoint, port } = mount
       if (previous?.mountPoints.includes(mountPoint) === true) this.#ours.add(mountPoint)
       await server.openExport(mount)
-      const host = previous?.endpoints.find(known => known.port === port)?.host ?? DEFAULT_HOST
+      const host = previous?.endpoints.find(known => known.port === port)?.host ?? mount.host
       await server.endpoints.listen({ host, port }).catch(error => {
         log(`the programs that use ${mountPoint} go on waiting: ${messageOf(error)}`)
       })
@@ -86,13 +89,14 @@ export class Mounts {
   /** Prepares a mount, and keeps the server until it is there or the asker is gone. */
   async join(request: JoinRequest, asker: Asker): Promise<Joined> {
     const { server, exports, log } = this.#options
-    const { mountPoint, readOnly, allowOther, host, port } = request
+    const { mountPoint, readOnly, allowOther } = request
+    if (this.#joining.has(mountPoint))
+      throw new ServeError('busy', `${mountPoint} is being mounted by another command; wait for it`)
+    // From here on the server does not end by itself.
+    this.#joining.set(mountPoint, { readOnly, allowOther })
     this.look()
     const known = this.#present.find(mount => mount.mountPoint === mountPoint)
     if (known !== undefined) return { kind: 'mounted', ...known }
-    if (this.#joining.has(mountPoint))
-      throw new ServeError('busy', `${mountPoint} is being mounted by another command; wait for it`)
-    this.#joining.set(mountPoint, { readOnly, allowOther })
     this.#askers.set(mountPoint, asker)
     void asker.gone.then(() => {
       if (this.#askers.get(mountPoint) !== asker) return
@@ -101,18 +105,21 @@ export class Mounts {
       this.#waitsUntilMs = 0
       this.look()
     })
-    const [first] = server.endpoints.all
-    const wanted = {
-      host: host ?? first?.host ?? DEFAULT_HOST,
-      port: port ?? (host === undefined ? first?.port : port),
-    }
-    const endpoint = await server.endpoints.listen(wanted)
+    const endpoint = await server.endpoints.listen(this.#wantedBy(request))
     await server.openExport(request)
+    if (this.#isClosed) throw new ServeError('stopping', 'the server of the table is ending; try again')
     this.#ours.add(mountPoint)
     this.#options.onChange()
     log(`${mountPoint} is being mounted${readOnly ? ', read-only' : ''}${allowOther ? ', for all users' : ''}`)
     const exportPath = exports.find(each => each.readOnly === readOnly && each.allowOther === allowOther)?.path ?? ''
     return { kind: 'mount', host: endpoint.host, port: endpoint.port, exportPath }
+  }
+
+  /** Where no port or address is asked for, it is the one that the server has already. */
+  #wantedBy({ host, port }: JoinRequest): WantedEndpoint {
+    const [first] = this.#options.server.endpoints.all
+    if (host === undefined && port === undefined && first !== undefined) return first
+    return { host: host ?? first?.host ?? DEFAULT_HOST, port }
   }
 
   /** A mount that was asked for has been made; it may be gone again. */
@@ -141,15 +148,19 @@ export class Mounts {
     }
     if (went.length > 0) this.#closeUnneeded(went)
     if (went.length + came.length > 0) onChange()
-    if (this.#options.server.endpoints.clients === 0) this.endIfUnused()
+    const { server, untilUnmounted, onUnused } = this.#options
+    if (server.endpoints.clients > 0) return
+    for (const resolve of this.#withoutClients.splice(0)) resolve()
+    const isUsed = this.#present.length > 0 || this.#joining.size > 0 || performance.now() < this.#waitsUntilMs
+    if (!isUsed && untilUnmounted) onUnused()
   }
 
-  /** Ends the server if it was started for mounts, and none is left or being made. Whether it does. */
-  endIfUnused(): boolean {
-    const isUsed = this.#present.length > 0 || this.#joining.size > 0 || performance.now() < this.#waitsUntilMs
-    if (isUsed || !this.#options.untilUnmounted || this.#isClosed) return false
-    this.#options.onUnused()
-    return true
+  /** Resolves when no client is connected, or after a moment, or if mounts are left: one that is gone closes its connection. */
+  async withoutClients(): Promise<void> {
+    const { promise, resolve } = Promise.withResolvers<void>()
+    this.#withoutClients.push(resolve)
+    this.look()
+    if (this.#present.length === 0 && this.#joining.size === 0) await withinMs(CLIENT_LEAVES_MS, promise)
   }
 
   /** Other users' access ends with the last mount that gave it; so does what else listens for a mount. */
@@ -197,6 +208,11 @@ export class Mounts {
   }
 
   #list(): TableMount[] {
-    return mountsOf(this.#options.exports, (this.#options.list ?? mounts)())
+    try {
+      return mountsOf(this.#options.exports, (this.#options.list ?? mounts)())
+    } catch (error) {
+      this.#options.log(`the mounts of this machine could not be listed: ${messageOf(error)}`)
+      return this.#present
+    }
   }
 }

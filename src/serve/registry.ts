@@ -53,6 +53,8 @@ export interface ServerRecord {
 /** A mount of a table, as the system lists it. */
 export interface TableMount extends Rights {
   readonly mountPoint: string
+  /** Of the server, as the mount calls it. */
+  readonly host: string
   readonly port: number | undefined
 }
 
@@ -60,10 +62,16 @@ export interface TableMount extends Rights {
 export function mountsOf(exports: readonly ExportRecord[], entries: readonly MountEntry[] = mounts()): TableMount[] {
   return entries.flatMap(({ type, source, mountPoint, port }) => {
     if (type !== 'nfs') return []
-    const path = source.slice(source.indexOf(':/') + 1)
+    const colon = source.indexOf(':/')
+    const host = source.slice(0, colon).replace(/^\[(.*)\]$/, '$1')
+    const path = source.slice(colon + 1)
     const found = exports.find(known => path === known.path || path.startsWith(`${known.path}/`))
-    return found === undefined ? [] : [{ mountPoint, port, readOnly: found.readOnly, allowOther: found.allowOther }]
+    return found === undefined ? [] : [{ mountPoint, host, port, ...rightsOf(found) }]
   })
+}
+
+function rightsOf({ readOnly, allowOther }: Rights): Rights {
+  return { readOnly, allowOther }
 }
 
 /** A folder of this user's own for sockets and records: the same for all of the user's processes, whatever their environment. */
@@ -101,8 +109,10 @@ export function writeRecord(record: ServerRecord): void {
   renameSync(`${path}.tmp`, path)
 }
 
+/** What a server leaves that died, or has ended: its record and its socket. */
 export function removeRecord(location: string): void {
   rmSync(recordPath(location), { force: true })
+  rmSync(socketPath(location), { force: true })
 }
 
 /** The record of a table's server, or of one that died. */

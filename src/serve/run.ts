@@ -81,11 +81,10 @@ function handlersOf(life: Promise<Life>): ControlHandlers {
       return null
     },
     leave: async () => {
-      const { mounts, stop } = await life
-      mounts.look()
-      const ended = mounts.endIfUnused()
-      if (ended) await stop()
-      return { ended }
+      const { mounts, isStopping, stop } = await life
+      await mounts.withoutClients()
+      if (isStopping()) await stop()
+      return { ended: isStopping() }
     },
   }
 }

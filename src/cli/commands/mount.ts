@@ -144,6 +144,8 @@ async function mountAttached({ joined, started }: Attachment, { settings, reques
   await ask(settings.location, 'mounted', { mountPoint })
   const exposed = exposure(joined, request)
   if (exposed !== undefined) note(exposed)
+  if (!started && settings.cacheBytes !== undefined)
+    note('The server of the table runs already, and keeps the bound of its cache: --cache-size counts for a new one.')
   return where
 }
 

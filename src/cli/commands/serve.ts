@@ -36,7 +36,8 @@ export async function serveHere(settings: ServerSettings): Promise<Running> {
   const log = settings.logFile === undefined ? logToTerminal : fileLog(settings.logFile)
   const running = await runServer({ settings, log, version: VERSION, command: serveCommand })
   const { host, port } = running.server
-  log(`${settings.location} is served on ${host}:${port} by posixlake ${VERSION}, process ${process.pid}`)
+  if (settings.logFile !== undefined)
+    log(`${settings.location} is served on ${host}:${port} by posixlake ${VERSION}, process ${process.pid}`)
   const exposed = exposure({ host, port }, settings)
   if (exposed !== undefined) log(exposed)
   void running.server.warmUp().catch(error => log(error instanceof Error ? error.message : String(error)))

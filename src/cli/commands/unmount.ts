@@ -1,5 +1,5 @@
 import { canonicalPath } from '../../mount/linux.ts'
-import { detach } from '../../serve/detach.ts'
+import { type Detached, detach } from '../../serve/detach.ts'
 import { command } from '../command.ts'
 import { print } from '../output.ts'
 import { locationName } from '../table-of.ts'
@@ -13,9 +13,15 @@ export default command({
     force: { type: 'boolean', description: 'Cut off programs that still use it' },
   },
   run: async args => {
-    const { left } = await detach(canonicalPath(args.folder), locationName(args.folder), args.force === true)
-    const others = left.map(({ mountPoint }) => mountPoint).join(', ')
-    await print(`${args.folder} is unmounted${others === '' ? '' : `; its table is still mounted at ${others}`}.\n`)
+    const detached = await detach(canonicalPath(args.folder), locationName(args.folder), args.force === true)
+    await print(`${args.folder} is unmounted${whatGoesOn(detached)}.\n`)
     return undefined
   },
 })
+
+function whatGoesOn({ left, ended, isServed }: Detached): string {
+  const others = left.map(({ mountPoint }) => mountPoint).join(', ')
+  if (others !== '') return `; its table is still mounted at ${others}`
+  if (ended || isServed) return ''
+  return '; its server goes on for programs that still use it, and ends with them'
+}
