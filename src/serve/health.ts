@@ -1,9 +1,9 @@
-import { constants } from 'node:fs'
+import { constants, statSync } from 'node:fs'
 import { access, stat, statfs } from 'node:fs/promises'
 import type { Clock } from '../core/clock.ts'
 import { errnoOf, messageOf } from '../core/errors.ts'
 import { withinMs } from '../core/limit.ts'
-import type { Lake } from '../lake.ts'
+import { type Lake, openLake } from '../lake.ts'
 
 /** Something that keeps a table from being read or written. */
 export interface Problem {
@@ -76,27 +76,50 @@ export class Health {
   }
 }
 
-/** Rejects if the table is not there, cannot be read, or, if `written`, not be written. */
-export async function lookAtTable({ table, location }: Lake, written: boolean): Promise<void> {
+/**
+ * A look at a table, which rejects if it is not there, is another one, cannot be read, or, if `written()`, not be written.
+ */
+export function tableLook({ table, location }: Lake, written: () => boolean): () => Promise<void> {
   const log = table.store.localPath('_delta_log')
-  if (log !== undefined && !(await exists(log)))
-    throw new Error(`${location} is not there any more: it was moved or removed`)
-  await table.refresh()
-  if (!written || log === undefined) return
+  if (log === undefined) return async () => void (await table.refresh())
+  const { tableId } = table.snapshot
+  let known = statSync(log, { bigint: true, throwIfNoEntry: false })?.ino
+  return async () => {
+    const inode = await inodeOf(log)
+    if (inode === undefined) throw new Error(`${location} is not there any more: it was moved or removed`)
+    if (inode !== known && (await tableIdAt(location)) !== tableId)
+      throw new Error(`${location} is another table now; unmount the one that was there before, and mount again`)
+    known = inode
+    await table.refresh()
+    if (written()) await checkWritable(log, location)
+  }
+}
+
+/** A file system may give a folder a new inode number at any time: the table itself says which one it is. */
+async function tableIdAt(location: string): Promise<string> {
+  const lake = await openLake(location)
+  try {
+    return lake.table.snapshot.tableId
+  } finally {
+    await lake.close()
+  }
+}
+
+/** undefined: nothing is there. */
+async function inodeOf(path: string): Promise<bigint | undefined> {
+  try {
+    return (await stat(path, { bigint: true })).ino
+  } catch (error) {
+    if (errnoOf(error) === 'ENOENT') return undefined
+    throw error
+  }
+}
+
+async function checkWritable(log: string, location: string): Promise<void> {
   await access(log, constants.W_OK).catch(error => {
     const why = errnoOf(error) === 'EROFS' ? 'its file system is read-only' : messageOf(error)
     throw new Error(`${location} cannot be written to: ${why}`)
   })
   const { bavail, bsize } = await statfs(log)
   if (bavail * bsize < FREE_BYTES_MIN) throw new Error(`the disk that holds ${location} is full`)
-}
-
-async function exists(path: string): Promise<boolean> {
-  try {
-    await stat(path)
-    return true
-  } catch (error) {
-    if (errnoOf(error) === 'ENOENT') return false
-    throw error
-  }
 }

@@ -74,13 +74,11 @@ const ROW_COUNTS: readonly (readonly [string, ...string[]])[] = [
 /** An error and what it came from, in one sentence. */
 export function causesOf(error: unknown): string {
   const sentences: string[] = []
-  for (
-    let at = error;
-    at !== undefined && sentences.length < CAUSES_MAX;
-    at = at instanceof Error ? at.cause : undefined
-  ) {
+  let at: unknown = error
+  for (let depth = 0; depth < CAUSES_MAX && at !== undefined; depth++) {
     const sentence = messageOf(at)
     if (!sentences.some(known => known.includes(sentence))) sentences.push(sentence)
+    at = at instanceof Error ? at.cause : undefined
   }
   return sentences.join(': ')
 }

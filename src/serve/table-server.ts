@@ -14,7 +14,7 @@ import { statsJson } from '../fs/views/stats.ts'
 import { type Lake, openLake } from '../lake.ts'
 import { Exports } from '../nfs/exports.ts'
 import { Endpoints, type WantedEndpoint } from './endpoints.ts'
-import { Health, lookAtTable } from './health.ts'
+import { Health, tableLook } from './health.ts'
 import { RefusalLog, versionSentence } from './log.ts'
 import { openState, type StateFolder } from './state.ts'
 
@@ -117,7 +117,7 @@ async function serveLake(lake: Lake, state: StateFolder, options: ServeOptions):
     fs.close()
     throw error
   })
-  const health = new Health({ clock: lake.clock, log, look: () => lookAtTable(lake, recovered !== undefined) })
+  const health = new Health({ clock: lake.clock, log, look: tableLook(lake, () => recovered !== undefined) })
   const stop = async (): Promise<void> => {
     health.stop()
     await endpoints.close(CLOSE_GRACE_MS)
