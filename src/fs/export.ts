@@ -62,9 +62,10 @@ export class ExportedFileSystem implements FileSystem {
     return this.#watched('lookup', () => this.#fs.lookup(directory, name))
   }
 
-  async access(node: Node): Promise<Access> {
-    const access = await this.#watched('access', () => this.#fs.access(node))
-    return node.readOnly ? { ...access, modify: false, extend: false, delete: false } : access
+  async access(node: Node): Promise<{ access: Access; attributes: Attributes }> {
+    const { access, attributes } = await this.#watched('access', () => this.#fs.access(node))
+    if (!node.readOnly) return { access, attributes }
+    return { access: { ...access, modify: false, extend: false, delete: false }, attributes }
   }
 
   read(node: Node, offset: bigint, count: number): ReturnType<FileSystem['read']> {

@@ -3,6 +3,9 @@ import { type AllowedUids, isAllowed } from './access.ts'
 import { type PeerConnection, peerSocket } from './rpc/peer.ts'
 import type { Admission } from './rpc/server.ts'
 
+/** The user whom file systems take for nobody they know. */
+const NOBODY = 65_534
+
 /**
  * Who may connect. A connection of this machine, over whichever of its addresses, is its user's, whatever its calls claim:
  * NFSv3 knows no passwords, and any user can write a program that says it is root. What another machine says is believed.
@@ -16,8 +19,11 @@ export function admit(peer: PeerConnection, loopbackOnly: boolean, allowedUids: 
     if (!isAllowed(allowedUids, uid)) return { admitted: false, reason: `user ${uid} may not use this server.` }
     return { admitted: true, uid, socket: inode }
   }
-  if (socket === 'gone' && (loopback || isOwnAddress(peer.address)))
+  if (socket === 'gone' && (loopback || isOwnAddress(peer.address))) {
+    // What it sent before it was closed is no known user's.
+    if (allowedUids === 'any') return { admitted: true, uid: NOBODY, socket: undefined }
     return { admitted: false, reason: 'it was closed before it could be told whose it is.' }
+  }
   return { admitted: true, uid: undefined, socket: undefined }
 }
 

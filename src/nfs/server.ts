@@ -1,5 +1,5 @@
 import { type Clock, systemClock } from '../core/clock.ts'
-import type { Export, FileSystem } from '../fs/filesystem.ts'
+import type { FileRef, FileSystem } from '../fs/filesystem.ts'
 import { admit, isLoopback } from './admission.ts'
 import type { Exports } from './exports.ts'
 import { mountProgram } from './mount3/program.ts'
@@ -61,12 +61,12 @@ export async function startNfsServer(fs: FileSystem, options: NfsServerOptions):
   const clock = options.clock ?? systemClock
   const log = limitedLog(sentence => options.log(sentence), clock)
   const handles = new Handles(secret)
-  const rootHandle = (through: Export) => handles.make(fs.root(through))
+  const fileHandle = (ref: FileRef): Uint8Array => handles.make(ref)
   const server = new RpcServer({
     host,
     port,
     programs: [
-      mountProgram({ exports, plainNames: isLoopback(host), rootHandle }),
+      mountProgram({ exports, plainNames: isLoopback(host), fs, fileHandle, log }),
       nfs3Program(createContext(fs, handles, exports, log)),
     ],
     limits: { ...defaultLimits, ...options.limits },

@@ -5,6 +5,8 @@ import { ErrorJournal } from '../fs/error-journal.ts'
 import { ExportedFileSystem } from '../fs/export.ts'
 import type { Export } from '../fs/filesystem.ts'
 import { LakeFileSystem } from '../fs/lake-filesystem.ts'
+import type { Openers } from '../fs/saves/openers.ts'
+import { ProcOpeners } from '../fs/saves/proc-openers.ts'
 import { Scratch } from '../fs/scratch/scratch.ts'
 import { openText } from '../fs/text/layout.ts'
 import { Segments } from '../fs/text/segments.ts'
@@ -33,6 +35,8 @@ export interface ServeOptions extends WantedEndpoint, Rights {
   readonly cacheDirectory?: string | undefined
   readonly cacheBytes?: number | undefined
   readonly holdTimes?: HoldTimes | undefined
+  /** Who has files open for writing; by default /proc is asked. */
+  readonly openers?: Openers | undefined
   readonly log: (sentence: string) => void
   /** Called as soon as no other process can serve the table, and just before one can again. */
   readonly onLocked?: (() => void) | undefined
@@ -97,7 +101,10 @@ async function serveLake(lake: Lake, state: StateFolder, options: ServeOptions):
   const { log } = options
   const refusals = new RefusalLog(log, lake.clock)
   const segments = new Segments({ cache: lake.cache, pool: lake.pool, store: lake.table.store })
-  const fs = fileSystemOf(lake, state, segments, refusals, options)
+  let endpoints: Endpoints | undefined
+  const ports = (): number[] => endpoints?.all.map(({ port }) => port) ?? []
+  const openers = options.openers ?? new ProcOpeners({ ports })
+  const fs = fileSystemOf(lake, state, segments, refusals, { ...options, openers })
   let recovered: Promise<void> | undefined
   const recover = (rights: Rights): Promise<void> => {
     // What an earlier server held is brought to its end by one that may write.
@@ -107,20 +114,21 @@ async function serveLake(lake: Lake, state: StateFolder, options: ServeOptions):
   await recover(options)
   const exports = new Exports({ secret: state.secret, uids: new Set([ownerOf().uid]), plain: exportOf(options, false) })
   exports.open(exportOf(options, true))
-  const endpoints = new Endpoints(new ExportedFileSystem(fs, (call, error) => refusals.call(call, error)), {
+  const listening = new Endpoints(new ExportedFileSystem(fs, (call, error) => refusals.call(call, error)), {
     secret: state.secret,
     exports,
     log,
     onDisconnect: () => options.onDisconnect?.(),
   })
-  const { host, port } = await endpoints.listen(options).catch(error => {
+  endpoints = listening
+  const { host, port } = await listening.listen(options).catch(error => {
     fs.close()
     throw error
   })
   const health = new Health({ clock: lake.clock, log, look: tableLook(lake, () => recovered !== undefined) })
   const stop = async (): Promise<void> => {
     health.stop()
-    await endpoints.close(CLOSE_GRACE_MS)
+    await listening.close(CLOSE_GRACE_MS)
     const finished = await withinMs(
       FINISH_LIMIT_MS,
       fs.finish().then(() => true),
@@ -136,7 +144,7 @@ async function serveLake(lake: Lake, state: StateFolder, options: ServeOptions):
     lake,
     host,
     port,
-    endpoints,
+    endpoints: listening,
     exportPath: exports.pathOf(exportOf(options, true)),
     plainPath: exports.pathOf(exportOf(options, false)),
     stateDirectory: state.directory,
@@ -166,7 +174,7 @@ function fileSystemOf(
   { files, directory, database }: StateFolder,
   segments: Segments,
   refusals: RefusalLog,
-  { log, holdTimes }: ServeOptions,
+  { log, holdTimes, openers }: ServeOptions & { readonly openers: Openers },
 ): LakeFileSystem {
   const { clock } = lake
   const owner = ownerOf()
@@ -177,13 +185,14 @@ function fileSystemOf(
     database,
     errors: new ErrorJournal({ path: join(directory, 'errors.log'), clock, onAppend: text => refusals.save(text) }),
     stateDirectory: directory,
-    runSql: sql => runSql(lake.table, sql, directory),
+    runSql: (sql, options) => runSql(lake.table, sql, directory, options),
     renderSchema: snapshot => new TextEncoder().encode(schemaSql(snapshot)),
     renderStats: async snapshot =>
       new TextEncoder().encode(await statsJson(lake.table, snapshot, segments, lake.cache)),
     clock,
     owner,
     log,
+    openers,
     ...(holdTimes === undefined ? {} : { holdTimes }),
   })
 }

@@ -96,17 +96,19 @@ export class MemoryFileSystem implements FileSystem {
     return { node: { ...exportOf(directory), id: inode.id }, attributes: attributesOf(inode) }
   }
 
-  async access(node: Node): Promise<Access> {
+  async access(node: Node): Promise<{ access: Access; attributes: Attributes }> {
     await this.#enter('access')
-    const directory = this.#inode(node).type === 'directory'
-    return {
+    const attributes = attributesOf(this.#inode(node))
+    const directory = attributes.type === 'directory'
+    const access = {
       read: true,
       lookup: directory,
       modify: true,
       extend: true,
       delete: true,
-      execute: !directory && (this.#inode(node).mode & 0o111) !== 0,
+      execute: !directory && (attributes.mode & 0o111) !== 0,
     }
+    return { access, attributes }
   }
 
   async read(node: Node, offset: bigint, count: number) {

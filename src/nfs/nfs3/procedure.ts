@@ -1,6 +1,6 @@
 import { messageOf } from '../../core/errors.ts'
 import { type FileRef, type FileSystem, FsError, type Node } from '../../fs/filesystem.ts'
-import { mayCall } from '../access.ts'
+import { callerOf, mayCall } from '../access.ts'
 import type { Exports } from '../exports.ts'
 import { type Call, type Procedure, procedure } from '../rpc/program.ts'
 import type { Codec } from '../xdr/codec.ts'
@@ -108,11 +108,11 @@ export function nfs3Procedure<Args, Ok, Fail>(definition: Definition<Args, Ok, F
   }
 }
 
-function forCall(context: Nfs3Context, { connection, credential, socket }: Call): Nfs3Call {
-  const caller = { connection, uid: credential.flavor === 'sys' ? credential.uid : undefined, socket }
+function forCall(context: Nfs3Context, call: Call): Nfs3Call {
+  const caller = callerOf(call)
   const node = (handle: Uint8Array): Node => {
     const opened = context.open(handle)
-    if (context.exports.admits(opened, credential)) return { ...opened, caller }
+    if (context.exports.admits(opened, call.credential)) return { ...opened, caller }
     throw new NfsStatusError(nfsstat3.EACCES, 'The user may not use this export.')
   }
   return { ...context, node }
