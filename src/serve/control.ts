@@ -76,6 +76,8 @@ interface Conversation {
   gone: PromiseWithResolvers<void>
   /** The answer is complete. */
   answered: boolean
+  /** Whoever has joined stays connected. */
+  stays: boolean
   beat: Timer | undefined
 }
 
@@ -107,6 +109,7 @@ export function startControl(location: string, handlers: ControlHandlers): Contr
           reply: NOTHING,
           gone: Promise.withResolvers(),
           answered: false,
+          stays: false,
           beat: undefined,
         }
       },
@@ -152,6 +155,7 @@ async function answer(socket: Socket<Conversation>, handlers: ControlHandlers): 
   const reply = await answerTo(operation, json, handlers, asker)
   clearInterval(data.beat)
   data.answered = true
+  data.stays = operation === 'join' && reply.ok
   data.reply = new TextEncoder().encode(`${JSON.stringify(reply)}\n`)
   sendOn(socket)
 }
@@ -167,11 +171,11 @@ async function answerTo(operation: string, json: string, handlers: ControlHandle
   }
 }
 
-/** Sends as much of the answer as the socket takes now. Whoever has joined stays connected. */
+/** Sends as much of the answer as the socket takes now. */
 function sendOn(socket: Socket<Conversation>): void {
   const { data } = socket
   data.reply = data.reply.subarray(Math.max(0, socket.write(data.reply)))
-  if (data.reply.length === 0 && !data.request.startsWith('join ')) socket.end()
+  if (data.reply.length === 0 && !data.stays) socket.end()
 }
 
 /** A question to a server, and what comes of it. */

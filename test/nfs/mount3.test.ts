@@ -1,4 +1,6 @@
 import { describe, expect, test } from 'bun:test'
+import { networkInterfaces } from 'node:os'
+import { join } from 'node:path'
 import { Exports } from '../../src/nfs/exports.ts'
 import { ACCESS3 } from '../../src/nfs/nfs3/wire.ts'
 import { EXPORT_SECRET, FROZEN, PLAIN, serve } from './fixture.ts'
@@ -186,6 +188,30 @@ describe('access', () => {
         Bun.spawn([process.execPath, '-e', script], { uid, stdout: 'ignore', stderr: 'ignore', cwd: '/' })
       const stranger = asUser(4242)
       expect(await stranger.exited).toBe(7)
+      expect(served.logged.join()).toContain('user 4242 may not use this server')
+    },
+  )
+
+  const [ownAddress] = Object.values(networkInterfaces())
+    .flatMap(list => list ?? [])
+    .filter(({ internal, family }) => !internal && family === 'IPv4')
+
+  test.skipIf(!isRoot || ownAddress === undefined)(
+    'is refused to it over any address of this machine (needs root, and an address beside loopback)',
+    async () => {
+      await using served = await serve({ host: '0.0.0.0', allowedUids: new Set([1000]) })
+      const { address = '' } = ownAddress ?? {}
+      const script = `
+      import { NfsClient } from ${JSON.stringify(join(import.meta.dir, 'client.ts'))}
+      const said = await NfsClient.connect({ host: '${address}', port: ${served.server.port}, uid: 0 })
+        .then(client => client.mount('/${EXPORT_SECRET}')).then(() => 'let in', () => 'refused')
+      process.stdout.write(said)
+      process.exit()`
+      const asUser = async (uid: number): Promise<string> => {
+        const child = Bun.spawn([process.execPath, '-e', script], { uid, stdout: 'pipe', stderr: 'ignore', cwd: '/' })
+        return new Response(child.stdout).text()
+      }
+      expect(await Promise.all([4242, 1000, 0].map(asUser))).toEqual(['refused', 'let in', 'let in'])
       expect(served.logged.join()).toContain('user 4242 may not use this server')
     },
   )

@@ -2,8 +2,17 @@ import { describe, expect, test } from 'bun:test'
 import { rmSync, statSync, writeFileSync } from 'node:fs'
 import { connect, createServer } from 'node:net'
 import { join } from 'node:path'
-import { ask, type ControlHandlers, type Operation, startControl } from '../../src/serve/control.ts'
+import {
+  type Asker,
+  ask,
+  type ControlHandlers,
+  type Joined,
+  type Operation,
+  question,
+  startControl,
+} from '../../src/serve/control.ts'
 import { startDaemon } from '../../src/serve/daemon.ts'
+import { ServeError } from '../../src/serve/errors.ts'
 import {
   readRecords,
   removeRecord,
@@ -145,6 +154,65 @@ describe('the control socket', () => {
     expect((failure as Error).message).toContain('ended while it was asked to settle')
     server.close()
   })
+
+  test('says that it is at work, and is told from one that hangs', async () => {
+    const location = unique()
+    const control = startControl(location, handlers())
+    expect(await send(location, 'settle\n')).toBe(`\n${JSON.stringify({ ok: true, answer: null })}\n`)
+    control.unlisten()
+    await control.close()
+    const hanging = createServer(() => undefined)
+    await new Promise<void>(resolve => {
+      hanging.listen(socketPath(location), resolve)
+    })
+    const asked = question(location, 'settle', undefined, 20)
+    const failure: unknown = await asked.answer.catch((error: unknown) => error)
+    expect(failure).toMatchObject({ code: 'not_answering', message: expect.stringContaining('has not answered') })
+    asked.close()
+    hanging.close()
+  })
+
+  test('passes on what was foreseen with its code, and what is no JSON as a failure', async () => {
+    const location = unique()
+    const control = startControl(
+      location,
+      handlers({
+        join: async () => {
+          throw new ServeError('busy', 'the folder is taken')
+        },
+      }),
+    )
+    const request = { mountPoint: '/a', readOnly: false, allowOther: false }
+    await expect(ask(location, 'join', request)).rejects.toMatchObject({ code: 'busy', message: 'the folder is taken' })
+    expect(JSON.parse(await send(location, 'join {\n'))).toMatchObject({ ok: false })
+    control.unlisten()
+    await control.close()
+  })
+
+  test('keeps who has joined connected, until either of them has enough', async () => {
+    const location = unique()
+    const askers: Asker[] = []
+    const joined: Joined = { kind: 'mount', host: '127.0.0.1', port: 1, exportPath: '/x' }
+    const control = startControl(
+      location,
+      handlers({
+        join: async (_, asker) => {
+          askers.push(asker)
+          return joined
+        },
+      }),
+    )
+    const request = { mountPoint: '/a', readOnly: false, allowOther: false }
+    const [first, second, third] = [0, 1, 2].map(() => question(location, 'join', request))
+    for (const asked of [first, second, third]) expect(await asked?.answer).toEqual(joined)
+    first?.close()
+    await askers[0]?.gone
+    askers[1]?.end()
+    await second?.closed
+    control.unlisten()
+    await control.close()
+    await third?.closed
+  })
 })
 
 describe('the registry', () => {
@@ -200,5 +268,24 @@ describe('a server in the background', () => {
     expect(await start('sh', '-c', 'exit 3')).toBe(`the server ended at once (exit status 3); its log is ${log}`)
     expect(await start('sh', '-c', 'kill -9 $$')).toContain('SIGKILL')
     expect(await start(join(folder.path, 'missing'))).toContain('ENOENT')
+  })
+
+  test('reports what has come of it, and by which code', async () => {
+    using folder = temporaryFolder()
+    const log = join(folder.path, 'log')
+    const script = (report: string): string[] => [
+      process.execPath,
+      '-e',
+      `import { reportOutcome } from ${JSON.stringify(join(import.meta.dir, '../../src/serve/daemon.ts'))}
+       import { ServeError } from ${JSON.stringify(join(import.meta.dir, '../../src/serve/errors.ts'))}
+       ${report}; console.error('posixlake: other words')`,
+    ]
+    await startDaemon({ command: script('reportOutcome()'), log })
+    const failed = startDaemon({ command: script(`reportOutcome(new ServeError('address_in_use', 'taken'))`), log })
+    await expect(failed).rejects.toMatchObject({ code: 'address_in_use', message: 'taken' })
+    const controller = new AbortController()
+    const aborted = startDaemon({ command: ['sleep', '1000'], log, signal: controller.signal })
+    controller.abort()
+    await expect(aborted).rejects.toThrow('SIGTERM')
   })
 })
