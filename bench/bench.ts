@@ -17,7 +17,7 @@ import {
 } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
-import { readRecords } from '../src/mount/registry.ts'
+import { readRecords } from '../src/serve/registry.ts'
 import { type Handle, NfsClient } from '../test/nfs/client.ts'
 
 const ROWS = Number(process.argv[2] ?? 5_000_000)

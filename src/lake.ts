@@ -7,7 +7,9 @@ import { TieredCache } from './cache/tiered.ts'
 import { WorkerPool } from './columns/workers/pool.ts'
 import { type Clock, systemClock } from './core/clock.ts'
 import { openStore, parseLocation } from './storage/location.ts'
-import { openTable, type Table } from './table/table.ts'
+import { openTable, type Table, type TableOptions } from './table/table.ts'
+
+export type { NewVersion } from './table/table.ts'
 
 const MEMORY_CACHE_BYTES = 32 << 20
 const DISK_CACHE_BYTES = 10 * 1024 ** 3
@@ -18,6 +20,7 @@ export interface LakeOptions {
   readonly cacheBytes?: number
   readonly clock?: Clock
   readonly log?: (sentence: string) => void
+  readonly onVersion?: TableOptions['onVersion']
   /** All of the table will be read: the threads for that begin while the table is opened. */
   readonly startThreads?: boolean
 }
@@ -45,7 +48,7 @@ export async function openLake(location: string, options: LakeOptions = {}): Pro
   const store = openStore(parseLocation(location))
   const pool = new WorkerPool({})
   if (options.startThreads === true) pool.start()
-  const table = await openTable(store, { clock }).catch(async error => {
+  const table = await openTable(store, { clock, onVersion: options.onVersion }).catch(async error => {
     await pool.close()
     throw error
   })

@@ -17,7 +17,8 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   fs: ['core', 'cache', 'columns', 'table', 'sql'],
   nfs: ['core', 'fs/filesystem.ts'],
   'lake.ts': ['core', 'cache', 'storage', 'columns', 'table', 'sql'],
-  cli: ['core', 'cache', 'storage', 'columns', 'table', 'sql', 'fs', 'nfs', 'mount', 'lake.ts'],
+  serve: ['core', 'mount', 'nfs', 'fs', 'lake.ts'],
+  cli: ['core', 'cache', 'storage', 'columns', 'table', 'sql', 'fs', 'nfs', 'mount', 'serve', 'lake.ts'],
   'main.ts': ['cli'],
 }
 

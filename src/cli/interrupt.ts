@@ -1,5 +1,6 @@
 import { constants } from 'node:os'
 import { LakeError } from '../core/errors.ts'
+import { EXIT } from './exit.ts'
 
 /** The user, or the system, ended the command. */
 export class Interrupted extends LakeError<'interrupted'> {
@@ -38,4 +39,26 @@ export async function interruptible<T>(work: (signal: AbortSignal) => Promise<T>
 export function endedBy({ signal }: Interrupted): number {
   process.kill(process.pid, signal)
   return 128 + constants.signals[signal]
+}
+
+/** A signal that tells to end, while a mount is being made that must not be left half made. A second one ends at once. */
+export class Interruption {
+  readonly come: Promise<void>
+  hasCome = false
+  readonly #note: () => void
+
+  constructor() {
+    const { promise, resolve } = Promise.withResolvers<void>()
+    this.come = promise
+    this.#note = () => {
+      if (this.hasCome) process.exit(EXIT.failed)
+      this.hasCome = true
+      resolve()
+    }
+    for (const signal of SIGNALS) process.on(signal, this.#note)
+  }
+
+  forget(): void {
+    for (const signal of SIGNALS) process.off(signal, this.#note)
+  }
 }

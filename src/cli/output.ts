@@ -1,5 +1,6 @@
 import { writeSync } from 'node:fs'
 import { errnoOf, LakeError, messageOf } from '../core/errors.ts'
+import { logLine } from '../serve/log.ts'
 import { EXIT } from './exit.ts'
 
 /** Standard output takes no more. */
@@ -30,7 +31,7 @@ export function note(sentence: string): void {
   process.stderr.write(`${sentence}\n`)
 }
 
-/** A sentence for a log, with its time. */
-export function logLine(sentence: string): void {
-  process.stderr.write(`${new Date().toISOString()} ${messageOf(sentence)}\n`)
+/** Takes sentences for a log that the user looks at. */
+export function logToTerminal(sentence: string): void {
+  process.stderr.write(logLine(sentence))
 }

@@ -1,9 +1,12 @@
+import { DEFAULT_HOST } from '../serve/endpoints.ts'
+import type { ServerSettings } from '../serve/registry.ts'
 import { UsageError } from './command.ts'
+import { locationName } from './table-of.ts'
 
 /** Flags of every command that starts a server. */
 export const serveArgs = {
   table: { type: 'positional', required: true, description: 'The table: a directory' },
-  host: { type: 'string', default: '127.0.0.1', valueHint: 'ADDRESS', description: 'The address to listen on' },
+  host: { type: 'string', valueHint: 'ADDRESS', description: 'The address to listen on (default: 127.0.0.1)' },
   port: { type: 'string', valueHint: 'PORT', description: 'The TCP port (default: 12049, or the next free one)' },
   'read-only': { type: 'boolean', description: 'Refuse every change' },
   'allow-other': { type: 'boolean', description: 'Let in other local users than root and you' },
@@ -14,6 +17,28 @@ export const serveArgs = {
   },
 } as const
 
+/** Values of these flags, as they are parsed. */
+export interface ServeArgs {
+  readonly table: string
+  readonly host: string | undefined
+  readonly port: string | undefined
+  readonly 'read-only': boolean | undefined
+  readonly 'allow-other': boolean | undefined
+  readonly 'cache-size': string | undefined
+}
+
+/** What a server is started with. Throws UsageError. */
+export function settingsOf(args: ServeArgs): Omit<ServerSettings, 'logFile' | 'untilUnmounted'> {
+  return {
+    location: locationName(args.table),
+    host: hostOf(args.host) ?? DEFAULT_HOST,
+    port: portOf(args.port),
+    readOnly: args['read-only'] === true,
+    allowOther: args['allow-other'] === true,
+    cacheBytes: cacheBytesOf(args['cache-size']),
+  }
+}
+
 export function portOf(text: string | undefined): number | undefined {
   if (text === undefined) return undefined
   const port = Number(text)
@@ -22,7 +47,7 @@ export function portOf(text: string | undefined): number | undefined {
   return port
 }
 
-export function hostOf(text: string): string {
+export function hostOf(text: string | undefined): string | undefined {
   if (text === '') throw new UsageError('--host takes an address, such as 127.0.0.1')
   return text
 }

@@ -1,5 +1,5 @@
-import { ask } from '../mount/control.ts'
 import { canonicalPath } from '../mount/linux.ts'
+import { ask } from '../serve/control.ts'
 import { parseLocation } from '../storage/location.ts'
 
 /** What a table is called for its server and for those who look for it: the real path, or the URL. */

@@ -10,6 +10,8 @@ export interface ErrorJournalOptions {
   readonly clock: Clock
   /** So many lines are shown; the file on disk may hold up to twice as many before it is trimmed. */
   readonly maxEntries?: number
+  /** Hears of each sentence, too. */
+  readonly onAppend?: (sentence: string) => void
 }
 
 /**
@@ -20,11 +22,13 @@ export class ErrorJournal {
   readonly #path: string
   readonly #clock: Clock
   readonly #maxEntries: number
+  readonly #onAppend: ErrorJournalOptions['onAppend']
   #lines: string[]
   /** How many lines the file holds; undefined if it does not end where a line ends, or is not known. */
   #linesOnDisk: number | undefined
 
-  constructor({ path, clock, maxEntries = ENTRIES_MAX }: ErrorJournalOptions) {
+  constructor({ path, clock, maxEntries = ENTRIES_MAX, onAppend }: ErrorJournalOptions) {
+    this.#onAppend = onAppend
     this.#path = path
     this.#clock = clock
     this.#maxEntries = maxEntries
@@ -35,6 +39,7 @@ export class ErrorJournal {
   }
 
   append(sentence: string): void {
+    this.#onAppend?.(sentence)
     const line = `${new Date(this.#clock.nowMs()).toISOString()} ${folded(sentence)}`
     this.#lines.push(line)
     if (this.#lines.length > this.#maxEntries) this.#lines.shift()

@@ -26,14 +26,27 @@ export type FsErrorCode =
 
 export class FsError extends LakeError<FsErrorCode> {}
 
+/** What differs between the exports of one tree. All that is reached through an export belongs to it. */
+export interface Export {
+  /** Set for the mounts of this machine: an old version of a view goes on being shown to who opened it. */
+  readonly frozen: boolean
+  /** Every change is refused with EROFS, and `access` shows it. */
+  readonly readOnly: boolean
+  /** Other users than root and the one who serves are let in, too. */
+  readonly others: boolean
+}
+
+/** The properties of Export, alone. */
+export function exportOf({ frozen, readOnly, others }: Export): Export {
+  return { frozen, readOnly, others }
+}
+
 /**
  * What a file handle stands for. `id` is the file id: it never changes meaning while a handle may hold it, and survives
- * restarts. `frozen` is set on everything reached through the export path that our own mount uses: there an old version
- * of a view goes on being shown to who opened it.
+ * restarts.
  */
-export interface FileRef {
+export interface FileRef extends Export {
   readonly id: bigint
-  readonly frozen: boolean
 }
 
 /** Who makes a call (RFC 5531, section 8.2), as far as the server knows. */
@@ -153,10 +166,8 @@ export interface SpaceInfo {
  * resolves, except `write` with 'unstable'.
  */
 export interface FileSystem {
-  /** The root directory. `frozen`: see FileRef. */
-  root(frozen: boolean): FileRef
-  /** Read-only mounts refuse every change with EROFS, and `access` shows it. */
-  readonly readOnly: boolean
+  /** The root directory, reached through an export. */
+  root(through: Export): FileRef
   /** Changes only if something answered 'unstable' was lost since (RFC 1813, writeverf3). */
   readonly writeVerifier: bigint
 

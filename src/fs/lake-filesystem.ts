@@ -10,6 +10,8 @@ import {
   type Created,
   type CreateHow,
   type DirectoryEntry,
+  type Export,
+  exportOf,
   type FileRef,
   type FileSystem,
   FsError,
@@ -43,7 +45,6 @@ export interface LakeFileSystemOptions extends TableViewContext {
   readonly runSql: RunSql
   readonly renderSchema: (snapshot: Snapshot) => Uint8Array
   readonly renderStats: (snapshot: Snapshot) => Promise<Uint8Array>
-  readonly readOnly: boolean
   readonly log: (sentence: string) => void
 }
 
@@ -52,7 +53,6 @@ export interface LakeFileSystemOptions extends TableViewContext {
  * contract. Here names and ids are led to what they stand for; what happens then is theirs.
  */
 export class LakeFileSystem implements FileSystem {
-  readonly readOnly: boolean
   readonly writeVerifier: bigint
   readonly #options: LakeFileSystemOptions
   /** In `data/`, in the order in which it lists them. */
@@ -72,7 +72,6 @@ export class LakeFileSystem implements FileSystem {
 
   constructor(options: LakeFileSystemOptions) {
     this.#options = options
-    this.readOnly = options.readOnly
     this.writeVerifier = bootVerifier()
     const { owner, scratch, clock } = options
     this.#versions = new VersionTimes(clock)
@@ -204,8 +203,8 @@ export class LakeFileSystem implements FileSystem {
     this.#options.scratch.close()
   }
 
-  root(frozen: boolean): FileRef {
-    return { id: ROOT_ID, frozen }
+  root(through: Export): FileRef {
+    return { id: ROOT_ID, ...exportOf(through) }
   }
 
   // --- attributes --------------------------------------------------------------------------------------------------
@@ -238,7 +237,7 @@ export class LakeFileSystem implements FileSystem {
       const attributes = await this.#attributes(node)
       const isFolder = attributes.type === 'directory'
       const view = this.#view(node)
-      const writable = !this.readOnly && (view?.writable ?? true)
+      const writable = view?.writable ?? true
       const access = {
         read: true,
         lookup: isFolder,
@@ -462,7 +461,7 @@ export class LakeFileSystem implements FileSystem {
     const before = await this.#attributes(directory)
     const line = await name.create(how, directory.caller)
     return {
-      node: { id: line.id, frozen: directory.frozen },
+      node: { ...exportOf(directory), id: line.id },
       attributes: await name.view.shownAttributes(line),
       directory: { before, after: await this.#attributes(directory) },
     }
@@ -586,7 +585,6 @@ export class LakeFileSystem implements FileSystem {
   #changing<T>(view: ChangedView | undefined, run: () => Promise<T>): Promise<T> {
     return this.#guarded(async () => {
       try {
-        if (this.readOnly) throw readOnlyTable(view)
         return await run()
       } catch (error) {
         if (isRefusal(error, view)) this.#refusals.tell(sentenceOf(error, view))
@@ -663,11 +661,6 @@ function readOnlyView(view: ViewFile | undefined): FsError {
   return new RefusedChange('EACCES', message)
 }
 
-function readOnlyTable(view: ChangedView | undefined): FsError {
-  if (view === undefined) return new FsError('EROFS', 'the table is mounted read-only')
-  return new RefusedChange('EROFS', `${view.name}: it cannot be changed, as the table is mounted read-only`)
-}
-
 /** An offset or size in a view. */
 function offsetIn(view: ViewFile, value: bigint): number {
   if (value <= BigInt(Number.MAX_SAFE_INTEGER)) return Number(value)
@@ -679,7 +672,7 @@ function dataStays(): FsError {
 }
 
 function inDirectory(created: Created, directory: Node): Created {
-  return { ...created, node: { id: created.node.id, frozen: directory.frozen } }
+  return { ...created, node: { ...exportOf(directory), id: created.node.id } }
 }
 
 /** Changes when the machine was booted anew: only then may bytes that were answered UNSTABLE be lost (RFC 1813, writeverf3). */

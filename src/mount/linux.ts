@@ -1,8 +1,10 @@
 import { existsSync, readFileSync, readlinkSync, statSync } from 'node:fs'
 import { basename, dirname, join, resolve, sep } from 'node:path'
-import { messageOf } from '../core/errors.ts'
 import { MountError } from './errors.ts'
 import { runCommand, shellQuoted } from './run.ts'
+
+/** For the kernel to write back what it holds. */
+const UNMOUNT_LIMIT_MS = 60_000
 
 /** Where a server is, and what of it is mounted where. */
 export interface MountRequest {
@@ -18,6 +20,8 @@ export interface MountEntry {
   readonly mountPoint: string
   readonly type: string
   readonly source: string
+  /** Of the server, for a network file system that names it. */
+  readonly port: number | undefined
 }
 
 /**
@@ -73,8 +77,10 @@ export function parseMountinfo(text: string): MountEntry[] {
   const lines = text.split('\n').filter(line => line !== '')
   return lines.map(line => {
     const [left = '', right = ''] = line.split(' - ')
-    const [type = '', source = ''] = right.split(' ')
-    return { mountPoint: unescaped(left.split(' ')[4] ?? ''), type, source: unescaped(source) }
+    const [type = '', source = '', options = ''] = right.split(' ')
+    const port = /(?:^|,)port=(\d+)(?:,|$)/.exec(options)?.[1]
+    const mountPoint = unescaped(left.split(' ')[4] ?? '')
+    return { mountPoint, type, source: unescaped(source), port: port === undefined ? undefined : Number(port) }
   })
 }
 
@@ -86,11 +92,6 @@ function unescaped(text: string): string {
 export function mountAt(path: string): MountEntry | undefined {
   const wanted = resolve(path)
   return mounts().findLast(entry => entry.mountPoint === wanted)
-}
-
-/** The NFS mounts of an export: its path holds a secret, so they are of one server and its successors. */
-export function mountsOf(exportPath: string): MountEntry[] {
-  return mounts().filter(({ type, source }) => type === 'nfs' && source.endsWith(`:${exportPath}`))
 }
 
 /** What a path is called without symbolic links. Unlike realpath it never looks at a mount point itself, which may hang. */
@@ -178,15 +179,22 @@ export async function mount(request: MountRequest): Promise<void> {
 }
 
 /** Unmounts. The kernel writes back what it holds before this resolves. `force`: also if the server is gone. */
-export async function unmount(mountPoint: string, force = false): Promise<void> {
-  const { code, output } = await runCommand(['umount', ...(force ? ['-f', '-l'] : []), mountPoint])
-  if (code === 0) return
+export async function unmount(mountPoint: string, force = false, limitMs: number = UNMOUNT_LIMIT_MS): Promise<void> {
+  if (mountAt(mountPoint) === undefined) throw new MountError('not_mounted', `${mountPoint} is not mounted`)
+  const { code, output } = await runCommand(['umount', ...(force ? ['-f', '-l'] : []), mountPoint], limitMs)
+  if (code === 0 || mountAt(mountPoint) === undefined) return
+  if (code === 'late') {
+    throw new MountError(
+      'failed',
+      `${mountPoint} was not unmounted within ${limitMs / 1000} s: what programs wrote there cannot be brought to the server; cut it off with: posixlake unmount --force ${shellQuoted(mountPoint)}`,
+    )
+  }
+  // umount(8) has one exit status for all that the system refuses, and says only in words what it was.
   if (/busy/.test(output)) {
     throw new MountError(
       'busy',
       `${mountPoint} is in use: a program has a file open there, or stands in a folder of it; find it with: fuser -vm ${shellQuoted(mountPoint)}, or cut it off with: posixlake unmount --force ${shellQuoted(mountPoint)}`,
     )
   }
-  if (/not mounted|no mount point/.test(output)) throw new MountError('not_mounted', `${mountPoint} is not mounted`)
-  throw new MountError('failed', `${mountPoint} could not be unmounted: ${messageOf(output)}`)
+  throw new MountError('failed', `${mountPoint} could not be unmounted: ${output}`)
 }

@@ -1,11 +1,17 @@
+import { withinMs } from '../core/limit.ts'
+
 /** What a system command printed and returned. */
 export interface CommandResult {
-  readonly code: number
+  /** `late`: it was still running when its time was over. */
+  readonly code: number | 'late'
   readonly output: string
 }
 
-/** Runs a system command; its two outputs come as one text. Code 127 stands for a command that is not there. */
-export async function runCommand(command: readonly string[]): Promise<CommandResult> {
+/**
+ * Runs a system command; its two outputs come as one text. Code 127 stands for a command that is not there. One that takes
+ * longer than `limitMs` is killed, as far as it can be: it may hang in the kernel.
+ */
+export async function runCommand(command: readonly string[], limitMs?: number): Promise<CommandResult> {
   try {
     // From the root folder: a folder of a hanging mount must not be what the command starts in.
     const child = Bun.spawn([...command], {
@@ -15,11 +21,18 @@ export async function runCommand(command: readonly string[]): Promise<CommandRes
       stderr: 'pipe',
       env: commandEnvironment(),
     })
-    const [stdout, stderr, code] = await Promise.all([
+    const ended = Promise.all([
       new Response(child.stdout).text(),
       new Response(child.stderr).text(),
       child.exited,
-    ])
+    ] as const)
+    const result = await (limitMs === undefined ? ended : withinMs(limitMs, ended))
+    if (result === undefined) {
+      child.kill('SIGKILL')
+      child.unref()
+      return { code: 'late', output: '' }
+    }
+    const [stdout, stderr, code] = result
     return { code, output: `${stdout}${stderr}`.trim() }
   } catch (error) {
     return { code: 127, output: error instanceof Error ? error.message : String(error) }

@@ -45,6 +45,22 @@ export interface Committed {
   readonly snapshot: Snapshot
 }
 
+/** A version that a table has got. */
+export interface NewVersion {
+  readonly version: bigint
+  readonly operation: string
+  readonly metrics: Readonly<Record<string, unknown>>
+  readonly engine: string | undefined
+  /** How long the change took; undefined for one of another process. */
+  readonly durationMs: number | undefined
+}
+
+export interface TableOptions {
+  readonly clock?: Clock
+  /** Hears of each version once, when it was committed here or is seen first. */
+  readonly onVersion?: ((version: NewVersion) => void) | undefined
+}
+
 export interface HistoryEntry {
   readonly version: bigint
   readonly timestampMs: number
@@ -153,9 +169,9 @@ function checkPartitioning(schema: Schema, partitionColumns: readonly string[]):
 }
 
 /** Opens a table at its newest version. TableError `not_a_table`, `unsupported_feature`, `corrupt_log`. */
-export async function openTable(store: ObjectStore, options: { readonly clock?: Clock } = {}): Promise<Table> {
+export async function openTable(store: ObjectStore, options: TableOptions = {}): Promise<Table> {
   const snapshot = await loadSnapshot(store)
-  return new Table(store, snapshot, options.clock ?? systemClock)
+  return new Table(store, snapshot, options)
 }
 
 /** A Delta table: its newest known version, older versions, and commits. */
@@ -174,11 +190,15 @@ export class Table {
   /** Tombstones whose time was over when the last checkpoint was written. */
   #forgotten: readonly string[] = []
   readonly #vectors = new Map<string, Promise<Uint32Array>>()
+  readonly #onVersion: TableOptions['onVersion']
+  /** Of commits that are on their way: who reads their version back need not tell of it. */
+  readonly #txnIds = new Set<string>()
 
-  constructor(store: ObjectStore, snapshot: Snapshot, clock: Clock) {
+  constructor(store: ObjectStore, snapshot: Snapshot, { clock = systemClock, onVersion }: TableOptions = {}) {
     this.store = store
     this.#snapshot = snapshot
     this.#clock = clock
+    this.#onVersion = onVersion
   }
 
   /** The newest version that was looked at. */
@@ -199,7 +219,7 @@ export class Table {
       const before = this.#snapshot
       const commit = await readCommit(this.store, before.version + 1n)
       if (commit !== undefined) {
-        this.#advance(before, commit.actions, commit.modifiedMs)
+        if (this.#advance(before, commit.actions, commit.modifiedMs)) this.#tell(before.version + 1n, commit.actions)
         continue
       }
       if (before !== this.#snapshot) continue
@@ -232,13 +252,23 @@ export class Table {
     return newest
   }
 
-  #advance(before: Snapshot, actions: readonly Action[], timestampMs: number): void {
-    if (this.#snapshot !== before) return
+  /** False if the table is at another version by now. */
+  #advance(before: Snapshot, actions: readonly Action[], timestampMs: number): boolean {
+    if (this.#snapshot !== before) return false
     const builder = new SnapshotBuilder(this.store.location, before, this.#forgotten)
     builder.apply(actions, timestampMs)
     const next = builder.finish(before.version + 1n)
     this.#forgotten = []
     this.#snapshot = next
+    return true
+  }
+
+  #tell(version: bigint, actions: readonly Action[], startedMs?: number): void {
+    if (this.#onVersion === undefined) return
+    const { operation, metrics, engine, txnId } = historyEntry(version, 0, actions)
+    if (startedMs === undefined && txnId !== undefined && this.#txnIds.has(txnId)) return
+    const durationMs = startedMs === undefined ? undefined : performance.now() - startedMs
+    this.#onVersion({ version, operation, metrics, engine, durationMs })
   }
 
   /** The table as it was at a version. TableError `no_such_version`. */
@@ -283,10 +313,13 @@ export class Table {
    * `conflict` if it is not possible, and nothing has changed.
    */
   async commit(change: ChangeSet): Promise<Committed> {
+    const { txnId = randomUUID() } = change
     const staging = new Staging(this.store)
+    this.#txnIds.add(txnId)
     try {
-      return await this.#commit(change, staging)
+      return await this.#commit({ startedMs: performance.now(), ...change, txnId }, staging)
     } finally {
+      this.#txnIds.delete(txnId)
       await staging.discard()
     }
   }
@@ -305,6 +338,7 @@ export class Table {
       const version = newest.version + 1n
       if (!(await this.#put(version, actions, staging))) continue
       this.#advance(newest, actions, nowMs)
+      this.#tell(version, actions, change.startedMs)
       const snapshot = this.#snapshot.version === version ? this.#snapshot : await this.at(version)
       this.#checkpointIfDue(snapshot)
       return { version, snapshot }

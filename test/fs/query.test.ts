@@ -4,6 +4,7 @@ import { QueryView, type RunSql } from '../../src/fs/views/query.ts'
 import { type Handle, NfsClient } from '../nfs/client.ts'
 import { codeOf, type ServedTable, serveNew } from './served.ts'
 
+const FROZEN = { frozen: true, readOnly: false, others: false }
 const ROWS = '1,Alice\n2,Bob\n'
 const open = (): Promise<ServedTable> => serveNew('id:Int64,name:String', ROWS)
 
@@ -214,10 +215,10 @@ describe('an answer', () => {
     const { id } = query.of(caller)
     for (let connection = 2; connection < 1000; connection++) {
       query.of({ ...caller, connection, uid: connection })
-      if (connection === 500) expect(query.file({ id, frozen: true, caller })).toBeUndefined()
+      if (connection === 500) expect(query.file({ id, ...FROZEN, caller })).toBeUndefined()
     }
     expect(await text(query)).toBe('a')
     expect(query.of(caller).id).not.toBe(id)
-    expect(query.file({ id: query.of(caller).id, frozen: true, caller })).toBe(query.of(caller))
+    expect(query.file({ id: query.of(caller).id, ...FROZEN, caller })).toBe(query.of(caller))
   })
 })

@@ -20,16 +20,16 @@ describe('the list of mounts', () => {
   test('is read with names that hold blanks, tabs, newlines and backslashes', () => {
     const text = [
       '22 1 0:20 / /proc rw,nosuid shared:12 - proc proc rw',
-      '36 35 98:0 / /mnt/a\\040b\\011c\\012d\\134e rw master:1 propagate_from:2 - nfs 127.0.0.1:/x\\040y rw,vers=3',
+      '36 35 98:0 / /mnt/a\\040b\\011c\\012d\\134e rw master:1 propagate_from:2 - nfs 127.0.0.1:/x\\040y rw,vers=3,port=12050,mountport=7,proto=tcp',
       '37 35 98:0 / /mnt/äöü rw - nfs4 server:/ rw',
       '38 35 98:0 / /mnt/a\\134040b rw - nfs [::1]:/x rw',
       '',
     ].join('\n')
     expect(parseMountinfo(text)).toEqual([
-      { mountPoint: '/proc', type: 'proc', source: 'proc' },
-      { mountPoint: '/mnt/a b\tc\nd\\e', type: 'nfs', source: '127.0.0.1:/x y' },
-      { mountPoint: '/mnt/äöü', type: 'nfs4', source: 'server:/' },
-      { mountPoint: '/mnt/a\\040b', type: 'nfs', source: '[::1]:/x' },
+      { mountPoint: '/proc', type: 'proc', source: 'proc', port: undefined },
+      { mountPoint: '/mnt/a b\tc\nd\\e', type: 'nfs', source: '127.0.0.1:/x y', port: 12050 },
+      { mountPoint: '/mnt/äöü', type: 'nfs4', source: 'server:/', port: undefined },
+      { mountPoint: '/mnt/a\\040b', type: 'nfs', source: '[::1]:/x', port: undefined },
     ])
     expect(parseMountinfo('')).toEqual([])
   })

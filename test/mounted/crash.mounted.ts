@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'bun:test'
-import { ask } from '../../src/mount/control.ts'
-import { readRecords, type ServerRecord } from '../../src/mount/registry.ts'
+import { ask } from '../../src/serve/control.ts'
+import { readRecords, type ServerRecord } from '../../src/serve/registry.ts'
 import { BINARY, type Mounted, mountTable, run } from './harness.ts'
 
 const HEADER = 'id,name\n'

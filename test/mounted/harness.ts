@@ -1,7 +1,7 @@
 import { mkdirSync, mkdtempSync, readdirSync, realpathSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
-import { ask } from '../../src/mount/control.ts'
+import { ask } from '../../src/serve/control.ts'
 
 export const BINARY = resolve(process.env['POSIXLAKE'] ?? 'dist/posixlake')
 

@@ -2,8 +2,8 @@ import { describe, expect, test } from 'bun:test'
 import { existsSync, mkdirSync, mkdtempSync, realpathSync, symlinkSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { ask } from '../../src/mount/control.ts'
 import { mountAt } from '../../src/mount/linux.ts'
+import { ask } from '../../src/serve/control.ts'
 import { BINARY, mountTable, must, run } from './harness.ts'
 
 function freshFolder(): string {
@@ -59,7 +59,8 @@ describe('the server as a process', () => {
     }
     expect(await refused(other, '/nonexistent/folder')).toContain('mkdir -p /nonexistent/folder')
     expect(await refused(other, m.mount)).toContain('is a mount point already')
-    expect(await refused(m.table, freshFolder())).toContain('is being served already')
+    expect(await refused(m.table, m.mount)).toContain(`${m.table} is mounted at ${m.mount} already`)
+    expect(await refused(m.table, m.mount, '--read-only')).toContain('already, and writable')
     expect(await refused(`${other}x`, freshFolder())).toContain('not a Delta table')
     const [, port = ''] =
       /"address": "[^:]*:(\d+)"/.exec((await m.posixlake('status', '--format', 'json')).stdout) ?? []
@@ -76,9 +77,6 @@ describe('the server as a process', () => {
       JSON.parse(await must([BINARY, 'status', name, '--format', 'json']))[0].pid
     process.kill(await pidOf(link), 'SIGKILL')
     while ((await ask(m.table, 'status')) !== undefined) await Bun.sleep(5)
-    const elsewhere = await run([BINARY, 'mount', m.table, freshFolder()])
-    expect(elsewhere).toMatchObject({ code: 1, stdout: '' })
-    expect(elsewhere.stderr).toContain(`posixlake mount ${m.table} ${m.mount}`)
     expect(await must([BINARY, 'mount', m.table, link])).toContain('again')
     expect(await m.sh('echo 1 >> data/data.csv')).toMatchObject({ code: 0 })
     expect(await m.read()).toBe('id\n1\n')

@@ -1,13 +1,16 @@
 import { describe, expect, test } from 'bun:test'
 import { HANDLE_BYTES, Handles } from '../../src/nfs/nfs3/handles.ts'
+import { PLAIN } from './fixture.ts'
 import { seeded } from './random.ts'
 
+const BOTH = [false, true]
+const EXPORTS = BOTH.flatMap(frozen => BOTH.flatMap(readOnly => BOTH.map(others => ({ frozen, readOnly, others }))))
 const secret = (fill: number) => new Uint8Array(32).fill(fill)
 
 describe('file handles', () => {
   test('hold the node, and are the same after a restart', () => {
-    for (const frozen of [false, true]) {
-      const node = { id: 2n ** 64n - 1n, frozen }
+    for (const through of EXPORTS) {
+      const node = { id: 2n ** 64n - 1n, ...through }
       const handle = new Handles(secret(1)).make(node)
       expect(handle).toHaveLength(HANDLE_BYTES)
       expect(new Handles(secret(1)).open(handle)).toEqual({ kind: 'node', node })
@@ -15,13 +18,13 @@ describe('file handles', () => {
   })
 
   test('of another database are foreign, not bad: its client has to look the file up again', () => {
-    const handle = new Handles(secret(1)).make({ id: 1n, frozen: false })
+    const handle = new Handles(secret(1)).make({ id: 1n, ...PLAIN })
     expect(new Handles(secret(2)).open(handle)).toEqual({ kind: 'foreign' })
   })
 
   test('with any bit changed are not taken', () => {
     const handles = new Handles(secret(1))
-    const handle = handles.make({ id: 77n, frozen: false })
+    const handle = handles.make({ id: 77n, ...PLAIN })
     for (let bit = 0; bit < handle.length * 8; bit++) {
       const forged = handle.slice()
       forged[bit >> 3] = (forged[bit >> 3] ?? 0) ^ (1 << (bit & 7))
@@ -35,9 +38,9 @@ describe('file handles', () => {
     for (let length = 0; length <= 64; length++) expect(handles.open(random.bytes(length)).kind).toBe('bad')
   })
 
-  test('tell the frozen tree from the plain one by fsid', () => {
+  test('tell the trees of the exports apart by fsid', () => {
     const handles = new Handles(secret(1))
-    expect(handles.fsidOf({ id: 1n, frozen: true })).not.toBe(handles.fsidOf({ id: 1n, frozen: false }))
+    expect(new Set(EXPORTS.map(through => handles.fsidOf(through))).size).toBe(EXPORTS.length)
   })
 
   test('need a secret worth the name', () => {

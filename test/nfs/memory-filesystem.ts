@@ -5,6 +5,8 @@ import {
   type Created,
   type CreateHow,
   type DirectoryEntry,
+  type Export,
+  exportOf,
   type FileRef,
   type FileSystem,
   FsError,
@@ -44,7 +46,6 @@ const CAPACITY_BYTES = 64n * 1024n * 1024n * 1024n
 
 /** A FileSystem in memory with POSIX behaviour, for testing the server and the client by themselves. */
 export class MemoryFileSystem implements FileSystem {
-  readOnly = false
   writeVerifier = 1n
   /** Leaves the attributes out of every answer to a change that may do without. */
   withholdAttributes = false
@@ -65,8 +66,8 @@ export class MemoryFileSystem implements FileSystem {
     this.#root.links = 2
   }
 
-  root(frozen: boolean): FileRef {
-    return { id: ROOT_ID, frozen }
+  root(through: Export): FileRef {
+    return { id: ROOT_ID, ...exportOf(through) }
   }
 
   async getattr(node: Node): Promise<Attributes> {
@@ -76,7 +77,7 @@ export class MemoryFileSystem implements FileSystem {
   }
 
   async setattr(node: Node, changes: NewAttributes, guardCtime?: TimeNs): Promise<Change> {
-    await this.#enter('setattr', true)
+    await this.#enter('setattr')
     const inode = this.#inode(node)
     if (guardCtime !== undefined && guardCtime !== inode.ctime) throw new FsError('ENOTSYNC', 'The ctime differs.')
     const before = attributesOf(inode)
@@ -92,20 +93,19 @@ export class MemoryFileSystem implements FileSystem {
     if (Buffer.byteLength(name) > NAME_BYTES_MAX) throw new FsError('ENAMETOOLONG', 'The name is too long.')
     const inode = name === '.' ? parent : name === '..' ? parent.parent : parent.entries.get(name)?.inode
     if (inode === undefined) throw new FsError('ENOENT', `There is no ${name}.`)
-    return { node: { id: inode.id, frozen: directory.frozen }, attributes: attributesOf(inode) }
+    return { node: { ...exportOf(directory), id: inode.id }, attributes: attributesOf(inode) }
   }
 
   async access(node: Node): Promise<{ access: Access; attributes: Attributes }> {
     await this.#enter('access')
     const attributes = attributesOf(this.#inode(node))
     const directory = attributes.type === 'directory'
-    const writable = !this.readOnly
     const access = {
       read: true,
       lookup: directory,
-      modify: writable,
-      extend: writable,
-      delete: writable,
+      modify: true,
+      extend: true,
+      delete: true,
       execute: !directory && (attributes.mode & 0o111) !== 0,
     }
     return { access, attributes }
@@ -120,7 +120,7 @@ export class MemoryFileSystem implements FileSystem {
   }
 
   async write(node: Node, offset: bigint, bytes: Uint8Array, stability: Stability) {
-    await this.#enter('write', true)
+    await this.#enter('write')
     const inode = file(this.#inode(node))
     const before = attributesOf(inode)
     const end = offset + BigInt(bytes.length)
@@ -131,13 +131,13 @@ export class MemoryFileSystem implements FileSystem {
   }
 
   async commit(node: Node): Promise<Change> {
-    await this.#enter('commit', true)
+    await this.#enter('commit')
     const attributes = attributesOf(file(this.#inode(node)))
     return { before: attributes, after: attributes }
   }
 
   async create(directory: Node, name: string, how: CreateHow): Promise<Created> {
-    await this.#enter('create', true)
+    await this.#enter('create')
     const parent = this.#directory(directory)
     checkName(name)
     const existing = parent.entries.get(name)?.inode
@@ -151,7 +151,7 @@ export class MemoryFileSystem implements FileSystem {
   }
 
   async mkdir(directory: Node, name: string, attributes: NewAttributes): Promise<Created> {
-    await this.#enter('mkdir', true)
+    await this.#enter('mkdir')
     const parent = this.#directory(directory)
     checkName(name)
     if (parent.entries.has(name)) throw new FsError('EEXIST', `${name} exists.`)
@@ -164,7 +164,7 @@ export class MemoryFileSystem implements FileSystem {
   }
 
   async remove(directory: Node, name: string): Promise<Change> {
-    await this.#enter('remove', true)
+    await this.#enter('remove')
     const parent = this.#directory(directory)
     checkName(name)
     const inode = parent.entries.get(name)?.inode
@@ -177,7 +177,7 @@ export class MemoryFileSystem implements FileSystem {
   }
 
   async rmdir(directory: Node, name: string): Promise<Change> {
-    await this.#enter('rmdir', true)
+    await this.#enter('rmdir')
     const parent = this.#directory(directory)
     checkName(name)
     const inode = parent.entries.get(name)?.inode
@@ -192,7 +192,7 @@ export class MemoryFileSystem implements FileSystem {
   }
 
   async rename(fromDirectory: Node, fromName: string, toDirectory: Node, toName: string) {
-    await this.#enter('rename', true)
+    await this.#enter('rename')
     const from = this.#directory(fromDirectory)
     const to = this.#directory(toDirectory)
     checkName(fromName)
@@ -226,7 +226,7 @@ export class MemoryFileSystem implements FileSystem {
     const offer = (name: string, inode: Inode, at: bigint): boolean => {
       if (at <= cookie) return true
       if (entries.length === limit) return false
-      const node = { id: inode.id, frozen: directory.frozen }
+      const node = { ...exportOf(directory), id: inode.id }
       entries.push({ name, fileId: inode.id, cookie: at, node, attributes: attributesOf(inode) })
       return true
     }
@@ -251,11 +251,10 @@ export class MemoryFileSystem implements FileSystem {
     }
   }
 
-  async #enter(method: keyof FileSystem, changes = false): Promise<void> {
+  async #enter(method: keyof FileSystem): Promise<void> {
     this.calls.push(method)
     const failure = this.failures.get(method)
     if (failure !== undefined) throw failure
-    if (changes && this.readOnly) throw new FsError('EROFS', 'The file system is read-only.')
     if (this.gate !== undefined) await this.gate
   }
 
@@ -266,7 +265,7 @@ export class MemoryFileSystem implements FileSystem {
     if (how.kind === 'unchecked' && how.attributes.size !== undefined) this.#resize(existing, how.attributes.size)
     const same = attributesOf(parent)
     return {
-      node: { id: existing.id, frozen: directory.frozen },
+      node: { ...exportOf(directory), id: existing.id },
       attributes: attributesOf(existing),
       directory: { before: same, after: same },
     }
@@ -276,7 +275,7 @@ export class MemoryFileSystem implements FileSystem {
     const before = attributesOf(parent)
     parent.entries.set(name, { inode, cookie: this.#nextCookie++ })
     return {
-      node: { id: inode.id, frozen: directory.frozen },
+      node: { ...exportOf(directory), id: inode.id },
       attributes: attributesOf(inode),
       directory: this.#touched(parent, before),
     }

@@ -11,7 +11,7 @@ import {
   WRITE3args,
 } from '../../src/nfs/nfs3/wire.ts'
 import { encode } from '../../src/nfs/xdr/codec.ts'
-import { SECRET, serve } from './fixture.ts'
+import { EXPORT_SECRET, PLAIN, SECRET, serve } from './fixture.ts'
 
 const exclusive = (verifier: bigint) => ({ kind: 'EXCLUSIVE', value: verifier }) as const
 
@@ -110,8 +110,8 @@ describe('files', () => {
     await expect(client.link(handle, root, 'l')).rejects.toMatchObject({ code: 'EPERM' })
     await expect(client.readlink(handle)).rejects.toMatchObject({ code: 'EINVAL' })
     await expect(client.symlink(new Uint8Array(3), 's', 'f')).rejects.toMatchObject({ code: 'EBADHANDLE' })
-    served.fs.readOnly = true
-    await expect(client.mknod(root, 'p')).rejects.toMatchObject({ code: 'EROFS' })
+    const readOnly = await client.mount(served.exports.open({ ...PLAIN, readOnly: true }))
+    await expect(client.mknod(readOnly, 'p')).rejects.toMatchObject({ code: 'EROFS' })
   })
 
   test('refuse a WRITE whose count and data differ, or that ends beyond the largest file', async () => {
@@ -244,17 +244,19 @@ describe('the file system as a whole', () => {
     expect(await client.access(root, 0x3f)).toBe(0x3f & ~ACCESS3.EXECUTE)
     expect(await client.access(handle, ACCESS3.READ | ACCESS3.MODIFY)).toBe(ACCESS3.READ | ACCESS3.MODIFY)
     expect(await client.opened(handle)).toEqual(await client.getattr(handle))
-    served.fs.readOnly = true
-    expect(await client.access(handle, 0x3f)).toBe(ACCESS3.READ)
+    const readOnly = served.exports.open({ ...PLAIN, readOnly: true })
+    const shownRoot = await client.mount(readOnly)
+    const shown = (await client.lookup(shownRoot, 'f')).handle
+    expect(await client.access(shown, 0x3f)).toBe(ACCESS3.READ)
     for (const change of [
-      () => client.write(handle, 0n, 'x'),
-      () => client.setattr(handle, { size: 0n }),
-      () => client.create(root, 'g'),
-      () => client.mkdir(root, 'd'),
-      () => client.remove(root, 'f'),
-      () => client.rmdir(root, 'f'),
-      () => client.rename(root, 'f', root, 'g'),
-      () => client.commit(handle),
+      () => client.write(shown, 0n, 'x'),
+      () => client.setattr(shown, { size: 0n }),
+      () => client.create(shownRoot, 'g'),
+      () => client.mkdir(shownRoot, 'd'),
+      () => client.remove(shownRoot, 'f'),
+      () => client.rmdir(shownRoot, 'f'),
+      () => client.rename(shownRoot, 'f', shownRoot, 'g'),
+      () => client.commit(shown),
     ]) {
       await expect(change()).rejects.toMatchObject({ code: 'EROFS' })
     }
@@ -264,7 +266,7 @@ describe('the file system as a whole', () => {
     await using served = await serve()
     const [client, root] = await served.mounted()
     await client.create(root, 'f')
-    const frozenRoot = await client.mount('/f00df00df00df00d')
+    const frozenRoot = await client.mount(`/${EXPORT_SECRET}`)
     const plain = await client.lookup(root, 'f')
     const frozen = await client.lookup(frozenRoot, 'f')
     expect(frozen.handle).not.toEqual(plain.handle)
@@ -305,7 +307,7 @@ describe('failures', () => {
     forged[30] = (forged[30] ?? 0) ^ 1
     await expect(client.getattr(forged)).rejects.toMatchObject({ code: 'EBADHANDLE' })
     await expect(client.getattr(new Uint8Array(0))).rejects.toMatchObject({ code: 'EBADHANDLE' })
-    const foreign = new Handles(new Uint8Array(32).fill(9)).make({ id: 1n, frozen: false })
+    const foreign = new Handles(new Uint8Array(32).fill(9)).make({ id: 1n, ...PLAIN })
     await expect(client.getattr(foreign)).rejects.toMatchObject({ code: 'ESTALE' })
     const { handle } = await client.create(root, 'f')
     await client.remove(root, 'f')

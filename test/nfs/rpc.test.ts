@@ -1,10 +1,11 @@
 import { describe, expect, test } from 'bun:test'
+import { Exports } from '../../src/nfs/exports.ts'
 import { NFS_PROGRAM, NFS_V3, TRANSFER_BYTES_MAX } from '../../src/nfs/nfs3/wire.ts'
 import { authFlavor, CALL, rejectStat } from '../../src/nfs/rpc/message.ts'
 import { recordMark } from '../../src/nfs/rpc/record.ts'
 import { ListenError, startNfsServer } from '../../src/nfs/server.ts'
 import type { NfsClient } from './client.ts'
-import { serve } from './fixture.ts'
+import { PLAIN, SECRET, serve } from './fixture.ts'
 import { MemoryFileSystem } from './memory-filesystem.ts'
 
 const NFSACL_PROGRAM = 100227
@@ -209,8 +210,7 @@ describe('the server', () => {
     const second = startNfsServer(new MemoryFileSystem(), {
       port,
       secret: new Uint8Array(32),
-      exportSecret: 'x'.repeat(16),
-      allowedUids: 'any',
+      exports: new Exports({ secret: SECRET, uids: new Set(), plain: PLAIN }),
       log: () => {},
     })
     await expect(second).rejects.toBeInstanceOf(ListenError)

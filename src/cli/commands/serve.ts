@@ -1,143 +1,47 @@
-import { renameSync, statSync } from 'node:fs'
-import { messageOf } from '../../core/errors.ts'
-import { startControl } from '../../mount/control.ts'
 import { darwinMountCommand } from '../../mount/darwin.ts'
-import { mountAt, mountCommand, mountsOf, unmount } from '../../mount/linux.ts'
-import { readRecords, removeRecord, writeRecord } from '../../mount/registry.ts'
+import { mountCommand } from '../../mount/linux.ts'
 import { shellQuoted } from '../../mount/run.ts'
+import { reportOutcome } from '../../serve/daemon.ts'
+import { exposure } from '../../serve/exposure.ts'
+import { fileLog } from '../../serve/log.ts'
+import type { ServerSettings } from '../../serve/registry.ts'
+import { type Running, runServer } from '../../serve/run.ts'
+import type { TableServer } from '../../serve/table-server.ts'
 import { command } from '../command.ts'
-import { logLine, note, print } from '../output.ts'
-import { cacheBytesOf, hostOf, portOf, serveArgs } from '../serve-args.ts'
-import { serveTable, type TableServer } from '../server.ts'
-import { locationName } from '../table-of.ts'
+import { logToTerminal, note, print } from '../output.ts'
+import { serveArgs, settingsOf } from '../serve-args.ts'
 import { VERSION } from './index.ts'
 
-const LOG_BYTES_MAX = 10 << 20
-
-export interface RunningOptions {
-  readonly location: string
-  readonly host: string
-  readonly port: number | undefined
-  readonly readOnly: boolean
-  readonly allowOther: boolean
-  readonly cacheBytes: number | undefined
-  readonly mountPoint: string | undefined
-  readonly log: string | undefined
-}
-
-/** A server with all that other processes see of it. */
-export interface Running {
-  readonly server: TableServer
-  /** Resolves when it has been told to stop, by a signal or by another process, and has stopped. */
-  readonly stopped: Promise<void>
-}
-
-/** Serves a table until a signal or another process ends it. */
-export async function runServer(request: RunningOptions): Promise<Running> {
-  const location = locationName(request.location)
-  const server = await serveTable({ ...request, location, log: logLine })
-  const options = { ...request, mountPoint: request.mountPoint ?? inheritedMount(location, server.exportPath) }
-  const { promise: stopped, resolve } = Promise.withResolvers<void>()
-  let stopping: Promise<void> | undefined
-  const stop = (): Promise<void> => {
-    stopping ??= (async () => {
-      await unmountIfMounted(options.mountPoint)
-      await server.stop()
-      removeRecord(location)
-    })()
-    return stopping
-  }
-  const control = startControl(location, {
-    status: () => ({ pid: process.pid, version: VERSION, held: server.held(), measuring: server.measuring() }),
-    settle: () => server.settle(),
-    stop,
-  })
-  const end = (): void => {
-    void stop()
-      .catch(error => logLine(`stopping: ${messageOf(error)}`))
-      .finally(() => {
-        control.close()
-        resolve()
-      })
-  }
-  for (const signal of ['SIGINT', 'SIGTERM'] as const) process.on(signal, end)
-  // The end of a terminal is not the end of a server that was started in the background.
-  process.on('SIGHUP', () => undefined)
-  writeRecord({
-    pid: process.pid,
-    location,
-    host: server.host,
-    port: server.port,
-    exportPath: server.exportPath,
-    readOnly: options.readOnly,
-    mountPoint: options.mountPoint,
-    log: options.log,
-    command: serveCommand(options, server.port),
-    startedMs: Date.now(),
-  })
-  return { server, stopped: Promise.race([stopped, stoppedByOther(() => stopping, resolve, control)]) }
-}
-
-/** Ends the process some time after another one asked for it: its answer has to go out first. */
-async function stoppedByOther(
-  stopping: () => Promise<void> | undefined,
-  resolve: () => void,
-  control: { close(): void },
-): Promise<void> {
-  const { promise, resolve: done } = Promise.withResolvers<void>()
-  const timer = setInterval(() => {
-    const going = stopping()
-    if (going === undefined) return
-    clearInterval(timer)
-    void going.finally(() =>
-      setTimeout(() => {
-        control.close()
-        resolve()
-        done()
-      }, 50),
-    )
-  }, 20)
-  return promise
-}
-
-/** Where `posixlake mount` mounted the table for a server that died: the mount goes on with this one, and ends with it. */
-function inheritedMount(location: string, exportPath: string): string | undefined {
-  const mountPoint = readRecords().find(record => record.location === location)?.mountPoint
-  return mountsOf(exportPath).some(entry => entry.mountPoint === mountPoint) ? mountPoint : undefined
-}
-
-/** A mount without a server hangs whoever looks at it. */
-async function unmountIfMounted(mountPoint: string | undefined): Promise<void> {
-  if (mountPoint === undefined || mountAt(mountPoint) === undefined) return
-  try {
-    await unmount(mountPoint)
-  } catch (error) {
-    logLine(`${messageOf(error)}; it is cut off`)
-    // What is held has to come to its end even if the mount cannot.
-    await unmount(mountPoint, true).catch(failure => logLine(messageOf(failure)))
-  }
-}
-
-/** The command line that takes up this server's port again. */
-export function serveCommand(options: RunningOptions, port: number): string[] {
+/** The command line that serves a table with these settings. */
+export function serveCommand(settings: ServerSettings): string[] {
+  const { location, host, port, readOnly, allowOther, cacheBytes, logFile, untilUnmounted } = settings
   const executable = Bun.main.startsWith('/$bunfs/') ? [process.execPath] : [process.execPath, Bun.main]
-  const flags = [
-    ...(options.readOnly ? ['--read-only'] : []),
-    ...(options.allowOther ? ['--allow-other'] : []),
-    ...(options.cacheBytes === undefined ? [] : ['--cache-size', String(options.cacheBytes)]),
-    ...(options.mountPoint === undefined ? [] : ['--mounted-at', options.mountPoint]),
-    ...(options.log === undefined ? [] : ['--log', options.log]),
-  ]
   return [
     ...executable,
     'serve',
-    locationName(options.location),
+    location,
     '--host',
-    options.host,
-    '--port',
-    String(port),
-    ...flags,
+    host,
+    ...(port === undefined ? [] : ['--port', String(port)]),
+    ...(readOnly ? ['--read-only'] : []),
+    ...(allowOther ? ['--allow-other'] : []),
+    ...(cacheBytes === undefined ? [] : ['--cache-size', String(cacheBytes)]),
+    ...(logFile === undefined ? [] : ['--log', logFile]),
+    ...(untilUnmounted ? ['--until-unmounted'] : []),
   ]
+}
+
+/** Serves a table in this process; its log goes to the file of the settings, or else to the terminal. */
+export async function serveHere(settings: ServerSettings): Promise<Running> {
+  const log = settings.logFile === undefined ? logToTerminal : fileLog(settings.logFile)
+  const running = await runServer({ settings, log, version: VERSION, command: serveCommand })
+  const { host, port } = running.server
+  if (settings.logFile !== undefined)
+    log(`${settings.location} is served on ${host}:${port} by posixlake ${VERSION}, process ${process.pid}`)
+  const exposed = exposure({ host, port }, settings)
+  if (exposed !== undefined) log(exposed)
+  void running.server.warmUp().catch(error => log(error instanceof Error ? error.message : String(error)))
+  return running
 }
 
 export default command({
@@ -146,50 +50,33 @@ export default command({
   examples: ['posixlake serve ./people', 'posixlake serve ./people --port 12049 --read-only'],
   args: {
     ...serveArgs,
-    'mounted-at': {
-      type: 'string',
-      valueHint: 'FOLDER',
-      description: 'Where it is mounted, to be unmounted at the end (set by mount)',
-    },
-    log: { type: 'string', valueHint: 'FILE', description: 'The log that status names (set by mount)' },
+    log: { type: 'string', valueHint: 'FILE', description: 'Log to this file, in the background (set by mount)' },
+    'until-unmounted': { type: 'boolean', description: 'End with the last mount (set by mount)' },
   },
   run: async args => {
-    const options: RunningOptions = {
-      location: args.table,
-      host: hostOf(args.host),
-      port: portOf(args.port),
-      readOnly: args['read-only'] === true,
-      allowOther: args['allow-other'] === true,
-      cacheBytes: cacheBytesOf(args['cache-size']),
-      mountPoint: args['mounted-at'],
-      log: args.log,
+    const settings: ServerSettings = {
+      ...settingsOf(args),
+      logFile: args.log,
+      untilUnmounted: args['until-unmounted'] === true,
     }
-    const { server, stopped } = await runServer(options)
-    if (options.log === undefined) await announce(server, options)
-    else bound(options.log)
-    void server.warmUp().catch(error => logLine(messageOf(error)))
+    const { server, stopped } = await serveHere(settings).catch(error => {
+      reportOutcome(error)
+      throw error
+    })
+    reportOutcome()
+    if (settings.logFile === undefined) await announce(server, settings)
     await stopped
-    return undefined
+    // Whatever still hangs, such as a command of the system, is not waited for.
+    process.exit()
   },
 })
 
-async function announce(server: TableServer, options: RunningOptions): Promise<void> {
-  const { host, port, exportPath } = server
-  const request = {
-    host,
-    port,
-    exportPath,
-    mountPoint: '/mnt/posixlake',
-    readOnly: options.readOnly,
-  }
+async function announce(server: TableServer, settings: ServerSettings): Promise<void> {
+  const { host, port, exportPath, plainPath } = server
+  const request = { host, port, exportPath, mountPoint: '/mnt/posixlake', readOnly: settings.readOnly }
   const line = (words: readonly string[]): string => `  sudo ${words.map(shellQuoted).join(' ')}\n`
   await print(
-    `Serving ${locationName(options.location)} on ${host}:${port}.\n\nLinux:\n${line(mountCommand(request))}\nmacOS:\n${line(darwinMountCommand({ ...request, exportPath: '/posixlake' }))}`,
+    `Serving ${settings.location} on ${host}:${port}.\n\nLinux:\n${line(mountCommand(request))}\nmacOS:\n${line(darwinMountCommand({ ...request, exportPath: plainPath }))}`,
   )
   note('Ctrl-C ends it.')
-}
-
-/** A log that grew too long is begun anew at the next start. */
-function bound(log: string): void {
-  if ((statSync(log, { throwIfNoEntry: false })?.size ?? 0) > LOG_BYTES_MAX) renameSync(log, `${log}.1`)
 }

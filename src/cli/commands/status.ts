@@ -1,22 +1,16 @@
-import { ask, type ServerStatus } from '../../mount/control.ts'
 import { MountError } from '../../mount/errors.ts'
-import { canonicalPath, mountAt } from '../../mount/linux.ts'
-import { readRecords, removeRecord, type ServerRecord } from '../../mount/registry.ts'
+import { canonicalPath } from '../../mount/linux.ts'
 import { shellQuoted } from '../../mount/run.ts'
+import { type FoundServer, findServers } from '../../serve/find.ts'
+import type { TableMount } from '../../serve/registry.ts'
 import { command } from '../command.ts'
 import { note, print } from '../output.ts'
 import { megabytes } from '../render.ts'
 import { locationName } from '../table-of.ts'
 
-interface Found {
-  readonly record: ServerRecord
-  readonly status: ServerStatus | undefined
-  readonly mounted: boolean
-}
-
 export default command({
   name: 'status',
-  summary: 'Show what is mounted and served, and what is held',
+  summary: 'Show what is mounted and served, what is held, and what is wrong',
   examples: ['posixlake status', 'posixlake status /mnt/people --format json'],
   args: {
     folder: { type: 'positional', required: false, description: 'A mount point or a table; all if not given' },
@@ -25,17 +19,12 @@ export default command({
   run: async args => {
     const wanted = args.folder
     const names = wanted === undefined ? undefined : [canonicalPath(wanted), locationName(wanted)]
-    const records = readRecords().filter(
-      ({ mountPoint, location }) =>
-        names === undefined || names.includes(location) || (mountPoint !== undefined && names.includes(mountPoint)),
+    const found = (await findServers()).filter(
+      ({ record, mounts }) =>
+        names === undefined ||
+        names.includes(record.location) ||
+        mounts.some(({ mountPoint }) => names.includes(mountPoint)),
     )
-    const found: Found[] = []
-    for (const record of records) {
-      const status = await ask(record.location, 'status')
-      const mounted = record.mountPoint !== undefined && mountAt(record.mountPoint)?.type === 'nfs'
-      if (status === undefined && !mounted) removeRecord(record.location)
-      else found.push({ record, status, mounted })
-    }
     if (wanted !== undefined && found.length === 0)
       throw new MountError('not_mounted', `${wanted} is neither mounted nor served by posixlake`)
     if (args.format === 'json') await print(`${JSON.stringify(found.map(asJson), undefined, 2)}\n`)
@@ -45,34 +34,47 @@ export default command({
   },
 })
 
-function asJson({ record, status, mounted }: Found): object {
-  const { location, mountPoint, host, port, readOnly, log, pid, startedMs, command: again } = record
+function asJson({ record, status, silence, mounts }: FoundServer): object {
+  const { location, endpoints, host, port, readOnly, log, pid, startedMs, command: again } = record
+  const problem = status?.problem
   return {
     table: location,
-    mount_point: mountPoint ?? null,
-    mounted,
-    running: status !== undefined,
+    mount_point: mounts[0]?.mountPoint ?? null,
+    mounted: mounts.length > 0,
+    mounts: mounts.map(mount => ({
+      mount_point: mount.mountPoint,
+      read_only: mount.readOnly,
+      allow_other: mount.allowOther,
+      port: mount.port ?? null,
+    })),
+    running: status !== undefined || silence !== undefined,
+    answers: status !== undefined,
     address: `${host}:${port}`,
+    addresses: endpoints.map(endpoint => `${endpoint.host}:${endpoint.port}`),
     pid,
     read_only: readOnly,
     started: new Date(startedMs).toISOString(),
     log: log ?? null,
     command: again,
     held: status?.held ?? [],
+    problem:
+      problem === undefined ? null : { since: new Date(problem.sinceMs).toISOString(), message: problem.sentence },
   }
 }
 
-function asText({ record, status, mounted }: Found): string {
+function asText(found: FoundServer): string {
+  const { record, status, mounts } = found
   const lines: [string, string][] = [
     ['table', record.location],
-    ['mounted', mounted ? `${record.mountPoint}${record.readOnly ? ', read-only' : ''}` : 'no'],
-    [
-      'server',
-      status === undefined
-        ? `gone; start it again: ${record.command.map(shellQuoted).join(' ')}`
-        : `${record.host}:${record.port}, process ${record.pid}`,
-    ],
+    ...(mounts.length === 0
+      ? [['mounted', 'no'] as [string, string]]
+      : mounts.map((mount): [string, string] => ['mounted', mountText(mount)])),
+    ['server', serverText(found)],
   ]
+  if (status?.problem !== undefined) {
+    const { sinceMs, sentence } = status.problem
+    lines.push(['problem', `since ${new Date(sinceMs).toISOString()}: ${sentence}`])
+  }
   if (record.log !== undefined) lines.push(['log', record.log])
   for (const sentence of status?.held ?? []) lines.push(['held', sentence])
   const measuring = status?.measuring
@@ -82,4 +84,20 @@ function asText({ record, status, mounted }: Found): string {
       `${megabytes(measuring.doneBytes)} of ${megabytes(measuring.totalBytes)} of files by other writers`,
     ])
   return `${lines.map(([name, text]) => `${name.padEnd(9)}  ${text}`).join('\n')}\n`
+}
+
+function mountText({ mountPoint, readOnly, allowOther, port }: TableMount): string {
+  const words = [
+    ...(readOnly ? ['read-only'] : []),
+    ...(allowOther ? ['for all users'] : []),
+    ...(port === undefined ? [] : [`port ${port}`]),
+  ]
+  return [mountPoint, ...words].join(', ')
+}
+
+function serverText({ record, status, silence }: FoundServer): string {
+  if (silence !== undefined) return silence
+  if (status === undefined) return `gone; start it again: ${record.command.map(shellQuoted).join(' ')}`
+  const addresses = record.endpoints.map(({ host, port }) => `${host}:${port}`).join(', ')
+  return `${addresses}, process ${record.pid}, since ${new Date(record.startedMs).toISOString()}`
 }

@@ -32,9 +32,10 @@ export interface ApplyOptions {
 /** Commits a plan: new rows in a new file, removed rows in deletion vectors, all in one version. Rejects with TableError. */
 export async function applyPlan(plan: ChangePlan, options: ApplyOptions): Promise<Committed> {
   const { table, snapshot } = options
+  const startedMs = performance.now()
   if (plan.removed.length > 0 && !usesDeletionVectors(snapshot.protocol, snapshot.metadata.configuration)) {
     // A partitioned table's rows may change their folder, and have no places in the view to keep.
-    if (snapshot.partitionColumns.length === 0) return applyByRewriting(plan, options)
+    if (snapshot.partitionColumns.length === 0) return applyByRewriting(plan, options, startedMs)
   }
   const deletions = plan.removed.length === 0 ? [] : await plan.base.rowsAt(plan.removed)
   const removedRows = deletions.reduce((sum, { rows }) => sum + rows.length, 0)
@@ -57,6 +58,7 @@ export async function applyPlan(plan: ChangePlan, options: ApplyOptions): Promis
     delete: deletions,
     ...(plan.schema === undefined ? {} : { schema }),
     txnId: options.editId,
+    startedMs,
   })
   if (schemaFingerprint(schema) === schemaFingerprint(committed.snapshot.schema)) {
     prime(committed.snapshot, add, remembered, plan, options.segments)
@@ -68,7 +70,7 @@ export async function applyPlan(plan: ChangePlan, options: ApplyOptions): Promis
  * The same for a table that does not enable deletion vectors: each touched file is written anew, with the edited rows in
  * their places, and stands where it stood. Files whose rows stand among its rows are taken in.
  */
-async function applyByRewriting(plan: ChangePlan, options: ApplyOptions): Promise<Committed> {
+async function applyByRewriting(plan: ChangePlan, options: ApplyOptions, startedMs: number): Promise<Committed> {
   const { table, snapshot } = options
   const { base, removed } = plan
   const sections = await touchedSections(base, removed)
@@ -107,6 +109,7 @@ async function applyByRewriting(plan: ChangePlan, options: ApplyOptions): Promis
     removeFiles: [...new Set(sections.flatMap(({ files }) => [...files]))],
     ...schema,
     txnId: options.editId,
+    startedMs,
   })
 }
 

@@ -3,7 +3,7 @@ import type { Clock } from '../../core/clock.ts'
 import type { Attributes, DirectoryEntry, Listing } from '../filesystem.ts'
 import { systemError } from './errors.ts'
 import { FIRST_ID } from './ids.ts'
-import type { NodeRow, Nodes } from './nodes.ts'
+import { type NodeRow, type Nodes, UNEXPORTED } from './nodes.ts'
 import type { Entry, Real, Tree } from './tree.ts'
 
 /** So many folders may be listed at once without being read anew for each page. */
@@ -80,7 +80,7 @@ export class Listings {
       return undefined
     }
     const attributes = this.#attributes(entry)
-    return { name: row.name, fileId: id, cookie: id, node: { id, frozen: false }, attributes }
+    return { name: row.name, fileId: id, cookie: id, node: { id, ...UNEXPORTED }, attributes }
   }
 
   #known(directory: bigint): Scan | undefined {

@@ -31,7 +31,7 @@ import type { Text } from '../text/text.ts'
 import { attempt, isDirectory, notDirectory, notEmpty, stale, systemError } from './errors.ts'
 import { Ids } from './ids.ts'
 import { Listings } from './listing.ts'
-import { Nodes, type RenameIntent } from './nodes.ts'
+import { Nodes, type RenameIntent, UNEXPORTED } from './nodes.ts'
 import { type OpenFile, OpenFiles } from './open-files.ts'
 import { Syncs } from './syncs.ts'
 import {
@@ -335,7 +335,7 @@ export class Scratch {
     else if (how.attributes.size !== undefined) await this.setattr(row.id, { size: how.attributes.size })
     const directory = this.#attributesById(folder.id)
     return {
-      node: { id: row.id, frozen: false },
+      node: { id: row.id, ...UNEXPORTED },
       attributes: this.#attributesById(row.id),
       directory: { before: directory, after: directory },
     }
@@ -372,7 +372,7 @@ export class Scratch {
   async #created(folder: Real, real: Real): Promise<Created> {
     const directory = this.#folderChange(folder)
     await this.#syncFolder(folder.id)
-    return { node: { id: real.id, frozen: false }, attributes: this.#attributesOf(real.id, real.stat), directory }
+    return { node: { id: real.id, ...UNEXPORTED }, attributes: this.#attributesOf(real.id, real.stat), directory }
   }
 
   remove(dirId: bigint, name: string): Promise<Change> {

@@ -1,13 +1,13 @@
-import { createHash, timingSafeEqual } from 'node:crypto'
 import { messageOf } from '../../core/errors.ts'
-import { type Caller, type FileRef, type FileSystem, FsError, type FsErrorCode } from '../../fs/filesystem.ts'
-import { type AllowedUids, callerOf, mayCall } from '../access.ts'
+import { type FileRef, type FileSystem, FsError, type FsErrorCode } from '../../fs/filesystem.ts'
+import { callerOf, mayCall } from '../access.ts'
+import type { Exports } from '../exports.ts'
 import { authFlavor } from '../rpc/message.ts'
-import { type Procedure, type Program, procedure } from '../rpc/program.ts'
+import { type Call, type Procedure, type Program, procedure } from '../rpc/program.ts'
 import { nothing } from '../xdr/primitives.ts'
 import {
   dirpath,
-  exports,
+  exports as exportsWire,
   MOUNT_PROGRAM,
   MOUNT_V3,
   type MountFailure,
@@ -46,11 +46,9 @@ const statuses = {
 } as const satisfies Record<FsErrorCode, MountFailure>
 
 export interface MountOptions {
-  /** The name under which the file system is exported to everybody, besides "/". */
-  readonly exportName: string
-  /** The path "/<exportSecret>" leads to the frozen tree. */
-  readonly exportSecret: string
-  readonly allowedUids: AllowedUids
+  readonly exports: Exports
+  /** Whether the plain export is offered under the names that everybody knows. */
+  readonly plainNames: boolean
   readonly fs: Pick<FileSystem, 'root' | 'lookup'>
   fileHandle(ref: FileRef): Uint8Array
   log(sentence: string): void
@@ -75,7 +73,7 @@ function empty(name: string): Procedure {
 
 /** MNT of an export, or of a folder anywhere below one (RFC 1813, 5.2.1). */
 function mount(options: MountOptions): Procedure {
-  const { allowedUids, fileHandle, log } = options
+  const { exports, fileHandle, log } = options
   return procedure({
     name: 'MNT',
     args: dirpath,
@@ -83,9 +81,9 @@ function mount(options: MountOptions): Procedure {
     anonymous: false,
     outcome: ({ status }) => (status === MNT3_OK ? 'OK' : `MNT3ERR ${status}`),
     async handle(path, call): Promise<Mountres3> {
-      if (!mayCall(allowedUids, call.credential)) return { status: MNT3ERR_ACCES }
+      if (!mayCall(exports.allowedUids, call.credential)) return { status: MNT3ERR_ACCES }
       try {
-        const folder = await folderAt(path, callerOf(call), options)
+        const folder = await folderAt(path, call, options)
         return { status: MNT3_OK, fhandle: fileHandle(folder), auth_flavors: [authFlavor.AUTH_SYS] }
       } catch (error) {
         if (error instanceof FsError) return { status: statuses[error.code] }
@@ -97,13 +95,15 @@ function mount(options: MountOptions): Procedure {
 }
 
 /** The folder at the end of a path whose first name may be that of an export. Rejects with FsError. */
-async function folderAt(path: string, caller: Caller, options: MountOptions): Promise<FileRef> {
-  const { exportName, exportSecret, fs } = options
+async function folderAt(path: string, call: Call, { exports, plainNames, fs }: MountOptions): Promise<FileRef> {
   const names = path.split('/').filter(name => name !== '')
-  const [first] = names
-  const frozen = first !== undefined && sameText(first, exportSecret)
-  let folder = fs.root(frozen)
-  for (const name of frozen || first === exportName ? names.slice(1) : names) {
+  const named = names[0] === undefined ? undefined : exports.find(names[0], plainNames)
+  const through = named ?? exports.find('', plainNames)
+  if (through === undefined) throw new FsError('ENOENT', `${path} is no export`)
+  if (!exports.admits(through, call.credential)) throw new FsError('EACCES', 'the user may not use this export')
+  const caller = callerOf(call)
+  let folder = fs.root(through)
+  for (const name of named === undefined ? names : names.slice(1)) {
     const { node, attributes } = await fs.lookup({ ...folder, caller }, name)
     if (attributes.type !== 'directory') throw new FsError('ENOTDIR', `${path}: ${name} is not a directory`)
     folder = node
@@ -127,21 +127,12 @@ const unmount = procedure({
   handle: async () => undefined,
 })
 
-function listExports({ exportName }: MountOptions): Procedure {
+function listExports({ exports, plainNames }: MountOptions): Procedure {
   return procedure({
     name: 'EXPORT',
     args: nothing,
-    result: exports,
+    result: exportsWire,
     anonymous: true,
-    handle: async () => [
-      { ex_dir: '/', ex_groups: [] },
-      { ex_dir: `/${exportName}`, ex_groups: [] },
-    ],
+    handle: async () => (plainNames ? ['/', `/${exports.name}`] : []).map(ex_dir => ({ ex_dir, ex_groups: [] })),
   })
-}
-
-/** Compares without telling by the time taken how much of a guess was right. */
-function sameText(left: string, right: string): boolean {
-  const digest = (text: string) => createHash('sha256').update(text).digest()
-  return timingSafeEqual(digest(left), digest(right))
 }

@@ -1,8 +1,9 @@
 import { createHash, createHmac, timingSafeEqual } from 'node:crypto'
-import type { FileRef } from '../../fs/filesystem.ts'
+import type { Export, FileRef } from '../../fs/filesystem.ts'
 
 const VERSION = 1
-const FROZEN = 1
+const FLAGS = { frozen: 1, readOnly: 2, others: 4 } as const
+const FLAGS_MAX = 7
 const BODY_BYTES = 20
 const MAC_BYTES = 16
 export const HANDLE_BYTES = BODY_BYTES + MAC_BYTES
@@ -26,20 +27,20 @@ export class Handles {
   constructor(secret: Uint8Array) {
     if (secret.length < SECRET_BYTES_MIN) throw new RangeError(`A secret has at least ${SECRET_BYTES_MIN} bytes.`)
     this.#secret = secret
-    // The lowest bit is left to tell the frozen tree from the plain one.
+    // The lowest bit is left to tell the frozen trees from the plain ones.
     this.fsid = createHash('sha256').update('posixlake fsid').update(secret).digest().readBigUInt64BE() & ~1n
   }
 
-  /** The fsid that attributes carry: clients keep the two trees apart by it. */
-  fsidOf(node: FileRef): bigint {
-    return node.frozen ? this.fsid | 1n : this.fsid
+  /** The fsid that attributes carry: clients keep the trees of the exports apart by it. */
+  fsidOf(through: Export): bigint {
+    return this.fsid ^ BigInt(flagsOf(through))
   }
 
   make(node: FileRef): Uint8Array {
     const handle = new Uint8Array(HANDLE_BYTES)
     const view = new DataView(handle.buffer)
     handle[0] = VERSION
-    handle[1] = node.frozen ? FROZEN : 0
+    handle[1] = flagsOf(node)
     view.setBigUint64(4, this.fsid)
     view.setBigUint64(12, node.id)
     handle.set(this.#mac(handle.subarray(0, BODY_BYTES)), BODY_BYTES)
@@ -48,15 +49,27 @@ export class Handles {
 
   open(handle: Uint8Array): OpenedHandle {
     const flags = handle[1] ?? 0
-    if (handle.length !== HANDLE_BYTES || handle[0] !== VERSION || flags > FROZEN) return { kind: 'bad' }
+    if (handle.length !== HANDLE_BYTES || handle[0] !== VERSION || flags > FLAGS_MAX) return { kind: 'bad' }
     const view = new DataView(handle.buffer, handle.byteOffset, handle.byteLength)
     if (view.getBigUint64(4) !== this.fsid) return { kind: 'foreign' }
     const mac = this.#mac(handle.subarray(0, BODY_BYTES))
     if (!timingSafeEqual(mac, handle.subarray(BODY_BYTES))) return { kind: 'bad' }
-    return { kind: 'node', node: { id: view.getBigUint64(12), frozen: flags === FROZEN } }
+    return { kind: 'node', node: { id: view.getBigUint64(12), ...exportOfFlags(flags) } }
   }
 
   #mac(body: Uint8Array): Uint8Array {
     return createHmac('sha256', this.#secret).update(body).digest().subarray(0, MAC_BYTES)
+  }
+}
+
+function flagsOf({ frozen, readOnly, others }: Export): number {
+  return (frozen ? FLAGS.frozen : 0) | (readOnly ? FLAGS.readOnly : 0) | (others ? FLAGS.others : 0)
+}
+
+function exportOfFlags(flags: number): Export {
+  return {
+    frozen: (flags & FLAGS.frozen) !== 0,
+    readOnly: (flags & FLAGS.readOnly) !== 0,
+    others: (flags & FLAGS.others) !== 0,
   }
 }

@@ -1,6 +1,7 @@
 import { messageOf } from '../../core/errors.ts'
 import { type FileRef, type FileSystem, FsError, type Node } from '../../fs/filesystem.ts'
-import { type AllowedUids, callerOf, mayCall } from '../access.ts'
+import { callerOf, mayCall } from '../access.ts'
+import type { Exports } from '../exports.ts'
 import { type Call, type Procedure, procedure } from '../rpc/program.ts'
 import type { Codec } from '../xdr/codec.ts'
 import type { Handles } from './handles.ts'
@@ -11,7 +12,7 @@ import { type Nfsres3, nfsres3 } from './wire.ts'
 export interface Nfs3Context {
   readonly fs: FileSystem
   readonly handles: Handles
-  readonly allowedUids: AllowedUids
+  readonly exports: Exports
   log(sentence: string): void
   /** What a handle stands for. Throws NfsStatusError if it is not one of ours. */
   open(handle: Uint8Array): FileRef
@@ -57,18 +58,21 @@ interface Definition<Args, Ok, Fail> {
 export function createContext(
   fs: FileSystem,
   handles: Handles,
-  allowedUids: AllowedUids,
+  exports: Exports,
   log: (sentence: string) => void,
 ): Nfs3Context {
   return {
     fs,
     handles,
-    allowedUids,
+    exports,
     log,
     fsid: node => handles.fsidOf(node),
     open(handle) {
       const opened = handles.open(handle)
-      if (opened.kind === 'node') return opened.node
+      if (opened.kind === 'node') {
+        if (exports.isOpen(opened.node)) return opened.node
+        throw new NfsStatusError(nfsstat3.ESTALE, 'The export that the file handle was reached through is closed.')
+      }
       if (opened.kind === 'foreign') {
         throw new NfsStatusError(nfsstat3.ESTALE, 'The file handle belongs to another database.')
       }
@@ -93,7 +97,7 @@ export function nfs3Procedure<Args, Ok, Fail>(definition: Definition<Args, Ok, F
         ...(definition.replyBytesMax && { replyBytesMax: definition.replyBytesMax }),
         outcome: result => statusName(result.ok ? NFS3_OK : result.status),
         async handle(args, call: Call) {
-          if (!mayCall(context.allowedUids, call.credential)) return refused(nfsstat3.EACCES)
+          if (!mayCall(context.exports.allowedUids, call.credential)) return refused(nfsstat3.EACCES)
           try {
             return { ok: true, value: await definition.handle(args, forCall(context, call)) }
           } catch (error) {
@@ -106,7 +110,12 @@ export function nfs3Procedure<Args, Ok, Fail>(definition: Definition<Args, Ok, F
 
 function forCall(context: Nfs3Context, call: Call): Nfs3Call {
   const caller = callerOf(call)
-  return { ...context, node: handle => ({ ...context.open(handle), caller }) }
+  const node = (handle: Uint8Array): Node => {
+    const opened = context.open(handle)
+    if (context.exports.admits(opened, call.credential)) return { ...opened, caller }
+    throw new NfsStatusError(nfsstat3.EACCES, 'The user may not use this export.')
+  }
+  return { ...context, node }
 }
 
 /** "Ask again later" must not be the answer to asking again. */

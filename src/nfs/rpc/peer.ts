@@ -60,12 +60,27 @@ export function socketIn(table: string, connection: PeerConnection): PeerSocket 
 
 /** An address as the kernel prints it: 32-bit words in the machine's order, which is little-endian wherever Bun runs. */
 function hexAddress(address: string): string {
-  if (address === '::1') return '00000000000000000000000001000000'
-  const bytes = address.replace(/^::ffff:/, '').split('.')
-  return bytes
-    .reverse()
-    .map(byte => Number(byte).toString(16).toUpperCase().padStart(2, '0'))
-    .join('')
+  const bytes = addressBytes(address.replace(/^::ffff:(?=\d+\.)/, '').replace(/%.*$/, ''))
+  const words: string[] = []
+  for (let at = 0; at < bytes.length; at += 4)
+    words.push(Buffer.from(bytes.slice(at, at + 4).reverse()).toString('hex'))
+  return words.join('').toUpperCase()
+}
+
+/** The bytes of an IPv4 or IPv6 address (RFC 4291, section 2.2). */
+function addressBytes(address: string): number[] {
+  if (!address.includes(':')) return address.split('.').map(Number)
+  const [head = [], tail = []] = address.split('::').map(half =>
+    half
+      .split(':')
+      .filter(group => group !== '')
+      .flatMap(group => {
+        if (group.includes('.')) return addressBytes(group)
+        const value = Number.parseInt(group, 16)
+        return [value >> 8, value & 0xff]
+      }),
+  )
+  return [...head, ...new Array<number>(16 - head.length - tail.length).fill(0), ...tail]
 }
 
 function hexPort(port: number): string {

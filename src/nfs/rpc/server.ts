@@ -51,6 +51,8 @@ export interface RpcOptions {
   readonly clock: Clock
   log(sentence: string): void
   onCall?: ((event: CallEvent) => void) | undefined
+  /** A connection has ended. */
+  onDisconnect?: (() => void) | undefined
   admit(peer: PeerConnection): Admission
 }
 
@@ -61,6 +63,8 @@ export type Admission =
 
 export interface RpcStats {
   readonly connections: number
+  /** Those whose client was served. */
+  readonly servedConnections: number
   readonly callsInFlight: number
   readonly heldBytes: number
   readonly calls: number
@@ -69,6 +73,9 @@ export interface RpcStats {
 }
 
 const REPLY_KEY_BYTES = 4 * 1024
+
+/** Connections that all servers of this process have accepted: no two have the same number. */
+let connectionsAccepted = 0
 
 /** Serves RPC programs over TCP (RFC 5531): one port, any number of programs, calls of one client side by side. */
 export class RpcServer {
@@ -79,7 +86,6 @@ export class RpcServer {
   readonly #replies: ReplyCache
   readonly #sweeper: ReturnType<typeof setInterval>
   #calls = 0
-  #accepted = 0
   #refused = 0
   #closing: Promise<void> | undefined
 
@@ -99,9 +105,14 @@ export class RpcServer {
 
   stats(): RpcStats {
     let callsInFlight = 0
-    for (const connection of this.#connections) callsInFlight += connection.callsInFlight
+    let servedConnections = 0
+    for (const connection of this.#connections) {
+      callsInFlight += connection.callsInFlight
+      if (connection.served) servedConnections++
+    }
     return {
       connections: this.#connections.size,
+      servedConnections,
       callsInFlight,
       heldBytes: this.#budget.bytes,
       calls: this.#calls,
@@ -177,7 +188,7 @@ export class RpcServer {
       broken: (connection: Connection, error: unknown) =>
         log(`The connection from ${connection.client} was closed: ${messageOf(error)}`),
     }
-    const peer = { client: address, number: ++this.#accepted, uid: verdict.uid, socket: verdict.socket }
+    const peer = { client: address, number: ++connectionsAccepted, uid: verdict.uid, socket: verdict.socket }
     const connection = new Connection(socket as Socket<Connection>, peer, limits, this.#budget, events, this.#now())
     socket.data = connection
     this.#connections.add(connection)
@@ -204,6 +215,7 @@ export class RpcServer {
     if (connection === undefined) return
     connection.closed()
     this.#connections.delete(connection)
+    this.#options.onDisconnect?.()
   }
 
   #sweep(): void {

@@ -45,4 +45,6 @@ export interface ChangeSet {
   readonly dataChange?: boolean
   /** Found in the history afterwards; a random one if not given. */
   readonly txnId?: string
+  /** When the change was begun, by performance.now(), for who is told how long it took; the commit's begin if not given. */
+  readonly startedMs?: number
 }

@@ -1,4 +1,4 @@
-import { type FileSystem, FsError } from '../../../fs/filesystem.ts'
+import { FsError, type Node } from '../../../fs/filesystem.ts'
 import { struct } from '../../xdr/primitives.ts'
 import { nfs3Procedure } from '../procedure.ts'
 import {
@@ -25,9 +25,8 @@ export const symlink = nfs3Procedure({
   args: SYMLINK3args,
   ok: CREATE3resok,
   fail: failure.wcc,
-  async handle({ where }, { fs, node }) {
-    node(where.dir)
-    throw unsupported(fs, 'Symbolic links')
+  async handle({ where }, { node }) {
+    throw unsupported(node(where.dir), 'Symbolic links')
   },
 })
 
@@ -37,9 +36,8 @@ export const mknod = nfs3Procedure({
   args: MKNOD3args,
   ok: CREATE3resok,
   fail: failure.wcc,
-  async handle({ where }, { fs, node }) {
-    node(where.dir)
-    throw unsupported(fs, 'Device nodes, sockets and FIFOs')
+  async handle({ where }, { node }) {
+    throw unsupported(node(where.dir), 'Device nodes, sockets and FIFOs')
   },
 })
 
@@ -52,14 +50,13 @@ export const link = nfs3Procedure({
     codec: struct({ file_attributes: post_op_attr, linkdir_wcc: wcc_data }),
     value: { file_attributes: undefined, linkdir_wcc: noWcc },
   },
-  async handle({ file, link: { dir } }, { fs, node }) {
+  async handle({ file, link: { dir } }, { node }) {
     node(file)
-    node(dir)
-    throw unsupported(fs, 'Hard links')
+    throw unsupported(node(dir), 'Hard links')
   },
 })
 
-function unsupported(fs: FileSystem, what: string): FsError {
-  if (fs.readOnly) return new FsError('EROFS', 'the file system is read-only')
+function unsupported({ readOnly }: Node, what: string): FsError {
+  if (readOnly) return new FsError('EROFS', 'the file system is read-only')
   return new FsError('EPERM', `${what} are not supported.`)
 }
