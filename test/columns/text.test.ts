@@ -3,7 +3,6 @@ import { TextError } from '../../src/columns/errors.ts'
 import { parseDdl, sqlType } from '../../src/columns/schema.ts'
 import {
   csvHeader,
-  inferSchema,
   lastRowEnd,
   matchHeader,
   parseCsv,
@@ -20,7 +19,7 @@ import { formatScalar, parseScalar } from '../../src/columns/text/scalars.ts'
 import { jsonLinesSize } from '../../src/columns/text/sizes.ts'
 import type { Cell, DataType, Schema } from '../../src/columns/types.ts'
 import { batchOf, cellAt } from '../../src/columns/vectors.ts'
-import { ALL_TYPES, cellsOf, decode, encode, Random, randomBatch, spelled } from './values.ts'
+import { ALL_TYPES, cellsOf, decode, encode, inferSchema, Random, randomBatch, spelled } from './values.ts'
 
 const typeOf = (ddl: string): DataType => parseDdl(`x:${ddl}`)[0]!.type
 

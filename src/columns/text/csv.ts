@@ -7,7 +7,7 @@ import { decodeText } from './json.ts'
 export { countLines, type ParseOptions, parseCsv } from './csv-parse.ts'
 export { csvHeader, renderCsv } from './csv-render.ts'
 export { crToLf, delimiterOf, endsInCr } from './dialect.ts'
-export { inferSchema, SchemaInference } from './infer.ts'
+export { SchemaInference } from './infer.ts'
 export { type RenderedText, ROW_INDEX_STRIDE, TEXT_FORMAT_VERSION } from './rendered.ts'
 
 const QUOTE = 0x22

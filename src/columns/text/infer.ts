@@ -142,10 +142,3 @@ function typeOf(facts: ColumnFacts): DataType {
   if ((types & TIMESTAMP) !== 0) return { kind: 'timestamp' }
   return { kind: 'string' }
 }
-
-/** The schema of CSV rows, all of them given. */
-export function inferSchema(bytes: Uint8Array, names: readonly string[], options: ParseOptions = {}): Schema {
-  const inference = new SchemaInference(names)
-  inference.feed(bytes, options)
-  return inference.result()
-}

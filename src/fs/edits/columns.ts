@@ -1,5 +1,5 @@
 import { TextError } from '../../columns/errors.ts'
-import { inferSchema, lastRowEnd, matchHeader, parseCsv, parseHeader, textStart } from '../../columns/text/csv.ts'
+import { matchHeader, parseCsv, parseHeader, SchemaInference, textStart } from '../../columns/text/csv.ts'
 import { JsonInference } from '../../columns/text/json-infer.ts'
 import type { Field, Schema } from '../../columns/types.ts'
 import { isNullAt } from '../../columns/vectors.ts'
@@ -10,8 +10,6 @@ import type { TextRange } from './diff.ts'
 import { editFormat } from './formats.ts'
 import { parsedPieces, rowPieces, withLines } from './pieces.ts'
 
-/** The types of CSV columns are found from so many bytes of rows. */
-const SAMPLE_BYTES = 64 << 20
 const HEADER_BYTES_MAX = 1 << 20
 
 /** What columns written rows have. */
@@ -125,10 +123,12 @@ async function columnsOfCsv(
   return { fields, schema, bodyStart: rows.start, headers }
 }
 
-async function csvTypes(image: Text, { start, end }: TextRange, names: readonly string[]): Promise<Schema> {
-  const sample = await image.read(start, Math.min(end, start + SAMPLE_BYTES))
-  const whole = start + sample.length === end ? sample.length : lastRowEnd(sample)
-  return withLines(image, start, firstLine => inferSchema(sample.subarray(0, whole), names, { firstLine }))
+/** From all rows: a type that was found from some of them might change the others. */
+async function csvTypes(image: Text, rows: TextRange, names: readonly string[]): Promise<Schema> {
+  const inference = new SchemaInference(names)
+  for await (const { at, bytes } of rowPieces(image, rows, editFormat('csv')))
+    await withLines(image, at, firstLine => inference.feed(bytes, { firstLine }))
+  return inference.result()
 }
 
 /** The columns of JSON lines some of whose keys are new. */

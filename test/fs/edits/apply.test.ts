@@ -388,6 +388,15 @@ describe('the first save of a table without columns', () => {
     expect(await edited.read()).toBe('{"b":1,"a":"x","c":null}\n{"b":null,"a":null,"c":true}\n')
   })
 
+  test('gives it columns that keep the values of all rows, the last ones too', async () => {
+    using folder = temporaryFolder()
+    const edited = await Edited.create(folder.path, '', true)
+    const rows = `${`1,${'x'.repeat(1000)}\n`.repeat(5000)}007,y\n`
+    await edited.save(`code,text\n${rows}`)
+    expect(edited.table.snapshot.schema.map(({ type }) => type.kind)).toEqual(['string', 'string'])
+    expect(await edited.read()).toBe(`code,text\n${rows}`)
+  })
+
   test('gives it columns', async () => {
     using folder = temporaryFolder()
     const edited = await Edited.create(folder.path, '', true)
