@@ -179,7 +179,7 @@ describe('metadata', () => {
     JSON.parse(`${'{"type":"array","containsNull":true,"elementType":'.repeat(depth)}"long"${'}'.repeat(depth)}`)
 
   test.each([
-    ['a column twice', { fields: [column('a', 'long'), column('A', 'long')] }, 'the schema has the column A twice'],
+    ['a column twice', { fields: [column('a', 'long'), column('a', 'long')] }, 'the schema has the column a twice'],
     ['a type without end', { fields: [column('a', nested(20_000))] }, 'nested more than 200 deep'],
     ['metadata of a column that is none', { fields: [column('a', 'long', 'x')] }, 'its metadata is not an object'],
     [

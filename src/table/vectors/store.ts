@@ -31,7 +31,11 @@ export async function readVector(
     if (cause instanceof TableError) throw cause
     const of = `${store.location}/${path}`
     if (cause instanceof StorageError && cause.code === 'not_found')
-      throw new TableError('missing_file', `${of}: its deletion vector is missing: ${cause.message}`, { cause })
+      throw new TableError(
+        'missing_file',
+        `${of}: its deletion vector ${shown(descriptor.pathOrInlineDv)} is missing`,
+        { cause },
+      )
     throw new TableError(
       'corrupt_log',
       `${of}: its deletion vector ${shown(storageType)}${shown(descriptor.pathOrInlineDv)} cannot be read: ${messageOf(cause)}`,
