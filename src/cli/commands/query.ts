@@ -27,7 +27,7 @@ export default command({
     sql: {
       type: 'positional',
       required: true,
-      description: 'One statement: a query, INSERT, UPDATE, DELETE or MERGE; - reads it from standard input',
+      description: 'One statement: a query, INSERT, UPDATE, DELETE, MERGE or TRUNCATE; - reads it from standard input',
     },
     format: { type: 'enum', options: [...FORMATS], default: 'table', description: FORMATS.join(', ') },
     ...versionArgs,
@@ -81,7 +81,7 @@ async function show(result: SqlResult, format: (typeof FORMATS)[number]): Promis
     case 'json':
       return showJsonArray(result)
     case 'parquet': {
-      const writer = new ParquetFileWriter({ write: bytes => print(bytes) }, schema)
+      const writer = new ParquetFileWriter({ write: bytes => print(bytes) }, schema, { plain: true })
       for await (const batch of result.batches()) await writer.write(batch)
       await writer.finish()
       return
