@@ -6,12 +6,12 @@ import { writeDataFiles } from '../table/operations/write.ts'
 import type { Snapshot } from '../table/snapshot.ts'
 import type { ChangeSet, Table } from '../table/table.ts'
 import { batchOfChunk } from './convert.ts'
-import { fromDuckDb, SqlError, withoutPlace } from './errors.ts'
+import { fromDuckDb, SqlError, TABLE_NAME, withoutPlace } from './errors.ts'
 import { merge, SOURCE } from './merge.ts'
 import { duckDb } from './native.ts'
 import { checked, defaultOf, NEW_ROWS, newValues, numbered, placesOf } from './new-rows.ts'
 import { Places } from './places.ts'
-import { type Relation, TABLE_NAME } from './relation.ts'
+import type { Relation } from './relation.ts'
 import { PLACE_SCHEMA, type RunOptions, Session, streamed } from './session.ts'
 import { hasReturning, parseStatement, type Statement } from './statement.ts'
 import { nameOf, splitStatements, tokenize } from './tokens.ts'
@@ -132,7 +132,7 @@ async function theStatement(sql: string): Promise<Statement> {
   if (statement.kind === 'query' && REFUSED.includes(statement.verb)) {
     throw new SqlError(
       'unsupported',
-      `${statement.verb.toUpperCase()} is not supported here; a statement is a query, INSERT, UPDATE, DELETE or MERGE, and the table is called ${TABLE_NAME}`,
+      `${statement.verb.toUpperCase()} is not supported here; a statement is a query, INSERT, UPDATE, DELETE, MERGE or TRUNCATE, and the table is called ${TABLE_NAME}`,
     )
   }
   return statement

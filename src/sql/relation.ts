@@ -4,11 +4,8 @@ import { formatScalar } from '../columns/text/scalars.ts'
 import type { Cell, DataType, Field } from '../columns/types.ts'
 import type { LiveFile, Snapshot } from '../table/snapshot.ts'
 import type { Table } from '../table/table.ts'
-import { SqlError } from './errors.ts'
+import { SqlError, TABLE_NAME } from './errors.ts'
 import { duckTypeOf, quoteName, quoteText, withLogicalNames } from './types.ts'
-
-/** The name under which statements know the table. */
-export const TABLE_NAME = 'data'
 
 /** The live rows of a snapshot inside one connection. */
 export interface Relation {

@@ -149,6 +149,52 @@ describe('SQL on a table', () => {
     expect(table.snapshot.version).toBe(1n)
   })
 
+  test('speaks of the one table that there is, and never of what else is inside the engine', async () => {
+    using folder = temporaryFolder()
+    const table = await people(folder.path)
+    const missing: [string, string][] = [
+      ['SELECT * FROM nope', 'nope'],
+      ['SELECT * FROM constraint_', 'constraint_'],
+      ['SELECT * FROM data d JOIN dat ON true', 'dat'],
+      ['SELECT * FROM "od""d"', 'od"d'],
+      ['SELECT * FROM foo.bar', 'foo.bar'],
+      ['SELECT * FROM a.b.c', 'a'],
+      ['DESCRIBE nope', 'nope'],
+      ['TRUNCATE nope', 'nope'],
+      ['INSERT INTO data SELECT * FROM nope', 'nope'],
+      ['DELETE FROM data USING nope WHERE true', 'nope'],
+      ['UPDATE data SET name = x.y FROM nope x', 'nope'],
+      ['MERGE INTO data USING nope s ON data.id = s.k WHEN MATCHED THEN DELETE', 'nope'],
+    ]
+    for (const [sql, name] of missing) {
+      const { code, message } = await failure(() => execute(table, sql))
+      expect({ sql, code }).toEqual({ sql, code: 'invalid_sql' })
+      expect(message.split('\n')[0]).toBe(`there is no table ${name}; the table is called data`)
+      expect(message).not.toContain('Did you mean')
+    }
+    // The place is still shown.
+    expect((await failure(() => execute(table, 'SELECT 1\nFROM nope'))).message).toContain('LINE 2: FROM nope')
+    for (const sql of [
+      'DELETE FROM data WHERE fil = 1',
+      'DELETE FROM data WHERE __row_ = 1',
+      'UPDATE data SET age = posixlake_new_row.age',
+      'SELECT * FROM posixlake_internal.partition',
+      `SELECT posixlake_source FROM data`,
+      'SELECT d.y FROM data d',
+    ]) {
+      const { message } = await failure(() => execute(table, sql))
+      // What follows is the statement itself; in front it is quoted.
+      const [said = ''] = message.split('\n\nLINE')
+      expect(said.replace(/"(?:fil|__row_|posixlake_\w+)"/, '')).not.toMatch(
+        /"_*(?:file|row)"|pg_|duckdb_|posixlake_|Values list/,
+      )
+    }
+    expect((await failure(() => execute(table, `FROM 'x.csv'`))).message).toContain('cannot read "x.csv"')
+    // What the engine has to say about functions and columns is worth something.
+    expect((await failure(() => execute(table, 'SELECT flor(1.5)'))).message).toContain('Did you mean "floor"')
+    expect((await failure(() => execute(table, 'DELETE FROM data WHERE nam = 1'))).message).toContain('"name"')
+  })
+
   test('has no way to anything but the table', async () => {
     using folder = temporaryFolder()
     using elsewhere = temporaryFolder()
