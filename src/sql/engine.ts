@@ -6,14 +6,14 @@ import { writeDataFiles } from '../table/operations/write.ts'
 import type { Snapshot } from '../table/snapshot.ts'
 import type { ChangeSet, Table } from '../table/table.ts'
 import { batchOfChunk } from './convert.ts'
-import { fromDuckDb, SqlError, TABLE_NAME, withoutPlace } from './errors.ts'
+import { fromDuckDb, MISSING_TABLE, SqlError, TABLE_NAME, withoutPlace } from './errors.ts'
 import { merge, SOURCE } from './merge.ts'
 import { duckDb } from './native.ts'
 import { checked, defaultOf, NEW_ROWS, newValues, numbered, placesOf } from './new-rows.ts'
 import { Places } from './places.ts'
-import type { Relation } from './relation.ts'
-import { PLACE_SCHEMA, type RunOptions, Session, streamed } from './session.ts'
-import { hasReturning, parseStatement, type Statement } from './statement.ts'
+import { mayMention, type Relation } from './relation.ts'
+import { PLACE_SCHEMA, type RunOptions, Session, type SessionData, streamed } from './session.ts'
+import { hasReturning, parseStatement, type Span, type Statement } from './statement.ts'
 import { nameOf, splitStatements, tokenize } from './tokens.ts'
 import { duckTypeOf, quoteName, resultSchema } from './types.ts'
 
@@ -54,6 +54,9 @@ const REFUSED = [
 
 export type { RunOptions } from './session.ts'
 
+/** A table, or how to open it: a statement that is not about the table does not wait for that. */
+export type TableSource = Table | (() => Promise<Table>)
+
 /** The rows of a query, as they come. */
 export interface SqlResult {
   readonly schema: Schema
@@ -87,19 +90,26 @@ export async function query(
       'only the newest version of a table can be changed, and this looks at an older one',
     )
   }
-  return runQuery(table, snapshot, statement, options)
+  return runQuery(async () => ({ table, snapshot }), statement, options)
 }
 
 /**
  * Runs one statement on the newest version: a query, or an INSERT, UPDATE, DELETE, MERGE or TRUNCATE, which is one commit.
  * Rejects with SqlError or TableError, and then nothing has changed.
  */
-export async function execute(table: Table, sql: string, options: RunOptions = {}): Promise<Outcome> {
+export async function execute(source: TableSource, sql: string, options: RunOptions = {}): Promise<Outcome> {
   const statement = await theStatement(sql)
-  if (statement.kind === 'query')
-    return { kind: 'rows', result: await runQuery(table, await table.refresh(), statement, options) }
+  const open = typeof source === 'function' ? source : async () => source
+  if (statement.kind === 'query') {
+    const newest = async (): Promise<SessionData> => {
+      const table = await open()
+      return { table, snapshot: await table.refresh() }
+    }
+    return { kind: 'rows', result: await runQuery(newest, statement, options) }
+  }
   if (hasReturning(sql))
     throw new SqlError('unsupported', 'RETURNING is not supported; run a SELECT behind the statement')
+  const table = await open()
   for (let attempt = 1; ; attempt++) {
     try {
       return await change(table, await table.refresh(), statement, options)
@@ -152,19 +162,28 @@ async function checkSyntax(sql: string): Promise<void> {
   }
 }
 
-async function runQuery(table: Table, snapshot: Snapshot, { sql }: Statement, options: RunOptions): Promise<SqlResult> {
-  const session = await Session.open(table, snapshot, options)
-  try {
-    const result = await session.connection.stream(sql)
-    const schema = resultSchema(session.duck, result.columnNames(), result.columnTypes())
-    return {
-      schema,
-      batches: () => chunks(session, result, schema),
-      close: () => session.close(),
+async function runQuery(data: () => Promise<SessionData>, { sql }: Statement, options: RunOptions): Promise<SqlResult> {
+  return withTableIfNeeded(sql, async needed => {
+    const session = await Session.open(needed ? await data() : undefined, options)
+    try {
+      const result = await session.connection.stream(sql)
+      const schema = resultSchema(session.duck, result.columnNames(), result.columnTypes())
+      return { schema, batches: () => chunks(session, result, schema), close: () => session.close() }
+    } catch (error) {
+      session.close()
+      throw fromDuckDb(error)
     }
+  })
+}
+
+/** Runs something with the table if `sql` may be about it, else without; with it after all if the engine asks for it. */
+async function withTableIfNeeded<T>(sql: string, run: (needed: boolean) => Promise<T>): Promise<T> {
+  if (mayMention(sql)) return run(true)
+  try {
+    return await run(false)
   } catch (error) {
-    session.close()
-    throw fromDuckDb(error)
+    if (error instanceof SqlError && error.message.startsWith(MISSING_TABLE)) return run(true)
+    throw error
   }
 }
 
@@ -201,17 +220,39 @@ async function change(
       'the table has no columns yet; the first save of data/data.csv with a header line gives them',
     )
   }
-  const session = await Session.open(table, snapshot, options)
-  try {
-    if (statement.kind === 'insert') return await insert(session, table, snapshot, statement)
-    if (statement.kind === 'delete') return await remove(session, table, snapshot, statement)
-    if (statement.kind === 'merge') return { kind: 'changed', ...(await merge(session, table, snapshot, statement)) }
-    return await update(session, table, snapshot, statement)
-  } catch (error) {
-    if (error instanceof TableError || error instanceof SqlError) throw error
-    throw isFromEngine(error) ? asOfStatement(fromDuckDb(error)) : error
-  } finally {
-    session.close()
+  // What an INSERT adds need not follow from the table.
+  return withTableIfNeeded(statement.kind === 'insert' ? besideTarget(statement) : TABLE_NAME, async needed => {
+    const session = await Session.open(needed ? { table, snapshot } : undefined, options)
+    try {
+      return await changeIn(session, table, snapshot, statement)
+    } catch (error) {
+      if (error instanceof TableError || error instanceof SqlError) throw error
+      throw isFromEngine(error) ? asOfStatement(fromDuckDb(error)) : error
+    } finally {
+      session.close()
+    }
+  })
+}
+
+function besideTarget({ sql, target }: { sql: string; target: Span }): string {
+  return sql.slice(0, target.start) + sql.slice(target.end)
+}
+
+async function changeIn(
+  session: Session,
+  table: Table,
+  snapshot: Snapshot,
+  statement: Exclude<ChangingStatement, { kind: 'truncate' }>,
+): Promise<Outcome> {
+  switch (statement.kind) {
+    case 'insert':
+      return insert(session, table, snapshot, statement)
+    case 'delete':
+      return remove(session, table, snapshot, statement)
+    case 'merge':
+      return { kind: 'changed', ...(await merge(session, table, snapshot, statement)) }
+    case 'update':
+      return update(session, table, snapshot, statement)
   }
 }
 

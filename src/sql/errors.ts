@@ -21,6 +21,9 @@ export const SQL_ERROR_CODES: readonly SqlErrorCode[] = [
 /** The name under which statements know the table. */
 export const TABLE_NAME = 'data'
 
+/** How the sentence begins that says the table is not known to the engine. */
+export const MISSING_TABLE = `there is no table ${TABLE_NAME};`
+
 /** A statement that could not be run. The message is DuckDB's own sentence, with its position, where DuckDB spoke. */
 export class SqlError extends LakeError<SqlErrorCode> {}
 
@@ -51,7 +54,8 @@ const REWORDED: readonly (readonly [RegExp, (name: string) => string])[] = [
   [/^Binder Error: Catalog "(.+)" does not exist!$/m, noTable],
   [
     /^Permission Error: Cannot access file "(.*)" - file system operations are disabled by configuration$/m,
-    name => `a statement reads the table, which is called ${TABLE_NAME}, and no files; it cannot read "${name}"`,
+    name =>
+      `Permission Error: a statement reads the table, which is called ${TABLE_NAME}, and no files; it cannot read "${name}"`,
   ],
 ]
 

@@ -1,32 +1,46 @@
 import { randomUUID } from 'node:crypto'
-import { mkdirSync, readdirSync, rmSync } from 'node:fs'
+import { mkdirSync, readdirSync, rmSync, statfsSync } from 'node:fs'
 import { availableParallelism } from 'node:os'
-import { join } from 'node:path'
+import { dirname, join } from 'node:path'
 import type { DuckDBConnection, DuckDBInstance } from '@duckdb/node-api'
 import type { Batch, Schema } from '../columns/types.ts'
-import { errnoOf } from '../core/errors.ts'
+import { errnoOf, LakeError } from '../core/errors.ts'
 import type { Snapshot } from '../table/snapshot.ts'
 import type { Table } from '../table/table.ts'
 import { batchOfChunk } from './convert.ts'
 import { fromDuckDb, withoutPlace } from './errors.ts'
 import { type DuckDb, duckDb, engineCacheDirectory } from './native.ts'
-import { defineData, localPathOf, type Relation } from './relation.ts'
-import { duckTypeOf, quoteText } from './types.ts'
+import { defineData, type Relation } from './relation.ts'
+import { duckTypeOf } from './types.ts'
 
-/** What the engine may keep in memory; beyond it, it spills to the cache folder. */
-const MEMORY_LIMIT = '256MB'
+/** What the engine may keep in memory if nothing else is said; beyond it, it spills. */
+const MEMORY_BYTES = 256e6
+/** Of the disk's free space, what the engine may spill into: saves need room, too. */
+const SPILL_SHARE = 0.5
 const INTERNAL_SCHEMA = 'posixlake_internal'
 
 export interface RunOptions {
   /** Ends a statement that has not begun to commit, as if it had failed. */
   readonly signal?: AbortSignal
+  /** What the engine may keep in memory. */
+  readonly memoryBytes?: number
+  /** An empty folder for what does not fit into memory; by default one in the cache folder, which goes at the end. */
+  readonly spillFolder?: string
+  /** Becomes the `txnId` of the commit, if there is one. */
+  readonly txnId?: string
 }
 
-/** An engine with one table in it, for one statement. */
+/** The rows that a session shows. */
+export interface SessionData {
+  readonly table: Table
+  readonly snapshot: Snapshot
+}
+
+/** An engine for one statement, with one table in it, if the statement is about one. */
 export class Session {
   readonly duck: DuckDb
   readonly connection: DuckDBConnection
-  readonly relation: Relation
+  readonly #relation: Relation | undefined
   readonly #instance: DuckDBInstance
   readonly #spill: string
   readonly #signal: AbortSignal | undefined
@@ -36,45 +50,53 @@ export class Session {
     duck: DuckDb,
     instance: DuckDBInstance,
     connection: DuckDBConnection,
-    relation: Relation,
+    relation: Relation | undefined,
     spill: string,
     { signal }: RunOptions,
   ) {
     this.duck = duck
     this.#instance = instance
     this.connection = connection
-    this.relation = relation
+    this.#relation = relation
     this.#spill = spill
     this.#signal = signal
     signal?.addEventListener('abort', this.#interrupt)
   }
 
-  static async open(table: Table, snapshot: Snapshot, options: RunOptions): Promise<Session> {
+  /** SqlError, TableError. Without `data` the engine has no table. */
+  static async open(data: SessionData | undefined, options: RunOptions): Promise<Session> {
     const duck = await duckDb()
-    const spill = spillFolder()
+    const spill = options.spillFolder ?? spillFolder()
     const instance = await duck.DuckDBInstance.create(':memory:', {
-      memory_limit: MEMORY_LIMIT,
+      memory_limit: `${options.memoryBytes ?? MEMORY_BYTES}B`,
       temp_directory: spill,
+      max_temp_directory_size: `${spillBytesMax(spill)}B`,
       threads: String(availableParallelism()),
       autoinstall_known_extensions: 'false',
       autoload_known_extensions: 'false',
+      // The system keeps what was read of files; a second copy would only take memory from the statement.
+      enable_external_file_cache: 'false',
     })
     try {
       const connection = await instance.connect()
       await connection.run("SET TimeZone = 'UTC'")
       await connection.run(`CREATE SCHEMA ${INTERNAL_SCHEMA}`)
-      const relation = await defineData(connection, table, snapshot, INTERNAL_SCHEMA)
+      const relation = data && (await defineData(connection, data.table, data.snapshot, INTERNAL_SCHEMA))
       // A statement reads this table and nothing else of the machine.
-      const paths = snapshot.files.map(file => quoteText(localPathOf(table, file)))
-      await connection.run(`SET allowed_paths = [${paths.join(', ')}]`)
       await connection.run('SET enable_external_access = false')
       await connection.run('SET lock_configuration = true')
       return new Session(duck, instance, connection, relation, spill, options)
     } catch (error) {
       instance.closeSync()
       // The SQL up to here is ours.
-      throw withoutPlace(fromDuckDb(error))
+      throw error instanceof LakeError ? error : withoutPlace(fromDuckDb(error))
     }
+  }
+
+  /** The table's rows. */
+  get relation(): Relation {
+    if (this.#relation === undefined) throw new Error('the session was opened without a table')
+    return this.#relation
   }
 
   checkSignal(): void {
@@ -100,6 +122,12 @@ function spillFolder(): string {
     if (!isAlive(Number.parseInt(name, 10))) rmSync(join(parent, name), { recursive: true, force: true })
   }
   return join(parent, `${process.pid}-${randomUUID()}`)
+}
+
+/** In bytes. */
+function spillBytesMax(folder: string): number {
+  const { bavail, bsize } = statfsSync(dirname(folder))
+  return Math.trunc(bavail * bsize * SPILL_SHARE)
 }
 
 function isAlive(pid: number): boolean {
