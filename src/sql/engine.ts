@@ -1,13 +1,14 @@
+import { randomUUID } from 'node:crypto'
 import type { DuckDBResult } from '@duckdb/node-api'
 import { csvHeader, renderCsv } from '../columns/text/csv.ts'
 import type { Batch, Schema } from '../columns/types.ts'
 import { TableError } from '../table/errors.ts'
 import { writeDataFiles } from '../table/operations/write.ts'
 import type { Snapshot } from '../table/snapshot.ts'
-import type { ChangeSet, Table } from '../table/table.ts'
+import type { ChangeSet, Committed, Table } from '../table/table.ts'
 import { batchOfChunk } from './convert.ts'
-import { fromDuckDb, MISSING_TABLE, SqlError, TABLE_NAME, withoutPlace } from './errors.ts'
-import { merge, SOURCE } from './merge.ts'
+import { fromDuckDb, MISSING_TABLE, SqlError, TABLE_NAME, undecided, withoutPlace } from './errors.ts'
+import { type Base, merge, SOURCE } from './merge.ts'
 import { duckDb } from './native.ts'
 import { checked, defaultOf, NEW_ROWS, newValues, numbered, placesOf } from './new-rows.ts'
 import { Places } from './places.ts'
@@ -16,6 +17,7 @@ import { PLACE_SCHEMA, type RunOptions, Session, type SessionData, streamed } fr
 import { hasReturning, parseStatement, type Span, type Statement } from './statement.ts'
 import { nameOf, splitStatements, tokenize } from './tokens.ts'
 import { duckTypeOf, quoteName, resultSchema } from './types.ts'
+import { changesOf, type FoundCommit, findCommit, takeBack } from './written.ts'
 
 /** A statement that another writer got in the way of is run again, on the table as it is then. */
 const ATTEMPTS_MAX = 10
@@ -109,13 +111,39 @@ export async function execute(source: TableSource, sql: string, options: RunOpti
   }
   if (hasReturning(sql))
     throw new SqlError('unsupported', 'RETURNING is not supported; run a SELECT behind the statement')
-  const table = await open()
+  return changeNewest(await open(), statement, options)
+}
+
+/** Runs a change on the newest version, again if another writer got in its way, and finds out what became of its commit. */
+async function changeNewest(table: Table, statement: ChangingStatement, options: RunOptions): Promise<Outcome> {
+  const txnId = options.txnId ?? randomUUID()
+  const { written = [] } = options
   for (let attempt = 1; ; attempt++) {
-    try {
-      return await change(table, await table.refresh(), statement, options)
-    } catch (error) {
-      if (!(error instanceof TableError) || error.code !== 'conflict' || attempt === ATTEMPTS_MAX) throw error
+    const snapshot = await table.refresh()
+    let begun = false
+    const commit = (set: ChangeSet): Promise<Committed> => {
+      options.signal?.throwIfAborted()
+      begun = true
+      return table.commit({ ...set, txnId })
     }
+    try {
+      return await change({ table, snapshot, commit }, statement, options)
+    } catch (error) {
+      const isConflict = error instanceof TableError && error.code === 'conflict'
+      const found = begun && !isConflict ? await foundOut(table, txnId, snapshot.version, error) : undefined
+      await takeBack(table, written.splice(0), found)
+      if (found !== undefined) return { kind: 'changed', version: found.version, ...changesOf(found) }
+      if (!isConflict || attempt === ATTEMPTS_MAX) throw error
+    }
+  }
+}
+
+/** The commit whose making failed, if it is in the log all the same: what fails behind it (an fsync) undoes nothing. */
+async function foundOut(table: Table, txnId: string, base: bigint, why: unknown): Promise<FoundCommit | undefined> {
+  try {
+    return await findCommit(table, txnId, base)
+  } catch (error) {
+    throw undecided(why, error)
   }
 }
 
@@ -206,14 +234,10 @@ async function* chunks(session: Session, result: DuckDBResult, schema: Schema): 
 
 type ChangingStatement = Exclude<Statement, { kind: 'query' }>
 
-async function change(
-  table: Table,
-  snapshot: Snapshot,
-  statement: ChangingStatement,
-  options: RunOptions,
-): Promise<Outcome> {
+async function change(base: Base, statement: ChangingStatement, options: RunOptions): Promise<Outcome> {
+  const { snapshot } = base
   checkTarget(statement.sql, statement.target)
-  if (statement.kind === 'truncate') return truncate(table, snapshot)
+  if (statement.kind === 'truncate') return truncate(base)
   if (snapshot.schema.length === 0) {
     throw new SqlError(
       'unsupported',
@@ -222,9 +246,9 @@ async function change(
   }
   // What an INSERT adds need not follow from the table.
   return withTableIfNeeded(statement.kind === 'insert' ? besideTarget(statement) : TABLE_NAME, async needed => {
-    const session = await Session.open(needed ? { table, snapshot } : undefined, options)
+    const session = await Session.open(needed ? base : undefined, options)
     try {
-      return await changeIn(session, table, snapshot, statement)
+      return await changeIn(session, base, statement)
     } catch (error) {
       if (error instanceof TableError || error instanceof SqlError) throw error
       throw isFromEngine(error) ? asOfStatement(fromDuckDb(error)) : error
@@ -240,19 +264,18 @@ function besideTarget({ sql, target }: { sql: string; target: Span }): string {
 
 async function changeIn(
   session: Session,
-  table: Table,
-  snapshot: Snapshot,
+  base: Base,
   statement: Exclude<ChangingStatement, { kind: 'truncate' }>,
 ): Promise<Outcome> {
   switch (statement.kind) {
     case 'insert':
-      return insert(session, table, snapshot, statement)
+      return insert(session, base, statement)
     case 'delete':
-      return remove(session, table, snapshot, statement)
+      return remove(session, base, statement)
     case 'merge':
-      return { kind: 'changed', ...(await merge(session, table, snapshot, statement)) }
+      return { kind: 'changed', ...(await merge(session, base, statement)) }
     case 'update':
-      return update(session, table, snapshot, statement)
+      return update(session, base, statement)
   }
 }
 
@@ -267,13 +290,14 @@ function isFromEngine(error: unknown): boolean {
   return error instanceof Error && !('code' in error)
 }
 
-async function truncate(table: Table, snapshot: Snapshot): Promise<Outcome> {
+async function truncate({ snapshot, commit }: Base): Promise<Outcome> {
   let deleted = 0
   for (const file of snapshot.files) deleted += (file.rows ?? 0) - (file.vector?.cardinality ?? 0)
   if (snapshot.files.length === 0) return unchanged
-  const { version } = await table.commit({
+  const { version } = await commit({
     base: snapshot,
     operation: 'TRUNCATE',
+    metrics: { numDeletedRows: String(deleted) },
     add: [],
     delete: [],
     removeFiles: snapshot.files,
@@ -285,8 +309,7 @@ const unchanged: Outcome = { kind: 'changed', version: undefined, inserted: 0, u
 
 async function insert(
   session: Session,
-  table: Table,
-  snapshot: Snapshot,
+  { table, snapshot, commit }: Base,
   { sql, target }: Extract<Statement, { kind: 'insert' }>,
 ): Promise<Outcome> {
   const columns = snapshot.schema.map(
@@ -304,7 +327,7 @@ async function insert(
   }
   const add = await writeDataFiles(table, rows())
   if (inserted === 0) return unchanged
-  const { version } = await table.commit({
+  const { version } = await commit({
     base: snapshot,
     operation: 'WRITE',
     parameters: { mode: 'Append', partitionBy: JSON.stringify(snapshot.partitionColumns) },
@@ -326,8 +349,7 @@ function checkTarget(sql: string, { start, end }: { start: number; end: number }
 
 async function remove(
   session: Session,
-  table: Table,
-  snapshot: Snapshot,
+  { snapshot, commit }: Base,
   statement: Extract<Statement, { kind: 'delete' }>,
 ): Promise<Outcome> {
   const { relation } = session
@@ -337,7 +359,7 @@ async function remove(
   const found = new Places(relation.files)
   for await (const batch of streamed(session, sql, PLACE_SCHEMA)) found.add(batch)
   if (found.count === 0) return unchanged
-  const { version } = await table.commit({
+  const { version } = await commit({
     base: snapshot,
     operation: 'DELETE',
     parameters: { predicate: JSON.stringify(statement.condition === undefined ? [] : [statement.condition]) },
@@ -350,8 +372,7 @@ async function remove(
 
 async function update(
   session: Session,
-  table: Table,
-  snapshot: Snapshot,
+  { table, snapshot, commit }: Base,
   statement: Extract<Statement, { kind: 'update' }>,
 ): Promise<Outcome> {
   const { relation } = session
@@ -372,7 +393,7 @@ async function update(
   const rows = streamed(session, `SELECT ${values} FROM ${NEW_ROWS} ORDER BY file, row`, snapshot.schema)
   const order = await found.orderHint(table.store)
   const add = await writeDataFiles(table, checked(rows, snapshot.schema), { order })
-  const { version } = await table.commit({
+  const { version } = await commit({
     base: snapshot,
     operation: 'UPDATE',
     parameters: { predicate: JSON.stringify(statement.condition === undefined ? [] : [statement.condition]) },

@@ -40,6 +40,15 @@ export function fromDuckDb(error: unknown): SqlError {
   return new SqlError(own ? 'invalid_sql' : 'failed', inWordsOfTheTable(sentence), { cause: error })
 }
 
+/** What is to be said where a change failed, and where it cannot be found out whether it was committed all the same. */
+export function undecided(why: unknown, cause: unknown): SqlError {
+  return new SqlError(
+    'undecided',
+    `whether this statement changed the table is not known: ${messageOf(why)}; and the log cannot be read: ${messageOf(cause)}; look at the table before you run it again`,
+    { cause },
+  )
+}
+
 /** The same without the engine's copy of the line of SQL where it found the error. */
 export function withoutPlace({ code, message, cause }: SqlError): SqlError {
   return new SqlError(code, message.replace(/\n\nLINE \d+:[\s\S]*$/, ''), { cause })

@@ -4,7 +4,7 @@ import { availableParallelism } from 'node:os'
 import { dirname, join } from 'node:path'
 import type { DuckDBConnection, DuckDBInstance } from '@duckdb/node-api'
 import type { Batch, Schema } from '../columns/types.ts'
-import { errnoOf, LakeError } from '../core/errors.ts'
+import { LakeError } from '../core/errors.ts'
 import type { Snapshot } from '../table/snapshot.ts'
 import type { Table } from '../table/table.ts'
 import { batchOfChunk } from './convert.ts'
@@ -12,6 +12,7 @@ import { fromDuckDb, withoutPlace } from './errors.ts'
 import { type DuckDb, duckDb, engineCacheDirectory } from './native.ts'
 import { defineData, type Relation } from './relation.ts'
 import { duckTypeOf } from './types.ts'
+import { isAlive, type WrittenFile } from './written.ts'
 
 /** What the engine may keep in memory if nothing else is said; beyond it, it spills. */
 const MEMORY_BYTES = 256e6
@@ -28,6 +29,8 @@ export interface RunOptions {
   readonly spillFolder?: string
   /** Becomes the `txnId` of the commit, if there is one. */
   readonly txnId?: string
+  /** What the table's store has made since the statement began, if that is kept: it is taken back if nothing comes of it. */
+  readonly written?: WrittenFile[]
 }
 
 /** The rows that a session shows. */
@@ -128,14 +131,6 @@ function spillFolder(): string {
 function spillBytesMax(folder: string): number {
   const { bavail, bsize } = statfsSync(dirname(folder))
   return Math.trunc(bavail * bsize * SPILL_SHARE)
-}
-
-function isAlive(pid: number): boolean {
-  try {
-    return process.kill(pid, 0)
-  } catch (error) {
-    return errnoOf(error) === 'EPERM'
-  }
 }
 
 /** Where rows of the table are: the number of the file, the physical row. */
