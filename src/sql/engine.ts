@@ -1,13 +1,12 @@
 import { randomUUID } from 'node:crypto'
 import type { DuckDBResult } from '@duckdb/node-api'
-import { csvHeader, renderCsv } from '../columns/text/csv.ts'
 import type { Batch, Schema } from '../columns/types.ts'
 import { TableError } from '../table/errors.ts'
 import { writeDataFiles } from '../table/operations/write.ts'
 import type { Snapshot } from '../table/snapshot.ts'
 import type { ChangeSet, Committed, Table } from '../table/table.ts'
 import { batchOfChunk } from './convert.ts'
-import { fromDuckDb, MISSING_TABLE, SqlError, TABLE_NAME, undecided, withoutPlace } from './errors.ts'
+import { fromDuckDb, MISSING_TABLE, readOnlyTable, SqlError, TABLE_NAME, undecided, withoutPlace } from './errors.ts'
 import { type Base, merge, SOURCE } from './merge.ts'
 import { duckDb } from './native.ts'
 import { checked, defaultOf, NEW_ROWS, newValues, numbered, placesOf } from './new-rows.ts'
@@ -54,6 +53,7 @@ const REFUSED = [
   ],
 ]
 
+export { csvOf } from './format.ts'
 export type { RunOptions } from './session.ts'
 
 /** A table, or how to open it: a statement that is not about the table does not wait for that. */
@@ -109,6 +109,7 @@ export async function execute(source: TableSource, sql: string, options: RunOpti
     }
     return { kind: 'rows', result: await runQuery(newest, statement, options) }
   }
+  if (options.readOnly === true) throw readOnlyTable(statement.kind)
   if (hasReturning(sql))
     throw new SqlError('unsupported', 'RETURNING is not supported; run a SELECT behind the statement')
   return changeNewest(await open(), statement, options)
@@ -145,12 +146,6 @@ async function foundOut(table: Table, txnId: string, base: bigint, why: unknown)
   } catch (error) {
     throw undecided(why, error)
   }
-}
-
-/** A result as CSV, its header first. */
-export async function* csvOf(result: SqlResult): AsyncGenerator<Uint8Array> {
-  yield csvHeader(result.schema)
-  for await (const batch of result.batches()) yield renderCsv(batch, result.schema).bytes
 }
 
 async function theStatement(sql: string): Promise<Statement> {

@@ -40,6 +40,13 @@ export function fromDuckDb(error: unknown): SqlError {
   return new SqlError(own ? 'invalid_sql' : 'failed', inWordsOfTheTable(sentence), { cause: error })
 }
 
+export function readOnlyTable(kind: string): SqlError {
+  return new SqlError(
+    'unsupported',
+    `${kind.toUpperCase()} is refused: the table is read-only here; a statement can be a query`,
+  )
+}
+
 /** What is to be said where a change failed, and where it cannot be found out whether it was committed all the same. */
 export function undecided(why: unknown, cause: unknown): SqlError {
   return new SqlError(

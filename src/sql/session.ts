@@ -27,6 +27,8 @@ export interface RunOptions {
   readonly memoryBytes?: number
   /** An empty folder for what does not fit into memory; by default one in the cache folder, which goes at the end. */
   readonly spillFolder?: string
+  /** Refuse statements that change the table. */
+  readonly readOnly?: boolean
   /** Becomes the `txnId` of the commit, if there is one. */
   readonly txnId?: string
   /** What the table's store has made since the statement began, if that is kept: it is taken back if nothing comes of it. */
@@ -47,6 +49,7 @@ export class Session {
   readonly #instance: DuckDBInstance
   readonly #spill: string
   readonly #signal: AbortSignal | undefined
+  #isClosed = false
   readonly #interrupt = (): void => this.connection.interrupt()
 
   private constructor(
@@ -107,6 +110,8 @@ export class Session {
   }
 
   close(): void {
+    if (this.#isClosed) return
+    this.#isClosed = true
     this.#signal?.removeEventListener('abort', this.#interrupt)
     this.connection.closeSync()
     this.#instance.closeSync()

@@ -1,7 +1,6 @@
 import { ParquetFileWriter } from '../../columns/parquet/write.ts'
-import { csvHeader, renderCsv } from '../../columns/text/csv.ts'
-import { renderJsonArrayRows, renderJsonLines } from '../../columns/text/json.ts'
 import { execute, type Outcome, query, type SqlResult } from '../../sql/engine.ts'
+import { resultText } from '../../sql/format.ts'
 import { openStore, parseLocation } from '../../storage/location.ts'
 import { openTable } from '../../table/table.ts'
 import { command, UsageError } from '../command.ts'
@@ -72,14 +71,10 @@ async function show(result: SqlResult, format: (typeof FORMATS)[number]): Promis
         await print(line)
       return
     case 'csv':
-      await print(csvHeader(schema))
-      for await (const batch of result.batches()) await print(renderCsv(batch, schema).bytes)
-      return
-    case 'jsonl':
-      for await (const batch of result.batches()) await print(renderJsonLines(batch, schema).bytes)
-      return
     case 'json':
-      return showJsonArray(result)
+    case 'jsonl':
+      for await (const bytes of resultText(result, format)) await print(bytes)
+      return
     case 'parquet': {
       const writer = new ParquetFileWriter({ write: bytes => print(bytes) }, schema, { plain: true })
       for await (const batch of result.batches()) await writer.write(batch)
@@ -91,16 +86,4 @@ async function show(result: SqlResult, format: (typeof FORMATS)[number]): Promis
       for await (const bytes of arrowStream(schema, result.batches())) await print(bytes)
     }
   }
-}
-
-async function showJsonArray({ schema, batches }: SqlResult): Promise<void> {
-  let first = true
-  for await (const batch of batches()) {
-    const { bytes } = renderJsonArrayRows(batch, schema)
-    // Each row begins with a comma; the first one's is the bracket.
-    if (first) bytes[0] = '['.charCodeAt(0)
-    first = false
-    await print(bytes)
-  }
-  await print(first ? '[]\n' : ']\n')
 }
