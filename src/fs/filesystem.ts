@@ -45,6 +45,16 @@ export interface Caller {
   readonly uid: number | undefined
   /** The inode number of the other end's socket, if that is one of this machine: /proc tells who holds it. */
   readonly socket: number | undefined
+  /** The call itself. */
+  readonly call?: CallerCall
+}
+
+/** A call, as long as it is being executed. */
+export interface CallerCall {
+  /** Tells the call from all others, and is the same when it is repeated; undefined for calls that may be executed twice. */
+  readonly name: string | undefined
+  /** Aborted when nobody waits for the reply any more: the connection broke, and the client did not repeat the call. */
+  readonly signal: AbortSignal
 }
 
 /** A file or folder, as one caller reaches it. */

@@ -104,8 +104,8 @@ export function nfs3Procedure<Args, Ok, Fail>(definition: Definition<Args, Ok, F
   }
 }
 
-function forCall(context: Nfs3Context, { connection, credential, socket }: Call): Nfs3Call {
-  const caller = { connection, uid: credential.flavor === 'sys' ? credential.uid : undefined, socket }
+function forCall(context: Nfs3Context, { connection, credential, socket, underWay }: Call): Nfs3Call {
+  const caller = { connection, uid: credential.flavor === 'sys' ? credential.uid : undefined, socket, call: underWay }
   return { ...context, node: handle => ({ ...context.open(handle), caller }) }
 }
 
