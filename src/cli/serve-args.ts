@@ -1,4 +1,5 @@
 import { UsageError } from './command.ts'
+import { bytesOf } from './sql-args.ts'
 
 /** Flags of every command that starts a server. */
 export const serveArgs = {
@@ -27,12 +28,6 @@ export function hostOf(text: string): string {
   return text
 }
 
-const UNITS: Readonly<Record<string, number>> = { '': 1, K: 1e3, M: 1e6, G: 1e9, T: 1e12 }
-
-/** A size in bytes, with K, M, G or T and an optional B behind the number. */
 export function cacheBytesOf(text: string | undefined): number | undefined {
-  if (text === undefined) return undefined
-  const match = /^(\d+(?:\.\d+)?)\s*([KMGT]?)B?$/i.exec(text)
-  if (match === null) throw new UsageError(`--cache-size takes a size such as 500MB or 10GB, not ${text}`)
-  return Math.trunc(Number(match[1]) * UNITS[match[2]!.toUpperCase()]!)
+  return bytesOf('cache-size', text)
 }

@@ -40,7 +40,7 @@ export function defaultMemoryBytes(atOnce: number): number {
 }
 
 /** The limits of a server's statements where nothing else was said. */
-export function defaultLimits(): SqlLimits {
+export function serverLimits(): SqlLimits {
   return {
     timeoutMs: DEFAULT_TIMEOUT_MS,
     memoryBytes: defaultMemoryBytes(PROCESSES_MAX),

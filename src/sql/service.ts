@@ -8,12 +8,12 @@ import { SqlError } from './errors.ts'
 import { changesText, type ResultFormat } from './format.ts'
 import { type Entry, StatementLedger } from './ledger.ts'
 import {
-  defaultLimits,
   overMemory,
   overTime,
   PROCESSES_MAX,
   processBytesMax,
   type SqlLimits,
+  serverLimits,
   WAITING_MAX,
 } from './limits.ts'
 import { ProcessPool, type Slot } from './pool.ts'
@@ -83,7 +83,7 @@ export class SqlService {
   private constructor(options: SqlServiceOptions) {
     const { command, folder, processesMax, waitingMax, idleMs, table, clock = systemClock, log } = options
     this.#options = options
-    this.#limits = options.limits ?? defaultLimits()
+    this.#limits = options.limits ?? serverLimits()
     this.#pool = new ProcessPool({
       command,
       folder: join(folder, 'processes'),

@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto'
-import { mkdirSync, readdirSync, rmSync, statfsSync } from 'node:fs'
+import { existsSync, mkdirSync, readdirSync, rmSync, statfsSync } from 'node:fs'
 import { availableParallelism } from 'node:os'
 import { dirname, join } from 'node:path'
 import type { DuckDBConnection, DuckDBInstance } from '@duckdb/node-api'
@@ -130,6 +130,15 @@ function spillFolder(): string {
     if (!isAlive(Number.parseInt(name, 10))) rmSync(join(parent, name), { recursive: true, force: true })
   }
   return join(parent, `${process.pid}-${randomUUID()}`)
+}
+
+/** Takes away what sessions of this process spilled, for a process that has to end now. */
+export function removeOwnSpill(): void {
+  const parent = join(engineCacheDirectory(), 'spill')
+  if (!existsSync(parent)) return
+  for (const name of readdirSync(parent)) {
+    if (name.startsWith(`${process.pid}-`)) rmSync(join(parent, name), { recursive: true, force: true })
+  }
 }
 
 /** In bytes. */

@@ -1,3 +1,4 @@
+import { rmSync } from 'node:fs'
 import { errnoOf } from '../core/errors.ts'
 import type { Action } from '../table/log/actions.ts'
 import { readCommit } from '../table/log/load.ts'
@@ -45,6 +46,20 @@ export async function takeBack(
     // The log is never ours to shorten: what has its final name there was put in place as a whole.
     const gone = path.startsWith(`${LOG_FOLDER}/`) || named.has(path) ? [temporary] : [temporary, path]
     for (const one of gone) await store.delete(one).catch(() => undefined)
+  }
+}
+
+/**
+ * The same without waiting for anything, for a process that has to end now. If the commit was begun, nobody knows any more
+ * which files it needs, and only what has no name yet is taken away.
+ */
+export function takeBackNow(store: Table['store'], files: readonly WrittenFile[]): void {
+  const isCommitting = files.some(({ path }) => path.startsWith(`${LOG_FOLDER}/`))
+  for (const { temporary, path } of files) {
+    for (const one of isCommitting ? [temporary] : [temporary, path]) {
+      const local = store.localPath(one)
+      if (local !== undefined) rmSync(local, { force: true })
+    }
   }
 }
 

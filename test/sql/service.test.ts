@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import { parseDdl } from '../../src/columns/schema.ts'
 import { execute } from '../../src/sql/engine.ts'
 import { SqlError } from '../../src/sql/errors.ts'
-import { defaultLimits, type SqlLimits } from '../../src/sql/limits.ts'
+import { type SqlLimits, serverLimits } from '../../src/sql/limits.ts'
 import { sqlProcessCommand } from '../../src/sql/program.ts'
 import { linesOf } from '../../src/sql/protocol.ts'
 import { beginRecord, noteAnswer, noteWritten } from '../../src/sql/record.ts'
@@ -57,7 +57,7 @@ async function serviceOf(table: Table, location: string, folder: string, options
     folder,
     log: () => undefined,
     ...options,
-    limits: { ...defaultLimits(), ...options.limits },
+    limits: { ...serverLimits(), ...options.limits },
   })
   const run = async (sql: string, more: Partial<RunStatement> = {}): Promise<string> => {
     const answer = await service.run(sql, { readOnly: false, ...more })
