@@ -1,5 +1,5 @@
 import { UsageError } from './command.ts'
-import { bytesOf } from './sql-args.ts'
+import { bytesOf, serverSqlArgs } from './sql-args.ts'
 
 /** Flags of every command that starts a server. */
 export const serveArgs = {
@@ -13,6 +13,7 @@ export const serveArgs = {
     valueHint: 'SIZE',
     description: 'The bound of the disk cache, such as 10GB (the default)',
   },
+  ...serverSqlArgs,
 } as const
 
 export function portOf(text: string | undefined): number | undefined {

@@ -5,17 +5,16 @@ import { homedir } from 'node:os'
 import { join } from 'node:path'
 import { errnoOf, LakeError, messageOf } from '../core/errors.ts'
 import type { HoldTimes } from '../fs/edits/editor.ts'
-import { FileSpool } from '../fs/edits/spool.ts'
 import { ErrorJournal } from '../fs/error-journal.ts'
 import { LakeFileSystem } from '../fs/lake-filesystem.ts'
 import { Scratch } from '../fs/scratch/scratch.ts'
 import { openText } from '../fs/text/layout.ts'
 import { Segments } from '../fs/text/segments.ts'
-import type { Text } from '../fs/text/text.ts'
 import { schemaSql } from '../fs/views/schema-sql.ts'
 import { statsJson } from '../fs/views/stats.ts'
-import { type Lake, openLake } from '../lake.ts'
+import { type Lake, openLake, openSql } from '../lake.ts'
 import { ListenError, type NfsServer, startNfsServer } from '../nfs/server.ts'
+import type { SqlLimits } from '../sql/limits.ts'
 
 export const DEFAULT_PORT = 12049
 /** Tried in turn when no port was asked for. */
@@ -35,6 +34,8 @@ export interface ServeOptions {
   readonly allowOther: boolean
   readonly cacheDirectory?: string | undefined
   readonly cacheBytes?: number | undefined
+  /** What each SQL statement may take. */
+  readonly sqlLimits?: SqlLimits | undefined
   readonly holdTimes?: HoldTimes | undefined
   readonly log: (sentence: string) => void
 }
@@ -55,6 +56,8 @@ export interface TableServer {
   settle(): Promise<void>
   /** Measures the view that people look at first. */
   warmUp(): Promise<void>
+  /** Ends all SQL statements, with a sentence for each, and takes no more. */
+  endStatements(): Promise<void>
   /** Brings held saves to their end, answers what is under way, and closes everything. */
   stop(): Promise<void>
 }
@@ -83,6 +86,12 @@ async function serveLake(lake: Lake, options: ServeOptions): Promise<TableServer
   const errors = new ErrorJournal({ path: join(state, 'errors.log'), clock: lake.clock })
   const owner = { uid: process.getuid?.() ?? 0, gid: process.getgid?.() ?? 0 }
   const segments = new Segments({ cache: lake.cache, pool: lake.pool, store: lake.table.store })
+  const sql = await openSql(lake, {
+    folder: join(state, 'sql'),
+    limits: options.sqlLimits,
+    readOnly: options.readOnly,
+    log,
+  })
   const scratch = new Scratch({ directory: files, database, clock: lake.clock, owner, log })
   const fs = new LakeFileSystem({
     table: lake.table,
@@ -91,7 +100,7 @@ async function serveLake(lake: Lake, options: ServeOptions): Promise<TableServer
     database,
     errors,
     stateDirectory: state,
-    runSql: sql => runSql(lake, sql, state),
+    runSql: (statement, how) => sql.run(statement, how),
     renderSchema: snapshot => new TextEncoder().encode(schemaSql(snapshot)),
     renderStats: async snapshot =>
       new TextEncoder().encode(await statsJson(lake.table, snapshot, segments, lake.cache)),
@@ -121,8 +130,12 @@ async function serveLake(lake: Lake, options: ServeOptions): Promise<TableServer
       lake.pool.start()
       await openText(lake.table, await lake.table.refresh(), segments, 'csv')
     },
+    endStatements: () => sql.end(),
     stop: async () => {
+      // Calls that wait for a statement are answered now, and not held against the others.
+      await sql.end()
       await server.close(CLOSE_GRACE_MS)
+      await sql.close()
       await fs.finish()
       fs.close()
       await lake.close()
@@ -234,19 +247,4 @@ async function listen(options: ServeOptions, start: (port: number) => Promise<Nf
     'address_in_use',
     `no port from ${DEFAULT_PORT} to ${DEFAULT_PORT + PORTS_TRIED - 1} is free; say which one to take with --port`,
   )
-}
-
-/** What `.query` shows: the rows as CSV, or what a statement changed. Kept in an unlinked file, however large. */
-async function runSql(lake: Lake, sql: string, directory: string): Promise<Text> {
-  // Loaded on first use: a mount that never runs SQL does not pay for the engine.
-  const { csvOf, execute } = await import('../sql/engine.ts')
-  const outcome = await execute(lake.table, sql)
-  const spool = FileSpool.create(directory)
-  if (outcome.kind === 'changed') {
-    const { inserted, updated, deleted } = outcome
-    spool.append(new TextEncoder().encode(`inserted,updated,deleted\n${inserted},${updated},${deleted}\n`))
-  } else {
-    for await (const bytes of csvOf(outcome.result)) spool.append(bytes)
-  }
-  return spool.finish()
 }

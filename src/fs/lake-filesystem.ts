@@ -115,7 +115,7 @@ export class LakeFileSystem implements FileSystem {
       nextId: () => scratch.nextId(),
       run: async sql => {
         await this.settled()
-        return options.runSql(sql)
+        return options.runSql(sql, { readOnly: this.readOnly })
       },
       onRefused: () => {
         this.#rootTime = laterTime(now(), this.#rootTime)

@@ -47,7 +47,7 @@ export interface SqlServiceOptions {
 
 export interface RunStatement {
   /** Refuse what changes the table. */
-  readonly readOnly: boolean
+  readonly readOnly?: boolean
   readonly format?: ResultFormat
   /** Ends the statement when whoever asked is gone. */
   readonly signal?: AbortSignal | undefined
@@ -114,7 +114,7 @@ export class SqlService {
    * Runs one statement. The answer is its rows as text, or the counts of what it changed; who asked closes it. Rejects
    * with SqlError: then nothing has changed, unless its code is `undecided`.
    */
-  async run(sql: string, { readOnly, format = 'csv', signal, call }: RunStatement): Promise<SqlAnswer> {
+  async run(sql: string, { readOnly = false, format = 'csv', signal, call }: RunStatement = {}): Promise<SqlAnswer> {
     const run: Run = {
       sql,
       format,

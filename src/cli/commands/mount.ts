@@ -15,6 +15,7 @@ import { interruptible } from '../interrupt.ts'
 import { note, print } from '../output.ts'
 import { cacheBytesOf, hostOf, portOf, serveArgs } from '../serve-args.ts'
 import { DEFAULT_PORT } from '../server.ts'
+import { sqlLimitsOf } from '../sql-args.ts'
 import { locationName } from '../table-of.ts'
 import { type RunningOptions, runServer, serveCommand } from './serve.ts'
 
@@ -37,6 +38,7 @@ export default command({
       readOnly: args['read-only'] === true,
       allowOther: args['allow-other'] === true,
       cacheBytes: cacheBytesOf(args['cache-size']),
+      sqlLimits: sqlLimitsOf(args),
       mountPoint: args.folder,
       log: undefined,
     }

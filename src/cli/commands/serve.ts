@@ -5,10 +5,12 @@ import { darwinMountCommand } from '../../mount/darwin.ts'
 import { mountAt, mountCommand, mountsOf, unmount } from '../../mount/linux.ts'
 import { readRecords, removeRecord, writeRecord } from '../../mount/registry.ts'
 import { shellQuoted } from '../../mount/run.ts'
+import type { SqlLimits } from '../../sql/limits.ts'
 import { command } from '../command.ts'
 import { logLine, note, print } from '../output.ts'
 import { cacheBytesOf, hostOf, portOf, serveArgs } from '../serve-args.ts'
 import { serveTable, type TableServer } from '../server.ts'
+import { sqlLimitFlags, sqlLimitsOf } from '../sql-args.ts'
 import { locationName } from '../table-of.ts'
 import { VERSION } from './index.ts'
 
@@ -21,6 +23,7 @@ export interface RunningOptions {
   readonly readOnly: boolean
   readonly allowOther: boolean
   readonly cacheBytes: number | undefined
+  readonly sqlLimits: SqlLimits
   readonly mountPoint: string | undefined
   readonly log: string | undefined
 }
@@ -41,6 +44,8 @@ export async function runServer(request: RunningOptions): Promise<Running> {
   let stopping: Promise<void> | undefined
   const stop = (): Promise<void> => {
     stopping ??= (async () => {
+      // Whoever waits for a statement would keep the mount in use.
+      await server.endStatements()
       await unmountIfMounted(options.mountPoint)
       await server.stop()
       removeRecord(location)
@@ -125,6 +130,7 @@ export function serveCommand(options: RunningOptions, port: number): string[] {
     ...(options.readOnly ? ['--read-only'] : []),
     ...(options.allowOther ? ['--allow-other'] : []),
     ...(options.cacheBytes === undefined ? [] : ['--cache-size', String(options.cacheBytes)]),
+    ...sqlLimitFlags(options.sqlLimits),
     ...(options.mountPoint === undefined ? [] : ['--mounted-at', options.mountPoint]),
     ...(options.log === undefined ? [] : ['--log', options.log]),
   ]
@@ -161,6 +167,7 @@ export default command({
       readOnly: args['read-only'] === true,
       allowOther: args['allow-other'] === true,
       cacheBytes: cacheBytesOf(args['cache-size']),
+      sqlLimits: sqlLimitsOf(args),
       mountPoint: args['mounted-at'],
       log: args.log,
     }

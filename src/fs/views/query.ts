@@ -1,4 +1,5 @@
 import { messageOf } from '../../core/errors.ts'
+import type { ResultFormat } from '../../sql/format.ts'
 import { laterTime, MODE, type Owner, viewAttributes } from '../attributes.ts'
 import { type Attributes, type Change, FsError, type Stability } from '../filesystem.ts'
 import { bytesText, type Text } from '../text/text.ts'
@@ -6,8 +7,22 @@ import { type ReadResult, readText, type ViewFile, type WriteResult } from './vi
 
 const QUERY_BYTES_MAX = 1 << 20
 
-/** Runs SQL and gives its result as CSV (of a changing statement: its counts). Rejects with an Error whose message is the engine's sentence. */
-export type RunSql = (sql: string) => Promise<Text>
+export interface RunSqlOptions {
+  /** How rows are written; CSV if not given. */
+  readonly format?: ResultFormat
+  /** Refuse a statement that changes the table. */
+  readonly readOnly?: boolean
+  /** Ends the statement when nobody waits for it any more. */
+  readonly signal?: AbortSignal | undefined
+  /** What tells the call that it comes with from all others, and is the same when that is repeated. */
+  readonly call?: string | undefined
+}
+
+/**
+ * Runs SQL and gives its result as text (of a changing statement: its counts). Rejects with an Error whose message is the
+ * engine's sentence.
+ */
+export type RunSql = (sql: string, options?: RunSqlOptions) => Promise<Text>
 
 export interface QueryViewOptions {
   readonly run: RunSql
