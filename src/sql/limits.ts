@@ -13,7 +13,7 @@ export interface SqlLimits {
 }
 
 const DEFAULT_TIMEOUT_MS = 10 * 60_000
-const DEFAULT_RESULT_BYTES = 1e9
+const DEFAULT_RESULT_BYTES = 2e9
 const DEFAULT_MEMORY_BYTES_MAX = 4e9
 /** What a process may take beside what the engine counts: Bun, the engine's code, batches on their way into the result. */
 const BASE_BYTES = 384e6
