@@ -1,6 +1,7 @@
 import { readFileSync, statfsSync } from 'node:fs'
 import { LakeError, messageOf } from '../core/errors.ts'
 import type { Snapshot } from '../table/snapshot.ts'
+import { Askers } from './askers.ts'
 import { laterTime, MODE, sizeOf } from './attributes.ts'
 import { CsvName } from './csv-name.ts'
 import { DEFAULT_HOLD_TIMES } from './edits/editor.ts'
@@ -37,6 +38,8 @@ const COOKIE = { dot: 1n, dotDot: 2n, data: 3n, csv: 4n, json: 5n, jsonl: 6n, qu
 
 export interface LakeFileSystemOptions extends TableViewContext {
   readonly runSql: RunSql
+  /** Tells of statements that nobody waits for any more. */
+  readonly askers?: Askers
   readonly renderSchema: (snapshot: Snapshot) => Uint8Array
   readonly renderStats: (snapshot: Snapshot) => Promise<Uint8Array>
   readonly readOnly: boolean
@@ -59,6 +62,7 @@ export class LakeFileSystem implements FileSystem {
   readonly #csvName: CsvName
   readonly #generated: readonly GeneratedView[]
   readonly #query: QueryView
+  readonly #askers: Askers
   readonly #parquet: ParquetFiles
   #dataTime: TimeNs
   #rootTime: TimeNs
@@ -109,13 +113,20 @@ export class LakeFileSystem implements FileSystem {
         clear: () => options.errors.clear(),
       },
     ].map(view => new GeneratedView({ ...view, owner, now }))
+    this.#askers = options.askers ?? new Askers()
     this.#query = new QueryView({
       owner,
       now,
       nextId: () => scratch.nextId(),
-      run: async sql => {
+      run: async (sql, caller) => {
         await this.settled()
-        return options.runSql(sql, { readOnly: this.readOnly })
+        const asked = this.#askers.watch(caller)
+        try {
+          const { signal } = asked
+          return await options.runSql(sql, { readOnly: this.readOnly, signal, call: caller.call?.name })
+        } finally {
+          asked.end()
+        }
       },
       onRefused: () => {
         this.#rootTime = laterTime(now(), this.#rootTime)
@@ -330,7 +341,7 @@ export class LakeFileSystem implements FileSystem {
       const view = this.#view(node)
       if (view === undefined) return this.#options.scratch.write(node.id, offset, bytes, stability)
       if (view.write === undefined) throw readOnlyView(view)
-      return view.write(sizeOf(offset), bytes, stability)
+      return view.write(sizeOf(offset), bytes, stability, node.caller)
     })
   }
 
@@ -338,7 +349,7 @@ export class LakeFileSystem implements FileSystem {
     return this.#changing(async () => {
       const view = this.#view(node)
       if (view === undefined) return this.#options.scratch.commit(node.id, offset, count)
-      return (await view.commit?.()) ?? {}
+      return (await view.commit?.(node.caller)) ?? {}
     })
   }
 

@@ -1,7 +1,7 @@
 import { messageOf } from '../../core/errors.ts'
 import type { ResultFormat } from '../../sql/format.ts'
 import { laterTime, MODE, type Owner, viewAttributes } from '../attributes.ts'
-import { type Attributes, type Change, FsError, type Stability } from '../filesystem.ts'
+import { type Attributes, type Caller, type Change, FsError, type Stability } from '../filesystem.ts'
 import { bytesText, type Text } from '../text/text.ts'
 import { type ReadResult, readText, type ViewFile, type WriteResult } from './view.ts'
 
@@ -25,7 +25,8 @@ export interface RunSqlOptions {
 export type RunSql = (sql: string, options?: RunSqlOptions) => Promise<Text>
 
 export interface QueryViewOptions {
-  readonly run: RunSql
+  /** As RunSql; for who asked. */
+  readonly run: (sql: string, caller: Caller) => Promise<Text>
   readonly owner: Owner
   /** Nanoseconds since the epoch. */
   readonly now: () => bigint
@@ -76,7 +77,7 @@ export class QueryView implements ViewFile {
   }
 
   /** Stages written bytes. Written behind the result that is shown, they are a query of their own. */
-  async write(offset: number, bytes: Uint8Array, stability: Stability): Promise<WriteResult> {
+  async write(offset: number, bytes: Uint8Array, stability: Stability, caller: Caller): Promise<WriteResult> {
     const before = await this.attributes()
     const end = offset + bytes.length
     if (end > QUERY_BYTES_MAX + this.#shown.size) throw tooLarge()
@@ -88,13 +89,13 @@ export class QueryView implements ViewFile {
     if (stability === 'unstable') {
       return { count, committed: stability, change: { before, after: await this.attributes() } }
     }
-    return { count, committed: 'file_sync', change: await this.commit() }
+    return { count, committed: 'file_sync', change: await this.commit(caller) }
   }
 
   /** Ends the save: runs what was written. Without attributes the client reads the result anew. */
-  async commit(): Promise<Change> {
+  async commit(caller: Caller): Promise<Change> {
     try {
-      await this.#finish()
+      await this.#finish(caller)
     } catch (error) {
       // An error sticks to the client's inode; a new handle for the name lets the next query start clean.
       this.#id = this.#options.nextId()
@@ -123,7 +124,7 @@ export class QueryView implements ViewFile {
   }
 
   /** Rejects with FsError EINVAL if the engine refuses what was written. */
-  async #finish(): Promise<void> {
+  async #finish(caller: Caller): Promise<void> {
     const pending = this.#pending
     if (pending === undefined) return
     const sql = await this.#sqlOf(pending)
@@ -133,7 +134,7 @@ export class QueryView implements ViewFile {
       return
     }
     try {
-      this.#shown = await this.#options.run(sql)
+      this.#shown = await this.#options.run(sql, caller)
     } catch (error) {
       const sentence = messageOf(error)
       this.#shown = bytesText(new TextEncoder().encode(`${sentence.trimEnd()}\n`))

@@ -1,5 +1,5 @@
 import { sizeOf } from '../attributes.ts'
-import type { Attributes, Change, Stability } from '../filesystem.ts'
+import type { Attributes, Caller, Change, Stability } from '../filesystem.ts'
 import type { Text } from '../text/text.ts'
 
 export interface ReadResult {
@@ -27,8 +27,8 @@ export interface ViewFile {
   read(offset: bigint, count: number): Promise<ReadResult>
   /** SETATTR of the size. */
   truncate?(size: number, before: Attributes): Promise<Change>
-  write?(offset: number, bytes: Uint8Array, stability: Stability): Promise<WriteResult>
-  commit?(): Promise<Change>
+  write?(offset: number, bytes: Uint8Array, stability: Stability, caller: Caller): Promise<WriteResult>
+  commit?(caller: Caller): Promise<Change>
 }
 
 /** READ of a text: fewer bytes only before its end. */
