@@ -7,6 +7,8 @@ import { errnoOf, LakeError, messageOf } from '../core/errors.ts'
 import type { HoldTimes } from '../fs/edits/editor.ts'
 import { ErrorJournal } from '../fs/error-journal.ts'
 import { LakeFileSystem } from '../fs/lake-filesystem.ts'
+import type { Openers } from '../fs/saves/openers.ts'
+import { ProcOpeners } from '../fs/saves/proc-openers.ts'
 import { Scratch } from '../fs/scratch/scratch.ts'
 import { openText } from '../fs/text/layout.ts'
 import { Segments } from '../fs/text/segments.ts'
@@ -37,6 +39,8 @@ export interface ServeOptions {
   /** What each SQL statement may take. */
   readonly sqlLimits?: SqlLimits | undefined
   readonly holdTimes?: HoldTimes | undefined
+  /** Who has files open for writing; by default /proc is asked. */
+  readonly openers?: Openers | undefined
   readonly log: (sentence: string) => void
 }
 
@@ -93,6 +97,8 @@ async function serveLake(lake: Lake, options: ServeOptions): Promise<TableServer
     log,
   })
   const scratch = new Scratch({ directory: files, database, clock: lake.clock, owner, log })
+  let port: number | undefined
+  const openers = options.openers ?? new ProcOpeners({ ports: () => (port === undefined ? [] : [port]) })
   const fs = new LakeFileSystem({
     table: lake.table,
     segments,
@@ -108,15 +114,17 @@ async function serveLake(lake: Lake, options: ServeOptions): Promise<TableServer
     readOnly: options.readOnly,
     owner,
     log,
+    openers,
     ...(options.holdTimes === undefined ? {} : { holdTimes: options.holdTimes }),
   })
   if (!options.readOnly) await fs.recover()
   const secret = secretOf(state)
   const exportSecret = createHash('sha256').update('export').update(secret).digest('hex').slice(0, 32)
   const allowedUids = options.allowOther ? ('any' as const) : new Set([owner.uid])
-  const server = await listen(options, port =>
-    startNfsServer(fs, { host: options.host, port, secret, exportSecret, allowedUids, log }),
+  const server = await listen(options, wanted =>
+    startNfsServer(fs, { host: options.host, port: wanted, secret, exportSecret, allowedUids, log }),
   )
+  port = server.port
   return {
     lake,
     host: server.host,

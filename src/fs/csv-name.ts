@@ -1,10 +1,11 @@
 import { messageOf } from '../core/errors.ts'
 import { sizeOf } from './attributes.ts'
-import type { Editor, HoldTimes, Unseen } from './edits/editor.ts'
+import type { Editor, HoldTimes } from './edits/editor.ts'
 import { fileText } from './edits/spool.ts'
-import { type Change, type CreateHow, FsError, type Node, type TimeNs } from './filesystem.ts'
+import { type Caller, type Change, type CreateHow, FsError, type Node, type TimeNs } from './filesystem.ts'
 import { BELIEVED_BYTES_MAX, isContinuation, type Line } from './lines.ts'
 import { exists, isSillyName, noEntry } from './names.ts'
+import type { Unseen } from './saves/outcome.ts'
 import type { Scratch } from './scratch/scratch.ts'
 import type { TableText } from './text/layout.ts'
 import { bytesText } from './text/text.ts'
@@ -109,7 +110,7 @@ export class CsvName {
   }
 
   /** CREATE: the line that the name leads to then. */
-  async create(how: CreateHow): Promise<Line> {
+  async create(how: CreateHow, caller: Caller): Promise<Line> {
     const { csv, nowMs, onNames } = this.#options
     const away = this.#away
     let line: Line
@@ -117,13 +118,15 @@ export class CsvName {
       this.#endAway()
       line = csv.lines.start(await csv.lines.text(away.line))
       this.#createdOver = { line, backup: away.line }
-      await this.#options.editor.startEmpty(line)
+      await this.#options.editor.startEmpty(line, caller)
     } else {
       line = await csv.look()
       const justRemoved = nowMs() - this.#removedMs < REMOVED_MS || this.#options.editor.isEmptied(line)
       if (how.kind !== 'unchecked' && !justRemoved) throw exists(csv.name)
-      if (how.kind !== 'unchecked') await this.#options.editor.truncate(line, 0)
-      else if (how.attributes.size !== undefined) await this.#options.editor.truncate(line, sizeOf(how.attributes.size))
+      if (how.kind !== 'unchecked') await this.#options.editor.truncate(line, 0, caller)
+      else if (how.attributes.size !== undefined) {
+        await this.#options.editor.truncate(line, sizeOf(how.attributes.size), caller)
+      }
     }
     onNames()
     return line

@@ -8,6 +8,7 @@ import { DEFAULT_HOLD_TIMES } from './edits/editor.ts'
 import {
   type Access,
   type Attributes,
+  type Caller,
   type Change,
   type Created,
   type CreateHow,
@@ -23,10 +24,11 @@ import {
   type TimeNs,
 } from './filesystem.ts'
 import type { Line } from './lines.ts'
-import { checkName, DATA_ID, exists, noEntry, ROOT_ID, viewStays } from './names.ts'
+import { checkName, DATA_ID, exists, noEntry, RefusedChange, ROOT_ID, viewStays } from './names.ts'
 import { GeneratedView } from './views/generated.ts'
 import { ParquetFiles } from './views/parquet.ts'
 import { QueryView, type RunSql } from './views/query.ts'
+import { QUERIES_NAME, QueryResults } from './views/results.ts'
 import { TableView, type TableViewContext } from './views/table-view.ts'
 import type { ReadResult, ViewFile, WriteResult } from './views/view.ts'
 
@@ -63,6 +65,7 @@ export class LakeFileSystem implements FileSystem {
   readonly #generated: readonly GeneratedView[]
   readonly #query: QueryView
   readonly #askers: Askers
+  readonly #results: QueryResults
   readonly #parquet: ParquetFiles
   #dataTime: TimeNs
   #rootTime: TimeNs
@@ -114,20 +117,25 @@ export class LakeFileSystem implements FileSystem {
       },
     ].map(view => new GeneratedView({ ...view, owner, now }))
     this.#askers = options.askers ?? new Askers()
+    const run: RunSql = async (sql, how) => {
+      await this.settled()
+      return options.runSql(sql, { ...how, readOnly: this.readOnly || how?.readOnly === true })
+    }
+    this.#results = new QueryResults({
+      scratch,
+      run,
+      version: async () => (await this.#refresh()).version,
+      settledVersion: async () => (await settled()).version,
+      owner,
+      now,
+      nowMs: () => options.clock.nowMs(),
+      report: sentence => options.errors.append(sentence),
+    })
     this.#query = new QueryView({
       owner,
       now,
       nextId: () => scratch.nextId(),
-      run: async (sql, caller) => {
-        await this.settled()
-        const asked = this.#askers.watch(caller)
-        try {
-          const { signal } = asked
-          return await options.runSql(sql, { readOnly: this.readOnly, signal, call: caller.call?.name })
-        } finally {
-          asked.end()
-        }
-      },
+      run: (sql, caller) => this.#forCaller(caller, signal => run(sql, { signal, call: caller.call?.name })),
       onRefused: () => {
         this.#rootTime = laterTime(now(), this.#rootTime)
       },
@@ -141,6 +149,16 @@ export class LakeFileSystem implements FileSystem {
   async recover(): Promise<void> {
     for (const { editor } of this.#tableViews) await editor?.recover()
     await this.#csvName.recover()
+    await this.#makeQueries()
+  }
+
+  /** A folder that is the user's own, and there from the start: what is put into it has results. */
+  async #makeQueries(): Promise<void> {
+    try {
+      await this.#options.scratch.mkdir(ROOT_ID, QUERIES_NAME, {})
+    } catch (error) {
+      if (!(error instanceof FsError && error.code === 'EEXIST')) throw error
+    }
   }
 
   /** Resolves when no save is held any more. */
@@ -179,7 +197,7 @@ export class LakeFileSystem implements FileSystem {
 
   async setattr(node: Node, changes: NewAttributes, guardCtime?: TimeNs): Promise<Change> {
     return this.#changing(async () => {
-      const before = await this.#attributes(node)
+      const before = await this.#knownAttributes(node)
       if (guardCtime !== undefined && before.ctime !== guardCtime) {
         throw new FsError('ENOTSYNC', 'the file changed since the client last looked at it')
       }
@@ -196,30 +214,34 @@ export class LakeFileSystem implements FileSystem {
     return view.truncate(sizeOf(size), before)
   }
 
-  async access(node: Node): Promise<Access> {
+  async access(node: Node): Promise<{ access: Access; attributes: Attributes }> {
     return this.#guarded(async () => {
-      const { type } = await this.#attributes(node)
+      const attributes = await this.#attributes(node)
+      const isFolder = attributes.type === 'directory'
       const view = this.#view(node)
       const writable = !this.readOnly && (view?.writable ?? true)
-      return {
+      const access = {
         read: true,
-        lookup: type === 'directory',
+        lookup: isFolder,
         modify: writable,
         extend: writable,
-        delete: writable && type === 'directory',
-        execute: type === 'file' && view === undefined,
+        delete: writable && isFolder,
+        execute: !isFolder && view === undefined,
       }
+      return { access, attributes }
     })
   }
 
   /** The view that a file handle stands for; undefined for folders and the user's own files. */
-  #view({ id, frozen }: Node): ViewFile | undefined {
+  #view(node: Node): ViewFile | undefined {
+    this.#noteClient(node)
+    const { id } = node
     for (const view of this.#tableViews) {
-      const file = view.file(id, frozen)
+      const file = view.file(node)
       if (file !== undefined) return file
     }
-    if (id === this.#query.id) return this.#query
-    return this.#generated.find(view => view.id === id) ?? this.#parquet.file(id)
+    const view = this.#query.file(node) ?? this.#generated.find(other => other.id === id)
+    return view ?? this.#results.file(node) ?? this.#parquet.file(id)
   }
 
   async #attributes(node: Node): Promise<Attributes> {
@@ -230,6 +252,10 @@ export class LakeFileSystem implements FileSystem {
       return this.#folder(await scratch.getattr(DATA_ID), this.#dataTime)
     }
     return this.#view(node)?.attributes() ?? scratch.getattr(node.id)
+  }
+
+  async #knownAttributes(node: Node): Promise<Attributes> {
+    return this.#view(node)?.known?.() ?? this.#attributes(node)
   }
 
   #folder(scratch: Attributes, time: TimeNs): Attributes {
@@ -243,17 +269,20 @@ export class LakeFileSystem implements FileSystem {
   async lookup(directory: Node, name: string): Promise<{ node: FileRef; attributes: Attributes }> {
     return this.#guarded(async () => {
       const node = await this.#find(directory, name)
-      return { node, attributes: await this.#attributes(node) }
+      return { node, attributes: await this.#knownAttributes(node) }
     })
   }
 
   async #find(directory: Node, name: string): Promise<Node> {
+    this.#noteClient(directory)
     const at = (id: bigint): Node => ({ ...directory, id })
+    this.#checkFolder(directory)
     if (name === '.') return directory
     if (directory.id === ROOT_ID) {
       if (name === '..') return directory
       if (name === 'data') return at(DATA_ID)
-      const view = this.#rootViews().find(other => other.name === name)
+      if (name === this.#query.name) return at(this.#query.of(directory.caller).id)
+      const view = this.#generated.find(other => other.name === name)
       if (view !== undefined) return at(view.id)
     }
     if (directory.id === DATA_ID) {
@@ -261,7 +290,7 @@ export class LakeFileSystem implements FileSystem {
       const view = this.#tableViews.find(other => other.name === name)
       if (view !== undefined) {
         if (view === this.#csv && this.#csvName.isAway) throw noEntry(name)
-        return at((await view.look()).id)
+        return at((await view.open(directory.frozen)).id)
       }
       if (name.endsWith('.parquet')) {
         await this.#refresh()
@@ -269,16 +298,27 @@ export class LakeFileSystem implements FileSystem {
         if (file !== undefined) return at(file.id)
       }
     }
-    return at((await this.#options.scratch.lookup(directory.id, name)).id)
+    try {
+      return at((await this.#options.scratch.lookup(directory.id, name)).id)
+    } catch (error) {
+      const result = await this.#results.find(directory.id, name)
+      if (result === undefined) throw error
+      return at(result.id)
+    }
   }
 
-  #rootViews(): readonly ViewFile[] {
-    return [this.#query, ...this.#generated]
+  /** FsError ENOTDIR for a view: its id is none of the scratch's, which would take it for a file that is gone. */
+  #checkFolder(directory: Node): void {
+    const view = this.#view(directory)
+    if (view !== undefined) throw new FsError('ENOTDIR', `${view.name} is not a directory`)
   }
 
   async readdir(directory: Node, cookie: bigint, limit: number): Promise<Listing> {
     return this.#guarded(async () => {
-      const views = (await this.#viewEntries(directory)).filter(entry => entry.cookie > cookie).slice(0, limit)
+      this.#checkFolder(directory)
+      const fixed = cookie < COOKIE.dotDot ? await this.#dotEntries(directory) : []
+      fixed.push(...(await this.#viewEntries(directory)))
+      const views = fixed.filter(entry => entry.cookie > cookie).slice(0, limit)
       const rest = limit - views.length
       const listing =
         rest > 0 || views.length === 0
@@ -286,8 +326,12 @@ export class LakeFileSystem implements FileSystem {
           : { entries: [], endOfDirectory: false }
       const entries = [
         ...views,
-        ...listing.entries.map(entry => ({ ...entry, node: { id: entry.node.id, frozen: directory.frozen } })),
+        ...listing.entries.map(entry => ({ ...entry, node: { ...directory, id: entry.node.id } })),
       ]
+      if (listing.endOfDirectory && entries.length <= limit) {
+        const results = await this.#results.list(directory.id, cookie, limit - entries.length + 1)
+        entries.push(...results.map(({ id, ...entry }) => ({ ...entry, fileId: id, node: { ...directory, id } })))
+      }
       entries.sort((a, b) => (a.cookie < b.cookie ? -1 : 1))
       // What did not fit comes with the next call: entries are in cookie order, so cutting loses nothing.
       return {
@@ -298,6 +342,18 @@ export class LakeFileSystem implements FileSystem {
     })
   }
 
+  async #dotEntries(directory: Node): Promise<DirectoryEntry[]> {
+    const parent = await this.#find(directory, '..')
+    return Promise.all(
+      [['.', directory, COOKIE.dot] as const, ['..', parent, COOKIE.dotDot] as const].map(
+        async ([name, node, cookie]) => {
+          const attributes = await this.#attributes(node)
+          return { name, fileId: node.id, cookie, node, attributes }
+        },
+      ),
+    )
+  }
+
   async #viewEntries(directory: Node): Promise<DirectoryEntry[]> {
     const entry = async (name: string, id: bigint, cookie: bigint, known = true): Promise<DirectoryEntry> => {
       const node = { ...directory, id }
@@ -306,20 +362,18 @@ export class LakeFileSystem implements FileSystem {
     const isHeld = this.held().length > 0
     if (directory.id === ROOT_ID) {
       return Promise.all([
-        entry('.', ROOT_ID, COOKIE.dot),
-        entry('..', ROOT_ID, COOKIE.dotDot),
         entry('data', DATA_ID, COOKIE.data),
-        entry(this.#query.name, this.#query.id, COOKIE.query),
+        entry(this.#query.name, this.#query.of(directory.caller).id, COOKIE.query),
         ...this.#generated.map(view => entry(view.name, view.id, view.id, !isHeld)),
       ])
     }
     if (directory.id !== DATA_ID) return []
-    const entries = [await entry('.', DATA_ID, COOKIE.dot), await entry('..', ROOT_ID, COOKIE.dotDot)]
+    const entries: DirectoryEntry[] = []
     const { version } = await this.#refresh()
     for (const view of this.#tableViews) {
       if (view === this.#csv && this.#csvName.isAway) continue
-      const line = view.lines.peek()
-      const { id } = line ?? (await view.look())
+      const line = view.isEdited ? await view.open(directory.frozen) : view.lines.peek()
+      const { id } = line ?? (await view.open(directory.frozen))
       // Opening a text may mean rendering all of another writer's table: then the client asks for it by name.
       entries.push(await entry(view.name, id, COOKIE[view.format], line?.version === version && !isHeld))
     }
@@ -359,6 +413,7 @@ export class LakeFileSystem implements FileSystem {
     return this.#changingNames(async () => {
       checkName(name)
       if (isCsvName(directory, name)) return this.#createCsv(directory, how)
+      await this.#results.checkName(directory.id, name)
       if (!this.#isViewName(directory, name)) {
         return inDirectory(await this.#options.scratch.create(directory.id, name, how), directory)
       }
@@ -373,7 +428,7 @@ export class LakeFileSystem implements FileSystem {
 
   async #createCsv(directory: Node, how: CreateHow): Promise<Created> {
     const before = await this.#attributes(directory)
-    const line = await this.#csvName.create(how)
+    const line = await this.#csvName.create(how, directory.caller)
     return {
       node: { id: line.id, frozen: directory.frozen },
       attributes: await this.#csv.shownAttributes(line),
@@ -385,6 +440,7 @@ export class LakeFileSystem implements FileSystem {
     return this.#changingNames(async () => {
       checkName(name)
       if (this.#isViewName(directory, name)) throw exists(name)
+      await this.#results.checkName(directory.id, name)
       return inDirectory(await this.#options.scratch.mkdir(directory.id, name, attributes), directory)
     })
   }
@@ -394,11 +450,13 @@ export class LakeFileSystem implements FileSystem {
       checkName(name)
       if (isCsvName(directory, name)) return this.#csvName.remove()
       if (directory.id === ROOT_ID && name === this.#query.name) {
-        this.#query.clear()
+        this.#query.of(directory.caller).clear()
         return {}
       }
       if (directory.id === ROOT_ID && name === 'data') throw new FsError('EISDIR', 'data is a directory')
       if (this.#isViewName(directory, name)) throw viewStays(name)
+      if ((await this.#results.find(directory.id, name)) !== undefined)
+        await this.#results.checkName(directory.id, name)
       return this.#options.scratch.remove(directory.id, name)
     })
   }
@@ -421,6 +479,9 @@ export class LakeFileSystem implements FileSystem {
     return this.#changingNames(async () => {
       checkName(fromName)
       checkName(toName)
+      if ((await this.#results.find(fromDirectory.id, fromName)) !== undefined)
+        await this.#results.checkName(fromDirectory.id, fromName)
+      await this.#results.checkName(toDirectory.id, toName)
       const fromCsv = isCsvName(fromDirectory, fromName)
       const toCsv = isCsvName(toDirectory, toName)
       if (fromCsv && toCsv) return { from: {}, to: {} }
@@ -457,7 +518,8 @@ export class LakeFileSystem implements FileSystem {
   }
 
   #isViewName(directory: Node, name: string): boolean {
-    if (directory.id === ROOT_ID) return name === 'data' || this.#rootViews().some(view => view.name === name)
+    if (directory.id === ROOT_ID)
+      return name === 'data' || [this.#query, ...this.#generated].some(view => view.name === name)
     if (directory.id !== DATA_ID) return false
     return this.#tableViews.some(view => view.name === name) || this.#parquet.byName(name) !== undefined
   }
@@ -467,6 +529,16 @@ export class LakeFileSystem implements FileSystem {
     this.#parquet.update(snapshot)
     this.#noteVersion(snapshot.version)
     return snapshot
+  }
+
+  /** Runs something that may take long for as long as who asked for it wants it. */
+  async #forCaller<T>(caller: Caller, run: (signal: AbortSignal) => Promise<T>): Promise<T> {
+    const asked = this.#askers.watch(caller)
+    try {
+      return await run(asked.signal)
+    } finally {
+      asked.end()
+    }
   }
 
   #noteVersion(version: bigint): void {
@@ -485,7 +557,12 @@ export class LakeFileSystem implements FileSystem {
 
   #changing<T>(run: () => Promise<T>): Promise<T> {
     if (this.readOnly) return Promise.reject(new FsError('EROFS', 'the table is mounted read-only'))
-    return this.#guarded(run)
+    return this.#guarded(() =>
+      run().catch(error => {
+        if (error instanceof RefusedChange) this.#options.errors.append(error.message)
+        throw error
+      }),
+    )
   }
 
   /** Changes of names go one after the other: what one of them looks up must still hold when it acts. */
@@ -499,16 +576,15 @@ export class LakeFileSystem implements FileSystem {
     return result
   }
 
-  #noteClient(): void {
+  #noteClient({ caller }: Node): void {
     if (this.#clientSeen) return
     this.#clientSeen = true
-    for (const { editor } of this.#tableViews) editor?.clientSeen()
+    for (const { editor } of this.#tableViews) editor?.clientSeen(caller)
     this.#csvName.clientSeen()
   }
 
   /** Only FsErrors leave the file system; what else goes wrong is told in the log and in `.errors`. */
   async #guarded<T>(run: () => Promise<T>): Promise<T> {
-    this.#noteClient()
     try {
       return await run()
     } catch (error) {

@@ -22,8 +22,11 @@ const UNREAD_MS = 60_000
 export interface Line {
   readonly id: bigint
   readonly format: TextFormat
-  /** current: what the name leads to; old: shows its last version for ever; retired: answers ESTALE. */
-  status: 'current' | 'old' | 'retired'
+  /**
+   * current: what the name leads to; writing: a program saves into it, and the name leads to the version before until
+   * that is over; old: shows its last version for ever; retired: a save into it was refused, and no further one is taken.
+   */
+  status: 'current' | 'writing' | 'old' | 'retired'
   version: bigint
   /** Nanoseconds since the epoch; moves forward by at least one with each change. */
   mtime: bigint
@@ -187,8 +190,31 @@ export class Lines {
     return undefined
   }
 
-  /** A new line takes the name; the line that had it goes on as an old one. `id`: of a file renamed into place. */
+  /**
+   * A new line takes the name; the line that had it goes on as an old one, and so do those that programs save into.
+   * `id`: of a file renamed into place.
+   */
   start(text: TableText, id: bigint = this.#options.nextId(), renamedFrom?: string): Line {
+    for (const line of this.#byId.values()) {
+      if (line.status !== 'writing') continue
+      line.status = 'old'
+      this.save(line)
+    }
+    return this.#begin(text, id, renamedFrom)
+  }
+
+  /** What the name leads to while a program saves into the line that has it: the version before that save. */
+  async standIn(line: Line, mtime: bigint): Promise<Line> {
+    const text = await this.text(line)
+    if (this.#current !== line) return this.#current ?? line
+    line.status = 'writing'
+    const other = this.#begin(text, this.#options.nextId())
+    other.mtime = mtime
+    this.save(other)
+    return other
+  }
+
+  #begin(text: TableText, id: bigint, renamedFrom?: string): Line {
     const before = this.#current
     const line = newLine(id, this.format, 'current', text.snapshot.version)
     line.renamedFrom = renamedFrom
@@ -220,6 +246,12 @@ export class Lines {
     const before = line.text
     if (before !== undefined && isContinuation(before, text)) this.#noteEarlier(line, before, false)
     this.#goOn(line, text, written)
+    if (line.status === 'writing') this.adopt(line)
+  }
+
+  /** A save into the line has changed nothing: the name leads to it again. */
+  release(line: Line): void {
+    if (line.status === 'writing') this.adopt(line)
   }
 
   #goOn(line: Line, text: TableText, written: readonly string[]): void {
@@ -253,12 +285,16 @@ export class Lines {
     line.mtime = this.#later(line.mtime)
   }
 
-  /** The line's handle answers ESTALE from now on, and the name gets a new one (see the design, "What the client needs to hear"). */
-  retire(line: Line): Line | undefined {
+  /** A save into the line was refused, which sticks to its handle: the name gets a new one, with these times. */
+  retire(line: Line, mtime?: bigint): void {
     line.status = 'retired'
     this.save(line)
-    if (this.#current !== line || line.text === undefined) return undefined
-    return this.start(line.text)
+    if (this.#current !== line || line.text === undefined) return
+    const other = this.#begin(line.text, this.#options.nextId())
+    if (mtime === undefined) return
+    // The file is what it was: an editor that looks at its times must not take it for changed.
+    other.mtime = mtime
+    this.save(other)
   }
 
   save(line: Line): void {
@@ -285,7 +321,8 @@ export class Lines {
     const { table } = this.#options
     const snapshot = await table.refresh()
     const current = this.#current
-    if (current === undefined) return this.start(await this.#options.openText(snapshot, this.format, undefined))
+    if (current === undefined)
+      return this.#begin(await this.#options.openText(snapshot, this.format, undefined), this.#options.nextId())
     if (this.#options.isEdited(current)) return current
     if (current.version === snapshot.version && current.text !== undefined) return current
     const before = await this.#textOrGone(current)
@@ -295,9 +332,9 @@ export class Lines {
     // An edit may have begun or ended while the text was opened: then its version counts.
     if (this.#current !== current || this.#options.isEdited(current)) return this.#current ?? current
     if (current.version > snapshot.version) return current
-    if (before === undefined) return this.start(text)
+    if (before === undefined) return this.#begin(text, this.#options.nextId())
     this.#noteEarlier(current, before, true)
-    if (!isContinuation(before, text)) return this.start(text)
+    if (!isContinuation(before, text)) return this.#begin(text, this.#options.nextId())
     const grew = text.size > before.size
     this.#goOn(current, text, [])
     if (!grew) return current

@@ -28,6 +28,9 @@ export function isSillyName(name: string): boolean {
   return name.startsWith('.nfs')
 }
 
+/** A change of a view or of its name that is not taken. `.errors` tells of it too: an NFS status is only a number. */
+export class RefusedChange extends FsError {}
+
 export function viewStays(name: string): FsError {
   return new FsError('EACCES', `${name} is a view of the table and stays where it is`)
 }

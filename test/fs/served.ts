@@ -15,6 +15,7 @@ const HOUR_MS = 3_600_000
 /** What is held, is held for longer than any test runs: only what a test does ends it. */
 export const HELD: HoldTimes = {
   quietMs: 1,
+  openAppendMs: 1,
   incompleteMs: HOUR_MS,
   pageMs: HOUR_MS,
   truncatedMs: HOUR_MS,

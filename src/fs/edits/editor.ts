@@ -3,38 +3,60 @@ import { mkdirSync, readdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { TextError } from '../../columns/errors.ts'
 import type { Clock } from '../../core/clock.ts'
-import { LakeError, messageOf } from '../../core/errors.ts'
+import { messageOf } from '../../core/errors.ts'
 import { checkWritable } from '../../table/protocol.ts'
 import type { Snapshot } from '../../table/snapshot.ts'
 import type { Table } from '../../table/table.ts'
-import { FsError, type FsErrorCode } from '../filesystem.ts'
+import { type Caller, FsError } from '../filesystem.ts'
 import { BELIEVED_BYTES_MAX, type Line, type Lines, writeKey } from '../lines.ts'
+import {
+  type Incomplete,
+  type IncompleteTimes,
+  isBadForGood,
+  isParsedEarly,
+  mayGoOn,
+  mayStillParse,
+  outsideSigns,
+  PAGE_BYTES,
+} from '../saves/completeness.ts'
+import {
+  checkGap,
+  type Edit,
+  isOpenElsewhere,
+  isWholeAppend,
+  kindOf,
+  newEdit,
+  noteTruncation,
+  replay,
+} from '../saves/edit.ts'
+import { noOpeners, type Openers } from '../saves/openers.ts'
+import { codeOf, isAppend, keeping, neverWritten, type Outcome, showsAsWritten, type Unseen } from '../saves/outcome.ts'
+import { next, type SaveEvent, type Until } from '../saves/state.ts'
+import { type Sight, Watch } from '../saves/watch.ts'
 import type { TableText } from '../text/layout.ts'
 import type { Segments } from '../text/segments.ts'
-import { continued, isAt, lineOf, type Text } from '../text/text.ts'
+import { continued, isAt, type Text } from '../text/text.ts'
 import { applyPlan } from './apply.ts'
-import { ImageRope } from './image.ts'
 import { EditJournal, type JournalHeader, type JournalRecord } from './journal.ts'
 import { type EditPlan, planCsvEdit, planJsonAppend } from './plan.ts'
 import { FileSpool } from './spool.ts'
 
-const PAGE_BYTES = 4096
-const COMPARED_BYTES = 1 << 20
 /** So many WRITEs may be under way at the end of a save, whose client sends them again after a crash. */
 const REPEATED_MAX = 16
-/** Pages of one save come in any order, but no save leaves a gap like this. */
-const GAP_BYTES_MAX = 2 ** 34
 
-/** How long an image that may not be whole yet is held, in milliseconds (see the design, "When is an edit complete?"). */
-export interface HoldTimes {
+/** A file that is open for writing is looked at again after a moment, then ever more seldom. */
+const FIRST_LOOK_MS = 10
+const LOOK_MS_MAX = 250
+/** Looking takes at most a tenth of the time, however many processes there are. */
+const LOOK_SHARE = 10
+const BULK_LOOK_MS = 50
+
+/** How long a save is waited for where nothing else tells that it is over, in milliseconds. */
+export interface HoldTimes extends IncompleteTimes {
   /** After a COMMIT: no WRITE may follow for this long. */
   readonly quietMs: number
-  /** No final newline, a last row that is cut off, fewer rows than before and not the last ones, or bytes behind the written ones from before. */
-  readonly incompleteMs: number
-  /** A size that is a multiple of the page size after a COMMIT, or pages that are missing. */
-  readonly pageMs: number
-  /** Truncated to nothing, and nothing written since. */
-  readonly truncatedMs: number
+  /** After a COMMIT of an append whose file is still open: rows are committed if nothing more comes for this long. */
+  readonly openAppendMs: number
   /** Removed, and not made anew yet. */
   readonly removedMs: number
   /** Renamed to another name, and nothing has taken its place yet. */
@@ -49,6 +71,7 @@ export interface HoldTimes {
 
 export const DEFAULT_HOLD_TIMES: HoldTimes = {
   quietMs: 100,
+  openAppendMs: 1000,
   incompleteMs: 1000,
   pageMs: 2000,
   truncatedMs: 5000,
@@ -72,55 +95,23 @@ export interface EditorOptions {
   /** Keeps the bytes of an image that could not be taken, under a name of its own; the result is that name. */
   readonly setAside: (image: Text) => Promise<string>
   readonly holdTimes?: HoldTimes
+  /** Tells who has a file open for writing; nobody can tell if not given. */
+  readonly openers?: Openers
 }
 
-/** The image of a view while it differs from the table. */
-export interface Edit {
-  readonly line: Line
-  readonly base: TableText
-  readonly image: ImageRope
-  readonly journal: EditJournal
-  /** Counts the changes, so that a verdict on an older image is not taken for one on this. */
-  sequence: number
-  /** What a held image would change, found when it was judged first: it is not compared again unless it changed. */
-  planned: { readonly sequence: number; readonly plan: EditPlan } | undefined
-  /** It began with, or passed through, a truncation: what is in the image was written since. */
-  truncated: boolean
-  /** WRITEs came that its client has yet to end with a COMMIT: nobody was told that it is saved, and it may be a part. */
-  underWay: boolean
-  /** COMMITs that wait for a quiet moment. */
-  committing: number
-  /** Programs were told that bytes in it are saved: they are never dropped, but set aside if they cannot be taken. */
-  answered: boolean
-  /** What its client takes for the base, of which the base is more: it appends to that. */
-  believed: Text | undefined
-  /** The last stable WRITEs, should they come once more after a restart (see Line). */
-  written: readonly string[]
-  timer: Timer | undefined
-  /** Why it is held, for `status`. */
-  heldBecause: string | undefined
+/** How an image is judged. */
+interface Judging {
+  /** A call waits for the verdict: its program hears of a refusal. */
+  readonly early: boolean
+  /** It may not be whole, as far as is known: then it is held. */
+  readonly doubt?: { readonly committed: boolean; readonly isOpen: boolean }
 }
-
-/** Rows at the end of a text that a program may not have seen. */
-export interface Unseen {
-  readonly from: number
-  /** It has not: otherwise they count as seen where the program may have changed them. */
-  readonly isSure: boolean
-}
-
-/** What became of a call that ended a save. */
-export interface Outcome {
-  readonly kind: 'committed' | 'unchanged' | 'held'
-  /** The view now shows exactly the bytes that were written. */
-  readonly asWritten: boolean
-}
-
-type Occasion = 'write' | 'commit' | 'deadline'
 
 interface StableWrite {
   readonly line: Line
   readonly offset: number
   readonly bytes: Uint8Array
+  readonly caller: Caller
   /** Its handle was good when it came: it is not to suffer from what went wrong in front of it. */
   readonly isGood: boolean
   readonly resolve: (outcome: Outcome) => void
@@ -159,39 +150,41 @@ export class Editor {
   /** Sentences about what is held, for `status`. */
   held(): string[] {
     return [...this.#edits.values()].map(
-      edit => `data.${edit.line.format}: ${edit.heldBecause ?? 'a save is under way'}`,
+      ({ line, state }) => `data.${line.format}: ${state.kind === 'held' ? state.because : 'a save is under way'}`,
     )
   }
 
   /** WRITE that may stay in memory (RFC 1813, UNSTABLE): staged, not judged. */
-  async writeUnstable(line: Line, offset: number, bytes: Uint8Array): Promise<void> {
+  async writeUnstable(line: Line, offset: number, bytes: Uint8Array, caller: Caller): Promise<void> {
     await this.#task(async () => {
       const edit = await this.#beginWrite(line, offset, bytes, line.status !== 'retired')
+      await edit.watch.note(caller)
       await this.#staging(edit, () => this.#splice(edit, offset, bytes, false))
-      this.#awaitCommit(edit)
+      this.#receive(edit)
     })
   }
 
   /** WRITE that ends a save or a piece of one: judged, and committed where it is conclusive, before this resolves. */
-  writeStable(line: Line, offset: number, bytes: Uint8Array): Promise<Outcome> {
+  writeStable(line: Line, offset: number, bytes: Uint8Array, caller: Caller): Promise<Outcome> {
     return new Promise((resolve, reject) => {
       const isGood = line.status !== 'retired'
-      this.#jobs.push({ kind: 'write', write: { line, offset, bytes, isGood, resolve, reject } })
+      this.#jobs.push({ kind: 'write', write: { line, offset, bytes, caller, isGood, resolve, reject } })
       this.#pump()
     })
   }
 
-  /** COMMIT: what was written unstably is durable when this resolves, and committed if nothing follows for a moment. */
-  async commit(line: Line): Promise<Outcome> {
+  /** COMMIT: what was written unstably is durable when this resolves, and committed if that was all of it. */
+  async commit(line: Line, caller: Caller): Promise<Outcome> {
     const edit = this.editOf(line)
     if (edit === undefined) return { kind: 'unchanged', asWritten: true }
     const { sequence } = edit
     // It covers all that was answered before; only what is written from now on needs another one.
-    edit.underWay = false
+    edit.state = { kind: 'judged' }
     edit.committing++
     try {
+      await edit.watch.note(caller)
       await edit.journal.sync()
-      await new Promise<void>(resolve => setTimeout(resolve, this.#times.quietMs))
+      await this.#quietMoment(edit)
     } catch (error) {
       await this.#task(async () => {
         if (this.editOf(line) === edit) await this.#cannotStage(edit, error)
@@ -201,13 +194,26 @@ export class Editor {
     }
     let outcome: Outcome = { kind: 'held', asWritten: true }
     await this.#task(async () => {
-      if (this.editOf(line) === edit && edit.sequence === sequence) outcome = await this.#judge(edit, 'commit')
+      if (this.editOf(line) === edit && edit.sequence === sequence) outcome = await this.#decide(edit, 'commit')
     })
     return outcome
   }
 
+  /** After a COMMIT: other WRITEs of its flush may be on their way, and a bulk append may go on. */
+  async #quietMoment(edit: Edit): Promise<void> {
+    const { sequence } = edit
+    const isAsBefore = (): boolean => edit.sequence === sequence && this.editOf(edit.line) === edit
+    const untilMs = performance.now() + this.#times.openAppendMs
+    for (;;) {
+      const { step, sight } = await this.#look(edit, 'commit')
+      if (sight.kind !== 'open') return Bun.sleep(this.#times.quietMs)
+      if (step.kind !== 'await close' || !isAsBefore() || performance.now() >= untilMs) return
+      await Bun.sleep(Math.min(BULK_LOOK_MS, this.#times.openAppendMs))
+    }
+  }
+
   /** SETATTR of the size. */
-  async truncate(line: Line, size: number): Promise<Outcome> {
+  async truncate(line: Line, size: number, caller: Caller): Promise<Outcome> {
     let outcome: Outcome = { kind: 'unchanged', asWritten: true }
     await this.#task(async () => {
       if (size === 0) await this.#endSaveBefore(line)
@@ -216,8 +222,10 @@ export class Editor {
       if (known === undefined && size === base.size) return
       if (line.status === 'retired') throw lostHandle(line)
       const edit = known ?? this.#begin(line, base)
+      await edit.watch.note(caller)
       if (edit.image.size === size) return
-      this.#stopTimer(edit)
+      this.#stopTimers(edit)
+      if (size === 0) await edit.watch.beginTruncation()
       await this.#staging(edit, () => {
         checkGap(edit, size)
         edit.journal.truncate(size)
@@ -227,14 +235,15 @@ export class Editor {
       edit.sequence++
       noteTruncation(edit, size)
       this.#options.lines.touch(line)
-      outcome = await this.#judge(edit, 'write')
+      outcome = await this.#decide(edit, 'stable write')
+      edit.watch.answered()
     })
     return outcome
   }
 
   /** An empty file has taken the view's name (CREATE after a RENAME away): what is written to it replaces the rows of `base`. */
-  async startEmpty(line: Line): Promise<void> {
-    await this.truncate(line, 0)
+  async startEmpty(line: Line, caller: Caller): Promise<void> {
+    await this.truncate(line, 0, caller)
   }
 
   /**
@@ -257,10 +266,11 @@ export class Editor {
     return result!
   }
 
-  /** What is being saved is given up; its program hears of it. */
+  /** What is being saved is given up; its program hears of it. What a program is known to have open is its own matter. */
   async abandon(): Promise<void> {
     await this.#task(async () => {
       for (const edit of [...this.#edits.values()]) {
+        if (isOpenElsewhere(edit)) continue
         this.#drop(edit)
         this.#options.lines.retire(edit.line)
       }
@@ -285,7 +295,8 @@ export class Editor {
       edit.sequence++
       edit.truncated = true
       this.#options.lines.touch(line)
-      await this.#holdDurably(edit, this.#times.removedMs, 'it was removed, and may be made anew')
+      const until = { kind: 'time', ms: this.#times.removedMs } as const
+      await this.#holdDurably(edit, until, 'it was removed, and may be made anew')
     })
   }
 
@@ -305,11 +316,27 @@ export class Editor {
     return text
   }
 
-  /** Resolves when nothing is held any more: every held image has come to its end by itself. */
+  /**
+   * Resolves when no save is held but those whose files are open for writing: they go on, and the table is what it was
+   * before them.
+   */
   async settled(): Promise<void> {
-    while (this.#edits.size > 0 || this.#jobs.length > 0 || this.#pumping) {
+    for (;;) {
+      await this.endClosed()
+      const isWaitedFor = [...this.#edits.values()].some(edit => !isOpenElsewhere(edit))
+      if (!isWaitedFor && this.#jobs.length === 0 && !this.#pumping) return
       await new Promise<void>(resolve => this.#idle.push(resolve))
     }
+  }
+
+  /** Whether any save is under way. */
+  get isBusy(): boolean {
+    return this.#edits.size > 0
+  }
+
+  /** Ends the saves whose files nobody has open any more, if they wait for that. */
+  async endClosed(): Promise<void> {
+    if (this.#edits.size > 0) await Promise.all([...this.#edits.values()].map(edit => this.#lookAgain(edit)))
   }
 
   /** Brings every held image to its end now. One in the middle of its calls is left to its client. */
@@ -320,7 +347,7 @@ export class Editor {
   /** Closes the journals and leaves them for the next process. */
   close(): void {
     for (const edit of this.#edits.values()) {
-      this.#stopTimer(edit)
+      this.#stopTimers(edit)
       edit.journal.close()
     }
     this.#edits.clear()
@@ -340,11 +367,12 @@ export class Editor {
   }
 
   /** A client is there again after a restart: what it was doing, it goes on with now or not at all. */
-  clientSeen(): void {
+  clientSeen(caller: Caller): void {
     for (const edit of this.#interrupted) {
-      // One whose program has gone on already has no timer, or another. A COMMIT may still be long in coming.
-      if (this.editOf(edit.line) === edit && edit.sequence === 0 && !edit.underWay)
-        this.#hold(edit, this.#times.resumedMs, edit.heldBecause ?? '')
+      void edit.watch.note(caller)
+      // One whose program has gone on already has no deadline, or another. A COMMIT may still be long in coming.
+      if (this.editOf(edit.line) !== edit || edit.sequence > 0 || edit.state.kind !== 'held') continue
+      this.#hold(edit, { kind: 'time', ms: this.#times.resumedMs }, edit.state.because)
     }
     this.#interrupted.clear()
   }
@@ -381,7 +409,7 @@ export class Editor {
     line.version = BigInt(header.version)
     line.text = undefined
     const base = await lines.text(line)
-    const edit = newEdit(line, base, journal)
+    const edit = this.#newEdit(line, base, journal)
     for (const record of records) replay(edit, record)
     if (base.size !== header.baseSize) {
       report(
@@ -394,11 +422,9 @@ export class Editor {
     this.#edits.set(line.id, edit)
     lines.touch(line)
     this.#interrupted.add(edit)
-    this.#hold(
-      edit,
-      edit.underWay || edit.image.size === 0 ? this.#times.abandonedMs : this.#times.answeredMs,
-      'it was under way when the server stopped; its program may go on',
-    )
+    if (edit.state.kind === 'receiving') return this.#receive(edit)
+    const ms = edit.image.size === 0 ? this.#times.abandonedMs : this.#times.answeredMs
+    this.#hold(edit, { kind: 'time', ms }, 'it was under way when the server stopped; its program may go on')
   }
 
   /** The version that holds an edit, if one does. */
@@ -468,14 +494,15 @@ export class Editor {
     }
     const [first] = writes
     const edit = await this.#beginWrite(line, first!.offset, first!.bytes, first!.isGood)
+    for (const { caller } of writes) await edit.watch.note(caller)
     await this.#staging(edit, () => {
       for (const { offset, bytes } of writes) this.#splice(edit, offset, bytes, true)
     })
     edit.written = keys
-    if (!edit.underWay) return this.#judge(edit, 'write')
+    if (edit.state.kind !== 'receiving') return this.#decide(edit, 'stable write')
     // Its client still has a COMMIT to send for what it wrote before.
     await this.#syncing(edit)
-    this.#awaitCommit(edit)
+    this.#receive(edit)
     return { kind: 'held', asWritten: true }
   }
 
@@ -508,13 +535,18 @@ export class Editor {
       version: String(base.snapshot.version),
       baseSize: base.size,
     })
-    const edit = newEdit(line, base, journal)
+    const edit = this.#newEdit(line, base, journal)
     this.#edits.set(line.id, edit)
     return edit
   }
 
+  #newEdit(line: Line, base: TableText, journal: EditJournal): Edit {
+    const { openers = noOpeners } = this.#options
+    return newEdit(line, base, journal, new Watch(openers, line.id))
+  }
+
   #splice(edit: Edit, offset: number, bytes: Uint8Array, stable: boolean): void {
-    this.#stopTimer(edit)
+    this.#stopTimers(edit)
     edit.sequence++
     // What its client takes to be behind the end is behind the end.
     const { believed = edit.base, base } = edit
@@ -552,43 +584,210 @@ export class Editor {
     return this.#refuse(edit, error, true)
   }
 
-  #awaitCommit(edit: Edit): void {
-    edit.underWay = true
-    this.#hold(edit, this.#times.abandonedMs, 'a save is under way')
+  // --- its states ----------------------------------------------------------------------------------------------------
+
+  /** What /proc shows of an edit's file, and what an event leads to then. */
+  async #look(edit: Edit, event: SaveEvent): Promise<{ step: ReturnType<typeof next>; sight: Sight }> {
+    const kind = await kindOf(edit)
+    const sight = await edit.watch.look(kind)
+    const shape = { isAppend: kind === 'append', isPages: edit.image.size % PAGE_BYTES === 0 }
+    return { step: next(edit.state, event, sight, shape), sight }
+  }
+
+  /** A call has come that may be the end of a save, or of a piece of one: it is answered by the outcome. */
+  async #decide(edit: Edit, event: 'stable write' | 'commit'): Promise<Outcome> {
+    this.#stopTimers(edit)
+    // Whole rows that are appended at once are committed at once, whoever has the file open: a program that logs.
+    if (event === 'stable write' && !edit.answered && (await isWholeAppend(edit))) {
+      edit.state = { kind: 'judged' }
+      return this.#judge(edit, { early: true })
+    }
+    const { step, sight } = await this.#look(edit, event)
+    edit.state = { kind: 'judged' }
+    switch (step.kind) {
+      case 'hold':
+        if (isParsedEarly(edit)) await this.#refuseIfBadForGood(edit)
+        return this.#holdDurably(edit, step.until, step.because)
+      case 'set aside':
+        await this.#giveUp(edit, step.because)
+        this.#options.lines.retire(edit.line, edit.mtimeBefore)
+        throw new FsError('EIO', step.because)
+      case 'judge':
+        return this.#judge(edit, { early: true })
+      default: {
+        const doubt = { committed: event === 'commit', isOpen: sight.kind === 'open' }
+        return this.#judge(edit, { early: true, doubt })
+      }
+    }
+  }
+
+  /** Nobody called, but the time has come, or somebody asks. `replaced`: the same handle goes on with another save. */
+  async #conclude(edit: Edit, event: 'look' | 'deadline' | 'end', sight: Sight, replaced = false): Promise<void> {
+    const step = next(edit.state, event, sight, { isAppend: false, isPages: false })
+    switch (step.kind) {
+      case 'stay':
+      case 'leave':
+        return
+      case 'receive':
+        return this.#receive(edit)
+      case 'hold':
+        return this.#hold(edit, step.until, step.because)
+      case 'judge by bytes':
+        return this.#hold(
+          edit,
+          { kind: 'time', ms: this.#times.incompleteMs },
+          'who has it open cannot be told any more',
+        )
+      case 'await close':
+        return
+    }
+    this.#stopTimers(edit)
+    const isTaken = step.kind === 'judge' ? await this.#judgeLate(edit) : await this.#giveUp(edit, step.because)
+    // What its program may yet write belongs behind it, not into the text that is back.
+    if (!isTaken && !replaced) this.#options.lines.retire(edit.line, edit.mtimeBefore)
+  }
+
+  /** The image is set aside, and `.errors` says why. */
+  async #giveUp(edit: Edit, because: string): Promise<false> {
+    this.#options.report(`data.${edit.line.format}: a save was given up: ${because}`)
+    await this.#reject(edit)
+    return false
+  }
+
+  /** Judges a save that no call waits for. False if its image was set aside. */
+  async #judgeLate(edit: Edit): Promise<boolean> {
+    edit.state = { kind: 'judged' }
+    try {
+      await this.#judge(edit, { early: false })
+      return true
+    } catch (error) {
+      // Reported in `.errors` and set aside by #refuse; there is no program to tell.
+      if (!(error instanceof FsError)) this.#options.report(messageOf(error))
+      return false
+    }
+  }
+
+  /** Looks whether a save that waits for the close of its file is over, and ends it then. */
+  async #lookAgain(edit: Edit): Promise<void> {
+    // A look that began before this call may have missed what it is about.
+    await edit.looking
+    if (edit.state.kind !== 'held' || edit.state.until.kind !== 'closed') return
+    edit.looking ??= this.#lookClosely(edit).finally(() => {
+      edit.looking = undefined
+    })
+    await edit.looking
+  }
+
+  async #lookClosely(edit: Edit): Promise<void> {
+    const { sequence } = edit
+    const hasChanged = (): boolean => edit.sequence !== sequence || this.editOf(edit.line) !== edit
+    const sight = await edit.watch.lookClosely(await kindOf(edit), hasChanged)
+    if (sight.kind === 'open') return
+    await this.#task(async () => {
+      if (!hasChanged()) await this.#conclude(edit, 'look', sight)
+    })
+  }
+
+  #receive(edit: Edit): void {
+    this.#stopTimers(edit)
+    edit.state = { kind: 'receiving' }
+    this.#setDeadline(edit, this.#times.abandonedMs)
+    this.#lookLater(edit, FIRST_LOOK_MS)
+  }
+
+  async #holdDurably(edit: Edit, until: Until, because: string): Promise<Outcome> {
+    await this.#staging(edit, () => edit.journal.held())
+    await this.#syncing(edit)
+    if (edit.image.hasWritten) edit.answered = true
+    this.#hold(edit, until, because)
+    return { kind: 'held', asWritten: true }
+  }
+
+  #hold(edit: Edit, until: Until, because: string): void {
+    this.#stopTimers(edit)
+    edit.state = { kind: 'held', until, because }
+    if (until.kind === 'time') this.#setDeadline(edit, until.ms)
+    else this.#lookLater(edit, FIRST_LOOK_MS)
+    this.#wake()
+  }
+
+  #setDeadline(edit: Edit, ms: number): void {
+    edit.deadline = setTimeout(() => {
+      const { sequence } = edit
+      void this.#task(async () => {
+        if (this.editOf(edit.line) !== edit || edit.sequence !== sequence) return
+        await this.#conclude(edit, 'deadline', (await this.#look(edit, 'deadline')).sight)
+      })
+    }, ms)
+  }
+
+  /** While its file is open: who it is must be known when they are gone. */
+  #lookLater(edit: Edit, ms: number): void {
+    if (!edit.watch.canSee) return
+    clearTimeout(edit.nextLook)
+    edit.nextLook = setTimeout(() => {
+      void (async () => {
+        const startMs = performance.now()
+        if (edit.state.kind === 'receiving') await edit.watch.look(await kindOf(edit))
+        else await this.#lookAgain(edit)
+        const tookMs = performance.now() - startMs
+        if (this.editOf(edit.line) !== edit || edit.state.kind === 'judged') return
+        this.#lookLater(edit, Math.max(Math.min(ms * 4, LOOK_MS_MAX), tookMs * LOOK_SHARE))
+      })()
+    }, ms)
+  }
+
+  #stopTimers(edit: Edit): void {
+    clearTimeout(edit.deadline)
+    clearTimeout(edit.nextLook)
+    edit.deadline = undefined
+    edit.nextLook = undefined
+  }
+
+  /** A program truncates the file again: what is held there was a save of its own, unless it has no rows yet. */
+  async #endSaveBefore(line: Line): Promise<void> {
+    const edit = this.editOf(line)
+    if (edit === undefined || edit.state.kind !== 'held' || edit.committing > 0) return
+    if (edit.image.size <= edit.base.headerBytes.length) return
+    const sight = await edit.watch.lookClosely(await kindOf(edit), () => false)
+    await this.#conclude(edit, 'end', sight, true)
+  }
+
+  async #finishHeld(): Promise<void> {
+    for (const edit of [...this.#edits.values()]) {
+      if (edit.state.kind === 'receiving' || edit.committing > 0) continue
+      const sight = await edit.watch.lookClosely(await kindOf(edit), () => false)
+      await this.#conclude(edit, 'end', sight)
+    }
   }
 
   // --- the verdict -------------------------------------------------------------------------------------------------
 
-  /** Decides whether an image is whole, and commits, holds or refuses it. */
-  async #judge(edit: Edit, occasion: Occasion): Promise<Outcome> {
-    edit.underWay = false
-    const early = occasion === 'write' || occasion === 'commit'
-    if (early) {
-      const wait = await this.#lookIncomplete(edit, occasion)
-      if (wait !== undefined) return this.#holdDurably(edit, wait.ms, wait.because)
+  /** Compares an image with its base, and commits or refuses it; with a doubt it may also be held. */
+  async #judge(edit: Edit, { early, doubt }: Judging): Promise<Outcome> {
+    const hold = ({ ms, because }: Incomplete): Promise<Outcome> =>
+      this.#holdDurably(edit, doubt?.isOpen === true ? { kind: 'closed' } : { kind: 'time', ms }, because)
+    if (doubt !== undefined) {
+      const signs = await outsideSigns(edit, doubt.committed, this.#times)
+      if (signs !== undefined) return hold(signs)
     }
     let plan: EditPlan
     try {
-      plan =
-        edit.planned?.sequence === edit.sequence ? edit.planned.plan : await this.#plan(edit.base, edit.image, edit)
+      plan = await this.#planOnce(edit)
     } catch (error) {
-      const wait = early && error instanceof TextError ? await this.#mayStillParse(edit, error) : undefined
-      if (wait !== undefined) return this.#holdDurably(edit, wait.ms, wait.because)
-      return this.#refuse(edit, error, early)
+      const wait =
+        doubt !== undefined && error instanceof TextError ? await mayStillParse(edit, error, this.#times) : undefined
+      return wait === undefined ? this.#refuse(edit, error, early) : hold(wait)
     }
     if (plan.kind === 'unchanged') {
       const asWritten = await showsAsWritten(plan, edit.base, edit.base, edit.image)
       this.#drop(edit)
+      this.#options.lines.release(edit.line)
       if (!asWritten) this.#options.lines.touch(edit.line)
       return { kind: 'unchanged', asWritten }
     }
-    if (early) {
-      const wait = await this.#maySplit(edit, plan)
-      if (wait !== undefined) {
-        edit.planned = { sequence: edit.sequence, plan }
-        return this.#holdDurably(edit, wait.ms, wait.because)
-      }
-    }
+    const wait = doubt === undefined ? undefined : await mayGoOn(edit, plan, this.#times)
+    if (wait !== undefined) return hold(wait)
     try {
       const text = await this.#apply(plan, edit.base, edit.journal.header.editId)
       const asWritten = edit.believed === undefined && (await showsAsWritten(plan, edit.base, text, edit.image))
@@ -609,122 +808,21 @@ export class Editor {
     this.#options.lines.believe(line, continued(believed, tail))
   }
 
-  /** Signs on the outside of an image that its save is not over. */
-  async #lookIncomplete(edit: Edit, occasion: Occasion): Promise<{ ms: number; because: string } | undefined> {
-    const { image } = edit
-    if (image.size === 0) {
-      return { ms: this.#times.truncatedMs, because: 'it was truncated to nothing, and nothing has been written since' }
-    }
-    if (image.firstHole() !== undefined && (occasion === 'commit' || edit.truncated)) {
-      return { ms: this.#times.pageMs, because: 'parts of it have not been written yet' }
-    }
-    if (occasion === 'commit' && image.size % PAGE_BYTES === 0) {
-      return { ms: this.#times.pageMs, because: 'its size is a whole number of pages, as in the middle of a save' }
-    }
-    const last = await image.read(image.size - 1, image.size)
-    if (last[0] !== 0x0a) return { ms: this.#times.incompleteMs, because: 'its last line has no newline yet' }
-    return undefined
+  /** What an image would change; compared once, as long as it stays as it is. */
+  async #planOnce(edit: Edit): Promise<EditPlan> {
+    if (edit.planned?.sequence === edit.sequence) return edit.planned.plan
+    const { sequence } = edit
+    const plan = await this.#plan(edit.base, edit.image, edit)
+    edit.planned = { sequence, plan }
+    return plan
   }
 
-  /** Whether an image that does not parse may be a piece of one that does. */
-  async #mayStillParse(edit: Edit, error: TextError): Promise<{ ms: number; because: string } | undefined> {
-    if (error.code === 'unterminated') return { ms: this.#times.incompleteMs, because: 'its last row is inside quotes' }
-    if (isInPlace(edit) && !(await this.#patchesOneLine(edit))) {
-      return { ms: this.#times.incompleteMs, because: 'bytes behind the written ones are from before the save' }
-    }
-    return undefined
-  }
-
-  /** Whether an image that parses may be a piece of a save that is not over. */
-  async #maySplit(
-    edit: Edit,
-    plan: Extract<EditPlan, { kind: 'change' }>,
-  ): Promise<{ ms: number; because: string } | undefined> {
-    const added = plan.added.reduce((sum, { rows }) => sum + rows, 0)
-    if (plan.removed.length === 0) return undefined
-    const removed = await plan.base.rowsAt(plan.removed)
-    const isFewer = removed.reduce((sum, { rows }) => sum + rows.length, 0) > added
-    if (isFewer && !(await reachesTheEnd(plan))) {
-      return { ms: this.#times.incompleteMs, because: 'it has fewer rows than before, so more may follow' }
-    }
-    if (isInPlace(edit) && !(await this.#patchesOneLine(edit))) {
-      return { ms: this.#times.incompleteMs, because: 'bytes behind the written ones are from before the save' }
-    }
-    return undefined
-  }
-
-  /** The written bytes differ from the base within one line only: a patch, whole in itself (`dd conv=notrunc`, one msync). */
-  async #patchesOneLine(edit: Edit): Promise<boolean> {
-    for (const { start, end } of edit.image.changedRanges()) {
-      let differs = false
-      for (let at = start; at < end; at += COMPARED_BYTES) {
-        const stop = Math.min(end, at + COMPARED_BYTES)
-        const [before, after] = await Promise.all([edit.base.read(at, stop), edit.image.read(at, stop)])
-        if (Buffer.compare(before, after) === 0) continue
-        if (differs || !differWithinLine(before, after)) return false
-        differs = true
-      }
-    }
-    return true
-  }
-
-  async #holdDurably(edit: Edit, ms: number, because: string): Promise<Outcome> {
-    await this.#staging(edit, () => edit.journal.held())
-    await this.#syncing(edit)
-    if (edit.image.hasWritten) edit.answered = true
-    this.#hold(edit, ms, because)
-    return { kind: 'held', asWritten: true }
-  }
-
-  #hold(edit: Edit, ms: number, because: string): void {
-    this.#stopTimer(edit)
-    edit.heldBecause = because
-    edit.timer = setTimeout(() => {
-      edit.timer = undefined
-      const { sequence } = edit
-      void this.#task(async () => {
-        if (this.#edits.get(edit.line.id) === edit && edit.sequence === sequence) await this.#end(edit)
-      })
-    }, ms)
-  }
-
-  /** A held image's time is over: it is committed as it is, or set aside. */
-  async #end(edit: Edit): Promise<void> {
-    if (!(await this.#endOrSetAside(edit))) this.#options.lines.retire(edit.line)
-  }
-
-  /** False if the image was set aside: what its program may yet write belongs behind it, not into the text that is back. */
-  async #endOrSetAside(edit: Edit): Promise<boolean> {
-    if (edit.underWay) {
-      const { report, lines } = this.#options
-      report(`data.${lines.format}: a save was not finished, and its client has not been heard of since`)
-      await this.#reject(edit)
-      return false
-    }
+  /** A save goes on, but what came of it can never be taken: its program is told while it still listens. */
+  async #refuseIfBadForGood(edit: Edit): Promise<void> {
     try {
-      await this.#judge(edit, 'deadline')
-      return true
+      await this.#planOnce(edit)
     } catch (error) {
-      // Reported in `.errors` and set aside by #refuse; there is no program to tell.
-      if (!(error instanceof FsError)) this.#options.report(messageOf(error))
-      return false
-    }
-  }
-
-  /** A program truncates the file again: what is held there was a save of its own, unless it has no rows yet. */
-  async #endSaveBefore(line: Line): Promise<void> {
-    const edit = this.editOf(line)
-    if (edit === undefined || edit.underWay || edit.committing > 0) return
-    if (edit.image.size <= edit.base.headerBytes.length) return
-    this.#stopTimer(edit)
-    await this.#endOrSetAside(edit)
-  }
-
-  async #finishHeld(): Promise<void> {
-    for (const edit of [...this.#edits.values()]) {
-      if (edit.underWay || edit.committing > 0) continue
-      this.#stopTimer(edit)
-      await this.#end(edit)
+      if (await isBadForGood(edit, error)) await this.#refuse(edit, error, true)
     }
   }
 
@@ -781,7 +879,7 @@ export class Editor {
     else await this.#reject(edit)
     if (early) {
       this.#options.lines.touch(edit.line)
-      this.#options.lines.retire(edit.line)
+      this.#options.lines.retire(edit.line, edit.mtimeBefore)
     }
     throw refusal
   }
@@ -817,15 +915,9 @@ export class Editor {
   }
 
   #forget(edit: Edit): void {
-    this.#stopTimer(edit)
+    this.#stopTimers(edit)
     this.#edits.delete(edit.line.id)
     this.#wake()
-  }
-
-  #stopTimer(edit: Edit): void {
-    if (edit.timer !== undefined) clearTimeout(edit.timer)
-    edit.timer = undefined
-    edit.heldBecause = undefined
   }
 
   #wake(): void {
@@ -835,146 +927,8 @@ export class Editor {
   }
 }
 
-async function neverWritten(image: Text, { start, end }: { start: number; end: number }): Promise<TextError> {
-  const line = await lineOf(image, start)
-  return new TextError(
-    'malformed_text',
-    `line ${line}: ${end - start} bytes there were never written; the file was made longer, or written behind its end`,
-    { line },
-  )
-}
-
 function lostHandle({ id, format }: Line): FsError {
   return new FsError('ESTALE', `the handle ${id} is no longer that of data.${format}`)
 }
 
-function newEdit(line: Line, base: TableText, journal: EditJournal): Edit {
-  return {
-    line,
-    base,
-    image: new ImageRope(base, journal),
-    journal,
-    sequence: 0,
-    planned: undefined,
-    truncated: false,
-    underWay: false,
-    committing: 0,
-    answered: false,
-    believed: undefined,
-    written: [],
-    timer: undefined,
-    heldBecause: undefined,
-  }
-}
-
-function replay(edit: Edit, record: JournalRecord): void {
-  if (record.kind === 'write') {
-    edit.image.splice(record.offset, record.staged, record.length)
-    if (!record.stable) edit.underWay = true
-  } else if (record.kind === 'truncate') {
-    edit.image.truncate(record.size)
-    noteTruncation(edit, record.size)
-  } else {
-    edit.underWay = false
-    if (edit.image.hasWritten) edit.answered = true
-  }
-}
-
-function checkGap({ image, line }: Edit, offset: number): void {
-  if (offset - image.size <= GAP_BYTES_MAX) return
-  throw new FsError(
-    'EFBIG',
-    `data.${line.format} has ${image.size} bytes: nothing can be written ${offset - image.size} bytes behind its end`,
-  )
-}
-
-function noteTruncation(edit: Edit, size: number): void {
-  if (size <= edit.base.headerBytes.length) edit.truncated = true
-}
-
-/** Bytes were overwritten where they stood, and the size is still that of the base: a truncation may be to come. */
-function isInPlace(edit: Edit): boolean {
-  return !edit.truncated && edit.image.size === edit.base.size
-}
-
-/**
- * Whether an image without some of the rows can only be whole: most rows are there, in their order, and the last one is
- * among them. Who copies the rows that stay (grep -v, sed) writes it last.
- */
-async function reachesTheEnd({ base, removed, reordered }: Extract<EditPlan, { kind: 'change' }>): Promise<boolean> {
-  const bytes = removed.reduce((sum, { start, end }) => sum + end - start, 0)
-  const last = removed.at(-1)
-  if (last === undefined || reordered || last.end === base.size) return false
-  if (bytes * 2 >= base.size - base.headerBytes.length) return false
-  // Where the rows behind the last gap are those that begin it, they may as well be these, and the end is still to come.
-  return !(await isSameText(base, last.start, last.end, base.size - last.end))
-}
-
-/** Whether `length` bytes of a text stand at two places. */
-async function isSameText(text: Text, left: number, right: number, length: number): Promise<boolean> {
-  for (let at = 0; at < length; at += COMPARED_BYTES) {
-    const bytes = Math.min(COMPARED_BYTES, length - at)
-    const [a, b] = await Promise.all([
-      text.read(left + at, left + at + bytes),
-      text.read(right + at, right + at + bytes),
-    ])
-    if (Buffer.compare(a, b) !== 0) return false
-  }
-  return true
-}
-
-/** A change that takes away no rows that its writer had not seen. */
-async function keeping(plan: EditPlan, base: TableText, { from, isSure }: Unseen): Promise<EditPlan> {
-  if (plan.kind !== 'change' || plan.base !== base || from >= base.size) return plan
-  const removed = plan.removed
-    .filter(({ start }) => start < from)
-    .map(({ start, end }) => ({ start, end: Math.min(end, from) }))
-  if (!isSure) {
-    const gone = (await base.rowsAt(removed)).reduce((sum, { rows }) => sum + rows.length, 0)
-    const come = plan.added.reduce((sum, { rows }) => sum + rows, 0)
-    // More rows than it takes away from the ones in front: these may be the new forms of rows that it did see.
-    if (come > gone) return plan
-  }
-  return removed.length === 0 && plan.added.length === 0 ? { kind: 'unchanged' } : { ...plan, removed }
-}
-
-/** Two runs of as many bytes that are not the same: whether no line ends where they differ. */
-function differWithinLine(before: Uint8Array, after: Uint8Array): boolean {
-  let first = 0
-  while (before[first] === after[first]) first++
-  let last = before.length - 1
-  while (before[last] === after[last]) last--
-  const hasEnd = (bytes: Uint8Array): boolean => bytes.subarray(first, last + 1).includes(0x0a)
-  return !hasEnd(before) && !hasEnd(after)
-}
-
 const emptyText: Text = { size: 0, read: async () => new Uint8Array(0) }
-
-/** Larger texts are not compared with what was written: the client asks for the attributes, and reads again what it needs. */
-const COMPARED_BYTES_MAX = 4 << 20
-
-/**
- * Whether a view shows, byte for byte, what was written. An append is compared from the old end on, so that it costs
- * nothing of the table's size. False where that would be dear to find out: it only makes the client look again.
- */
-async function showsAsWritten(plan: EditPlan, base: TableText, shown: TableText, image: Text): Promise<boolean> {
-  if (shown.size !== image.size) return false
-  const start = isAppend(plan, base) && shown.snapshot.version === base.snapshot.version + 1n ? base.size : 0
-  if (shown.size - start > COMPARED_BYTES_MAX) return false
-  const [left, right] = await Promise.all([shown.read(start, shown.size), image.read(start, image.size)])
-  return Buffer.compare(left, right) === 0
-}
-
-function isAppend(plan: EditPlan, base: TableText): boolean {
-  if (plan.kind !== 'change' || plan.base !== base || plan.removed.length > 0) return false
-  return plan.added.every(({ start, anchor }) => anchor === base.size && start >= base.size)
-}
-
-function codeOf(error: unknown): FsErrorCode {
-  const code = error instanceof LakeError ? error.code : ''
-  if (code === 'no_space') return 'ENOSPC'
-  if (code === 'access_denied' || code === 'read_only') return 'EACCES'
-  if (code === 'append_only') return 'EPERM'
-  if (error instanceof TextError || code === 'constraint' || code === 'bad_schema') return 'EINVAL'
-  return 'EIO'
-}

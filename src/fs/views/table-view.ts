@@ -3,11 +3,14 @@ import { join } from 'node:path'
 import type { Clock } from '../../core/clock.ts'
 import type { Table } from '../../table/table.ts'
 import { MODE, type Owner, viewAttributes } from '../attributes.ts'
-import { Editor, type HoldTimes, type Outcome } from '../edits/editor.ts'
+import { Editor, type HoldTimes } from '../edits/editor.ts'
 import type { ErrorJournal } from '../error-journal.ts'
-import type { Attributes, Change, Stability } from '../filesystem.ts'
+import type { Attributes, Caller, Change, Node, Stability } from '../filesystem.ts'
 import { type Line, Lines, staleLine } from '../lines.ts'
 import { DATA_ID } from '../names.ts'
+import { isPrivate } from '../saves/edit.ts'
+import type { Openers } from '../saves/openers.ts'
+import type { Outcome } from '../saves/outcome.ts'
 import type { Scratch } from '../scratch/scratch.ts'
 import { openText, TableText, type TextFormat } from '../text/layout.ts'
 import type { Segments } from '../text/segments.ts'
@@ -28,6 +31,7 @@ export interface TableViewContext {
   readonly clock: Clock
   readonly owner: Owner
   readonly holdTimes?: HoldTimes
+  readonly openers?: Openers
 }
 
 export interface TableViewOptions {
@@ -64,7 +68,7 @@ export class TableView {
   }
 
   /** What a handle's id stands for, if it is one of this view's. */
-  file(id: bigint, frozen: boolean): ViewFile | undefined {
+  file({ id, frozen, caller }: Node): ViewFile | undefined {
     const line = this.lines.get(id)
     if (line === undefined) return undefined
     const { name, editor } = this
@@ -73,15 +77,33 @@ export class TableView {
       name,
       writable: editor !== undefined,
       attributes: () => this.#attributes(line, frozen),
-      read: (offset: bigint, count: number) => this.#read(line, offset, count),
+      read: (offset: bigint, count: number) => this.#read(line, frozen, offset, count),
     }
     if (editor === undefined) return file
     return {
       ...file,
-      truncate: async (size, before) => this.#changed(line, before, await editor.truncate(line, size)),
-      write: (offset, bytes, stability) => this.#write(editor, line, offset, bytes, stability),
-      commit: () => this.#commit(editor, line),
+      truncate: async (size, before) => this.#changed(line, before, await editor.truncate(line, size, caller)),
+      write: (offset, bytes, stability) => this.#write(editor, line, caller, offset, bytes, stability),
+      commit: () => this.#commit(editor, line, caller),
     }
+  }
+
+  /** Whether a save is under way. */
+  get isEdited(): boolean {
+    return this.editor?.isBusy ?? false
+  }
+
+  /**
+   * The line that an open of the name gets. A save that another program has not ended yet is that program's alone: who
+   * asks through a frozen export gets the version before.
+   */
+  async open(frozen: boolean): Promise<Line> {
+    // A save whose file was closed without a call ends here, and with it the name leads elsewhere.
+    await this.editor?.endClosed()
+    const line = await this.look()
+    const edit = this.editor?.editOf(line)
+    if (!frozen || edit === undefined || this.away === line || !isPrivate(edit)) return line
+    return this.lines.standIn(line, edit.mtimeBefore)
   }
 
   /** The line that the name leads to, after a look at the table's log. */
@@ -99,7 +121,7 @@ export class TableView {
 
   async #attributes(line: Line, frozen: boolean): Promise<Attributes> {
     if (line.status === 'current' && this.away !== line) await this.look()
-    if (line.status === 'retired') throw staleLine(line)
+    if (line.status === 'retired' && !frozen) throw staleLine(line)
     const { scratch, clock } = this.#context
     if (line.status === 'old' && !frozen && scratch.entryOf(line.id) === undefined) {
       if (clock.nowMs() - line.lastReadMs > OLD_LINE_READ_MS) throw staleLine(line)
@@ -116,8 +138,9 @@ export class TableView {
     return this.editor?.editOf(line)?.image ?? (await this.lines.text(line))
   }
 
-  async #read(line: Line, offset: bigint, count: number): Promise<ReadResult> {
-    if (line.status === 'retired') throw staleLine(line)
+  async #read(line: Line, frozen: boolean, offset: bigint, count: number): Promise<ReadResult> {
+    // Only who wrote into it is to hear of a refusal; who reads goes on.
+    if (line.status === 'retired' && !frozen) throw staleLine(line)
     const text = await this.#shown(line)
     const read = await readText(text, offset, count)
     this.lines.noteRead(line, text instanceof TableText ? text : undefined, Number(offset) + read.bytes.length)
@@ -127,6 +150,7 @@ export class TableView {
   async #write(
     editor: Editor,
     line: Line,
+    caller: Caller,
     offset: number,
     bytes: Uint8Array,
     stability: Stability,
@@ -136,18 +160,18 @@ export class TableView {
     const before = this.#attributesOf(line, editor.editOf(line)?.image ?? line.text!)
     const count = bytes.length
     if (stability === 'unstable') {
-      await editor.writeUnstable(line, offset, bytes)
+      await editor.writeUnstable(line, offset, bytes, caller)
       return { count, committed: 'unstable', change: { before, after: await this.shownAttributes(line) } }
     }
-    const outcome = await this.#hearingOfRefusal(line, () => editor.writeStable(line, offset, bytes))
+    const outcome = await this.#hearingOfRefusal(line, () => editor.writeStable(line, offset, bytes, caller))
     return { count, committed: 'file_sync', change: await this.#changed(line, before, outcome) }
   }
 
-  async #commit(editor: Editor, line: Line): Promise<Change> {
+  async #commit(editor: Editor, line: Line, caller: Caller): Promise<Change> {
     // Success would say that what was written is saved.
     if (line.status === 'retired') throw staleLine(line)
     const before = await this.shownAttributes(line)
-    const outcome = await this.#hearingOfRefusal(line, () => editor.commit(line))
+    const outcome = await this.#hearingOfRefusal(line, () => editor.commit(line, caller))
     return this.#changed(line, before, outcome)
   }
 
@@ -182,7 +206,7 @@ export class TableView {
   }
 
   #newEditor(format: 'csv' | 'jsonl'): Editor {
-    const { table, segments, stateDirectory, clock, errors, scratch, holdTimes } = this.#context
+    const { table, segments, stateDirectory, clock, errors, scratch, holdTimes, openers } = this.#context
     return new Editor({
       table,
       segments,
@@ -198,6 +222,7 @@ export class TableView {
         return `data/${given}`
       },
       ...(holdTimes === undefined ? {} : { holdTimes }),
+      ...(openers === undefined ? {} : { openers }),
     })
   }
 }

@@ -1,13 +1,7 @@
-import { sizeOf } from '../attributes.ts'
-import type { Attributes, Caller, Change, Stability } from '../filesystem.ts'
+import type { Attributes, Caller, Change, ReadResult, Stability } from '../filesystem.ts'
 import type { Text } from '../text/text.ts'
 
-export interface ReadResult {
-  readonly bytes: Uint8Array
-  readonly eof: boolean
-  /** Of the moment of the read, where they are known at no cost. */
-  readonly attributes?: Attributes
-}
+export type { ReadResult }
 
 export interface WriteResult {
   readonly count: number
@@ -24,6 +18,8 @@ export interface ViewFile {
   readonly name: string
   readonly writable: boolean
   attributes(): Promise<Attributes>
+  /** What LOOKUP and listings tell, where `attributes` would do work that only a reader is to wait for. */
+  known?(): Attributes
   read(offset: bigint, count: number): Promise<ReadResult>
   /** SETATTR of the size. */
   truncate?(size: number, before: Attributes): Promise<Change>
@@ -31,9 +27,9 @@ export interface ViewFile {
   commit?(caller: Caller): Promise<Change>
 }
 
-/** READ of a text: fewer bytes only before its end. */
-export async function readText(text: Text, offset: bigint, count: number): Promise<ReadResult> {
-  const start = Math.min(sizeOf(offset), text.size)
+/** The bytes that a READ of a text gives: fewer than asked for only before its end. */
+export async function readText(text: Text, offset: bigint, count: number): Promise<Pick<ReadResult, 'bytes' | 'eof'>> {
+  const start = offset < BigInt(text.size) ? Number(offset) : text.size
   const end = Math.min(start + count, text.size)
   return { bytes: start === end ? new Uint8Array(0) : await text.read(start, end), eof: end === text.size }
 }
