@@ -129,6 +129,7 @@ export class LakeFileSystem implements FileSystem {
       owner,
       now,
       nowMs: () => options.clock.nowMs(),
+      watch: caller => this.#askers.watch(caller),
       report: sentence => options.errors.append(sentence),
     })
     this.#query = new QueryView({
@@ -251,7 +252,7 @@ export class LakeFileSystem implements FileSystem {
       await this.#refresh()
       return this.#folder(await scratch.getattr(DATA_ID), this.#dataTime)
     }
-    return this.#view(node)?.attributes() ?? scratch.getattr(node.id)
+    return this.#view(node)?.attributes(node.caller) ?? scratch.getattr(node.id)
   }
 
   async #knownAttributes(node: Node): Promise<Attributes> {
@@ -386,7 +387,7 @@ export class LakeFileSystem implements FileSystem {
   async read(node: Node, offset: bigint, count: number): Promise<ReadResult> {
     return this.#guarded(() => {
       if (isFixedFolder(node)) throw new FsError('EISDIR', 'this is a directory')
-      return this.#view(node)?.read(offset, count) ?? this.#options.scratch.read(node.id, offset, count)
+      return this.#view(node)?.read(offset, count, node.caller) ?? this.#options.scratch.read(node.id, offset, count)
     })
   }
 

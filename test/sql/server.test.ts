@@ -186,7 +186,7 @@ describe('a server with statements under way', () => {
 
   test('bounds them as its flags say', async () => {
     const s = await serve('--query-timeout', '300ms', '--query-result', '1kB')
-    expect(await status(s.client.write(s.query, 0n, SLOW))).toBe('EINVAL')
+    expect(await status(s.client.write(s.query, 0n, SLOW))).toBe('EIO')
     const root = await s.client.mount('/')
     const sentence = async (): Promise<string> => s.client.readText(await s.client.walk(root, '.query'))
     expect(await sentence()).toBe('the statement was ended after 300ms, the longest that --query-timeout allows\n')

@@ -1,5 +1,5 @@
 import { FsError } from '../filesystem.ts'
-import { bytesText, joined, type Text } from '../text/text.ts'
+import { joined, type Text } from '../text/text.ts'
 
 /** Of SQL in one statement. */
 const QUERY_BYTES_MAX = 1 << 20
@@ -99,9 +99,6 @@ export class StagedQuery {
   }
 }
 
-/** No save, no answer. */
-export const NOTHING: Text = bytesText(new Uint8Array(0))
-
-export function tooLarge(): FsError {
+function tooLarge(): FsError {
   return new FsError('EFBIG', `.query takes SQL of up to ${QUERY_BYTES_MAX} bytes`)
 }

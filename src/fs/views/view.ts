@@ -17,10 +17,11 @@ export interface ViewFile {
   readonly id: bigint
   readonly name: string
   readonly writable: boolean
-  attributes(): Promise<Attributes>
+  /** For who asks. */
+  attributes(caller: Caller): Promise<Attributes>
   /** What LOOKUP and listings tell, where `attributes` would do work that only a reader is to wait for. */
   known?(): Attributes
-  read(offset: bigint, count: number): Promise<ReadResult>
+  read(offset: bigint, count: number, caller: Caller): Promise<ReadResult>
   /** SETATTR of the size. */
   truncate?(size: number, before: Attributes): Promise<Change>
   write?(offset: number, bytes: Uint8Array, stability: Stability, caller: Caller): Promise<WriteResult>
