@@ -2,9 +2,8 @@ import { readFileSync, statfsSync } from 'node:fs'
 import { LakeError, messageOf } from '../core/errors.ts'
 import type { Snapshot } from '../table/snapshot.ts'
 import { Askers } from './askers.ts'
-import { laterTime, MODE, sizeOf } from './attributes.ts'
-import { CsvName } from './csv-name.ts'
-import { DEFAULT_HOLD_TIMES } from './edits/editor.ts'
+import { laterTime, MODE } from './attributes.ts'
+import { DEFAULT_HOLD_TIMES, type Editor } from './edits/editor.ts'
 import {
   type Access,
   type Attributes,
@@ -25,6 +24,10 @@ import {
 } from './filesystem.ts'
 import type { Line } from './lines.ts'
 import { checkName, DATA_ID, exists, noEntry, RefusedChange, ROOT_ID, viewStays } from './names.ts'
+import { Refusals } from './refusals.ts'
+import type { Text } from './text/text.ts'
+import { VersionTimes } from './version-times.ts'
+import { ViewName } from './view-name.ts'
 import { GeneratedView } from './views/generated.ts'
 import { ParquetFiles } from './views/parquet.ts'
 import { QueryView, type RunSql } from './views/query.ts'
@@ -56,12 +59,11 @@ export class LakeFileSystem implements FileSystem {
   readonly readOnly: boolean
   readonly writeVerifier: bigint
   readonly #options: LakeFileSystemOptions
-  readonly #csv: TableView
-  readonly #json: TableView
-  readonly #jsonl: TableView
   /** In `data/`, in the order in which it lists them. */
   readonly #tableViews: readonly TableView[]
-  readonly #csvName: CsvName
+  /** The names of those that can be edited. */
+  readonly #viewNames: readonly ViewName[]
+  readonly #refusals: Refusals
   readonly #generated: readonly GeneratedView[]
   readonly #query: QueryView
   readonly #askers: Askers
@@ -69,7 +71,7 @@ export class LakeFileSystem implements FileSystem {
   readonly #parquet: ParquetFiles
   #dataTime: TimeNs
   #rootTime: TimeNs
-  #lastVersion = -1n
+  readonly #versions: VersionTimes
   #changed: Promise<unknown> = Promise.resolve()
   #clientSeen = false
 
@@ -77,31 +79,27 @@ export class LakeFileSystem implements FileSystem {
     this.#options = options
     this.readOnly = options.readOnly
     this.writeVerifier = bootVerifier()
-    const { owner, scratch } = options
+    const { owner, scratch, clock } = options
+    this.#versions = new VersionTimes(clock)
     const now = (): TimeNs => this.#now()
     const onNames = (): void => this.#touchData()
     const events = {
       onNames,
       onVersion: (version: bigint): void => this.#noteVersion(version),
+      leftMs: (version: bigint): number => this.#versions.leftMs(version),
       onRefused: (line: Line): void => {
         this.#touchData()
-        this.#csvName.saveRefused(line)
+        for (const name of this.#viewNames) name.saveRefused(line)
       },
     }
-    this.#csv = new TableView(options, { format: 'csv', waitsFor: [], ...events })
-    this.#jsonl = new TableView(options, { format: 'jsonl', waitsFor: [this.#csv], ...events })
-    this.#json = new TableView(options, { format: 'json', waitsFor: [this.#csv, this.#jsonl], ...events })
-    this.#tableViews = [this.#csv, this.#json, this.#jsonl]
-    this.#csvName = new CsvName({
-      csv: this.#csv,
-      editor: this.#csv.editor!,
-      scratch,
-      times: options.holdTimes ?? DEFAULT_HOLD_TIMES,
-      nowMs: () => options.clock.nowMs(),
-      alone: run => this.#alone(run),
-      onNames,
-      log: options.log,
-    })
+    const csv = new TableView(options, { format: 'csv', waitsFor: [], ...events })
+    const jsonl = new TableView(options, { format: 'jsonl', waitsFor: [csv], ...events })
+    const json = new TableView(options, { format: 'json', waitsFor: [csv, jsonl], ...events })
+    this.#tableViews = [csv, json, jsonl]
+    this.#viewNames = this.#tableViews.flatMap(view =>
+      view.editor === undefined ? [] : [this.#newViewName(view, view.editor, onNames)],
+    )
+    this.#refusals = new Refusals(options.errors, clock)
     const settled = async (): Promise<Snapshot> => {
       await this.settled()
       return this.#refresh()
@@ -113,7 +111,10 @@ export class LakeFileSystem implements FileSystem {
         name: '.errors',
         id: ERRORS_ID,
         produce: async () => options.errors.render(),
-        clear: () => options.errors.clear(),
+        clear: () => {
+          options.errors.clear()
+          this.#refusals.reset()
+        },
       },
     ].map(view => new GeneratedView({ ...view, owner, now }))
     this.#askers = options.askers ?? new Askers()
@@ -146,10 +147,33 @@ export class LakeFileSystem implements FileSystem {
     this.#rootTime = now()
   }
 
-  /** Takes up what an earlier process left: held saves, and a `data.csv` that was away. To be called before serving. */
+  #newViewName(view: TableView, editor: Editor, onNames: () => void): ViewName {
+    const { scratch, holdTimes, clock, log } = this.#options
+    return new ViewName({
+      view,
+      editor,
+      scratch,
+      textOfLine: id => this.#textOfLine(id),
+      times: holdTimes ?? DEFAULT_HOLD_TIMES,
+      nowMs: () => clock.nowMs(),
+      alone: run => this.#alone(run),
+      onNames,
+      log,
+    })
+  }
+
+  async #textOfLine(id: bigint): Promise<Text | undefined> {
+    for (const { lines } of this.#tableViews) {
+      const line = lines.get(id)
+      if (line !== undefined) return lines.text(line)
+    }
+    return undefined
+  }
+
+  /** Takes up what an earlier process left: held saves, and a view that was away. To be called before serving. */
   async recover(): Promise<void> {
     for (const { editor } of this.#tableViews) await editor?.recover()
-    await this.#csvName.recover()
+    for (const name of this.#viewNames) await name.recover()
     await this.#makeQueries()
   }
 
@@ -164,24 +188,25 @@ export class LakeFileSystem implements FileSystem {
 
   /** Resolves when no save is held any more. */
   async settled(): Promise<void> {
-    await this.#csvName.settled()
+    for (const name of this.#viewNames) await name.settled()
     for (const { editor } of this.#tableViews) await editor?.settled()
   }
 
   /** Brings every held save to its end now, as nobody will write any more. */
   async finish(): Promise<void> {
-    await this.#csvName.finish()
+    for (const name of this.#viewNames) await name.finish()
     for (const { editor } of this.#tableViews) await editor?.finish()
   }
 
   /** What is held, in sentences. */
   held(): string[] {
     const saves = this.#tableViews.flatMap(({ editor }) => editor?.held() ?? [])
-    return this.#csvName.isAway ? [...saves, 'data.csv was renamed away'] : saves
+    const away = this.#viewNames.filter(({ isAway }) => isAway).map(({ name }) => `${name} was renamed away`)
+    return [...saves, ...away]
   }
 
   close(): void {
-    this.#csvName.close()
+    for (const name of this.#viewNames) name.close()
     for (const { editor } of this.#tableViews) editor?.close()
     this.#options.scratch.close()
   }
@@ -197,7 +222,7 @@ export class LakeFileSystem implements FileSystem {
   }
 
   async setattr(node: Node, changes: NewAttributes, guardCtime?: TimeNs): Promise<Change> {
-    return this.#changing(async () => {
+    return this.#changing(this.#view(node), async () => {
       const before = await this.#knownAttributes(node)
       if (guardCtime !== undefined && before.ctime !== guardCtime) {
         throw new FsError('ENOTSYNC', 'the file changed since the client last looked at it')
@@ -211,8 +236,8 @@ export class LakeFileSystem implements FileSystem {
 
   async #truncate(node: Node, size: bigint, before: Attributes): Promise<Change> {
     const view = this.#view(node)
-    if (view?.truncate === undefined) throw readOnlyView(view)
-    return view.truncate(sizeOf(size), before)
+    if (view?.truncate === undefined || !view.writable) throw readOnlyView(view)
+    return view.truncate(offsetIn(view, size), before)
   }
 
   async access(node: Node): Promise<{ access: Access; attributes: Attributes }> {
@@ -290,7 +315,7 @@ export class LakeFileSystem implements FileSystem {
       if (name === '..') return at(ROOT_ID)
       const view = this.#tableViews.find(other => other.name === name)
       if (view !== undefined) {
-        if (view === this.#csv && this.#csvName.isAway) throw noEntry(name)
+        if (view.away !== undefined) throw noEntry(name)
         return at((await view.open(directory.frozen)).id)
       }
       if (name.endsWith('.parquet')) {
@@ -372,7 +397,7 @@ export class LakeFileSystem implements FileSystem {
     const entries: DirectoryEntry[] = []
     const { version } = await this.#refresh()
     for (const view of this.#tableViews) {
-      if (view === this.#csv && this.#csvName.isAway) continue
+      if (view.away !== undefined) continue
       const line = view.isEdited ? await view.open(directory.frozen) : view.lines.peek()
       const { id } = line ?? (await view.open(directory.frozen))
       // Opening a text may mean rendering all of another writer's table: then the client asks for it by name.
@@ -392,16 +417,16 @@ export class LakeFileSystem implements FileSystem {
   }
 
   async write(node: Node, offset: bigint, bytes: Uint8Array, stability: Stability): Promise<WriteResult> {
-    return this.#changing(() => {
+    return this.#changing(this.#view(node), () => {
       const view = this.#view(node)
       if (view === undefined) return this.#options.scratch.write(node.id, offset, bytes, stability)
       if (view.write === undefined) throw readOnlyView(view)
-      return view.write(sizeOf(offset), bytes, stability, node.caller)
+      return view.write(offsetIn(view, offset), bytes, stability, node.caller)
     })
   }
 
   async commit(node: Node, offset: bigint, count: number): Promise<Change> {
-    return this.#changing(async () => {
+    return this.#changing(this.#view(node), async () => {
       const view = this.#view(node)
       if (view === undefined) return this.#options.scratch.commit(node.id, offset, count)
       return (await view.commit?.(node.caller)) ?? {}
@@ -411,9 +436,12 @@ export class LakeFileSystem implements FileSystem {
   // --- changes of names ----------------------------------------------------------------------------------------------
 
   async create(directory: Node, name: string, how: CreateHow): Promise<Created> {
-    return this.#changingNames(async () => {
+    return this.#changingNames([[directory, name]], async () => {
       checkName(name)
-      if (isCsvName(directory, name)) return this.#createCsv(directory, how)
+      const viewName = this.#viewName(directory, name)
+      if (viewName !== undefined) return this.#createView(directory, viewName, how)
+      if (isDataFolder(directory, name))
+        throw how.kind === 'unchecked' ? new FsError('EISDIR', 'data is a directory') : exists(name)
       await this.#results.checkName(directory.id, name)
       if (!this.#isViewName(directory, name)) {
         return inDirectory(await this.#options.scratch.create(directory.id, name, how), directory)
@@ -427,34 +455,37 @@ export class LakeFileSystem implements FileSystem {
     })
   }
 
-  async #createCsv(directory: Node, how: CreateHow): Promise<Created> {
+  async #createView(directory: Node, name: ViewName, how: CreateHow): Promise<Created> {
     const before = await this.#attributes(directory)
-    const line = await this.#csvName.create(how, directory.caller)
+    const line = await name.create(how, directory.caller)
     return {
       node: { id: line.id, frozen: directory.frozen },
-      attributes: await this.#csv.shownAttributes(line),
+      attributes: await name.view.shownAttributes(line),
       directory: { before, after: await this.#attributes(directory) },
     }
   }
 
   async mkdir(directory: Node, name: string, attributes: NewAttributes): Promise<Created> {
-    return this.#changingNames(async () => {
+    return this.#changingNames([[directory, name]], async () => {
       checkName(name)
-      if (this.#isViewName(directory, name)) throw exists(name)
+      if (isDataFolder(directory, name)) throw exists(name)
+      if (this.#isViewName(directory, name))
+        throw new RefusedChange('EEXIST', `${name}: it is a view of the table, and no folder can have its name`)
       await this.#results.checkName(directory.id, name)
       return inDirectory(await this.#options.scratch.mkdir(directory.id, name, attributes), directory)
     })
   }
 
   async remove(directory: Node, name: string): Promise<Change> {
-    return this.#changingNames(async () => {
+    return this.#changingNames([[directory, name]], async () => {
       checkName(name)
-      if (isCsvName(directory, name)) return this.#csvName.remove()
+      const viewName = this.#viewName(directory, name)
+      if (viewName !== undefined) return viewName.remove()
       if (directory.id === ROOT_ID && name === this.#query.name) {
         this.#query.of(directory.caller).clear()
         return {}
       }
-      if (directory.id === ROOT_ID && name === 'data') throw new FsError('EISDIR', 'data is a directory')
+      if (isDataFolder(directory, name)) throw new FsError('EISDIR', 'data is a directory')
       if (this.#isViewName(directory, name)) throw viewStays(name)
       if ((await this.#results.find(directory.id, name)) !== undefined)
         await this.#results.checkName(directory.id, name)
@@ -463,9 +494,9 @@ export class LakeFileSystem implements FileSystem {
   }
 
   async rmdir(directory: Node, name: string): Promise<Change> {
-    return this.#changingNames(async () => {
+    return this.#changingNames([[directory, name]], async () => {
       checkName(name)
-      if (directory.id === ROOT_ID && name === 'data') throw viewStays(name)
+      if (isDataFolder(directory, name)) throw dataStays()
       if (this.#isViewName(directory, name)) throw new FsError('ENOTDIR', `${name} is not a directory`)
       return this.#options.scratch.rmdir(directory.id, name)
     })
@@ -477,28 +508,28 @@ export class LakeFileSystem implements FileSystem {
     toDirectory: Node,
     toName: string,
   ): Promise<{ from: Change; to: Change }> {
-    return this.#changingNames(async () => {
+    const names = [
+      [fromDirectory, fromName],
+      [toDirectory, toName],
+    ] as const
+    return this.#changingNames(names, async () => {
       checkName(fromName)
       checkName(toName)
       if ((await this.#results.find(fromDirectory.id, fromName)) !== undefined)
         await this.#results.checkName(fromDirectory.id, fromName)
       await this.#results.checkName(toDirectory.id, toName)
-      const fromCsv = isCsvName(fromDirectory, fromName)
-      const toCsv = isCsvName(toDirectory, toName)
-      if (fromCsv && toCsv) return { from: {}, to: {} }
-      if (fromCsv) {
-        if (this.#isViewName(toDirectory, toName)) throw viewStays(toName)
-        await this.#csvName.renameAway(toDirectory, toName)
-        return { from: {}, to: {} }
+      const from = this.#viewName(fromDirectory, fromName)
+      const to = this.#viewName(toDirectory, toName)
+      if (from !== undefined && from === to) return { from: {}, to: {} }
+      for (const [directory, name] of names) {
+        if (isDataFolder(directory, name)) throw dataStays()
+        if (this.#viewName(directory, name) === undefined && this.#isViewName(directory, name)) throw viewStays(name)
       }
-      if (toCsv) {
-        if (this.#isViewName(fromDirectory, fromName)) throw viewStays(fromName)
-        await this.#csvName.renameOnto(fromDirectory, fromName)
-        return { from: {}, to: {} }
-      }
-      if (this.#isViewName(fromDirectory, fromName)) throw viewStays(fromName)
-      if (this.#isViewName(toDirectory, toName)) throw viewStays(toName)
-      return this.#options.scratch.rename(fromDirectory.id, fromName, toDirectory.id, toName)
+      if (from !== undefined && to !== undefined) throw viewStays(fromName)
+      if (from !== undefined) await from.renameAway(toDirectory, toName)
+      else if (to !== undefined) await to.renameOnto(fromDirectory, fromName)
+      else return this.#options.scratch.rename(fromDirectory.id, fromName, toDirectory.id, toName)
+      return { from: {}, to: {} }
     })
   }
 
@@ -518,9 +549,13 @@ export class LakeFileSystem implements FileSystem {
     })
   }
 
+  /** The view that can be edited and has this name. */
+  #viewName(directory: Node, name: string): ViewName | undefined {
+    return directory.id === DATA_ID ? this.#viewNames.find(other => other.name === name) : undefined
+  }
+
   #isViewName(directory: Node, name: string): boolean {
-    if (directory.id === ROOT_ID)
-      return name === 'data' || [this.#query, ...this.#generated].some(view => view.name === name)
+    if (directory.id === ROOT_ID) return [this.#query, ...this.#generated].some(view => view.name === name)
     if (directory.id !== DATA_ID) return false
     return this.#tableViews.some(view => view.name === name) || this.#parquet.byName(name) !== undefined
   }
@@ -543,9 +578,7 @@ export class LakeFileSystem implements FileSystem {
   }
 
   #noteVersion(version: bigint): void {
-    if (version === this.#lastVersion) return
-    this.#lastVersion = version
-    this.#touchData()
+    if (this.#versions.note(version)) this.#touchData()
   }
 
   #touchData(): void {
@@ -556,19 +589,24 @@ export class LakeFileSystem implements FileSystem {
     return BigInt(this.#options.clock.nowMs()) * 1_000_000n
   }
 
-  #changing<T>(run: () => Promise<T>): Promise<T> {
-    if (this.readOnly) return Promise.reject(new FsError('EROFS', 'the table is mounted read-only'))
-    return this.#guarded(() =>
-      run().catch(error => {
-        if (error instanceof RefusedChange) this.#options.errors.append(error.message)
+  /** `view`: what is to be changed, if it is a view. Its refusal is told in `.errors`. */
+  #changing<T>(view: ChangedView | undefined, run: () => Promise<T>): Promise<T> {
+    return this.#guarded(async () => {
+      try {
+        if (this.readOnly) throw readOnlyTable(view)
+        return await run()
+      } catch (error) {
+        if (isRefusal(error, view)) this.#refusals.tell(sentenceOf(error, view))
         throw error
-      }),
-    )
+      }
+    })
   }
 
   /** Changes of names go one after the other: what one of them looks up must still hold when it acts. */
-  #changingNames<T>(run: () => Promise<T>): Promise<T> {
-    return this.#changing(() => this.#alone(run))
+  #changingNames<T>(names: readonly (readonly [Node, string])[], run: () => Promise<T>): Promise<T> {
+    const [, name] = names.find(([directory, other]) => this.#isViewName(directory, other)) ?? []
+    const view = name === undefined ? undefined : { name, tellsRefusals: true }
+    return this.#changing(view, () => this.#alone(run))
   }
 
   #alone<T>(run: () => Promise<T>): Promise<T> {
@@ -581,7 +619,7 @@ export class LakeFileSystem implements FileSystem {
     if (this.#clientSeen) return
     this.#clientSeen = true
     for (const { editor } of this.#tableViews) editor?.clientSeen(caller)
-    this.#csvName.clientSeen()
+    for (const name of this.#viewNames) name.clientSeen()
   }
 
   /** Only FsErrors leave the file system; what else goes wrong is told in the log and in `.errors`. */
@@ -599,8 +637,8 @@ export class LakeFileSystem implements FileSystem {
   }
 }
 
-function isCsvName(directory: Node, name: string): boolean {
-  return directory.id === DATA_ID && name === 'data.csv'
+function isDataFolder(directory: Node, name: string): boolean {
+  return directory.id === ROOT_ID && name === 'data'
 }
 
 /** The folders that hold the views; a part of what they are is not the scratch's to say. */
@@ -608,9 +646,43 @@ function isFixedFolder({ id }: Node): boolean {
   return id === ROOT_ID || id === DATA_ID
 }
 
+type ChangedView = Pick<ViewFile, 'name' | 'tellsRefusals'>
+
+/** Whether an error is the refusal of a change that a view's program meant, and nobody has told of it yet. */
+function isRefusal(error: unknown, view: ChangedView | undefined): error is FsError {
+  if (error instanceof RefusedChange) return true
+  return error instanceof FsError && view !== undefined && view.tellsRefusals !== true && error.code !== 'ENOTSYNC'
+}
+
+/** A sentence that begins with the view's name, as that of a RefusedChange does. */
+function sentenceOf(error: FsError, view: ChangedView | undefined): string {
+  const { message } = error
+  const isNamed = error instanceof RefusedChange || view === undefined || message.startsWith(`${view.name}: `)
+  return isNamed ? message : `${view.name}: ${message}`
+}
+
 function readOnlyView(view: ViewFile | undefined): FsError {
   if (view === undefined) return new FsError('EISDIR', 'this is a directory')
-  return new FsError('EACCES', `${view.name} is read-only: write to data.csv, or append to data.jsonl`)
+  if (view.refusal !== undefined) return view.refusal()
+  const message = view.writable
+    ? `${view.name}: it can be emptied, and not written`
+    : `${view.name}: it is read-only; write to data.csv or data.jsonl`
+  return new RefusedChange('EACCES', message)
+}
+
+function readOnlyTable(view: ChangedView | undefined): FsError {
+  if (view === undefined) return new FsError('EROFS', 'the table is mounted read-only')
+  return new RefusedChange('EROFS', `${view.name}: it cannot be changed, as the table is mounted read-only`)
+}
+
+/** An offset or size in a view. */
+function offsetIn(view: ViewFile, value: bigint): number {
+  if (value <= BigInt(Number.MAX_SAFE_INTEGER)) return Number(value)
+  throw new RefusedChange('EFBIG', `${view.name}: ${value} is beyond the largest file posixlake serves`)
+}
+
+function dataStays(): FsError {
+  return new RefusedChange('EACCES', 'data: it is the folder of the views, and cannot be removed, renamed or replaced')
 }
 
 function inDirectory(created: Created, directory: Node): Created {

@@ -34,11 +34,13 @@ export class SqlChild {
   /** Resolves when the process is gone and all that it said was heard. */
   readonly ended: Promise<void>
   readonly #child: Bun.Subprocess<'pipe', 'pipe', 'inherit'>
+  readonly #onNote: (sentence: string) => void
   #pending: Pending | undefined
   #isOver = false
 
   /** Starts a process. SqlError `unavailable`. */
-  constructor(command: readonly string[]) {
+  constructor(command: readonly string[], onNote: (sentence: string) => void) {
+    this.#onNote = onNote
     try {
       this.#child = Bun.spawn([...command], { cwd: '/', stdin: 'pipe', stdout: 'pipe', stderr: 'inherit' })
     } catch (cause) {
@@ -108,6 +110,10 @@ export class SqlChild {
   }
 
   #heard(answer: StatementAnswer): void {
+    if (answer.kind === 'note') {
+      this.#onNote(answer.sentence)
+      return
+    }
     const pending = this.#pending
     if (pending === undefined) return
     if (answer.kind === 'begun') {

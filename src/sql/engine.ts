@@ -5,14 +5,14 @@ import { TableError } from '../table/errors.ts'
 import { writeDataFiles } from '../table/operations/write.ts'
 import type { Snapshot } from '../table/snapshot.ts'
 import type { ChangeSet, Committed, Table } from '../table/table.ts'
-import { batchOfChunk } from './convert.ts'
 import { fromDuckDb, MISSING_TABLE, readOnlyTable, SqlError, TABLE_NAME, undecided, withoutPlace } from './errors.ts'
 import { type Base, merge, SOURCE } from './merge.ts'
 import { duckDb } from './native.ts'
 import { checked, defaultOf, NEW_ROWS, newValues, numbered, placesOf } from './new-rows.ts'
 import { Places } from './places.ts'
+import { HandedRows, RefusedFiles } from './refused-files.ts'
 import { mayMention, type Relation } from './relation.ts'
-import { PLACE_SCHEMA, type RunOptions, Session, type SessionData, streamed } from './session.ts'
+import { batchesOf, PLACE_SCHEMA, type RunOptions, Session, type SessionData, streamed } from './session.ts'
 import { hasReturning, parseStatement, type Span, type Statement } from './statement.ts'
 import { nameOf, splitStatements, tokenize } from './tokens.ts'
 import { duckTypeOf, quoteName, resultSchema } from './types.ts'
@@ -119,6 +119,7 @@ export async function execute(source: TableSource, sql: string, options: RunOpti
 async function changeNewest(table: Table, statement: ChangingStatement, options: RunOptions): Promise<Outcome> {
   const txnId = options.txnId ?? randomUUID()
   const { written = [] } = options
+  const refused = new RefusedFiles(table, options.log)
   for (let attempt = 1; ; attempt++) {
     const snapshot = await table.refresh()
     let begun = false
@@ -128,7 +129,8 @@ async function changeNewest(table: Table, statement: ChangingStatement, options:
       return table.commit({ ...set, txnId })
     }
     try {
-      return await change({ table, snapshot, commit }, statement, options)
+      const run = (): Promise<Outcome> => change({ table, snapshot, commit }, statement, options, refused)
+      return await refused.retried(snapshot, run)
     } catch (error) {
       const isConflict = error instanceof TableError && error.code === 'conflict'
       const found = begun && !isConflict ? await foundOut(table, txnId, snapshot.version, error) : undefined
@@ -187,16 +189,58 @@ async function checkSyntax(sql: string): Promise<void> {
 
 async function runQuery(data: () => Promise<SessionData>, { sql }: Statement, options: RunOptions): Promise<SqlResult> {
   return withTableIfNeeded(sql, async needed => {
-    const session = await Session.open(needed ? await data() : undefined, options)
-    try {
-      const result = await session.connection.stream(sql)
-      const schema = resultSchema(session.duck, result.columnNames(), result.columnTypes())
-      return { schema, batches: () => chunks(session, result, schema), close: () => session.close() }
-    } catch (error) {
-      session.close()
-      throw fromDuckDb(error)
-    }
+    if (needed) return runOnTable(await data(), sql, options)
+    const running = await begun(undefined, sql, options)
+    return { schema: running.schema, batches: () => chunks(running), close: () => running.session.close() }
   })
+}
+
+async function runOnTable(data: SessionData, sql: string, options: RunOptions): Promise<SqlResult> {
+  const { table, snapshot } = data
+  const refused = new RefusedFiles(table, options.log)
+  const begin = (): Promise<Running> => refused.retried(snapshot, () => begun(data, sql, options, refused))
+  const first = await begin()
+  const { schema } = first
+  let current = first
+  const batches = async function* (): AsyncGenerator<Batch> {
+    const handed = new HandedRows()
+    for (;;) {
+      try {
+        for await (const batch of chunks(current)) yield* handed.next(batch)
+        handed.finish()
+        return
+      } catch (error) {
+        if (!refused.note(error, snapshot)) throw error
+      }
+      current = await begin()
+      handed.again()
+    }
+  }
+  return { schema, batches, close: () => current.session.close() }
+}
+
+/** A query whose rows are to be fetched. */
+interface Running {
+  readonly session: Session
+  readonly sql: string
+  readonly result: DuckDBResult
+  readonly schema: Schema
+}
+
+async function begun(
+  data: SessionData | undefined,
+  sql: string,
+  options: RunOptions,
+  refused?: RefusedFiles,
+): Promise<Running> {
+  const session = await Session.open(data, options, refused)
+  try {
+    const result = await session.connection.stream(sql)
+    return { session, sql, result, schema: resultSchema(session.duck, result.columnNames(), result.columnTypes()) }
+  } catch (error) {
+    session.close()
+    throw fromDuckDb(error)
+  }
 }
 
 /** Runs something with the table if `sql` may be about it, else without; with it after all if the engine asks for it. */
@@ -210,14 +254,9 @@ async function withTableIfNeeded<T>(sql: string, run: (needed: boolean) => Promi
   }
 }
 
-async function* chunks(session: Session, result: DuckDBResult, schema: Schema): AsyncGenerator<Batch> {
+async function* chunks({ session, sql, result, schema }: Running): AsyncGenerator<Batch> {
   try {
-    for (;;) {
-      session.checkSignal()
-      const chunk = await result.fetchChunk()
-      if (chunk === null || chunk.rowCount === 0) return
-      yield batchOfChunk(session.duck, chunk, schema)
-    }
+    yield* batchesOf(session, sql, result, schema)
   } catch (error) {
     throw fromDuckDb(error)
   } finally {
@@ -229,7 +268,12 @@ async function* chunks(session: Session, result: DuckDBResult, schema: Schema): 
 
 type ChangingStatement = Exclude<Statement, { kind: 'query' }>
 
-async function change(base: Base, statement: ChangingStatement, options: RunOptions): Promise<Outcome> {
+async function change(
+  base: Base,
+  statement: ChangingStatement,
+  options: RunOptions,
+  refused: RefusedFiles,
+): Promise<Outcome> {
   const { snapshot } = base
   checkTarget(statement.sql, statement.target)
   if (statement.kind === 'truncate') return truncate(base)
@@ -241,7 +285,7 @@ async function change(base: Base, statement: ChangingStatement, options: RunOpti
   }
   // What an INSERT adds need not follow from the table.
   return withTableIfNeeded(statement.kind === 'insert' ? besideTarget(statement) : TABLE_NAME, async needed => {
-    const session = await Session.open(needed ? base : undefined, options)
+    const session = await Session.open(needed ? base : undefined, options, refused)
     try {
       return await changeIn(session, base, statement)
     } catch (error) {

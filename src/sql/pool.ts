@@ -16,6 +16,7 @@ export interface PoolOptions {
   readonly waitingMax: number
   /** How long a process is kept for the next statement, in milliseconds. */
   readonly idleMs: number
+  readonly log: (sentence: string) => void
 }
 
 /** A process and its folder, for one statement at a time. */
@@ -102,7 +103,7 @@ export class ProcessPool {
     const folder = join(this.#options.folder, randomUUID())
     mkdirSync(folder, { recursive: true, mode: 0o700 })
     try {
-      const slot: Slot = { child: new SqlChild(this.#options.command), folder }
+      const slot: Slot = { child: new SqlChild(this.#options.command, this.#options.log), folder }
       this.#slots.set(slot, undefined)
       void slot.child.ended.then(() => this.#ended(slot))
       return slot

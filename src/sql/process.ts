@@ -107,6 +107,7 @@ class Runner {
     const { sql, memoryBytes, spillFolder, change } = request
     const outcome = await execute(() => this.#opened(), sql, {
       signal,
+      log: sentence => say({ kind: 'note', sentence }),
       memoryBytes,
       spillFolder,
       readOnly: change === undefined,

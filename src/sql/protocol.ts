@@ -3,7 +3,7 @@ import type { ResultFormat } from './format.ts'
 
 /*
  * Between a server and a process that runs statements for it: JSON, one message a line, requests on the process's standard
- * input and answers on its standard output. One request at a time; its answers are `begun`, then one of the others. The end
+ * input and answers on its standard output. One request at a time; its answers are `begun`, notes, and one of the others. The end
  * of the input is the end of the server: the statement under way is given up, and the process ends.
  */
 
@@ -23,6 +23,8 @@ export interface StatementRequest {
 export type StatementAnswer =
   /** The statement has arrived, so that what becomes of the process from now on has to do with it. */
   | { readonly kind: 'begun' }
+  /** Something that whoever serves the table should know; a sentence for the log. */
+  | { readonly kind: 'note'; readonly sentence: string }
   /** The result is in its file. */
   | { readonly kind: 'rows'; readonly sizeBytes: number }
   | Changed

@@ -20,6 +20,9 @@ export interface Relation {
   readonly rowColumn: string
 }
 
+/** Where the engine finds a data file on this machine. */
+export type PathOf = (file: LiveFile) => string
+
 /** Words by which a statement may get at the table, or at a list of the tables that there are. */
 const WAYS_TO_TABLES = /data|query|show|desc|summarize|duckdb_|pg_|sqlite_|information_schema/i
 
@@ -41,6 +44,7 @@ export async function defineData(
   table: Table,
   snapshot: Snapshot,
   schemaName: string,
+  pathOf: PathOf,
 ): Promise<Relation> {
   const files = snapshot.files
   const taken = new Set(snapshot.schema.map(field => field.name.toLowerCase()))
@@ -49,7 +53,7 @@ export async function defineData(
   const columns = snapshot.schema.map(
     (field, i) => `${columnExpression(snapshot, field, i)} AS ${quoteName(field.name)}`,
   )
-  await defineFiles(connection, table, files, schemaName)
+  await defineFiles(connection, files, schemaName, pathOf)
   let from: string
   if (files.length === 0) from = `(SELECT ${emptyColumns(snapshot)}) p`
   else {
@@ -75,15 +79,15 @@ export async function defineData(
  */
 async function defineFiles(
   connection: DuckDBConnection,
-  table: Table,
   files: readonly LiveFile[],
   schemaName: string,
+  pathOf: PathOf,
 ): Promise<void> {
   const name = `${quoteName(schemaName)}.files`
   await connection.run(`CREATE TABLE ${name} (path VARCHAR)`)
   const appender = await connection.createAppender('files', schemaName)
   for (const file of files) {
-    appender.appendVarchar(localPathOf(table, file))
+    appender.appendVarchar(pathOf(file))
     appender.endRow()
   }
   appender.closeSync()

@@ -90,6 +90,7 @@ export class SqlService {
       processesMax: processesMax ?? PROCESSES_MAX,
       waitingMax: waitingMax ?? WAITING_MAX,
       idleMs: idleMs ?? IDLE_MS,
+      log,
     })
     this.#ledger = new StatementLedger({ folder: join(folder, 'statements'), table, clock, log })
   }
@@ -245,7 +246,8 @@ export class SqlService {
         return bytesAnswer(changesText(changed, format))
       }
       case 'begun':
-        throw new Error('a process that has begun a statement has not answered it')
+      case 'note':
+        throw new Error(`${answer.kind} is no answer`)
     }
   }
 

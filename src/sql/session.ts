@@ -2,15 +2,17 @@ import { randomUUID } from 'node:crypto'
 import { existsSync, mkdirSync, readdirSync, rmSync, statfsSync } from 'node:fs'
 import { availableParallelism } from 'node:os'
 import { dirname, join } from 'node:path'
-import type { DuckDBConnection, DuckDBInstance } from '@duckdb/node-api'
+import type { DuckDBConnection, DuckDBInstance, DuckDBResult } from '@duckdb/node-api'
 import type { Batch, Schema } from '../columns/types.ts'
 import { LakeError } from '../core/errors.ts'
 import type { Snapshot } from '../table/snapshot.ts'
 import type { Table } from '../table/table.ts'
 import { batchOfChunk } from './convert.ts'
-import { fromDuckDb, withoutPlace } from './errors.ts'
+import { fromDuckDb, SqlError, withoutPlace } from './errors.ts'
+import { pathsForEngine } from './files.ts'
 import { type DuckDb, duckDb, engineCacheDirectory } from './native.ts'
-import { defineData, type Relation } from './relation.ts'
+import { RefusedFiles } from './refused-files.ts'
+import { defineData, type PathOf, type Relation } from './relation.ts'
 import { duckTypeOf } from './types.ts'
 import { isAlive, type WrittenFile } from './written.ts'
 
@@ -23,6 +25,8 @@ const INTERNAL_SCHEMA = 'posixlake_internal'
 export interface RunOptions {
   /** Ends a statement that has not begun to commit, as if it had failed. */
   readonly signal?: AbortSignal
+  /** Hears of what is not read as it is. */
+  readonly log?: (sentence: string) => void
   /** What the engine may keep in memory. */
   readonly memoryBytes?: number
   /** An empty folder for what does not fit into memory; by default one in the cache folder, which goes at the end. */
@@ -69,10 +73,11 @@ export class Session {
     signal?.addEventListener('abort', this.#interrupt)
   }
 
-  /** SqlError, TableError. Without `data` the engine has no table. */
-  static async open(data: SessionData | undefined, options: RunOptions): Promise<Session> {
+  /** SqlError, TableError. Without `data` the engine has no table. `refused`: files that it cannot read as they are. */
+  static async open(data: SessionData | undefined, options: RunOptions, refused?: RefusedFiles): Promise<Session> {
     const duck = await duckDb()
     const spill = options.spillFolder ?? spillFolder()
+    const pathOf = data && (await pathsIn(spill, data, options, refused))
     const instance = await duck.DuckDBInstance.create(':memory:', {
       memory_limit: `${options.memoryBytes ?? MEMORY_BYTES}B`,
       temp_directory: spill,
@@ -87,13 +92,15 @@ export class Session {
       const connection = await instance.connect()
       await connection.run("SET TimeZone = 'UTC'")
       await connection.run(`CREATE SCHEMA ${INTERNAL_SCHEMA}`)
-      const relation = data && (await defineData(connection, data.table, data.snapshot, INTERNAL_SCHEMA))
+      const relation =
+        data && pathOf && (await defineData(connection, data.table, data.snapshot, INTERNAL_SCHEMA, pathOf))
       // A statement reads this table and nothing else of the machine.
       await connection.run('SET enable_external_access = false')
       await connection.run('SET lock_configuration = true')
       return new Session(duck, instance, connection, relation, spill, options)
     } catch (error) {
       instance.closeSync()
+      rmSync(spill, { recursive: true, force: true })
       // The SQL up to here is ours.
       throw error instanceof LakeError ? error : withoutPlace(fromDuckDb(error))
     }
@@ -147,6 +154,22 @@ function spillBytesMax(folder: string): number {
   return Math.trunc(bavail * bsize * SPILL_SHARE)
 }
 
+/** Where the engine finds the files: in place, or in copies beside what it spills. */
+async function pathsIn(
+  spill: string,
+  { table, snapshot }: SessionData,
+  { signal }: RunOptions,
+  refused = new RefusedFiles(table),
+): Promise<PathOf> {
+  try {
+    const isRefused = refused.has.bind(refused)
+    return await pathsForEngine(table, snapshot, join(spill, 'copies'), { isRefused, signal })
+  } catch (error) {
+    rmSync(spill, { recursive: true, force: true })
+    throw error
+  }
+}
+
 /** Where rows of the table are: the number of the file, the physical row. */
 export const PLACE_SCHEMA: Schema = ['file', 'row'].map(name => ({
   name,
@@ -159,13 +182,31 @@ export const PLACE_SCHEMA: Schema = ['file', 'row'].map(name => ({
 export async function* streamed(session: Session, sql: string, schema: Schema): AsyncGenerator<Batch> {
   const columns = schema.map(({ type }, i) => `CAST(x.c${i} AS ${duckTypeOf(type)})`)
   const names = schema.map((_, i) => `c${i}`)
-  const result = await session.connection.stream(
-    `SELECT ${columns.join(', ')} FROM (${sql}) AS x (${names.join(', ')})`,
-  )
+  const statement = `SELECT ${columns.join(', ')} FROM (${sql}) AS x (${names.join(', ')})`
+  yield* batchesOf(session, statement, await session.connection.stream(statement), schema)
+}
+
+/**
+ * The rows of a streamed result. An error behind its first rows ends it as if there were no more: the API tells it by the
+ * type of the result alone, so the statement is run once more, without keeping its rows, for the sentence.
+ */
+export async function* batchesOf(
+  session: Session,
+  sql: string,
+  result: DuckDBResult,
+  schema: Schema,
+): AsyncGenerator<Batch> {
   for (;;) {
     session.checkSignal()
     const chunk = await result.fetchChunk()
-    if (chunk === null || chunk.rowCount === 0) return
+    if (chunk === null || chunk.rowCount === 0) break
     yield batchOfChunk(session.duck, chunk, schema)
   }
+  if (result.returnType !== session.duck.ResultReturnType.INVALID) return
+  session.checkSignal()
+  await session.connection.run(`EXPLAIN ANALYZE ${sql}`)
+  throw new SqlError(
+    'failed',
+    'the query failed before its last row, and did not when it was run again; run it once more',
+  )
 }

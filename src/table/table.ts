@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto'
-import { schemaToJson } from '../columns/schema.ts'
+import { schemaFault, schemaToJson } from '../columns/schema.ts'
 import type { Schema } from '../columns/types.ts'
 import { type Clock, systemClock } from '../core/clock.ts'
 import type { ObjectStore } from '../storage/object-store.ts'
@@ -65,6 +65,8 @@ export async function createTable(store: ObjectStore, options: NewTable): Promis
   const clock = options.clock ?? systemClock
   const nowMs = clock.nowMs()
   const { schema, partitionColumns = [], add = [] } = options
+  const fault = schemaFault(schema)
+  if (fault !== undefined) throw new TableError('bad_schema', `a table cannot have these columns: ${fault}`)
   checkPartitioning(schema, partitionColumns)
   await checkNoTable(store)
   const metaData: MetadataAction = {
@@ -243,7 +245,8 @@ export class Table {
 
   /**
    * Commits a change as one version, on top of whatever other writers committed meanwhile where that is possible. Its
-   * files are durable before. TableError `conflict` if it is not possible, and nothing has changed.
+   * files are durable before. A change that turns out to do nothing is no version: the newest one is the result. TableError
+   * `conflict` if it is not possible, and nothing has changed.
    */
   async commit(change: ChangeSet): Promise<Committed> {
     const staging = new Staging(this.store)
@@ -264,6 +267,7 @@ export class Table {
         staging,
         deletedRows: file => this.deletedRows(file),
       })
+      if (actions.every(action => action.commitInfo)) return { version: newest.version, snapshot: newest }
       const version = newest.version + 1n
       if (!(await this.#put(version, actions, staging))) continue
       this.#advance(newest, actions, nowMs)

@@ -43,7 +43,7 @@ ${list}
 
 Once a table is mounted:
   data/data.csv     the table; cat, grep, awk, sed -i, vim, >> and > all work, and rm empties it
-  data/data.jsonl   the same as JSON lines; append to it
+  data/data.jsonl   the same as JSON lines, to be changed likewise
   data/data.json    the same as a JSON array; read-only
   schema.sql        its columns
   .query            write SQL into it, read the result from it

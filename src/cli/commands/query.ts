@@ -70,7 +70,7 @@ export default command({
       withinLimits(
         limits,
         interrupt,
-        signal => run(store, sql, args, { ...limits, signal, written }).catch(inTheseWords(limits)),
+        signal => run(store, sql, args, { ...limits, signal, written, log: note }).catch(inTheseWords(limits)),
         lastResort,
       ),
     )

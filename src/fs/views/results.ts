@@ -186,8 +186,7 @@ export class QueryResults {
         return result.attributes(caller)
       },
       read: (offset, count, caller) => result.read(offset, count, caller),
-      truncate: () => result.truncate(),
-      write: () => result.write(),
+      refusal: () => result.refusal(),
     }
   }
 
@@ -294,12 +293,8 @@ class Result implements ViewFile {
     return { ...(await readText(text, offset, count)), attributes }
   }
 
-  async truncate(): Promise<never> {
-    throw keptName(this.fileName)
-  }
-
-  async write(): Promise<never> {
-    throw keptName(this.fileName)
+  refusal(): RefusedChange {
+    return keptName(this.fileName)
   }
 
   /**

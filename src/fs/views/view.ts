@@ -1,4 +1,4 @@
-import type { Attributes, Caller, Change, ReadResult, Stability } from '../filesystem.ts'
+import type { Attributes, Caller, Change, FsError, ReadResult, Stability } from '../filesystem.ts'
 import type { Text } from '../text/text.ts'
 
 export type { ReadResult }
@@ -17,6 +17,10 @@ export interface ViewFile {
   readonly id: bigint
   readonly name: string
   readonly writable: boolean
+  /** It tells of the saves that it refuses in `.errors` by itself, as some are refused when no call is under way. */
+  readonly tellsRefusals?: boolean
+  /** What a change of it is refused with, if it is read-only for a reason of its own. */
+  refusal?(): FsError
   /** For who asks. */
   attributes(caller: Caller): Promise<Attributes>
   /** What LOOKUP and listings tell, where `attributes` would do work that only a reader is to wait for. */
