@@ -69,6 +69,9 @@ const SQL_NAMES: Readonly<Record<PrimitiveKind, string>> = {
   timestamp_ntz: 'TIMESTAMP_NTZ',
 }
 
+/** What is nested deeper is no table's: each level takes a step into whoever looks at the type. */
+const NESTING_MAX = 200
+
 /** Delta's schema string as fields (PROTOCOL.md, "Schema Serialization Format"). TextError `bad_schema` for what we cannot read, by name. */
 export function schemaFromJson(text: string): Schema {
   let json: unknown
@@ -79,29 +82,40 @@ export function schemaFromJson(text: string): Schema {
   }
   const type = typeFromJson(json, 'the schema')
   if (type.kind !== 'struct') throw new TextError('bad_schema', `the schema is a ${type.kind}, not a struct`)
+  checkNames(type.fields)
   return type.fields
 }
 
-function typeFromJson(json: unknown, where: string): DataType {
+/** Two columns of one name could not be told apart. Names in different case are left to what makes columns: others' tables have them. */
+function checkNames(fields: Schema): void {
+  const seen = new Set<string>()
+  for (const { name } of fields) {
+    if (seen.has(name)) throw new TextError('bad_schema', `the schema has the column ${name} twice`)
+    seen.add(name)
+  }
+}
+
+function typeFromJson(json: unknown, where: string, depth = 0): DataType {
+  if (depth > NESTING_MAX) throw new TextError('bad_schema', `${where}: it is nested more than ${NESTING_MAX} deep`)
   if (typeof json === 'string') return namedType(json, where)
   if (typeof json !== 'object' || json === null)
     throw new TextError('bad_schema', `${where}: ${JSON.stringify(json)} is not a type`)
   const node = json as Record<string, unknown>
   if (node['type'] === 'struct' && Array.isArray(node['fields'])) {
-    return { kind: 'struct', fields: node['fields'].map(field => fieldFromJson(field, where)) }
+    return { kind: 'struct', fields: node['fields'].map(field => fieldFromJson(field, where, depth + 1)) }
   }
   if (node['type'] === 'array') {
     return {
       kind: 'array',
-      element: typeFromJson(node['elementType'], where),
+      element: typeFromJson(node['elementType'], where, depth + 1),
       containsNull: node['containsNull'] !== false,
     }
   }
   if (node['type'] === 'map') {
     return {
       kind: 'map',
-      key: typeFromJson(node['keyType'], where),
-      value: typeFromJson(node['valueType'], where),
+      key: typeFromJson(node['keyType'], where, depth + 1),
+      value: typeFromJson(node['valueType'], where, depth + 1),
       valueContainsNull: node['valueContainsNull'] !== false,
     }
   }
@@ -111,17 +125,20 @@ function typeFromJson(json: unknown, where: string): DataType {
   )
 }
 
-function fieldFromJson(json: unknown, where: string): Field {
+function fieldFromJson(json: unknown, where: string, depth: number): Field {
   const node = json as Record<string, unknown> | null
   if (typeof node !== 'object' || node === null || typeof node['name'] !== 'string') {
     throw new TextError('bad_schema', `${where}: a field has no name`)
   }
   const name = node['name']
+  const metadata = node['metadata'] ?? {}
+  if (typeof metadata !== 'object' || Array.isArray(metadata))
+    throw new TextError('bad_schema', `column ${name}: its metadata is not an object`)
   return {
     name,
-    type: typeFromJson(node['type'], `column ${name}`),
+    type: typeFromJson(node['type'], `column ${name}`, depth),
     nullable: node['nullable'] !== false,
-    metadata: (node['metadata'] as Record<string, unknown> | undefined) ?? {},
+    metadata: metadata as Record<string, unknown>,
   }
 }
 

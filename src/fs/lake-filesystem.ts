@@ -29,7 +29,7 @@ import type { Text } from './text/text.ts'
 import { VersionTimes } from './version-times.ts'
 import { ViewName } from './view-name.ts'
 import { GeneratedView } from './views/generated.ts'
-import { ParquetFiles } from './views/parquet.ts'
+import { FIRST_PARQUET_ID, ParquetFiles } from './views/parquet.ts'
 import { QueryView, type RunSql } from './views/query.ts'
 import { QUERIES_NAME, QueryResults } from './views/results.ts'
 import { TableView, type TableViewContext } from './views/table-view.ts'
@@ -339,33 +339,44 @@ export class LakeFileSystem implements FileSystem {
     if (view !== undefined) throw new FsError('ENOTDIR', `${view.name} is not a directory`)
   }
 
+  /** In the order of the cookies: views, the user's own files, and in `data/` the Parquet files. */
   async readdir(directory: Node, cookie: bigint, limit: number): Promise<Listing> {
     return this.#guarded(async () => {
       this.#checkFolder(directory)
-      const fixed = cookie < COOKIE.dotDot ? await this.#dotEntries(directory) : []
-      fixed.push(...(await this.#viewEntries(directory)))
-      const views = fixed.filter(entry => entry.cookie > cookie).slice(0, limit)
-      const rest = limit - views.length
-      const listing =
-        rest > 0 || views.length === 0
-          ? await this.#options.scratch.readdir(directory.id, cookie, Math.max(1, rest))
-          : { entries: [], endOfDirectory: false }
-      const entries = [
-        ...views,
-        ...listing.entries.map(entry => ({ ...entry, node: { ...directory, id: entry.node.id } })),
-      ]
-      if (listing.endOfDirectory && entries.length <= limit) {
-        const results = await this.#results.list(directory.id, cookie, limit - entries.length + 1)
-        entries.push(...results.map(({ id, ...entry }) => ({ ...entry, fileId: id, node: { ...directory, id } })))
+      const entries: DirectoryEntry[] = []
+      let endOfDirectory = true
+      if (cookie < FIRST_PARQUET_ID) {
+        const fixed = cookie < COOKIE.dotDot ? await this.#dotEntries(directory) : []
+        fixed.push(...(await this.#viewEntries(directory)))
+        const own = await this.#options.scratch.readdir(directory.id, cookie, limit)
+        entries.push(...fixed.filter(entry => entry.cookie > cookie))
+        entries.push(...own.entries.map(entry => ({ ...entry, node: { ...directory, id: entry.node.id } })))
+        entries.sort((a, b) => (a.cookie < b.cookie ? -1 : 1))
+        endOfDirectory = own.endOfDirectory
       }
-      entries.sort((a, b) => (a.cookie < b.cookie ? -1 : 1))
+      if (endOfDirectory && entries.length <= limit)
+        entries.push(...(await this.#lastEntries(directory, cookie, limit - entries.length + 1)))
       // What did not fit comes with the next call: entries are in cookie order, so cutting loses nothing.
       return {
         entries: entries.slice(0, limit),
-        endOfDirectory: listing.endOfDirectory && entries.length <= limit,
+        endOfDirectory: endOfDirectory && entries.length <= limit,
         verifier: 1n,
       }
     })
+  }
+
+  /** Entries whose cookies are above all others: results of queries, and Parquet files. */
+  async #lastEntries(directory: Node, cookie: bigint, limit: number): Promise<DirectoryEntry[]> {
+    const at = (id: bigint): Node => ({ ...directory, id })
+    const results = await this.#results.list(directory.id, cookie, limit)
+    const entries = results.map(({ id, ...entry }) => ({ ...entry, fileId: id, node: at(id) }))
+    if (directory.id !== DATA_ID) return entries
+    await this.#refresh()
+    for (const { id, name } of this.#parquet.list(cookie, limit - entries.length)) {
+      const attributes = await this.#attributes(at(id))
+      entries.push({ name, fileId: id, cookie: id, node: at(id), attributes })
+    }
+    return entries
   }
 
   async #dotEntries(directory: Node): Promise<DirectoryEntry[]> {
@@ -403,7 +414,6 @@ export class LakeFileSystem implements FileSystem {
       // Opening a text may mean rendering all of another writer's table: then the client asks for it by name.
       entries.push(await entry(view.name, id, COOKIE[view.format], line?.version === version && !isHeld))
     }
-    for (const file of this.#parquet.list()) entries.push(await entry(file.name, file.id, file.id))
     return entries
   }
 

@@ -2,7 +2,7 @@ import { rmSync } from 'node:fs'
 import { errnoOf } from '../core/errors.ts'
 import type { Action } from '../table/log/actions.ts'
 import { readCommit } from '../table/log/load.ts'
-import { decodePath, LOG_FOLDER } from '../table/log/paths.ts'
+import { LOG_FOLDER, pathOf } from '../table/log/paths.ts'
 import type { Table } from '../table/table.ts'
 import { vectorPath } from '../table/vectors/store.ts'
 
@@ -67,7 +67,7 @@ function namedFiles(store: Table['store'], { actions }: FoundCommit): ReadonlySe
   const named = new Set<string>()
   for (const { add } of actions) {
     if (!add) continue
-    named.add(decodePath(add.path))
+    named.add(pathOf(store.location, add.path))
     if (add.deletionVector && add.deletionVector.storageType !== 'i') named.add(vectorPath(store, add.deletionVector))
   }
   return named

@@ -128,7 +128,7 @@ async function show(result: SqlResult, format: Format): Promise<void> {
       for await (const bytes of resultText(result, format)) await print(bytes)
       return
     case 'parquet': {
-      const writer = new ParquetFileWriter({ write: bytes => print(bytes) }, schema, { plain: true })
+      const writer = new ParquetFileWriter({ write: bytes => print(bytes) }, schema, { isDataFile: false })
       for await (const batch of result.batches()) await writer.write(batch)
       await writer.finish()
       return

@@ -45,8 +45,8 @@ export interface ParquetWriteOptions {
   readonly keyValue?: ReadonlyMap<string, string>
   /** How many leaf columns get statistics (`delta.dataSkippingNumIndexedCols`). */
   readonly indexedColumns?: number
-  /** The file is for others: nothing of ours is in its footer, and no text is measured (its bytes count as 0). */
-  readonly plain?: boolean
+  /** False for a file that is no data file: nobody asks for its rows' statistics, or for the sizes of their texts. */
+  readonly isDataFile?: boolean
 }
 
 /** Writes one Parquet data file that any Delta engine reads, row group by row group. */
@@ -55,7 +55,7 @@ export class ParquetFileWriter {
   readonly #schema: Schema
   readonly #rowGroupRows: number | undefined
   readonly #keyValue: Map<string, string>
-  readonly #isPlain: boolean
+  readonly #isDataFile: boolean
   readonly #statistics: StatisticsBuilder
   readonly #out = new ByteWriter()
   readonly #writer: ParquetWriter
@@ -70,13 +70,14 @@ export class ParquetFileWriter {
     this.#schema = schema
     this.#rowGroupRows = options.rowGroupRows
     this.#keyValue = new Map(options.keyValue)
-    this.#isPlain = options.plain === true
+    this.#isDataFile = options.isDataFile ?? true
     this.#statistics = new StatisticsBuilder(schema, options.indexedColumns)
     this.#writer = new ParquetWriter({
       writer: this.#out,
       schema: parquetElements(schema),
       codec: 'SNAPPY',
       createdBy: 'posixlake',
+      statistics: options.isDataFile ?? true,
     })
   }
 
@@ -96,7 +97,7 @@ export class ParquetFileWriter {
   async finish(extra: ReadonlyMap<string, string> = new Map()): Promise<WrittenFile> {
     if (this.#pendingRows > 0) await this.#rowGroup()
     const keyValue = new Map([...this.#keyValue, ...extra])
-    if (!this.#isPlain) keyValue.set(TEXT_KEY, textSizesJson(this.#schema, this.#rowGroups))
+    if (this.#isDataFile) keyValue.set(TEXT_KEY, textSizesJson(this.#schema, this.#rowGroups))
     this.#writer.kvMetadata = [...keyValue].map(([key, value]): KeyValue => ({ key, value }))
     await this.#writer.finish()
     await this.#flush()
@@ -119,8 +120,7 @@ export class ParquetFileWriter {
     this.#pendingRows = 0
     let csvBytes = 0
     let jsonlBytes = 0
-    for (const batch of batches) {
-      if (this.#isPlain) continue
+    for (const batch of this.#isDataFile ? batches : []) {
       this.#statistics.add(batch)
       csvBytes += csvSize(batch, this.#schema)
       jsonlBytes += jsonLinesSize(batch, this.#schema)

@@ -24,6 +24,8 @@ export class ListenError extends LakeError<'address_in_use' | 'listen_failed'> {
 
 export interface RpcLimits extends ConnectionLimits, ReplyCacheLimits {
   readonly connectionsMax: number
+  /** For how long a client that was served must have been idle before its connection may be closed for another's. */
+  readonly servedIdleMs: number
   /** How often connections are looked at for the timeouts. */
   readonly sweepIntervalMs: number
   /** Bytes held for all connections. */
@@ -186,17 +188,20 @@ export class RpcServer {
     this.#connections.add(connection)
   }
 
-  /** With too many connections, one that has done nothing useful has to go; a client that is served stays. */
+  /**
+   * With too many connections an idle one has to go, the longest idle first; those that were never served go before all
+   * others. NFS clients connect again by themselves and repeat what was not answered. False if nobody can go.
+   */
   #makeRoom(): boolean {
-    if (this.#connections.size < this.#options.limits.connectionsMax) return true
-    let oldest: Connection | undefined
-    for (const connection of this.#connections) {
-      if (connection.served || !connection.idle) continue
-      if (oldest === undefined || connection.lastActiveMs < oldest.lastActiveMs) oldest = connection
-    }
-    if (oldest === undefined) return false
-    this.#connections.delete(oldest)
-    oldest.terminate()
+    const { connectionsMax, servedIdleMs } = this.#options.limits
+    if (this.#connections.size < connectionsMax) return true
+    const idleBeforeMs = this.#now() - servedIdleMs
+    const leaving =
+      longestIdle(this.#connections, false, Number.POSITIVE_INFINITY) ??
+      longestIdle(this.#connections, true, idleBeforeMs)
+    if (leaving === undefined) return false
+    this.#connections.delete(leaving)
+    leaving.terminate()
     return true
   }
 
@@ -291,13 +296,19 @@ export class RpcServer {
     call: Call,
   ): Promise<void> {
     this.#calls++
-    const execute = () => this.#execute(program, procedure, prepared, call)
+    const execute = () => this.#execute(connection, program, procedure, prepared, call)
     const { name } = call.underWay
     const pieces = name === undefined ? (await execute()).pieces : await this.#replies.once(name, execute)
     connection.send(pieces, this.#now())
   }
 
-  async #execute(program: Program, procedure: Procedure, prepared: PreparedCall, call: Call): Promise<KeptReply> {
+  async #execute(
+    connection: Connection,
+    program: Program,
+    procedure: Procedure,
+    prepared: PreparedCall,
+    call: Call,
+  ): Promise<KeptReply> {
     const { onCall, log } = this.#options
     const startedMs = onCall === undefined ? 0 : performance.now()
     let outcomeName = 'SYSTEM_ERR'
@@ -306,6 +317,7 @@ export class RpcServer {
       const writer = success(call.xid)
       outcome.encode(writer)
       outcomeName = outcome.name
+      if (outcome.granted) connection.grant()
       return { pieces: sealed(writer), keep: outcome.keep }
     } catch (error) {
       log(`${program.name} ${procedure.name} failed: ${messageOf(error)}`)
@@ -327,6 +339,20 @@ export class RpcServer {
   #now(): number {
     return this.#options.clock.nowMs()
   }
+}
+
+/** Of the connections with nothing under way that were served, or were not, the one idle for longest, if it is so since `beforeMs` or before. */
+function longestIdle(connections: Iterable<Connection>, served: boolean, beforeMs: number): Connection | undefined {
+  let found: Connection | undefined
+  let foundMs = Number.POSITIVE_INFINITY
+  for (const connection of connections) {
+    const { idleSinceMs } = connection
+    if (connection.served !== served || idleSinceMs === undefined) continue
+    if (idleSinceMs > beforeMs || idleSinceMs >= foundMs) continue
+    found = connection
+    foundMs = idleSinceMs
+  }
+  return found
 }
 
 /** A user's own program may claim any uid; where the system says who made the connection, that is who calls. */
