@@ -1,11 +1,14 @@
 import { readFileSync, statfsSync } from 'node:fs'
 import { LakeError, messageOf } from '../core/errors.ts'
 import type { Snapshot } from '../table/snapshot.ts'
+import { Askers } from './askers.ts'
 import { laterTime, MODE } from './attributes.ts'
 import { DEFAULT_HOLD_TIMES, type Editor } from './edits/editor.ts'
 import {
   type Access,
+  type Asker,
   type Attributes,
+  type Caller,
   type Change,
   type Created,
   type CreateHow,
@@ -43,6 +46,8 @@ const COOKIE = { dot: 1n, dotDot: 2n, data: 3n, csv: 4n, json: 5n, jsonl: 6n, qu
 
 export interface LakeFileSystemOptions extends TableViewContext {
   readonly runSql: RunSql
+  /** Tells of statements that nobody waits for any more. */
+  readonly askers?: Askers
   readonly renderSchema: (snapshot: Snapshot) => Uint8Array
   readonly renderStats: (snapshot: Snapshot) => Promise<Uint8Array>
   readonly log: (sentence: string) => void
@@ -62,6 +67,7 @@ export class LakeFileSystem implements FileSystem {
   readonly #refusals: Refusals
   readonly #generated: readonly GeneratedView[]
   readonly #query: QueryView
+  readonly #askers: Askers
   readonly #results: QueryResults
   readonly #parquet: ParquetFiles
   #dataTime: TimeNs
@@ -111,6 +117,7 @@ export class LakeFileSystem implements FileSystem {
         },
       },
     ].map(view => new GeneratedView({ ...view, owner, now }))
+    this.#askers = options.askers ?? new Askers()
     const run: RunSql = async (sql, how) => {
       await this.settled()
       return options.runSql(sql, how)
@@ -123,13 +130,17 @@ export class LakeFileSystem implements FileSystem {
       owner,
       now,
       nowMs: () => options.clock.nowMs(),
+      watch: caller => this.#askers.watch(caller),
       report: sentence => options.errors.append(sentence),
     })
     this.#query = new QueryView({
       owner,
       now,
       nextId: () => scratch.nextId(),
-      run,
+      run: (sql, asker) =>
+        this.#forCaller(asker, signal =>
+          run(sql, { signal, call: asker.call?.name, readOnly: asker.readOnly === true }),
+        ),
       onRefused: () => {
         this.#rootTime = laterTime(now(), this.#rootTime)
       },
@@ -203,6 +214,11 @@ export class LakeFileSystem implements FileSystem {
     this.#options.scratch.close()
   }
 
+  /** SQL that changes nothing is for everybody: the statement is bound by the export, not the file. */
+  isAlwaysWritable(node: Node): boolean {
+    return this.#query.file(node) !== undefined
+  }
+
   root(through: Export): FileRef {
     return { id: ROOT_ID, ...exportOf(through) }
   }
@@ -269,7 +285,7 @@ export class LakeFileSystem implements FileSystem {
       await this.#refresh()
       return this.#folder(await scratch.getattr(DATA_ID), this.#dataTime)
     }
-    return this.#view(node)?.attributes() ?? scratch.getattr(node.id)
+    return this.#view(node)?.attributes(node.caller) ?? scratch.getattr(node.id)
   }
 
   async #knownAttributes(node: Node): Promise<Attributes> {
@@ -414,7 +430,7 @@ export class LakeFileSystem implements FileSystem {
   async read(node: Node, offset: bigint, count: number): Promise<ReadResult> {
     return this.#guarded(() => {
       if (isFixedFolder(node)) throw new FsError('EISDIR', 'this is a directory')
-      return this.#view(node)?.read(offset, count) ?? this.#options.scratch.read(node.id, offset, count)
+      return this.#view(node)?.read(offset, count, node.caller) ?? this.#options.scratch.read(node.id, offset, count)
     })
   }
 
@@ -423,7 +439,7 @@ export class LakeFileSystem implements FileSystem {
       const view = this.#view(node)
       if (view === undefined) return this.#options.scratch.write(node.id, offset, bytes, stability)
       if (view.write === undefined) throw readOnlyView(view)
-      return view.write(offsetIn(view, offset), bytes, stability)
+      return view.write(offsetIn(view, offset), bytes, stability, askerOf(node))
     })
   }
 
@@ -431,7 +447,7 @@ export class LakeFileSystem implements FileSystem {
     return this.#changing(this.#view(node), async () => {
       const view = this.#view(node)
       if (view === undefined) return this.#options.scratch.commit(node.id, offset, count)
-      return (await view.commit?.()) ?? {}
+      return (await view.commit?.(askerOf(node))) ?? {}
     })
   }
 
@@ -569,6 +585,16 @@ export class LakeFileSystem implements FileSystem {
     return snapshot
   }
 
+  /** Runs something that may take long for as long as who asked for it wants it. */
+  async #forCaller<T>(caller: Caller, run: (signal: AbortSignal) => Promise<T>): Promise<T> {
+    const asked = this.#askers.watch(caller)
+    try {
+      return await run(asked.signal)
+    } finally {
+      asked.end()
+    }
+  }
+
   #noteVersion(version: bigint): void {
     if (this.#versions.note(version)) this.#touchData()
   }
@@ -630,6 +656,10 @@ export class LakeFileSystem implements FileSystem {
 
 function isDataFolder(directory: Node, name: string): boolean {
   return directory.id === ROOT_ID && name === 'data'
+}
+
+function askerOf({ caller, readOnly }: Node): Asker {
+  return { ...caller, readOnly }
 }
 
 /** The folders that hold the views; a part of what they are is not the scratch's to say. */

@@ -10,10 +10,9 @@ import { ProcOpeners } from '../fs/saves/proc-openers.ts'
 import { Scratch } from '../fs/scratch/scratch.ts'
 import { openText } from '../fs/text/layout.ts'
 import { Segments } from '../fs/text/segments.ts'
-import { runSql } from '../fs/views/run-sql.ts'
 import { schemaSql } from '../fs/views/schema-sql.ts'
 import { statsJson } from '../fs/views/stats.ts'
-import { type Lake, openLake } from '../lake.ts'
+import { type Lake, openLake, openSql, type SqlLimits, type SqlService } from '../lake.ts'
 import { Exports } from '../nfs/exports.ts'
 import { Endpoints, type WantedEndpoint } from './endpoints.ts'
 import { Health, tableLook } from './health.ts'
@@ -34,6 +33,8 @@ export interface ServeOptions extends WantedEndpoint, Rights {
   readonly location: string
   readonly cacheDirectory?: string | undefined
   readonly cacheBytes?: number | undefined
+  /** What each SQL statement may take. */
+  readonly sqlLimits?: SqlLimits | undefined
   readonly holdTimes?: HoldTimes | undefined
   /** Who has files open for writing; by default /proc is asked. */
   readonly openers?: Openers | undefined
@@ -72,6 +73,8 @@ export interface TableServer {
   settle(): Promise<void>
   /** Measures the view that people look at first. */
   warmUp(): Promise<void>
+  /** Ends all SQL statements, with a sentence for each, and takes no more. */
+  endStatements(): Promise<void>
   /** Brings held saves to their end, answers what is under way, and closes everything. Takes 40 seconds at most. */
   stop(): Promise<void>
 }
@@ -107,7 +110,14 @@ async function serveLake(lake: Lake, state: StateFolder, options: ServeOptions):
   let endpoints: Endpoints | undefined
   const ports = (): number[] => endpoints?.all.map(({ port }) => port) ?? []
   const openers = options.openers ?? new ProcOpeners({ ports })
-  const fs = fileSystemOf(lake, state, segments, errors, { ...options, openers })
+  // Each statement is bound by the rights of the export that it came through.
+  const sql = await openSql(lake, {
+    folder: join(state.directory, 'sql'),
+    limits: options.sqlLimits,
+    readOnly: false,
+    log,
+  })
+  const fs = fileSystemOf(lake, state, segments, errors, sql, { ...options, openers })
   let recovered: Promise<void> | undefined
   const recover = (rights: Rights): Promise<void> => {
     // What an earlier server held is brought to its end by one that may write.
@@ -131,7 +141,10 @@ async function serveLake(lake: Lake, state: StateFolder, options: ServeOptions):
   const health = new Health({ clock: lake.clock, log, look: tableLook(lake, () => recovered !== undefined) })
   const stop = async (): Promise<void> => {
     health.stop()
+    // Calls that wait for a statement are answered now, and not held against the others.
+    await sql.end()
     await listening.close(CLOSE_GRACE_MS)
+    await sql.close()
     const finished = await withinMs(
       FINISH_LIMIT_MS,
       fs.finish().then(() => true),
@@ -168,6 +181,7 @@ async function serveLake(lake: Lake, state: StateFolder, options: ServeOptions):
       lake.pool.start()
       await openText(lake.table, await lake.table.refresh(), segments, 'csv')
     },
+    endStatements: () => sql.end(),
     stop,
   }
 }
@@ -177,6 +191,7 @@ function fileSystemOf(
   { files, directory, database }: StateFolder,
   segments: Segments,
   errors: ErrorJournal,
+  sql: SqlService,
   { log, holdTimes, openers }: ServeOptions & { readonly openers: Openers },
 ): LakeFileSystem {
   const { clock } = lake
@@ -188,7 +203,7 @@ function fileSystemOf(
     database,
     errors,
     stateDirectory: directory,
-    runSql: (sql, options) => runSql(lake.table, sql, directory, options),
+    runSql: (statement, how) => sql.run(statement, how),
     renderSchema: snapshot => new TextEncoder().encode(schemaSql(snapshot)),
     renderStats: async snapshot =>
       new TextEncoder().encode(await statsJson(lake.table, snapshot, segments, lake.cache)),

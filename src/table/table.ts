@@ -17,8 +17,8 @@ import {
   type MetadataAction,
 } from './log/actions.ts'
 import { tombstonesOver, writeCheckpoint } from './log/checkpoint.ts'
-import { lastCheckpoint, listVersions, loadSnapshot, readCommit } from './log/load.ts'
-import { commitPath, encodePath, LOG_FOLDER, parseLogFile } from './log/paths.ts'
+import { hasLog, lastCheckpoint, listVersions, loadSnapshot, readCommit } from './log/load.ts'
+import { commitPath, encodePath } from './log/paths.ts'
 import { newProtocol } from './protocol.ts'
 import { type LiveFile, type Snapshot, SnapshotBuilder } from './snapshot.ts'
 import { readVector } from './vectors/store.ts'
@@ -83,9 +83,7 @@ export interface NewTable {
 
 /** TableError `exists` if a log is there: its first commits may have been cleaned up, so that any entry counts. */
 export async function checkNoTable(store: ObjectStore): Promise<void> {
-  for (const { path } of await store.list(`${LOG_FOLDER}/`)) {
-    if (parseLogFile(path) !== undefined) throw tableExists(store)
-  }
+  if (await hasLog(store)) throw tableExists(store)
 }
 
 function tableExists(store: ObjectStore): TableError {

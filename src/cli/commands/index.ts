@@ -22,8 +22,13 @@ export const COMMANDS: readonly Entry[] = [
   { name: 'history', summary: "Print a table's commits", load: () => import('./history.ts') },
 ]
 
+/** What servers start themselves, and help does not show. */
+const HIDDEN: readonly Entry[] = [
+  { name: 'sql-process', summary: 'Run the SQL statements of a server', load: () => import('./sql-process.ts') },
+]
+
 export async function commandNamed(name: string): Promise<Command | undefined> {
-  const entry = COMMANDS.find(candidate => candidate.name === name)
+  const entry = [...COMMANDS, ...HIDDEN].find(candidate => candidate.name === name)
   return entry === undefined ? undefined : (await entry.load()).default
 }
 

@@ -1,5 +1,6 @@
 import { type Codec, decode, type XdrWriter } from '../xdr/codec.ts'
 import type { Credential } from './message.ts'
+import type { CallUnderWay } from './under-way.ts'
 
 /** What a procedure knows of the call besides its arguments. */
 export interface Call {
@@ -11,6 +12,7 @@ export interface Call {
   readonly connection: number
   /** The inode number of the other end's socket, if that is one of this machine; see peer.ts. */
   readonly socket: number | undefined
+  readonly underWay: CallUnderWay
 }
 
 export interface ProcedureDefinition<Args, Result> {

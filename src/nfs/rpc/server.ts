@@ -18,6 +18,7 @@ import {
 import type { PeerConnection } from './peer.ts'
 import type { Call, PreparedCall, Procedure, Program } from './program.ts'
 import { type KeptReply, ReplyCache, type ReplyCacheLimits } from './replies.ts'
+import { CallsUnderWay } from './under-way.ts'
 
 export class ListenError extends LakeError<'address_in_use' | 'listen_failed'> {}
 
@@ -29,6 +30,8 @@ export interface RpcLimits extends ConnectionLimits, ReplyCacheLimits {
   readonly sweepIntervalMs: number
   /** Bytes held for all connections. */
   readonly totalHeldBytesMax: number
+  /** For how long a client whose connection broke may take to repeat its calls until they are given up. */
+  readonly repeatWithinMs: number
 }
 
 /** What became of one call, for tracing. */
@@ -84,6 +87,7 @@ export class RpcServer {
   readonly #connections = new Set<Connection>()
   readonly #budget: Budget
   readonly #replies: ReplyCache
+  readonly #underWay: CallsUnderWay
   readonly #sweeper: ReturnType<typeof setInterval>
   #calls = 0
   #refused = 0
@@ -94,6 +98,7 @@ export class RpcServer {
     this.#options = options
     this.#budget = new Budget(options.limits.totalHeldBytesMax)
     this.#replies = new ReplyCache(options.limits, options.clock)
+    this.#underWay = new CallsUnderWay(options.limits.repeatWithinMs)
     this.#listener = this.#listen()
     this.#sweeper = setInterval(() => this.#sweep(), options.limits.sweepIntervalMs)
     this.#sweeper.unref()
@@ -215,6 +220,7 @@ export class RpcServer {
     if (connection === undefined) return
     connection.closed()
     this.#connections.delete(connection)
+    this.#underWay.closed(connection)
     this.#options.onDisconnect?.()
   }
 
@@ -261,9 +267,14 @@ export class RpcServer {
     }
     const end = connection.begin(record.length + prepared.replyBytesMax)
     const { client, number, peerSocket } = connection
-    const call: Call = { xid, credential, client, connection: number, socket: peerSocket }
+    const name = procedure.executeOnce ? callName(client, credential, message) : undefined
+    const underWay = this.#underWay.enter(name, connection)
+    const call: Call = { xid, credential, client, connection: number, socket: peerSocket, underWay }
     // `#answer` never rejects: whatever goes wrong becomes a reply.
-    void this.#answer(connection, program, procedure, prepared, call, message).finally(end)
+    void this.#answer(connection, program, procedure, prepared, call).finally(() => {
+      underWay.leave()
+      end()
+    })
   }
 
   #prepare(program: Program, procedure: Procedure, args: Uint8Array): PreparedCall | undefined {
@@ -295,13 +306,11 @@ export class RpcServer {
     procedure: Procedure,
     prepared: PreparedCall,
     call: Call,
-    message: CallMessage,
   ): Promise<void> {
     this.#calls++
     const execute = () => this.#execute(connection, program, procedure, prepared, call)
-    const pieces = procedure.executeOnce
-      ? await this.#replies.once(replyKey(call, message), execute)
-      : (await execute()).pieces
+    const { name } = call.underWay
+    const pieces = name === undefined ? (await execute()).pieces : await this.#replies.once(name, execute)
     connection.send(pieces, this.#now())
   }
 
@@ -366,10 +375,10 @@ function credentialFor(connection: Connection, claimed: Credential): Credential 
 }
 
 /**
- * Names a call in the reply cache. The XID alone does not do (clients choose their own), nor does the port (a client
- * retransmits over a new connection). Of long arguments both ends count.
+ * Names a call that must not be executed twice. The XID alone does not do (clients choose their own), nor does the port (a
+ * client retransmits over a new connection). Of long arguments both ends count.
  */
-function replyKey({ client, xid, credential }: Call, { program, procedure, args }: CallMessage): string {
+function callName(client: string, credential: Credential, { xid, program, procedure, args }: CallMessage): string {
   const uid = credential.flavor === 'sys' ? credential.uid : ''
   const head = Bun.hash(args.subarray(0, REPLY_KEY_BYTES))
   const tail = args.length > REPLY_KEY_BYTES ? Bun.hash(args.subarray(-REPLY_KEY_BYTES)) : ''

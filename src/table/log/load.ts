@@ -158,6 +158,12 @@ export async function readCommit(
   return { actions, modifiedMs: Math.trunc((await store.stat(path))?.modifiedMs ?? 0) }
 }
 
+/** Whether there is a table at all: told by the names in its log. */
+export async function hasLog(store: ObjectStore): Promise<boolean> {
+  for (const { path } of await store.list(`${LOG_FOLDER}/`)) if (parseLogFile(path) !== undefined) return true
+  return false
+}
+
 /** The versions whose commits are still in the log, newest first. */
 export async function listVersions(store: ObjectStore): Promise<{ version: bigint; modifiedMs: number }[]> {
   const { commits } = await listLog(store, undefined)
