@@ -21,6 +21,8 @@ const mountPrograms = { 'mount.nfs': 'nfs-common', modprobe: 'kmod' }
 const guestPrograms = { 'linux.uml': 'user-mode-linux', ip: 'iproute2', ...mountPrograms }
 /** What the other engines of the interop tests run on. Debian's default is Java 17 or newer, as Spark needs it. */
 const enginePrograms = { python3: 'python3', java: 'default-jre-headless' }
+/** A second NFS client beside the kernel's. */
+const clientPrograms = { python3: 'python3', 'nfs-cat': 'libnfs-utils' }
 const editors = {
   tail: 'coreutils',
   awk: 'mawk',
@@ -50,7 +52,7 @@ const mounted = {
   run: () => runTests(inKernel, '--timeout=120000', ...testFiles('test/mounted', '.mounted.ts')),
 }
 const interop = {
-  name: 'tables of other engines',
+  name: 'other engines and clients',
   run: () => runTests(bun, '--timeout=120000', ...testFiles('test/interop', '.interop.ts')),
 }
 
@@ -65,9 +67,9 @@ const commands = {
     brief: true,
   },
   mounted: { programs: { ...mountPrograms, ...editors }, steps: [build, mounted] },
-  interop: { programs: enginePrograms, steps: [build, interop] },
+  interop: { programs: { ...enginePrograms, ...clientPrograms }, steps: [build, interop] },
   test: {
-    programs: { ...mountPrograms, ...editors, ...enginePrograms },
+    programs: { ...mountPrograms, ...editors, ...enginePrograms, ...clientPrograms },
     steps: [typecheck, lint, unit, build, mounted, interop],
   },
 }

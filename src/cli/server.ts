@@ -14,6 +14,7 @@ import { Scratch } from '../fs/scratch/scratch.ts'
 import { openText } from '../fs/text/layout.ts'
 import { Segments } from '../fs/text/segments.ts'
 import type { Text } from '../fs/text/text.ts'
+import type { RunSqlOptions } from '../fs/views/query.ts'
 import { schemaSql } from '../fs/views/schema-sql.ts'
 import { statsJson } from '../fs/views/stats.ts'
 import { type Lake, openLake } from '../lake.ts'
@@ -97,7 +98,7 @@ async function serveLake(lake: Lake, options: ServeOptions): Promise<TableServer
     database,
     errors,
     stateDirectory: state,
-    runSql: sql => runSql(lake, sql, state),
+    runSql: (sql, options) => runSql(lake, sql, state, options),
     renderSchema: snapshot => new TextEncoder().encode(schemaSql(snapshot)),
     renderStats: async snapshot =>
       new TextEncoder().encode(await statsJson(lake.table, snapshot, segments, lake.cache)),
@@ -244,17 +245,21 @@ async function listen(options: ServeOptions, start: (port: number) => Promise<Nf
   )
 }
 
-/** What `.query` shows: the rows as CSV, or what a statement changed. Kept in an unlinked file, however large. */
-async function runSql(lake: Lake, sql: string, directory: string): Promise<Text> {
+/** The rows of a statement as text, or what it changed. Kept in an unlinked file, however large. */
+async function runSql(
+  lake: Lake,
+  sql: string,
+  directory: string,
+  { format = 'csv', signal }: RunSqlOptions = {},
+): Promise<Text> {
   // Loaded on first use: a mount that never runs SQL does not pay for the engine.
-  const { csvOf, execute } = await import('../sql/engine.ts')
-  const outcome = await execute(lake.table, sql)
+  const [{ execute }, { changesText, resultText }] = await Promise.all([
+    import('../sql/engine.ts'),
+    import('../sql/format.ts'),
+  ])
+  const outcome = await execute(lake.table, sql, signal === undefined ? {} : { signal })
   const spool = FileSpool.create(directory)
-  if (outcome.kind === 'changed') {
-    const { inserted, updated, deleted } = outcome
-    spool.append(new TextEncoder().encode(`inserted,updated,deleted\n${inserted},${updated},${deleted}\n`))
-  } else {
-    for await (const bytes of csvOf(outcome.result)) spool.append(bytes)
-  }
+  if (outcome.kind === 'changed') spool.append(changesText(outcome, format))
+  else for await (const bytes of resultText(outcome.result, format)) spool.append(bytes)
   return spool.finish()
 }

@@ -1,4 +1,5 @@
 import { TextError } from './errors.ts'
+import { sqlName } from './sql-names.ts'
 import type { DataType, Field, PrimitiveKind, Schema } from './types.ts'
 
 const PRIMITIVES: ReadonlySet<string> = new Set<PrimitiveKind>([
@@ -171,20 +172,24 @@ export function schemaToJson(schema: Schema): string {
   return JSON.stringify({ type: 'struct', fields: schema.map(fieldToJson) })
 }
 
-/** A type in SQL, as schema.sql shows it. */
-export function sqlType(type: DataType): string {
+/** A type in Spark SQL. `member`: a field of a struct; its name and type if not given. */
+export function sqlType(type: DataType, member = memberType): string {
   switch (type.kind) {
     case 'decimal':
       return `DECIMAL(${type.precision},${type.scale})`
     case 'struct':
-      return `STRUCT<${type.fields.map(field => `${field.name}: ${sqlType(field.type)}`).join(', ')}>`
+      return `STRUCT<${type.fields.map(field => member(field)).join(', ')}>`
     case 'array':
-      return `ARRAY<${sqlType(type.element)}>`
+      return `ARRAY<${sqlType(type.element, member)}>`
     case 'map':
-      return `MAP<${sqlType(type.key)}, ${sqlType(type.value)}>`
+      return `MAP<${sqlType(type.key, member)}, ${sqlType(type.value, member)}>`
     default:
       return SQL_NAMES[type.kind]
   }
+}
+
+function memberType({ name, type }: Field): string {
+  return `${sqlName(name)}: ${sqlType(type)}`
 }
 
 /** The name of a column in data files, statistics and partition values (PROTOCOL.md, "Column Mapping"). */
@@ -236,7 +241,8 @@ class DdlParser {
       this.#skip()
       if (this.#text[this.#at] === ':') this.#at++
       const type = this.#type(name)
-      fields.push({ name, type, nullable: !this.#notNull(), metadata: {} })
+      const nullable = !this.#notNull()
+      fields.push({ name, type, nullable, metadata: this.#comment() })
       this.#skip()
       if (this.#text[this.#at] === ',') this.#at++
       else break
@@ -311,6 +317,19 @@ class DdlParser {
     const found = /^\s*not\s+null\b/i.exec(this.#text.slice(this.#at))
     if (found !== null) this.#at += found[0].length
     return found !== null
+  }
+
+  /** COMMENT 'text', as column metadata. */
+  #comment(): Field['metadata'] {
+    const found = /^\s*comment\s+'((?:[^'\\]|\\[\s\S]|'')*)'/i.exec(this.#text.slice(this.#at))
+    if (found === null) return {}
+    this.#at += found[0].length
+    const marks: Readonly<Record<string, string>> = { n: '\n', r: '\r', t: '\t', 0: '\0' }
+    return {
+      comment: found[1]!.replace(/''|\\([\s\S])/g, (_, mark?: string) =>
+        mark === undefined ? "'" : (marks[mark] ?? mark),
+      ),
+    }
   }
 
   #expect(mark: string, column: string): void {

@@ -18,7 +18,6 @@ export type FsErrorCode =
   | 'ENOTEMPTY'
   | 'EDQUOT'
   | 'ESTALE'
-  | 'ENOTSUP'
   | 'ETOOSMALL'
   | 'EBADCOOKIE'
   | 'ENOTSYNC'
@@ -116,6 +115,17 @@ export interface Listing {
   readonly verifier: bigint
 }
 
+export interface ReadResult {
+  /** Not to be written to. */
+  readonly bytes: Uint8Array
+  readonly eof: boolean
+  /**
+   * Of the file that the bytes are from. The Linux client keeps the length of the head of a mount's first READ reply, and
+   * fails every later one whose head is longer: so none may do without.
+   */
+  readonly attributes: Attributes
+}
+
 export type Stability = 'unstable' | 'data_sync' | 'file_sync'
 
 export interface Access {
@@ -155,9 +165,10 @@ export interface FileSystem {
   setattr(node: Node, changes: NewAttributes, guardCtime?: TimeNs): Promise<Change>
   /** '.' and '..' are allowed here. */
   lookup(directory: Node, name: string): Promise<{ node: FileRef; attributes: Attributes }>
-  access(node: Node): Promise<Access>
-  /** At most `count` bytes; fewer only before the end of the file. `eof` if they reach it. The bytes must not be written to. */
-  read(node: Node, offset: bigint, count: number): Promise<{ bytes: Uint8Array; eof: boolean; attributes?: Attributes }>
+  /** The attributes are those of `getattr`: a client that opens a file asks for its rights, not always for its size. */
+  access(node: Node): Promise<{ access: Access; attributes: Attributes }>
+  /** At most `count` bytes; fewer only before the end of the file. `eof` if they reach it. */
+  read(node: Node, offset: bigint, count: number): Promise<ReadResult>
   /** `bytes` may be kept by the file system; the caller does not reuse them. */
   write(
     node: Node,

@@ -29,6 +29,7 @@ import { ViewName } from './view-name.ts'
 import { GeneratedView } from './views/generated.ts'
 import { ParquetFiles } from './views/parquet.ts'
 import { QueryView, type RunSql } from './views/query.ts'
+import { QUERIES_NAME, QueryResults } from './views/results.ts'
 import { TableView, type TableViewContext } from './views/table-view.ts'
 import type { ReadResult, ViewFile, WriteResult } from './views/view.ts'
 
@@ -61,6 +62,7 @@ export class LakeFileSystem implements FileSystem {
   readonly #refusals: Refusals
   readonly #generated: readonly GeneratedView[]
   readonly #query: QueryView
+  readonly #results: QueryResults
   readonly #parquet: ParquetFiles
   #dataTime: TimeNs
   #rootTime: TimeNs
@@ -110,14 +112,25 @@ export class LakeFileSystem implements FileSystem {
         },
       },
     ].map(view => new GeneratedView({ ...view, owner, now }))
+    const run: RunSql = async (sql, how) => {
+      await this.settled()
+      return options.runSql(sql, how)
+    }
+    this.#results = new QueryResults({
+      scratch,
+      run,
+      version: async () => (await this.#refresh()).version,
+      settledVersion: async () => (await settled()).version,
+      owner,
+      now,
+      nowMs: () => options.clock.nowMs(),
+      report: sentence => options.errors.append(sentence),
+    })
     this.#query = new QueryView({
       owner,
       now,
       nextId: () => scratch.nextId(),
-      run: async sql => {
-        await this.settled()
-        return options.runSql(sql)
-      },
+      run,
       onRefused: () => {
         this.#rootTime = laterTime(now(), this.#rootTime)
       },
@@ -154,6 +167,16 @@ export class LakeFileSystem implements FileSystem {
   async recover(): Promise<void> {
     for (const { editor } of this.#tableViews) await editor?.recover()
     for (const name of this.#viewNames) await name.recover()
+    await this.#makeQueries()
+  }
+
+  /** A folder that is the user's own, and there from the start: what is put into it has results. */
+  async #makeQueries(): Promise<void> {
+    try {
+      await this.#options.scratch.mkdir(ROOT_ID, QUERIES_NAME, {})
+    } catch (error) {
+      if (!(error instanceof FsError && error.code === 'EEXIST')) throw error
+    }
   }
 
   /** Resolves when no save is held any more. */
@@ -193,7 +216,7 @@ export class LakeFileSystem implements FileSystem {
 
   async setattr(node: Node, changes: NewAttributes, guardCtime?: TimeNs): Promise<Change> {
     return this.#changing(this.#view(node), async () => {
-      const before = await this.#attributes(node)
+      const before = await this.#knownAttributes(node)
       if (guardCtime !== undefined && before.ctime !== guardCtime) {
         throw new FsError('ENOTSYNC', 'the file changed since the client last looked at it')
       }
@@ -210,19 +233,21 @@ export class LakeFileSystem implements FileSystem {
     return view.truncate(offsetIn(view, size), before)
   }
 
-  async access(node: Node): Promise<Access> {
+  async access(node: Node): Promise<{ access: Access; attributes: Attributes }> {
     return this.#guarded(async () => {
-      const { type } = await this.#attributes(node)
+      const attributes = await this.#attributes(node)
+      const isFolder = attributes.type === 'directory'
       const view = this.#view(node)
       const writable = !this.readOnly && (view?.writable ?? true)
-      return {
+      const access = {
         read: true,
-        lookup: type === 'directory',
+        lookup: isFolder,
         modify: writable,
         extend: writable,
-        delete: writable && type === 'directory',
-        execute: type === 'file' && view === undefined,
+        delete: writable && isFolder,
+        execute: !isFolder && view === undefined,
       }
+      return { access, attributes }
     })
   }
 
@@ -234,8 +259,8 @@ export class LakeFileSystem implements FileSystem {
       const file = view.file(node)
       if (file !== undefined) return file
     }
-    if (id === this.#query.id) return this.#query
-    return this.#generated.find(view => view.id === id) ?? this.#parquet.file(id)
+    const view = this.#query.file(node) ?? this.#generated.find(other => other.id === id)
+    return view ?? this.#results.file(node) ?? this.#parquet.file(id)
   }
 
   async #attributes(node: Node): Promise<Attributes> {
@@ -246,6 +271,10 @@ export class LakeFileSystem implements FileSystem {
       return this.#folder(await scratch.getattr(DATA_ID), this.#dataTime)
     }
     return this.#view(node)?.attributes() ?? scratch.getattr(node.id)
+  }
+
+  async #knownAttributes(node: Node): Promise<Attributes> {
+    return this.#view(node)?.known?.() ?? this.#attributes(node)
   }
 
   #folder(scratch: Attributes, time: TimeNs): Attributes {
@@ -259,18 +288,20 @@ export class LakeFileSystem implements FileSystem {
   async lookup(directory: Node, name: string): Promise<{ node: FileRef; attributes: Attributes }> {
     return this.#guarded(async () => {
       const node = await this.#find(directory, name)
-      return { node, attributes: await this.#attributes(node) }
+      return { node, attributes: await this.#knownAttributes(node) }
     })
   }
 
   async #find(directory: Node, name: string): Promise<Node> {
     this.#noteClient(directory)
     const at = (id: bigint): Node => ({ ...directory, id })
+    this.#checkFolder(directory)
     if (name === '.') return directory
     if (directory.id === ROOT_ID) {
       if (name === '..') return directory
       if (name === 'data') return at(DATA_ID)
-      const view = this.#rootViews().find(other => other.name === name)
+      if (name === this.#query.name) return at(this.#query.of(directory.caller).id)
+      const view = this.#generated.find(other => other.name === name)
       if (view !== undefined) return at(view.id)
     }
     if (directory.id === DATA_ID) {
@@ -286,16 +317,27 @@ export class LakeFileSystem implements FileSystem {
         if (file !== undefined) return at(file.id)
       }
     }
-    return at((await this.#options.scratch.lookup(directory.id, name)).id)
+    try {
+      return at((await this.#options.scratch.lookup(directory.id, name)).id)
+    } catch (error) {
+      const result = await this.#results.find(directory.id, name)
+      if (result === undefined) throw error
+      return at(result.id)
+    }
   }
 
-  #rootViews(): readonly ViewFile[] {
-    return [this.#query, ...this.#generated]
+  /** FsError ENOTDIR for a view: its id is none of the scratch's, which would take it for a file that is gone. */
+  #checkFolder(directory: Node): void {
+    const view = this.#view(directory)
+    if (view !== undefined) throw new FsError('ENOTDIR', `${view.name} is not a directory`)
   }
 
   async readdir(directory: Node, cookie: bigint, limit: number): Promise<Listing> {
     return this.#guarded(async () => {
-      const views = (await this.#viewEntries(directory)).filter(entry => entry.cookie > cookie).slice(0, limit)
+      this.#checkFolder(directory)
+      const fixed = cookie < COOKIE.dotDot ? await this.#dotEntries(directory) : []
+      fixed.push(...(await this.#viewEntries(directory)))
+      const views = fixed.filter(entry => entry.cookie > cookie).slice(0, limit)
       const rest = limit - views.length
       const listing =
         rest > 0 || views.length === 0
@@ -303,8 +345,12 @@ export class LakeFileSystem implements FileSystem {
           : { entries: [], endOfDirectory: false }
       const entries = [
         ...views,
-        ...listing.entries.map(entry => ({ ...entry, node: { id: entry.node.id, frozen: directory.frozen } })),
+        ...listing.entries.map(entry => ({ ...entry, node: { ...directory, id: entry.node.id } })),
       ]
+      if (listing.endOfDirectory && entries.length <= limit) {
+        const results = await this.#results.list(directory.id, cookie, limit - entries.length + 1)
+        entries.push(...results.map(({ id, ...entry }) => ({ ...entry, fileId: id, node: { ...directory, id } })))
+      }
       entries.sort((a, b) => (a.cookie < b.cookie ? -1 : 1))
       // What did not fit comes with the next call: entries are in cookie order, so cutting loses nothing.
       return {
@@ -315,6 +361,18 @@ export class LakeFileSystem implements FileSystem {
     })
   }
 
+  async #dotEntries(directory: Node): Promise<DirectoryEntry[]> {
+    const parent = await this.#find(directory, '..')
+    return Promise.all(
+      [['.', directory, COOKIE.dot] as const, ['..', parent, COOKIE.dotDot] as const].map(
+        async ([name, node, cookie]) => {
+          const attributes = await this.#attributes(node)
+          return { name, fileId: node.id, cookie, node, attributes }
+        },
+      ),
+    )
+  }
+
   async #viewEntries(directory: Node): Promise<DirectoryEntry[]> {
     const entry = async (name: string, id: bigint, cookie: bigint, known = true): Promise<DirectoryEntry> => {
       const node = { ...directory, id }
@@ -323,15 +381,13 @@ export class LakeFileSystem implements FileSystem {
     const isHeld = this.held().length > 0
     if (directory.id === ROOT_ID) {
       return Promise.all([
-        entry('.', ROOT_ID, COOKIE.dot),
-        entry('..', ROOT_ID, COOKIE.dotDot),
         entry('data', DATA_ID, COOKIE.data),
-        entry(this.#query.name, this.#query.id, COOKIE.query),
+        entry(this.#query.name, this.#query.of(directory.caller).id, COOKIE.query),
         ...this.#generated.map(view => entry(view.name, view.id, view.id, !isHeld)),
       ])
     }
     if (directory.id !== DATA_ID) return []
-    const entries = [await entry('.', DATA_ID, COOKIE.dot), await entry('..', ROOT_ID, COOKIE.dotDot)]
+    const entries: DirectoryEntry[] = []
     const { version } = await this.#refresh()
     for (const view of this.#tableViews) {
       if (view.away !== undefined) continue
@@ -379,6 +435,7 @@ export class LakeFileSystem implements FileSystem {
       if (viewName !== undefined) return this.#createView(directory, viewName, how)
       if (isDataFolder(directory, name))
         throw how.kind === 'unchecked' ? new FsError('EISDIR', 'data is a directory') : exists(name)
+      await this.#results.checkName(directory.id, name)
       if (!this.#isViewName(directory, name)) {
         return inDirectory(await this.#options.scratch.create(directory.id, name, how), directory)
       }
@@ -407,6 +464,7 @@ export class LakeFileSystem implements FileSystem {
       if (isDataFolder(directory, name)) throw exists(name)
       if (this.#isViewName(directory, name))
         throw new RefusedChange('EEXIST', `${name}: it is a view of the table, and no folder can have its name`)
+      await this.#results.checkName(directory.id, name)
       return inDirectory(await this.#options.scratch.mkdir(directory.id, name, attributes), directory)
     })
   }
@@ -417,11 +475,13 @@ export class LakeFileSystem implements FileSystem {
       const viewName = this.#viewName(directory, name)
       if (viewName !== undefined) return viewName.remove()
       if (directory.id === ROOT_ID && name === this.#query.name) {
-        this.#query.clear()
+        this.#query.of(directory.caller).clear()
         return {}
       }
       if (isDataFolder(directory, name)) throw new FsError('EISDIR', 'data is a directory')
       if (this.#isViewName(directory, name)) throw viewStays(name)
+      if ((await this.#results.find(directory.id, name)) !== undefined)
+        await this.#results.checkName(directory.id, name)
       return this.#options.scratch.remove(directory.id, name)
     })
   }
@@ -448,6 +508,9 @@ export class LakeFileSystem implements FileSystem {
     return this.#changingNames(names, async () => {
       checkName(fromName)
       checkName(toName)
+      if ((await this.#results.find(fromDirectory.id, fromName)) !== undefined)
+        await this.#results.checkName(fromDirectory.id, fromName)
+      await this.#results.checkName(toDirectory.id, toName)
       const from = this.#viewName(fromDirectory, fromName)
       const to = this.#viewName(toDirectory, toName)
       if (from !== undefined && from === to) return { from: {}, to: {} }
@@ -485,7 +548,7 @@ export class LakeFileSystem implements FileSystem {
   }
 
   #isViewName(directory: Node, name: string): boolean {
-    if (directory.id === ROOT_ID) return this.#rootViews().some(view => view.name === name)
+    if (directory.id === ROOT_ID) return [this.#query, ...this.#generated].some(view => view.name === name)
     if (directory.id !== DATA_ID) return false
     return this.#tableViews.some(view => view.name === name) || this.#parquet.byName(name) !== undefined
   }
@@ -583,6 +646,7 @@ function sentenceOf(error: FsError, view: ChangedView | undefined): string {
 
 function readOnlyView(view: ViewFile | undefined): FsError {
   if (view === undefined) return new FsError('EISDIR', 'this is a directory')
+  if (view.refusal !== undefined) return view.refusal()
   const message = view.writable
     ? `${view.name}: it can be emptied, and not written`
     : `${view.name}: it is read-only; write to data.csv or data.jsonl`

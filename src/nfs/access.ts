@@ -1,4 +1,6 @@
+import type { Caller } from '../fs/filesystem.ts'
 import type { Credential } from './rpc/message.ts'
+import type { Call } from './rpc/program.ts'
 
 /** The users who may use the server; root always may, since mount(8) runs as root. */
 export type AllowedUids = 'any' | ReadonlySet<number>
@@ -10,4 +12,9 @@ export function isAllowed(allowed: AllowedUids, uid: number): boolean {
 /** Whether a call may be made: it must say who makes it, whoever is allowed. */
 export function mayCall(allowed: AllowedUids, credential: Credential): boolean {
   return credential.flavor === 'sys' && isAllowed(allowed, credential.uid)
+}
+
+/** Who makes a call, for the file system. */
+export function callerOf({ connection, credential, socket }: Call): Caller {
+  return { connection, uid: credential.flavor === 'sys' ? credential.uid : undefined, socket }
 }

@@ -1,5 +1,5 @@
 import { type Clock, systemClock } from '../core/clock.ts'
-import type { FileSystem } from '../fs/filesystem.ts'
+import type { FileRef, FileSystem } from '../fs/filesystem.ts'
 import { type AllowedUids, isAllowed } from './access.ts'
 import { mountProgram } from './mount3/program.ts'
 import { Handles } from './nfs3/handles.ts'
@@ -67,12 +67,12 @@ export async function startNfsServer(fs: FileSystem, options: NfsServerOptions):
   const clock = options.clock ?? systemClock
   const log = limitedLog(sentence => options.log(sentence), clock)
   const handles = new Handles(secret)
-  const rootHandle = (frozen: boolean) => handles.make(fs.root(frozen))
+  const fileHandle = (ref: FileRef): Uint8Array => handles.make(ref)
   const server = new RpcServer({
     host,
     port,
     programs: [
-      mountProgram({ exportName, exportSecret, allowedUids, rootHandle }),
+      mountProgram({ exportName, exportSecret, allowedUids, fs, fileHandle, log }),
       nfs3Program(createContext(fs, handles, allowedUids, log)),
     ],
     limits: { ...defaultLimits, ...options.limits },

@@ -1,5 +1,4 @@
 import type { DuckDBResult } from '@duckdb/node-api'
-import { csvHeader, renderCsv } from '../columns/text/csv.ts'
 import type { Batch, Schema } from '../columns/types.ts'
 import { TableError } from '../table/errors.ts'
 import { writeDataFiles } from '../table/operations/write.ts'
@@ -52,6 +51,7 @@ const REFUSED = [
   ],
 ]
 
+export { csvOf } from './format.ts'
 export type { RunOptions } from './session.ts'
 
 /** The rows of a query, as they come. */
@@ -107,12 +107,6 @@ export async function execute(table: Table, sql: string, options: RunOptions = {
       if (!(error instanceof TableError) || error.code !== 'conflict' || attempt === ATTEMPTS_MAX) throw error
     }
   }
-}
-
-/** A result as CSV, its header first. */
-export async function* csvOf(result: SqlResult): AsyncGenerator<Uint8Array> {
-  yield csvHeader(result.schema)
-  for await (const batch of result.batches()) yield renderCsv(batch, result.schema).bytes
 }
 
 async function theStatement(sql: string): Promise<Statement> {

@@ -20,6 +20,9 @@ export interface Relation {
   readonly rowColumn: string
 }
 
+/** Where the engine finds a data file on this machine. */
+export type PathOf = (file: LiveFile) => string
+
 /**
  * Makes the live rows of `snapshot` known as the view `data`: deletion vectors, partition values, column mapping and the
  * columns that old files lack are applied, every column has the type that the table gives it. `schemaName`: a schema of
@@ -30,6 +33,7 @@ export async function defineData(
   table: Table,
   snapshot: Snapshot,
   schemaName: string,
+  pathOf: PathOf,
 ): Promise<Relation> {
   const files = snapshot.files
   const taken = new Set(snapshot.schema.map(field => field.name.toLowerCase()))
@@ -41,7 +45,7 @@ export async function defineData(
   let from: string
   if (files.length === 0) from = `(SELECT ${emptyColumns(snapshot)}) p`
   else {
-    from = `${scanOf(table, snapshot)} p`
+    from = `${scanOf(snapshot, pathOf)} p`
     if (await definePartitions(connection, snapshot, schemaName))
       from += ` JOIN ${quoteName(schemaName)}.partitions v ON v.file = p.file_index`
     if (await defineDeleted(connection, table, files, schemaName)) {
@@ -82,7 +86,7 @@ function emptyColumns(snapshot: Snapshot): string {
  * The scan of all files, its columns named c0, c1, ...: with an explicit schema DuckDB takes columns by name (or field
  * id), gives NULL for those that a file lacks and casts the rest, nested ones too, and need not open every file to plan.
  */
-function scanOf(table: Table, snapshot: Snapshot): string {
+function scanOf(snapshot: Snapshot, pathOf: PathOf): string {
   const byId = snapshot.metadata.configuration.get('delta.columnMapping.mode') === 'id'
   const columns: string[] = []
   for (const [i, field] of snapshot.schema.entries()) {
@@ -93,7 +97,7 @@ function scanOf(table: Table, snapshot: Snapshot): string {
       `${key}: {name: 'c${i}', type: ${quoteText(duckTypeOf(field.type, physicalName))}, default_value: NULL}`,
     )
   }
-  const paths = snapshot.files.map(file => quoteText(localPathOf(table, file)))
+  const paths = snapshot.files.map(file => quoteText(pathOf(file)))
   // A table of partition columns only still needs the rows of its files counted.
   const schema = columns.length === 0 ? '' : `, schema = MAP {${columns.join(', ')}}`
   return `read_parquet([${paths.join(', ')}], hive_partitioning = false${schema})`

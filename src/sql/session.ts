@@ -9,8 +9,9 @@ import type { Snapshot } from '../table/snapshot.ts'
 import type { Table } from '../table/table.ts'
 import { batchOfChunk } from './convert.ts'
 import { fromDuckDb, withoutPlace } from './errors.ts'
+import { pathsForEngine } from './files.ts'
 import { type DuckDb, duckDb, engineCacheDirectory } from './native.ts'
-import { defineData, localPathOf, type Relation } from './relation.ts'
+import { defineData, type Relation } from './relation.ts'
 import { duckTypeOf, quoteText } from './types.ts'
 
 /** What the engine may keep in memory; beyond it, it spills to the cache folder. */
@@ -52,6 +53,11 @@ export class Session {
   static async open(table: Table, snapshot: Snapshot, options: RunOptions): Promise<Session> {
     const duck = await duckDb()
     const spill = spillFolder()
+    const { signal } = options
+    const pathOf = await pathsForEngine(table, snapshot, join(spill, 'copies'), { signal }).catch((error: unknown) => {
+      rmSync(spill, { recursive: true, force: true })
+      throw error
+    })
     const instance = await duck.DuckDBInstance.create(':memory:', {
       memory_limit: MEMORY_LIMIT,
       temp_directory: spill,
@@ -63,15 +69,16 @@ export class Session {
       const connection = await instance.connect()
       await connection.run("SET TimeZone = 'UTC'")
       await connection.run(`CREATE SCHEMA ${INTERNAL_SCHEMA}`)
-      const relation = await defineData(connection, table, snapshot, INTERNAL_SCHEMA)
+      const relation = await defineData(connection, table, snapshot, INTERNAL_SCHEMA, pathOf)
       // A statement reads this table and nothing else of the machine.
-      const paths = snapshot.files.map(file => quoteText(localPathOf(table, file)))
+      const paths = snapshot.files.map(file => quoteText(pathOf(file)))
       await connection.run(`SET allowed_paths = [${paths.join(', ')}]`)
       await connection.run('SET enable_external_access = false')
       await connection.run('SET lock_configuration = true')
       return new Session(duck, instance, connection, relation, spill, options)
     } catch (error) {
       instance.closeSync()
+      rmSync(spill, { recursive: true, force: true })
       // The SQL up to here is ours.
       throw withoutPlace(fromDuckDb(error))
     }

@@ -238,6 +238,13 @@ export class NfsClient implements AsyncDisposable {
     return (await this.#nfs(4, 'ACCESS', wire.ACCESS3args, wire.ACCESS3resok, wire.post_op_attr, args)).access
   }
 
+  /** The attributes that ACCESS tells: what open(2) knows of a file whose name was looked up before. */
+  async opened(object: Handle): Promise<Fattr | undefined> {
+    const args = { object, access: 0x2d }
+    const found = await this.#nfs(4, 'ACCESS', wire.ACCESS3args, wire.ACCESS3resok, wire.post_op_attr, args)
+    return found.obj_attributes
+  }
+
   async readlink(symlink: Handle): Promise<Uint8Array> {
     const args = { symlink }
     return (await this.#nfs(5, 'READLINK', wire.READLINK3args, wire.READLINK3resok, wire.post_op_attr, args)).data

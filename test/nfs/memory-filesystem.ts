@@ -95,18 +95,20 @@ export class MemoryFileSystem implements FileSystem {
     return { node: { id: inode.id, frozen: directory.frozen }, attributes: attributesOf(inode) }
   }
 
-  async access(node: Node): Promise<Access> {
+  async access(node: Node): Promise<{ access: Access; attributes: Attributes }> {
     await this.#enter('access')
-    const directory = this.#inode(node).type === 'directory'
+    const attributes = attributesOf(this.#inode(node))
+    const directory = attributes.type === 'directory'
     const writable = !this.readOnly
-    return {
+    const access = {
       read: true,
       lookup: directory,
       modify: writable,
       extend: writable,
       delete: writable,
-      execute: !directory && (this.#inode(node).mode & 0o111) !== 0,
+      execute: !directory && (attributes.mode & 0o111) !== 0,
     }
+    return { access, attributes }
   }
 
   async read(node: Node, offset: bigint, count: number) {

@@ -15,6 +15,37 @@ describe('MOUNT', () => {
     }
   })
 
+  test('leads to any folder below an export, with the handle that LOOKUP gives', async () => {
+    await using served = await serve({ exportName: 'people' })
+    const [client, plain] = await served.mounted()
+    const frozen = await client.mount(`/${EXPORT_SECRET}`)
+    const { handle: a } = await client.mkdir(plain, 'a b')
+    const { handle: b } = await client.mkdir(a, 'grün')
+    for (const path of ['/a b/grün', '/people/a b/grün', 'people//a b//grün//', '/a b/./../a b/grün/.', '/../a b/grün'])
+      expect(await client.mount(path)).toEqual(b)
+    expect(await client.mount(`/${EXPORT_SECRET}/a b`)).toEqual(await client.walk(frozen, 'a b'))
+    expect(await client.mount(`/${EXPORT_SECRET}/a b`)).not.toEqual(a)
+    await client.create(b, 'file')
+    await client.mkdir(plain, 'people')
+    expect(await client.mount('/people')).toEqual(plain)
+    const failures = {
+      'people/a': 'ENOENT',
+      'a b/grün/none': 'ENOENT',
+      'a b/none/grün': 'ENOENT',
+      [`a b/${EXPORT_SECRET}`]: 'ENOENT',
+      'a b/grün/file': 'ENOTDIR',
+      'a b/grün/file/x': 'ENOTDIR',
+      [`a b/${'x'.repeat(256)}`]: 'ENAMETOOLONG',
+    }
+    for (const [path, code] of Object.entries(failures)) {
+      for (const at of ['', '/', '/people/', `/${EXPORT_SECRET}/`])
+        await expect(client.mount(at + path)).rejects.toMatchObject({ code })
+    }
+    served.fs.failures.set('lookup', new Error('the disk is on fire'))
+    await expect(client.mount('/a b')).rejects.toMatchObject({ status: 10006 })
+    expect(served.logged.join()).toContain('the disk is on fire')
+  })
+
   test('tells nobody the secret', async () => {
     await using served = await serve()
     const client = await served.connect()

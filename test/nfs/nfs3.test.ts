@@ -105,10 +105,13 @@ describe('files', () => {
     await using served = await serve()
     const [client, root] = await served.mounted()
     const { handle } = await client.create(root, 'f')
-    await expect(client.symlink(root, 's', 'f')).rejects.toMatchObject({ code: 'ENOTSUP' })
-    await expect(client.mknod(root, 'p')).rejects.toMatchObject({ code: 'ENOTSUP' })
-    await expect(client.link(handle, root, 'l')).rejects.toMatchObject({ code: 'ENOTSUP' })
+    await expect(client.symlink(root, 's', 'f')).rejects.toMatchObject({ code: 'EPERM' })
+    await expect(client.mknod(root, 'p')).rejects.toMatchObject({ code: 'EPERM' })
+    await expect(client.link(handle, root, 'l')).rejects.toMatchObject({ code: 'EPERM' })
     await expect(client.readlink(handle)).rejects.toMatchObject({ code: 'EINVAL' })
+    await expect(client.symlink(new Uint8Array(3), 's', 'f')).rejects.toMatchObject({ code: 'EBADHANDLE' })
+    served.fs.readOnly = true
+    await expect(client.mknod(root, 'p')).rejects.toMatchObject({ code: 'EROFS' })
   })
 
   test('refuse a WRITE whose count and data differ, or that ends beyond the largest file', async () => {
@@ -240,6 +243,7 @@ describe('the file system as a whole', () => {
     const { handle } = await client.create(root, 'f')
     expect(await client.access(root, 0x3f)).toBe(0x3f & ~ACCESS3.EXECUTE)
     expect(await client.access(handle, ACCESS3.READ | ACCESS3.MODIFY)).toBe(ACCESS3.READ | ACCESS3.MODIFY)
+    expect(await client.opened(handle)).toEqual(await client.getattr(handle))
     served.fs.readOnly = true
     expect(await client.access(handle, 0x3f)).toBe(ACCESS3.READ)
     for (const change of [

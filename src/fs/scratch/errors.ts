@@ -19,8 +19,8 @@ const CODES: Readonly<Record<string, FsErrorCode>> = {
   EDQUOT: 'EDQUOT',
   ESTALE: 'ESTALE',
   EMLINK: 'EMLINK',
-  ENOTSUP: 'ENOTSUP',
-  EOPNOTSUPP: 'ENOTSUP',
+  ENOTSUP: 'EPERM',
+  EOPNOTSUPP: 'EPERM',
   ETXTBSY: 'EACCES',
   // The path changed to a symbolic link since it was looked at.
   ELOOP: 'ESTALE',

@@ -11,6 +11,7 @@ import type { Schema } from '../../columns/types.ts'
 import type { WorkerPool } from '../../columns/workers/pool.ts'
 import { runTask } from '../../columns/workers/tasks.ts'
 import { discarded } from '../../core/garbage.ts'
+import { schemaInFiles } from '../../table/column-mapping.ts'
 import { decodeOrderHint, ORDER_KEY, type OrderHint } from '../../table/order-hint.ts'
 import { fileTextSizes, type LiveFile, type Snapshot } from '../../table/snapshot.ts'
 import type { Table } from '../../table/table.ts'
@@ -54,7 +55,8 @@ export interface MeasuringProgress {
 }
 
 export function textKind(snapshot: Snapshot, format: TextFormat): TextKind {
-  const { schema, tableId } = snapshot
+  const { tableId } = snapshot
+  const schema = schemaInFiles(snapshot)
   return { tableId, schema, schemaJson: schemaToJson(schema), fingerprint: schemaFingerprint(schema), format }
 }
 

@@ -14,17 +14,25 @@ export interface GeneratedViewOptions {
   readonly clear?: () => void
 }
 
+/** Bytes and the attributes that tell of them. Replaced as a whole, so that they always belong together. */
+interface Shown {
+  readonly bytes: Uint8Array
+  readonly attributes: Attributes
+}
+
 /**
  * A small view whose bytes are produced as a whole (`schema.sql`, `.stats`, `.errors`). GETATTR produces them, READ
- * gives what the last GETATTR measured, so that a size and the bytes behind it always belong together.
+ * gives what the last GETATTR measured, and says so: a size and the bytes behind it always belong together.
  */
 export class GeneratedView implements ViewFile {
   readonly id: bigint
   readonly name: string
   readonly writable: boolean
   readonly #options: GeneratedViewOptions
-  #bytes: Uint8Array | undefined
-  #mtime = 0n
+  #shown: Shown | undefined
+  #looks = 0
+  /** The look that found what is shown. */
+  #shownBy = 0
 
   constructor(options: GeneratedViewOptions) {
     this.id = options.id
@@ -35,19 +43,29 @@ export class GeneratedView implements ViewFile {
 
   /** Produces the bytes anew. */
   async attributes(): Promise<Attributes> {
-    const { id, owner, now, produce } = this.#options
-    const bytes = await produce()
-    if (this.#bytes === undefined || Buffer.compare(bytes, this.#bytes) !== 0) {
-      this.#mtime = laterTime(now(), this.#mtime)
-      this.#bytes = bytes
-    }
-    const mode = this.writable ? MODE.file : MODE.readOnly
-    return viewAttributes(owner, { id, size: bytes.length, mtime: this.#mtime, mode })
+    return (await this.#look()).attributes
   }
 
   async read(offset: bigint, count: number): Promise<ReadResult> {
-    if (this.#bytes === undefined) await this.attributes()
-    return readText(bytesText(this.#bytes!), offset, count)
+    const { bytes, attributes } = this.#shown ?? (await this.#look())
+    return { ...(await readText(bytesText(bytes), offset, count)), attributes }
+  }
+
+  async #look(): Promise<Shown> {
+    const look = ++this.#looks
+    const bytes = await this.#options.produce()
+    // One that began later may have ended first: then this one has older bytes.
+    if (this.#shown !== undefined && look < this.#shownBy) return this.#shown
+    this.#shownBy = look
+    if (this.#shown !== undefined && Buffer.compare(bytes, this.#shown.bytes) === 0) return this.#shown
+    this.#shown = { bytes, attributes: this.#attributesOf(bytes) }
+    return this.#shown
+  }
+
+  #attributesOf({ length: size }: Uint8Array): Attributes {
+    const { id, owner, now } = this.#options
+    const mtime = laterTime(now(), this.#shown?.attributes.mtime ?? 0n)
+    return viewAttributes(owner, { id, size, mtime, mode: this.writable ? MODE.file : MODE.readOnly })
   }
 
   async truncate(size: number, before: Attributes): Promise<Change> {

@@ -2,7 +2,8 @@ import type { LiveFile, Snapshot } from '../../table/snapshot.ts'
 import type { Table } from '../../table/table.ts'
 import { MODE, type Owner, viewAttributes } from '../attributes.ts'
 import { FsError } from '../filesystem.ts'
-import type { ReadResult, ViewFile } from './view.ts'
+import type { Text } from '../text/text.ts'
+import { readText, type ViewFile } from './view.ts'
 
 /** Far from all other ids; the rest of the id is a hash of the path, so that it is the same after a restart. */
 const FIRST_ID = 1n << 62n
@@ -67,26 +68,21 @@ export class ParquetFiles {
     if (entry === undefined) return undefined
     const { name, file } = entry
     const mtime = BigInt(file.modificationTime) * 1_000_000n
+    const attributes = viewAttributes(this.#owner, { id, size: file.sizeBytes, mtime, mode: MODE.readOnly })
+    const text = { size: file.sizeBytes, read: (start: number, end: number) => this.#read(file, start, end) }
     return {
       id,
       name,
       writable: false,
-      attributes: async () => viewAttributes(this.#owner, { id, size: file.sizeBytes, mtime, mode: MODE.readOnly }),
-      read: (offset, count) => this.#read(file, offset, count),
+      attributes: async () => attributes,
+      read: async (offset, count) => ({ ...(await readText(text, offset, count)), attributes }),
     }
   }
 
-  async #read({ path, sizeBytes }: LiveFile, offset: bigint, count: number): Promise<ReadResult> {
-    const start = offset > BigInt(sizeBytes) ? sizeBytes : Number(offset)
-    const end = Math.min(sizeBytes, start + count)
-    if (start === end) return { bytes: new Uint8Array(0), eof: true }
+  async #read({ path, sizeBytes }: LiveFile, start: number, end: number): ReturnType<Text['read']> {
     const bytes = await this.#store.read(path, start, end)
-    if (bytes.length !== end - start)
-      throw new FsError(
-        'EIO',
-        `${this.#store.location}/${path} has fewer than the ${sizeBytes} bytes that the log says`,
-      )
-    return { bytes, eof: end === sizeBytes }
+    if (bytes.length === end - start) return bytes
+    throw new FsError('EIO', `${this.#store.location}/${path} has fewer than the ${sizeBytes} bytes that the log says`)
   }
 }
 

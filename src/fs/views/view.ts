@@ -1,13 +1,7 @@
-import { sizeOf } from '../attributes.ts'
-import type { Attributes, Change, Stability } from '../filesystem.ts'
+import type { Attributes, Change, FsError, ReadResult, Stability } from '../filesystem.ts'
 import type { Text } from '../text/text.ts'
 
-export interface ReadResult {
-  readonly bytes: Uint8Array
-  readonly eof: boolean
-  /** Of the moment of the read, where they are known at no cost. */
-  readonly attributes?: Attributes
-}
+export type { ReadResult }
 
 export interface WriteResult {
   readonly count: number
@@ -25,7 +19,11 @@ export interface ViewFile {
   readonly writable: boolean
   /** It tells of the saves that it refuses in `.errors` by itself, as some are refused when no call is under way. */
   readonly tellsRefusals?: boolean
+  /** What a change of it is refused with, if it is read-only for a reason of its own. */
+  refusal?(): FsError
   attributes(): Promise<Attributes>
+  /** What LOOKUP and listings tell, where `attributes` would do work that only a reader is to wait for. */
+  known?(): Attributes
   read(offset: bigint, count: number): Promise<ReadResult>
   /** SETATTR of the size. */
   truncate?(size: number, before: Attributes): Promise<Change>
@@ -33,9 +31,9 @@ export interface ViewFile {
   commit?(): Promise<Change>
 }
 
-/** READ of a text: fewer bytes only before its end. */
-export async function readText(text: Text, offset: bigint, count: number): Promise<ReadResult> {
-  const start = Math.min(sizeOf(offset), text.size)
+/** The bytes that a READ of a text gives: fewer than asked for only before its end. */
+export async function readText(text: Text, offset: bigint, count: number): Promise<Pick<ReadResult, 'bytes' | 'eof'>> {
+  const start = offset < BigInt(text.size) ? Number(offset) : text.size
   const end = Math.min(start + count, text.size)
   return { bytes: start === end ? new Uint8Array(0) : await text.read(start, end), eof: end === text.size }
 }

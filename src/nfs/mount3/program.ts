@@ -1,9 +1,49 @@
 import { createHash, timingSafeEqual } from 'node:crypto'
-import { type AllowedUids, mayCall } from '../access.ts'
+import { messageOf } from '../../core/errors.ts'
+import { type Caller, type FileRef, type FileSystem, FsError, type FsErrorCode } from '../../fs/filesystem.ts'
+import { type AllowedUids, callerOf, mayCall } from '../access.ts'
 import { authFlavor } from '../rpc/message.ts'
 import { type Procedure, type Program, procedure } from '../rpc/program.ts'
 import { nothing } from '../xdr/primitives.ts'
-import { dirpath, exports, MOUNT_PROGRAM, MOUNT_V3, type Mountres3, mountlist, mountres3, mountstat3 } from './wire.ts'
+import {
+  dirpath,
+  exports,
+  MOUNT_PROGRAM,
+  MOUNT_V3,
+  type MountFailure,
+  type Mountres3,
+  mountlist,
+  mountres3,
+  mountstat3,
+} from './wire.ts'
+
+const { MNT3_OK, MNT3ERR_ACCES, MNT3ERR_SERVERFAULT } = mountstat3
+
+/** mountstat3 of each error (RFC 1813, 5.1.5); SERVERFAULT where a look at a folder cannot raise it. */
+const statuses = {
+  EPERM: mountstat3.MNT3ERR_PERM,
+  ENOENT: mountstat3.MNT3ERR_NOENT,
+  // It was there, and went away while we looked.
+  ESTALE: mountstat3.MNT3ERR_NOENT,
+  EIO: mountstat3.MNT3ERR_IO,
+  EACCES: MNT3ERR_ACCES,
+  ENOTDIR: mountstat3.MNT3ERR_NOTDIR,
+  EINVAL: mountstat3.MNT3ERR_INVAL,
+  ENAMETOOLONG: mountstat3.MNT3ERR_NAMETOOLONG,
+  EEXIST: MNT3ERR_SERVERFAULT,
+  EXDEV: MNT3ERR_SERVERFAULT,
+  EISDIR: MNT3ERR_SERVERFAULT,
+  EFBIG: MNT3ERR_SERVERFAULT,
+  ENOSPC: MNT3ERR_SERVERFAULT,
+  EROFS: MNT3ERR_SERVERFAULT,
+  ENOTEMPTY: MNT3ERR_SERVERFAULT,
+  EDQUOT: MNT3ERR_SERVERFAULT,
+  ETOOSMALL: MNT3ERR_SERVERFAULT,
+  EBADCOOKIE: MNT3ERR_SERVERFAULT,
+  ENOTSYNC: MNT3ERR_SERVERFAULT,
+  EJUKEBOX: MNT3ERR_SERVERFAULT,
+  EMLINK: MNT3ERR_SERVERFAULT,
+} as const satisfies Record<FsErrorCode, MountFailure>
 
 export interface MountOptions {
   /** The name under which the file system is exported to everybody, besides "/". */
@@ -11,8 +51,9 @@ export interface MountOptions {
   /** The path "/<exportSecret>" leads to the frozen tree. */
   readonly exportSecret: string
   readonly allowedUids: AllowedUids
-  /** The file handle of the root, or of the frozen root. */
-  rootHandle(frozen: boolean): Uint8Array
+  readonly fs: Pick<FileSystem, 'root' | 'lookup'>
+  fileHandle(ref: FileRef): Uint8Array
+  log(sentence: string): void
 }
 
 /** The MOUNT program (RFC 1813, appendix I). It keeps no list of clients: NFSv3 does not need one, and it would be wrong after a crash. */
@@ -32,21 +73,42 @@ function empty(name: string): Procedure {
   return procedure({ name, args: nothing, result: nothing, anonymous: true, handle: async () => undefined })
 }
 
-function mount({ exportName, exportSecret, allowedUids, rootHandle }: MountOptions): Procedure {
+/** MNT of an export, or of a folder anywhere below one (RFC 1813, 5.2.1). */
+function mount(options: MountOptions): Procedure {
+  const { allowedUids, fileHandle, log } = options
   return procedure({
     name: 'MNT',
     args: dirpath,
     result: mountres3,
     anonymous: false,
-    outcome: ({ status }) => (status === mountstat3.MNT3_OK ? 'OK' : `MNT3ERR ${status}`),
-    async handle(path, { credential }): Promise<Mountres3> {
-      if (!mayCall(allowedUids, credential)) return { status: mountstat3.MNT3ERR_ACCES }
-      const name = path.replace(/^\/+/, '').replace(/\/+$/, '')
-      const frozen = sameText(name, exportSecret)
-      if (!frozen && name !== '' && name !== exportName) return { status: mountstat3.MNT3ERR_NOENT }
-      return { status: mountstat3.MNT3_OK, fhandle: rootHandle(frozen), auth_flavors: [authFlavor.AUTH_SYS] }
+    outcome: ({ status }) => (status === MNT3_OK ? 'OK' : `MNT3ERR ${status}`),
+    async handle(path, call): Promise<Mountres3> {
+      if (!mayCall(allowedUids, call.credential)) return { status: MNT3ERR_ACCES }
+      try {
+        const folder = await folderAt(path, callerOf(call), options)
+        return { status: MNT3_OK, fhandle: fileHandle(folder), auth_flavors: [authFlavor.AUTH_SYS] }
+      } catch (error) {
+        if (error instanceof FsError) return { status: statuses[error.code] }
+        log(`MNT failed, and the client was told SERVERFAULT: ${messageOf(error)}`)
+        return { status: MNT3ERR_SERVERFAULT }
+      }
     },
   })
+}
+
+/** The folder at the end of a path whose first name may be that of an export. Rejects with FsError. */
+async function folderAt(path: string, caller: Caller, options: MountOptions): Promise<FileRef> {
+  const { exportName, exportSecret, fs } = options
+  const names = path.split('/').filter(name => name !== '')
+  const [first] = names
+  const frozen = first !== undefined && sameText(first, exportSecret)
+  let folder = fs.root(frozen)
+  for (const name of frozen || first === exportName ? names.slice(1) : names) {
+    const { node, attributes } = await fs.lookup({ ...folder, caller }, name)
+    if (attributes.type !== 'directory') throw new FsError('ENOTDIR', `${path}: ${name} is not a directory`)
+    folder = node
+  }
+  return folder
 }
 
 const dump = procedure({

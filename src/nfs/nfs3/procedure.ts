@@ -1,6 +1,6 @@
 import { messageOf } from '../../core/errors.ts'
 import { type FileRef, type FileSystem, FsError, type Node } from '../../fs/filesystem.ts'
-import { type AllowedUids, mayCall } from '../access.ts'
+import { type AllowedUids, callerOf, mayCall } from '../access.ts'
 import { type Call, type Procedure, procedure } from '../rpc/program.ts'
 import type { Codec } from '../xdr/codec.ts'
 import type { Handles } from './handles.ts'
@@ -104,8 +104,8 @@ export function nfs3Procedure<Args, Ok, Fail>(definition: Definition<Args, Ok, F
   }
 }
 
-function forCall(context: Nfs3Context, { connection, credential, socket }: Call): Nfs3Call {
-  const caller = { connection, uid: credential.flavor === 'sys' ? credential.uid : undefined, socket }
+function forCall(context: Nfs3Context, call: Call): Nfs3Call {
+  const caller = callerOf(call)
   return { ...context, node: handle => ({ ...context.open(handle), caller }) }
 }
 

@@ -21,7 +21,6 @@ export const nfsstat3 = {
   ESTALE: 70,
   ENOTSYNC: 10002,
   EBADCOOKIE: 10003,
-  ENOTSUP: 10004,
   ETOOSMALL: 10005,
   EJUKEBOX: 10008,
 } as const satisfies Record<FsErrorCode, number>

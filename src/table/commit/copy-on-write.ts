@@ -1,9 +1,10 @@
 import { readFooter, readRowGroup } from '../../columns/parquet/read.ts'
 import { storeSource } from '../../columns/parquet/source.ts'
 import { ParquetFileWriter } from '../../columns/parquet/write.ts'
-import type { Schema } from '../../columns/types.ts'
+import type { Field } from '../../columns/types.ts'
 import { takeRows } from '../../columns/vectors.ts'
 import type { ObjectStore } from '../../storage/object-store.ts'
+import { schemaInFiles } from '../column-mapping.ts'
 import { newFile, pathInPlaceOf } from '../operations/write.ts'
 import type { LiveFile, Snapshot } from '../snapshot.ts'
 import type { NewFile } from './change-set.ts'
@@ -20,7 +21,9 @@ export async function withoutRows(
 ): Promise<NewFile> {
   const source = storeSource(store, file.path, file.sizeBytes)
   const footer = await readFooter(source)
-  const schema: Schema = snapshot.schema.filter(field => !snapshot.partitionColumns.includes(field.name))
+  const isInFile = (field: Field): boolean => !snapshot.partitionColumns.includes(field.name)
+  const schema = snapshot.schema.filter(isInFile)
+  const readSchema = schemaInFiles(snapshot).filter(isInFile)
   const path = pathInPlaceOf(file.path)
   const out = await store.create(path)
   try {
@@ -32,7 +35,7 @@ export async function withoutRows(
         if (deleted[next] === row) next++
         else kept.push(row - firstRow)
       }
-      if (kept.length > 0) await writer.write(takeRows(await readRowGroup(source, footer, group, schema), kept))
+      if (kept.length > 0) await writer.write(takeRows(await readRowGroup(source, footer, group, readSchema), kept))
     }
     const written = await writer.finish()
     await out.close()

@@ -82,8 +82,8 @@ async function readParquetActions(source: ByteSource): Promise<Action[]> {
 
 /** The columns to read of a checkpoint: statistics may be there in the types of their columns, and not as text. */
 function schemaOf(footer: Footer, name: string): Schema {
-  const add = footer.tree.children.find(child => child.element.name === 'add')
-  if (add === undefined || !add.children.some(child => child.element.name === STATS_PARSED)) return READ_SCHEMA
+  const add = footer.root.children.find(child => child.name === 'add')
+  if (add === undefined || !add.children.some(child => child.name === STATS_PARSED)) return READ_SCHEMA
   const found = schemaOfFooter(footer, name).find(field => field.name === 'add')?.type
   const stats = found?.kind === 'struct' ? found.fields.find(field => field.name === STATS_PARSED) : undefined
   return READ_SCHEMA.map(field =>

@@ -16,7 +16,7 @@ import {
   parseHeader,
   SchemaInference,
 } from '../../columns/text/csv.ts'
-import type { Schema } from '../../columns/types.ts'
+import type { Batch, Schema } from '../../columns/types.ts'
 import type { WorkerPool } from '../../columns/workers/pool.ts'
 import type { Clock } from '../../core/clock.ts'
 import { errnoOf, LakeError, messageOf } from '../../core/errors.ts'
@@ -397,7 +397,8 @@ export async function createFromParquet(
 ): Promise<Table> {
   return importing(directory, options, async written => {
     const inputs: ParquetInput[] = []
-    for (const path of paths) inputs.push(await openParquet(await sourceFile(path, directory, written, options)))
+    for (const path of paths)
+      inputs.push(await openParquet(await sourceFile(path, directory, written, options), options))
     const [first] = inputs
     if (first === undefined) throw new TableError('missing_file', 'there is no file to import')
     const schema = first.schema.map(field => ({ ...field, nullable: true }))
@@ -405,6 +406,7 @@ export async function createFromParquet(
     let doneBytes = 0
     const store = localStore(directory)
     const files: NewFile[] = []
+    const told = new Set<string>()
     for (const [i, { name, source, footer, schema: own }] of inputs.entries()) {
       checkSame(schema, own, name, first.name)
       const path = `part-${String(i).padStart(5, '0')}-${randomUUID()}.snappy.parquet`
@@ -414,7 +416,9 @@ export async function createFromParquet(
         const writer = new ParquetFileWriter(out, schema)
         for (let group = 0; group < footer.rowGroups.length; group++) {
           options.signal?.throwIfAborted()
-          await writer.write(await readRowGroup(source, footer, group, schema))
+          const batch = await readRowGroup(source, footer, group, schema)
+          noteCut(batch, schema, name, told, options)
+          await writer.write(batch)
           doneBytes += source.sizeBytes / footer.rowGroups.length
           options.progress?.(doneBytes, totalBytes)
         }
@@ -437,12 +441,21 @@ interface ParquetInput {
   readonly schema: Schema
 }
 
-async function openParquet(file: SourceFile): Promise<ParquetInput> {
+async function openParquet(file: SourceFile, { log }: ImportOptions): Promise<ParquetInput> {
   await (await openFile(file)).close()
   const { name, path } = file
   const source = { ...localSource(path, (await stat(path)).size), name }
   const footer = await readFooter(source)
-  return { name, source, footer, schema: schemaOfFooter(footer, name) }
+  return { name, source, footer, schema: schemaOfFooter(footer, name, log) }
+}
+
+/** Tells once of each column whose values had more digits than a Delta timestamp has. */
+function noteCut({ vectors }: Batch, schema: Schema, file: string, told: Set<string>, { log }: ImportOptions): void {
+  for (const [i, { name }] of schema.entries()) {
+    if (vectors[i]!.cut === undefined || told.has(name)) continue
+    told.add(name)
+    log?.(`${file}: column ${name} counts nanoseconds; they are cut to microseconds, the most that Delta has`)
+  }
 }
 
 function checkSame(schema: Schema, own: Schema, path: string, firstPath: string): void {

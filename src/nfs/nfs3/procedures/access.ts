@@ -1,4 +1,5 @@
 import type { Access } from '../../../fs/filesystem.ts'
+import { toFattr3 } from '../convert.ts'
 import { nfs3Procedure } from '../procedure.ts'
 import { ACCESS3, ACCESS3args, ACCESS3resok, failure } from '../wire.ts'
 
@@ -9,9 +10,10 @@ export const access = nfs3Procedure({
   args: ACCESS3args,
   ok: ACCESS3resok,
   fail: failure.attributes,
-  async handle({ object, access: asked }, { fs, node }) {
-    const granted = accessBits(await fs.access(node(object)))
-    return { obj_attributes: undefined, access: asked & granted }
+  async handle({ object, access: asked }, { fs, node, fsid }) {
+    const file = node(object)
+    const { access: granted, attributes } = await fs.access(file)
+    return { obj_attributes: toFattr3(attributes, fsid(file)), access: asked & accessBits(granted) }
   },
 })
 

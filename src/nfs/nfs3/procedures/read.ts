@@ -1,5 +1,5 @@
 import { FsError } from '../../../fs/filesystem.ts'
-import { fattrOf } from '../convert.ts'
+import { toFattr3 } from '../convert.ts'
 import { nfs3Procedure } from '../procedure.ts'
 import { FILE_BYTES_MAX, failure, READ3args, READ3resok, TRANSFER_BYTES_MAX } from '../wire.ts'
 
@@ -15,6 +15,6 @@ export const read = nfs3Procedure({
     const source = node(file)
     if (offset > FILE_BYTES_MAX) throw new FsError('EINVAL', 'A READ begins beyond the largest file.')
     const { bytes, eof, attributes } = await fs.read(source, offset, Math.min(count, TRANSFER_BYTES_MAX))
-    return { file_attributes: fattrOf(attributes, fsid(source)), count: bytes.length, eof, data: bytes }
+    return { file_attributes: toFattr3(attributes, fsid(source)), count: bytes.length, eof, data: bytes }
   },
 })

@@ -1,4 +1,4 @@
-import { FsError } from '../../../fs/filesystem.ts'
+import { type FileSystem, FsError } from '../../../fs/filesystem.ts'
 import { struct } from '../../xdr/primitives.ts'
 import { nfs3Procedure } from '../procedure.ts'
 import {
@@ -13,7 +13,11 @@ import {
   wcc_data,
 } from '../wire.ts'
 
-/** A table has no use for links and devices: the protocol has a status for that (RFC 1813, 3.3.10, 3.3.11 and 3.3.15). */
+/**
+ * A table has no use for links and devices. RFC 1813 (3.3.10, 3.3.11 and 3.3.15) has NFS3ERR_NOTSUPP for that, which
+ * Linux knows no word for: its programs would print "Unknown error 524". link(2), symlink(2) and mknod(2) name EPERM
+ * for file systems that lack them.
+ */
 
 export const symlink = nfs3Procedure({
   number: 10,
@@ -21,7 +25,10 @@ export const symlink = nfs3Procedure({
   args: SYMLINK3args,
   ok: CREATE3resok,
   fail: failure.wcc,
-  handle: () => unsupported('Symbolic links'),
+  async handle({ where }, { fs, node }) {
+    node(where.dir)
+    throw unsupported(fs, 'Symbolic links')
+  },
 })
 
 export const mknod = nfs3Procedure({
@@ -30,7 +37,10 @@ export const mknod = nfs3Procedure({
   args: MKNOD3args,
   ok: CREATE3resok,
   fail: failure.wcc,
-  handle: () => unsupported('Device nodes, sockets and FIFOs'),
+  async handle({ where }, { fs, node }) {
+    node(where.dir)
+    throw unsupported(fs, 'Device nodes, sockets and FIFOs')
+  },
 })
 
 export const link = nfs3Procedure({
@@ -42,9 +52,14 @@ export const link = nfs3Procedure({
     codec: struct({ file_attributes: post_op_attr, linkdir_wcc: wcc_data }),
     value: { file_attributes: undefined, linkdir_wcc: noWcc },
   },
-  handle: () => unsupported('Hard links'),
+  async handle({ file, link: { dir } }, { fs, node }) {
+    node(file)
+    node(dir)
+    throw unsupported(fs, 'Hard links')
+  },
 })
 
-async function unsupported(what: string): Promise<never> {
-  throw new FsError('ENOTSUP', `${what} are not supported.`)
+function unsupported(fs: FileSystem, what: string): FsError {
+  if (fs.readOnly) return new FsError('EROFS', 'the file system is read-only')
+  return new FsError('EPERM', `${what} are not supported.`)
 }
