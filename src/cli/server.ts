@@ -87,7 +87,12 @@ async function serveLake(lake: Lake, options: ServeOptions): Promise<TableServer
   const database = openDatabase(join(state, 'state.sqlite'), log)
   const errors = new ErrorJournal({ path: join(state, 'errors.log'), clock: lake.clock })
   const owner = { uid: process.getuid?.() ?? 0, gid: process.getgid?.() ?? 0 }
-  const segments = new Segments({ cache: lake.cache, pool: lake.pool, store: lake.table.store })
+  const segments = new Segments({
+    cache: lake.cache,
+    pool: lake.pool,
+    store: lake.table.store,
+    report: sentence => errors.append(sentence),
+  })
   const scratch = new Scratch({ directory: files, database, clock: lake.clock, owner, log })
   let port: number | undefined
   const openers = options.openers ?? new ProcOpeners({ ports: () => (port === undefined ? [] : [port]) })

@@ -78,6 +78,8 @@ export interface Vector {
   readonly nulls?: Uint8Array | undefined
   /** The first row whose value was cut to what its type holds: nanoseconds, to the microsecond. Said of a file's columns. */
   readonly cut?: number | undefined
+  /** The first row whose text is not UTF-8 in its file, and has U+FFFD in place of what is not (`utf8.ts`). */
+  readonly notUtf8?: number | undefined
 }
 
 /** Columns of equal length, in schema order. */

@@ -1,4 +1,5 @@
 import type { Database } from 'bun:sqlite'
+import { TEXT_FORMAT_VERSION } from '../columns/text/rendered.ts'
 import type { Clock } from '../core/clock.ts'
 import { isAppendOnly, type Snapshot } from '../table/snapshot.ts'
 import type { Table } from '../table/table.ts'
@@ -87,6 +88,7 @@ interface LineRow {
   mtime: string
   renamed_from: string | null
   written: string | null
+  text_format: number | null
 }
 
 /** The lines of one view, kept in the state database, so that handles survive a restart. */
@@ -109,6 +111,8 @@ export class Lines {
     const columns = options.database.query<{ name: string }, []>('PRAGMA table_info(lines)').all()
     if (!columns.some(({ name }) => name === 'written'))
       options.database.run('ALTER TABLE lines ADD COLUMN written TEXT')
+    if (!columns.some(({ name }) => name === 'text_format'))
+      options.database.run('ALTER TABLE lines ADD COLUMN text_format INTEGER')
     this.#load()
   }
 
@@ -304,10 +308,11 @@ export class Lines {
   save(line: Line): void {
     this.#options.database
       .query(
-        `INSERT INTO lines (id, format, status, version, mtime, renamed_from, written, changed)
-         VALUES (?, ?, ?, ?, ?, ?, ?, ?)
+        `INSERT INTO lines (id, format, status, version, mtime, renamed_from, written, text_format, changed)
+         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
          ON CONFLICT (id) DO UPDATE SET status = excluded.status, version = excluded.version, mtime = excluded.mtime,
-         renamed_from = excluded.renamed_from, written = excluded.written, changed = excluded.changed`,
+         renamed_from = excluded.renamed_from, written = excluded.written, text_format = excluded.text_format,
+         changed = excluded.changed`,
       )
       .run(
         String(line.id),
@@ -317,6 +322,7 @@ export class Lines {
         String(line.mtime),
         line.renamedFrom ?? null,
         line.written.length === 0 ? null : line.written.join(' '),
+        TEXT_FORMAT_VERSION,
         this.#options.clock.nowMs(),
       )
   }
@@ -381,7 +387,8 @@ export class Lines {
       .run(format, format, JSON.stringify(referenced().map(String)))
     for (const row of database.query<LineRow, [string]>('SELECT * FROM lines WHERE format = ?').all(format)) {
       const line = newLine(BigInt(row.id), format, row.status, BigInt(row.version))
-      line.mtime = BigInt(row.mtime)
+      // The text is another one than the client remembers.
+      line.mtime = row.text_format === TEXT_FORMAT_VERSION ? BigInt(row.mtime) : this.#later(BigInt(row.mtime))
       line.renamedFrom = row.renamed_from ?? undefined
       if (row.written !== null) line.written = row.written.split(' ')
       line.repeats = new Set(line.written)

@@ -4,14 +4,14 @@ import { TableError } from '../table/errors.ts'
 import { writeDataFiles } from '../table/operations/write.ts'
 import type { Snapshot } from '../table/snapshot.ts'
 import type { ChangeSet, Table } from '../table/table.ts'
-import { batchOfChunk } from './convert.ts'
 import { fromDuckDb, SqlError, withoutPlace } from './errors.ts'
 import { merge, SOURCE } from './merge.ts'
 import { duckDb } from './native.ts'
 import { checked, defaultOf, NEW_ROWS, newValues, numbered, placesOf } from './new-rows.ts'
 import { Places } from './places.ts'
+import { HandedRows, RefusedFiles } from './refused-files.ts'
 import { type Relation, TABLE_NAME } from './relation.ts'
-import { PLACE_SCHEMA, type RunOptions, Session, streamed } from './session.ts'
+import { batchesOf, PLACE_SCHEMA, type RunOptions, Session, streamed } from './session.ts'
 import { hasReturning, parseStatement, type Statement } from './statement.ts'
 import { nameOf, splitStatements, tokenize } from './tokens.ts'
 import { duckTypeOf, quoteName, resultSchema } from './types.ts'
@@ -100,9 +100,11 @@ export async function execute(table: Table, sql: string, options: RunOptions = {
     return { kind: 'rows', result: await runQuery(table, await table.refresh(), statement, options) }
   if (hasReturning(sql))
     throw new SqlError('unsupported', 'RETURNING is not supported; run a SELECT behind the statement')
+  const refused = new RefusedFiles(table, options.log)
   for (let attempt = 1; ; attempt++) {
+    const snapshot = await table.refresh()
     try {
-      return await change(table, await table.refresh(), statement, options)
+      return await refused.retried(snapshot, () => change(table, snapshot, statement, options, refused))
     } catch (error) {
       if (!(error instanceof TableError) || error.code !== 'conflict' || attempt === ATTEMPTS_MAX) throw error
     }
@@ -147,29 +149,56 @@ async function checkSyntax(sql: string): Promise<void> {
 }
 
 async function runQuery(table: Table, snapshot: Snapshot, { sql }: Statement, options: RunOptions): Promise<SqlResult> {
-  const session = await Session.open(table, snapshot, options)
+  const refused = new RefusedFiles(table, options.log)
+  const begin = (): Promise<Running> => refused.retried(snapshot, () => begun(table, snapshot, sql, options, refused))
+  const first = await begin()
+  const { schema } = first
+  let current = first
+  const batches = async function* (): AsyncGenerator<Batch> {
+    const handed = new HandedRows()
+    for (;;) {
+      try {
+        for await (const batch of chunks(current)) yield* handed.next(batch)
+        handed.finish()
+        return
+      } catch (error) {
+        if (!refused.note(error, snapshot)) throw error
+      }
+      current = await begin()
+      handed.again()
+    }
+  }
+  return { schema, batches, close: () => current.session.close() }
+}
+
+/** A query whose rows are to be fetched. */
+interface Running {
+  readonly session: Session
+  readonly sql: string
+  readonly result: DuckDBResult
+  readonly schema: Schema
+}
+
+async function begun(
+  table: Table,
+  snapshot: Snapshot,
+  sql: string,
+  options: RunOptions,
+  refused: RefusedFiles,
+): Promise<Running> {
+  const session = await Session.open(table, snapshot, options, refused)
   try {
     const result = await session.connection.stream(sql)
-    const schema = resultSchema(session.duck, result.columnNames(), result.columnTypes())
-    return {
-      schema,
-      batches: () => chunks(session, result, schema),
-      close: () => session.close(),
-    }
+    return { session, sql, result, schema: resultSchema(session.duck, result.columnNames(), result.columnTypes()) }
   } catch (error) {
     session.close()
     throw fromDuckDb(error)
   }
 }
 
-async function* chunks(session: Session, result: DuckDBResult, schema: Schema): AsyncGenerator<Batch> {
+async function* chunks({ session, sql, result, schema }: Running): AsyncGenerator<Batch> {
   try {
-    for (;;) {
-      session.checkSignal()
-      const chunk = await result.fetchChunk()
-      if (chunk === null || chunk.rowCount === 0) return
-      yield batchOfChunk(session.duck, chunk, schema)
-    }
+    yield* batchesOf(session, sql, result, schema)
   } catch (error) {
     throw fromDuckDb(error)
   } finally {
@@ -186,6 +215,7 @@ async function change(
   snapshot: Snapshot,
   statement: ChangingStatement,
   options: RunOptions,
+  refused: RefusedFiles,
 ): Promise<Outcome> {
   checkTarget(statement.sql, statement.target)
   if (statement.kind === 'truncate') return truncate(table, snapshot)
@@ -195,7 +225,7 @@ async function change(
       'the table has no columns yet; the first save of data/data.csv with a header line gives them',
     )
   }
-  const session = await Session.open(table, snapshot, options)
+  const session = await Session.open(table, snapshot, options, refused)
   try {
     if (statement.kind === 'insert') return await insert(session, table, snapshot, statement)
     if (statement.kind === 'delete') return await remove(session, table, snapshot, statement)

@@ -2,15 +2,16 @@ import { randomUUID } from 'node:crypto'
 import { mkdirSync, readdirSync, rmSync } from 'node:fs'
 import { availableParallelism } from 'node:os'
 import { join } from 'node:path'
-import type { DuckDBConnection, DuckDBInstance } from '@duckdb/node-api'
+import type { DuckDBConnection, DuckDBInstance, DuckDBResult } from '@duckdb/node-api'
 import type { Batch, Schema } from '../columns/types.ts'
 import { errnoOf } from '../core/errors.ts'
 import type { Snapshot } from '../table/snapshot.ts'
 import type { Table } from '../table/table.ts'
 import { batchOfChunk } from './convert.ts'
-import { fromDuckDb, withoutPlace } from './errors.ts'
+import { fromDuckDb, SqlError, withoutPlace } from './errors.ts'
 import { pathsForEngine } from './files.ts'
 import { type DuckDb, duckDb, engineCacheDirectory } from './native.ts'
+import { RefusedFiles } from './refused-files.ts'
 import { defineData, type Relation } from './relation.ts'
 import { duckTypeOf, quoteText } from './types.ts'
 
@@ -21,6 +22,8 @@ const INTERNAL_SCHEMA = 'posixlake_internal'
 export interface RunOptions {
   /** Ends a statement that has not begun to commit, as if it had failed. */
   readonly signal?: AbortSignal
+  /** Hears of what is not read as it is. */
+  readonly log?: (sentence: string) => void
 }
 
 /** An engine with one table in it, for one statement. */
@@ -50,14 +53,23 @@ export class Session {
     signal?.addEventListener('abort', this.#interrupt)
   }
 
-  static async open(table: Table, snapshot: Snapshot, options: RunOptions): Promise<Session> {
+  /** `refused`: files that the engine cannot read as they are. */
+  static async open(
+    table: Table,
+    snapshot: Snapshot,
+    options: RunOptions,
+    refused: RefusedFiles = new RefusedFiles(table),
+  ): Promise<Session> {
     const duck = await duckDb()
     const spill = spillFolder()
     const { signal } = options
-    const pathOf = await pathsForEngine(table, snapshot, join(spill, 'copies'), { signal }).catch((error: unknown) => {
-      rmSync(spill, { recursive: true, force: true })
-      throw error
-    })
+    const isRefused = refused.has.bind(refused)
+    const pathOf = await pathsForEngine(table, snapshot, join(spill, 'copies'), { isRefused, signal }).catch(
+      (error: unknown) => {
+        rmSync(spill, { recursive: true, force: true })
+        throw error
+      },
+    )
     const instance = await duck.DuckDBInstance.create(':memory:', {
       memory_limit: MEMORY_LIMIT,
       temp_directory: spill,
@@ -129,13 +141,31 @@ export const PLACE_SCHEMA: Schema = ['file', 'row'].map(name => ({
 export async function* streamed(session: Session, sql: string, schema: Schema): AsyncGenerator<Batch> {
   const columns = schema.map(({ type }, i) => `CAST(x.c${i} AS ${duckTypeOf(type)})`)
   const names = schema.map((_, i) => `c${i}`)
-  const result = await session.connection.stream(
-    `SELECT ${columns.join(', ')} FROM (${sql}) AS x (${names.join(', ')})`,
-  )
+  const statement = `SELECT ${columns.join(', ')} FROM (${sql}) AS x (${names.join(', ')})`
+  yield* batchesOf(session, statement, await session.connection.stream(statement), schema)
+}
+
+/**
+ * The rows of a streamed result. An error behind its first rows ends it as if there were no more: the API tells it by the
+ * type of the result alone, so the statement is run once more, without keeping its rows, for the sentence.
+ */
+export async function* batchesOf(
+  session: Session,
+  sql: string,
+  result: DuckDBResult,
+  schema: Schema,
+): AsyncGenerator<Batch> {
   for (;;) {
     session.checkSignal()
     const chunk = await result.fetchChunk()
-    if (chunk === null || chunk.rowCount === 0) return
+    if (chunk === null || chunk.rowCount === 0) break
     yield batchOfChunk(session.duck, chunk, schema)
   }
+  if (result.returnType !== session.duck.ResultReturnType.INVALID) return
+  session.checkSignal()
+  await session.connection.run(`EXPLAIN ANALYZE ${sql}`)
+  throw new SqlError(
+    'failed',
+    'the query failed before its last row, and did not when it was run again; run it once more',
+  )
 }

@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import { readFooter } from '../columns/parquet/read.ts'
 import { storeSource } from '../columns/parquet/source.ts'
-import { schemaToJson } from '../columns/schema.ts'
+import { schemaFault, schemaToJson } from '../columns/schema.ts'
 import type { Schema } from '../columns/types.ts'
 import { type Clock, systemClock } from '../core/clock.ts'
 import type { ObjectStore } from '../storage/object-store.ts'
@@ -84,6 +84,8 @@ export async function createTable(store: ObjectStore, options: NewTable): Promis
   const clock = options.clock ?? systemClock
   const nowMs = clock.nowMs()
   const { schema, partitionColumns = [], add = [] } = options
+  const fault = schemaFault(schema)
+  if (fault !== undefined) throw new TableError('bad_schema', `a table cannot have these columns: ${fault}`)
   checkPartitioning(schema, partitionColumns)
   await checkNoTable(store)
   const metaData: MetadataAction = {

@@ -134,6 +134,24 @@ describe('SQL on a table', () => {
     })
   })
 
+  test('fails if it fails behind its first rows, and then nothing has changed', async () => {
+    using folder = temporaryFolder()
+    const table = await people(folder.path)
+    const late = `CASE WHEN n.range = 299999 THEN error('too late') ELSE true END`
+    for (const sql of [
+      `SELECT range FROM range(300000) n WHERE ${late}`,
+      `SELECT id, range FROM data, range(300000) n WHERE ${late} LIMIT 900000`,
+      `INSERT INTO data SELECT range, 'x', 1 FROM range(300000) n WHERE ${late}`,
+      `DELETE FROM data USING range(300000) n WHERE ${late}`,
+      `UPDATE data SET age = n.range FROM range(300000) n WHERE ${late}`,
+      `MERGE INTO data USING (SELECT * FROM range(300000) n WHERE ${late}) s ON data.id = s.range WHEN MATCHED THEN DELETE WHEN NOT MATCHED THEN INSERT VALUES (s.range, 'x', 1)`,
+    ]) {
+      const error = await failure(() => csv(table, sql))
+      expect([sql, error.message]).toEqual([sql, expect.stringContaining('too late')])
+    }
+    expect(table.snapshot.version).toBe(1n)
+  })
+
   test('fails with the engine’s own sentence, and then nothing has changed', async () => {
     using folder = temporaryFolder()
     const table = await people(folder.path)

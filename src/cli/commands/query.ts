@@ -42,10 +42,10 @@ export default command({
     const table = await openTable(openStore(parseLocation(args.table)))
     await interruptible(async signal => {
       if (args.version !== undefined || args.timestamp !== undefined) {
-        await show(await query(table, await snapshotOf(table, args), sql, { signal }), format)
+        await show(await query(table, await snapshotOf(table, args), sql, { signal, log: note }), format)
         return
       }
-      const outcome = await execute(table, sql, { signal })
+      const outcome = await execute(table, sql, { signal, log: note })
       if (outcome.kind === 'rows') await show(outcome.result, format)
       else tell(outcome)
     })

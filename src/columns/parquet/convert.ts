@@ -1,6 +1,8 @@
+import { isUtf8 } from 'node:buffer'
 import { sqlType } from '../schema.ts'
 import { formatDecimal } from '../text/scalars.ts'
 import type { Cell, DataType, Utf8Values, Vector } from '../types.ts'
+import { asUtf8 } from '../utf8.ts'
 import { vectorOf } from '../vectors.ts'
 import type { LeafColumn, PhysicalValues } from './decode.ts'
 import { describeForm, formOf, type LeafForm } from './leaf.ts'
@@ -15,14 +17,21 @@ const INTEGER_BITS = { byte: 8, short: 16, integer: 32, long: 64 } as const
 /** Gives value i of a leaf as a cell of a Delta type. Throws Error for a value that the type does not hold. */
 export type CellReader = (i: number) => Cell
 
+/** What is told of values that are not what the file has. */
+export interface Listeners {
+  /** A value was cut: of nanoseconds Delta has no more than the microseconds. */
+  onCut(): void
+  /** Text has U+FFFD in it for what is not UTF-8. */
+  onNotUtf8(): void
+}
+
 /**
  * How to read a leaf column as a Delta type: each value exactly, or not at all. Widened types are included (PROTOCOL.md,
- * "Type Widening"). `onCut` hears of each value that is cut all the same: of nanoseconds Delta has no more than the
- * microseconds. Throws Error where what the file has cannot stand for the table's type.
+ * "Type Widening"). Throws Error where what the file has cannot stand for the table's type.
  */
-export function cellReader(values: PhysicalValues, node: SchemaNode, type: DataType, onCut: () => void): CellReader {
+export function cellReader(values: PhysicalValues, node: SchemaNode, type: DataType, listeners: Listeners): CellReader {
   const form = formOf(node)
-  const reader = form.kind === 'null' ? noReader : readerFor(values, form, type, onCut)
+  const reader = form.kind === 'null' ? noReader : readerFor(values, form, type, listeners)
   if (reader === undefined) throw new Error(`the file has ${describeForm(form)} where the table has ${sqlType(type)}`)
   return reader
 }
@@ -31,7 +40,12 @@ function noReader(): never {
   throw new Error('a column without a type holds a value')
 }
 
-function readerFor(values: PhysicalValues, form: LeafForm, type: DataType, onCut: () => void): CellReader | undefined {
+function readerFor(
+  values: PhysicalValues,
+  form: LeafForm,
+  type: DataType,
+  { onCut, onNotUtf8 }: Listeners,
+): CellReader | undefined {
   switch (type.kind) {
     case 'byte':
     case 'short':
@@ -51,7 +65,7 @@ function readerFor(values: PhysicalValues, form: LeafForm, type: DataType, onCut
     case 'timestamp_ntz':
       return timestampReader(values, form, type.kind, onCut)
     case 'string':
-      return stringReader(values, form)
+      return stringReader(values, form, onNotUtf8)
     case 'binary':
       // The bytes as they are, whatever else they mean.
       return values.kind === 'bytes' && form.kind !== 'timestamp' && form.kind !== 'decimal'
@@ -242,14 +256,19 @@ function formatTime(value: bigint, unit: TimeUnit): string {
 
 // --- texts -------------------------------------------------------------------------------------------------------------
 
-function stringReader(values: PhysicalValues, form: LeafForm): CellReader | undefined {
+function stringReader(values: PhysicalValues, form: LeafForm, onNotUtf8: () => void): CellReader | undefined {
   if (form.kind === 'time') {
     if (values.kind !== 'int32' && values.kind !== 'int64') return undefined
     return i => formatTime(BigInt(values.array[i]!), form.unit)
   }
   if (values.kind !== 'bytes') return undefined
   if (form.kind === 'uuid') return i => formatUuid(slice(values.array, i))
-  return form.kind === 'string' || form.kind === 'binary' ? i => decoder.decode(slice(values.array, i)) : undefined
+  if (form.kind !== 'string' && form.kind !== 'binary') return undefined
+  return i => {
+    const text = slice(values.array, i)
+    if (!isUtf8(text)) onNotUtf8()
+    return decoder.decode(text)
+  }
 }
 
 /** As RFC 9562, section 4, has it. */
@@ -264,16 +283,24 @@ export function flatVector(leaf: LeafColumn, node: SchemaNode, type: DataType): 
   const { entries, definition, values } = leaf
   const nulls = nullsOf(definition, node.maxDefinition)
   const quick = quickValues(values, formOf(node), type)
-  if (quick !== undefined)
-    return { type, length: entries, values: nulls === undefined ? quick : spread(quick, nulls), nulls }
+  if (quick !== undefined) {
+    const vector = { type, length: entries, values: nulls === undefined ? quick : spread(quick, nulls), nulls }
+    return type.kind === 'string' ? asUtf8(vector) : vector
+  }
   let row = 0
   let cut: number | undefined
-  const read = cellReader(values, node, type, () => {
-    cut ??= row
+  let notUtf8: number | undefined
+  const read = cellReader(values, node, type, {
+    onCut: () => {
+      cut ??= row
+    },
+    onNotUtf8: () => {
+      notUtf8 ??= row
+    },
   })
   const cells: Cell[] = new Array(entries)
   for (let v = 0; row < entries; row++) cells[row] = nulls !== undefined && nulls[row] === 1 ? null : read(v++)
-  return { ...vectorOf(type, cells), cut }
+  return { ...vectorOf(type, cells), cut, notUtf8 }
 }
 
 function nullsOf(definition: Uint8Array | undefined, max: number): Uint8Array | undefined {

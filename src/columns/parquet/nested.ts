@@ -32,6 +32,7 @@ export class NestedReader {
   readonly #elements = new Map<SchemaNode, ReturnType<typeof elementOf>>()
   #row = 0
   #cut: number | undefined
+  #notUtf8: number | undefined
 
   constructor(leaves: ReadonlyMap<SchemaNode, LeafColumn>) {
     this.#cursors = new Map(
@@ -55,6 +56,11 @@ export class NestedReader {
   /** The first row with a value inside that was cut (`Vector.cut`), once the rows were read. */
   get cut(): number | undefined {
     return this.#cut
+  }
+
+  /** The first row with text inside that is not UTF-8, once the rows were read. */
+  get notUtf8(): number | undefined {
+    return this.#notUtf8
   }
 
   #value(node: SchemaNode, type: DataType, definition: number, repetition: number): Cell {
@@ -150,8 +156,13 @@ export class NestedReader {
   #leaf(node: SchemaNode, type: DataType): Cell {
     const cursor = this.#cursors.get(node)
     if (cursor === undefined) throw mismatch('a group', type)
-    cursor.read ??= cellReader(cursor.leaf.values, node, type, () => {
-      this.#cut ??= this.#row
+    cursor.read ??= cellReader(cursor.leaf.values, node, type, {
+      onCut: () => {
+        this.#cut ??= this.#row
+      },
+      onNotUtf8: () => {
+        this.#notUtf8 ??= this.#row
+      },
     })
     const present =
       cursor.leaf.definition === undefined || cursor.leaf.definition[cursor.entry] === cursor.maxDefinition

@@ -153,7 +153,7 @@ function columnOf(
   for (const [i, { leaf, chunk }] of chunks.entries()) leaves.set(leaf, decodeChunk(bytes[i]!, chunk, leaf))
   const reader = new NestedReader(leaves)
   const vector = vectorOf(field.type, reader.rows(node, field.type, rows))
-  return { ...vector, cut: reader.cut }
+  return { ...vector, cut: reader.cut, notUtf8: reader.notUtf8 }
 }
 
 /** One column chunk and its place in the file. */

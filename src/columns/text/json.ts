@@ -4,8 +4,11 @@ import type { Batch, Cell, DataType, Field, Schema } from '../types.ts'
 import { cellAt, vectorOf } from '../vectors.ts'
 import { jsonRowEnd } from './json-rows.ts'
 import { type RenderedText, ROW_INDEX_STRIDE } from './rendered.ts'
-import { formatScalar, parseScalar, ScalarError } from './scalars.ts'
+import { emptyIsNull, formatScalar, parseScalar, ScalarError } from './scalars.ts'
 
+const QUOTE = 0x22
+const COLON = 0x3a
+const BACKSLASH = 0x5c
 const encoder = new TextEncoder()
 
 /** A number as it is spelled in JSON, so that 64-bit integers and decimals stay exact. */
@@ -62,7 +65,7 @@ export function parseExactJson(text: string): unknown {
 
 /** The value that parsed JSON stands for. Throws ScalarError naming what was expected. */
 export function cellFromJson(json: unknown, type: DataType): Cell {
-  if (json === null || json === undefined) return null
+  if (json === null || json === undefined || (json === '' && emptyIsNull(type))) return null
   switch (type.kind) {
     case 'struct': {
       if (typeof json !== 'object' || Array.isArray(json) || json instanceof JsonNumber)
@@ -96,6 +99,8 @@ export function cellFromJson(json: unknown, type: DataType): Cell {
       throw new ScalarError('a number')
     default:
       if (typeof json !== 'string') throw new ScalarError(`a JSON string of a ${type.kind}`)
+      // Such as "\ud800": UTF-8 has no form for it.
+      if (!json.isWellFormed()) throw new ScalarError('text without halves of surrogate pairs')
       return parseScalar(json, type)
   }
 }
@@ -117,7 +122,7 @@ function mapFromJson(json: unknown, type: Extract<DataType, { kind: 'map' }>): C
   if (typeof json !== 'object' || json instanceof JsonNumber)
     throw new ScalarError('a JSON object or an array of [key, value] pairs')
   if (type.key.kind !== 'string') throw new ScalarError('an array of [key, value] pairs')
-  return Object.entries(json as Record<string, unknown>).map(([k, v]) => [k, value(v)] as const)
+  return Object.entries(json as Record<string, unknown>).map(([k, v]) => [key(k), value(v)] as const)
 }
 
 function notNull(cell: Cell, nullable: boolean, name: string): Cell {
@@ -267,7 +272,13 @@ function colonsIn(text: string): number {
 /** How many keys stand in a text that is JSON. */
 function keysWritten(json: string): number {
   let keys = 0
-  for (const [token] of json.matchAll(/"(?:[^"\\]|\\.)*"|:/g)) if (token === ':') keys++
+  let isString = false
+  for (let at = 0; at < json.length; at++) {
+    const char = json.charCodeAt(at)
+    if (char === QUOTE) isString = !isString
+    else if (isString && char === BACKSLASH) at++
+    else if (!isString && char === COLON) keys++
+  }
   return keys
 }
 
@@ -288,11 +299,23 @@ function fieldFromJson(object: Record<string, unknown>, field: Field, line: numb
     if (error instanceof TextError)
       throw new TextError(error.code, `line ${line}: ${error.message}`, { line, column: field.name })
     if (!(error instanceof ScalarError)) throw error
-    throw new TextError('bad_value', `line ${line}, column ${field.name}: ${error.message} is expected`, {
+    const found = shown(own(object, field.name), field.type)
+    throw new TextError('bad_value', `line ${line}, column ${field.name}: ${error.message} is expected${found}`, {
       line,
       column: field.name,
     })
   }
+}
+
+const SHOWN_LENGTH_MAX = 40
+
+/** What stood there in place of a scalar: `, not 30.5`. Inside other values the fault may be anywhere. */
+function shown(json: unknown, { kind }: DataType): string {
+  if (json === undefined || kind === 'struct' || kind === 'array' || kind === 'map') return ''
+  if (json !== null && typeof json === 'object' && !(json instanceof JsonNumber))
+    return `, not ${Array.isArray(json) ? 'an array' : 'an object'}`
+  const text = json instanceof JsonNumber ? json.source : JSON.stringify(json)
+  return `, not ${text.length <= SHOWN_LENGTH_MAX ? text : `${text.slice(0, SHOWN_LENGTH_MAX)}...`}`
 }
 
 /** UTF-8 as a string. TextError with the line of the first bytes that are none. */

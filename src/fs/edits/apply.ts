@@ -1,21 +1,24 @@
 import { FIRST_ROW_GROUP_ROWS } from '../../columns/parquet/write.ts'
 import { schemaFingerprint } from '../../columns/schema.ts'
 import type { Batch } from '../../columns/types.ts'
+import { REPLACEMENT, textWouldBeLost } from '../../table/commit/copy-on-write.ts'
 import { writeDataFiles } from '../../table/operations/write.ts'
 import type { OrderHint } from '../../table/order-hint.ts'
 import { usesDeletionVectors } from '../../table/protocol.ts'
 import type { Snapshot } from '../../table/snapshot.ts'
 import type { Committed, NewFile, Table } from '../../table/table.ts'
-import type { Section, TableText } from '../text/layout.ts'
-import type { Segments } from '../text/segments.ts'
+import { type Section, TableText } from '../text/layout.ts'
+import { type Segments, textKind } from '../text/segments.ts'
 import type { Text } from '../text/text.ts'
 import type { TextRange } from './diff.ts'
 import { editFormat } from './formats.ts'
 import { countChanges, type EditCounts } from './pairing.ts'
-import { type AddedRows, addedBatches, batchesIn, type ChangePlan } from './plan.ts'
+import { type AddedRows, addedBatches, batchesIn, type ChangePlan, occursAny } from './plan.ts'
 
 /** Text of freshly written rows is remembered up to this size; larger files are rendered when somebody reads them. */
 const PRIME_BYTES_MAX = 4 << 20
+
+const REPLACEMENT_BYTES = Buffer.from(REPLACEMENT)
 
 export interface ApplyOptions {
   readonly table: Table
@@ -78,7 +81,9 @@ async function applyByRewriting(plan: ChangePlan, options: ApplyOptions): Promis
       ({ anchor }) => (first ? anchor >= section.start : anchor > section.start) && anchor <= section.end,
     )
     for (const range of added) left.delete(range)
-    const batches = batchesOf(spliced(base, section, removed, added, plan), plan)
+    const pieces = spliced(base, section, removed, added, plan)
+    await checkText(section, pieces, base, options)
+    const batches = batchesOf(pieces, plan)
     add.push(...(await writeDataFiles(table, batches, { ...schema, inPlaceOf: section.file })))
   }
   const rest = plan.added.filter(range => left.has(range))
@@ -103,6 +108,23 @@ async function applyByRewriting(plan: ChangePlan, options: ApplyOptions): Promis
     ...schema,
     txnId: options.editId,
   })
+}
+
+/** Refuses to write rows anew which are not the same in their text as in their file. */
+async function checkText(
+  section: Section,
+  pieces: readonly Piece[],
+  { snapshot, format }: TableText,
+  { segments }: ApplyOptions,
+): Promise<void> {
+  const kind = textKind(snapshot, format)
+  for (const file of section.files) {
+    const where = await segments.notUtf8(kind, file)
+    if (where === undefined) continue
+    for (const { text, start, end } of pieces)
+      if (text instanceof TableText && (await occursAny(text, { start, end }, [REPLACEMENT_BYTES])))
+        throw textWouldBeLost(file, where)
+  }
 }
 
 /** The sections that lose rows, and those that share files with them. */

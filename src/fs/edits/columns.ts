@@ -54,11 +54,12 @@ export async function columnsOfImage(base: TableText, image: Text, head: Head): 
   const rows = { start: head.bodyStart, end: image.size }
   if (head.names === undefined) return columnsOfJson(base, image, rows)
   const { schema } = base.snapshot
+  const isHeader = schema.length === 0 || head.names.some(name => schema.some(field => field.name === name))
+  if (isHeader) checkNames(head.names, schema, 'line 1: the column')
   if (schema.length > 0 && matchHeader(head.names, schema) === undefined) {
     const expected = new TextDecoder().decode(base.headerBytes).trimEnd()
     throw new TextError('bad_header', `line 1: this is not the table's header; expected ${expected}`, { line: 1 })
   }
-  checkNames(head.names, schema, 'line 1: the column')
   if (rows.start < rows.end) await refuseLoss(base, new Set(head.names))
   return columnsOfCsv(base, image, head.names, rows, head.headers)
 }
@@ -72,8 +73,8 @@ export async function columnsOfAppended(base: TableText, image: Text, head: Head
   const header = ownHeader(first, schema)
   if (header === undefined || header.endOffset === range.end - range.start) return asBefore
   const line = await lineOf(image, range.start)
-  matchHeader(header.names, schema, line)
   checkNames(header.names, schema, `line ${line}: the column`)
+  matchHeader(header.names, schema, line)
   const rows = { start: range.start + header.endOffset, end: range.end }
   const headers = [...head.headers, first.slice(0, header.endOffset)]
   return columnsOfCsv(base, image, header.names, rows, headers)

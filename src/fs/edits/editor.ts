@@ -2,6 +2,7 @@ import { randomUUID } from 'node:crypto'
 import { mkdirSync, readdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { TextError } from '../../columns/errors.ts'
+import { TEXT_FORMAT_VERSION } from '../../columns/text/rendered.ts'
 import type { Clock } from '../../core/clock.ts'
 import { messageOf } from '../../core/errors.ts'
 import { checkWritable } from '../../table/protocol.ts'
@@ -411,7 +412,7 @@ export class Editor {
     const base = await lines.text(line)
     const edit = this.#newEdit(line, base, journal)
     for (const record of records) replay(edit, record)
-    if (base.size !== header.baseSize) {
+    if (base.size !== header.baseSize || (header.textFormat ?? 1) !== TEXT_FORMAT_VERSION) {
       report(
         `a save that was under way when the server stopped was made from another text of version ${header.version}`,
       )

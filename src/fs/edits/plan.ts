@@ -323,8 +323,8 @@ async function withoutHeaders<R extends TextRange>(
   return left
 }
 
-/** Whether one of some lines occurs in a range at all, which is quickly found out. */
-async function occursAny(text: Text, { start, end }: TextRange, lines: readonly Buffer[]): Promise<boolean> {
+/** Whether one of some byte strings occurs in a range at all, which is quickly found out. */
+export async function occursAny(text: Text, { start, end }: TextRange, lines: readonly Buffer[]): Promise<boolean> {
   const longest = Math.max(0, ...lines.map(line => line.length))
   if (longest === 0) return false
   for (let at = start; at < end; at += PIECE_BYTES) {

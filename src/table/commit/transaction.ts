@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import { readFooter } from '../../columns/parquet/read.ts'
 import { storeSource } from '../../columns/parquet/source.ts'
-import { schemaFingerprint, schemaToJson } from '../../columns/schema.ts'
+import { schemaFault, schemaFingerprint, schemaToJson } from '../../columns/schema.ts'
 import type { Field } from '../../columns/types.ts'
 import type { ObjectStore } from '../../storage/object-store.ts'
 import { withMaxColumnId, withPhysicalNames } from '../column-mapping.ts'
@@ -297,6 +297,10 @@ function commitInfo(change: ChangeSet, newest: Snapshot, { nowMs }: TransactionC
 
 function metadataActions(change: ChangeSet, newest: Snapshot): Action[] {
   if (change.schema === undefined) return []
+  const fault = schemaFault(change.schema)
+  // What another writer's table has already is not for this change to answer for.
+  if (fault !== undefined && schemaFault(newest.schema) === undefined)
+    throw new TableError('bad_schema', `the table cannot have these columns: ${fault}`)
   const protocol = protocolFor(newest.protocol, change.schema)
   const schema = withPhysicalNames(change.schema, newest)
   const metaData: MetadataAction = {

@@ -34,7 +34,7 @@ export async function readVector(
       throw new TableError('missing_file', `${of}: its deletion vector is missing: ${cause.message}`, { cause })
     throw new TableError(
       'corrupt_log',
-      `${of}: its deletion vector ${shown(`${storageType}${descriptor.pathOrInlineDv}`)} cannot be read: ${messageOf(cause)}`,
+      `${of}: its deletion vector ${shown(storageType)}${shown(descriptor.pathOrInlineDv)} cannot be read: ${messageOf(cause)}`,
       { cause },
     )
   }

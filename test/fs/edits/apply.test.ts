@@ -398,6 +398,6 @@ describe('the first save of a table without columns', () => {
       'ok boolean',
       'x double',
     ])
-    expect(await edited.read()).toBe('day,n,ok,x\n2024-01-02,7,true,1.5\n2024-01-03,,false,2.0\n'.replace('2.0', '2'))
+    expect(await edited.read()).toBe('day,n,ok,x\n2024-01-02,7,true,1.5\n2024-01-03,,false,2.0\n')
   })
 })
