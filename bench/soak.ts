@@ -14,7 +14,7 @@ import { lstatSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, w
 import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
 import { parseDdl } from '../src/columns/schema.ts'
-import { readRecords } from '../src/mount/registry.ts'
+import { readRecords } from '../src/serve/registry.ts'
 import { localStore } from '../src/storage/local.ts'
 import { createTable } from '../src/table/table.ts'
 import { type Handle, NfsClient, NfsClientError } from '../test/nfs/client.ts'
