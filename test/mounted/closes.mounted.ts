@@ -367,3 +367,35 @@ async function waitForPosition(pid: number, position: number): Promise<void> {
     await Bun.sleep(5)
   }
 }
+
+describe('after a save that was refused', () => {
+  for (const [name, options] of [
+    ['defaults', ''],
+    ['nobackup nowritebackup', 'set nobackup nowritebackup'],
+    ['backupcopy=yes', 'set backupcopy=yes'],
+  ] as const) {
+    test(`vim's next one is taken, with no word of a change by others: ${name}`, async () => {
+      await startWith()
+      const set = options === '' ? '' : `-c '${options}'`
+      // Where vim warned that the file has changed, it would not write without being asked.
+      await m.sh(`vim -u NONE -N -es ${set} -c '%s/,25$/,x/' -c w -c '%s/,x$/,26/' -c wq data/data.csv`)
+      await m.settle()
+      expect(await m.read()).toBe(HEADER + ROWS.replace('Bob,25', 'Bob,26'))
+      expect(await m.errors()).toContain('age: a whole number is expected, not "x"')
+      expect(await m.list('data')).not.toContain('data.csv~')
+    })
+  }
+
+  test('who was reading reads on', async () => {
+    await startWith()
+    const reader = Bun.spawn(['bash', '-c', `exec 3<${m.csv}; read -r line <&3; read -r go; cat <&3`], {
+      stdin: 'pipe',
+      stdout: 'pipe',
+    })
+    expect((await m.sh(`sed 's/,25$/,x/' data/data.csv > /tmp/bad; cat /tmp/bad > data/data.csv`)).code).not.toBe(0)
+    reader.stdin.write('go\n')
+    await reader.stdin.end()
+    expect(await new Response(reader.stdout).text()).toBe(ROWS)
+    expect(await m.read()).toBe(HEADER + ROWS)
+  })
+})
