@@ -402,3 +402,42 @@ describe('after a save that was refused', () => {
     expect(await m.read()).toBe(HEADER + ROWS)
   })
 })
+
+describe('what a program was told is saved', () => {
+  for (const [name, command] of [
+    ['cat >', 'cat /tmp/new > data/data.csv'],
+    ['cp', 'cp /tmp/new data/data.csv'],
+    ["the shell's own printf", `printf '${NEW.replaceAll('\n', '\\n')}' > data/data.csv`],
+    ['tee', 'tee data/data.csv < /tmp/new > /dev/null'],
+    ['sed -i', `sed -i '2s/30/31/; /Bob/d; $a 4,Dave,28' data/data.csv`],
+    ['dd', 'dd if=/tmp/new of=data/data.csv status=none'],
+    ['Python', `python3 -c "open('data/data.csv', 'w').write(open('/tmp/new').read())"`],
+  ] as const) {
+    test(`is in the table's log when it ends: ${name}`, async () => {
+      await startWith()
+      const { code, stdout } = await m.sh(`${command}; ls ${m.table}/_delta_log/*.json | wc -l`)
+      expect({ code, commits: Number(stdout) - commitsBefore }).toEqual({ code: 0, commits: 1 })
+      await isOneCommit(NEW)
+    })
+  }
+
+  test('a moment later, where its last close has nothing to send', async () => {
+    await startWith()
+    expect(await m.sh('dd if=/tmp/new of=data/data.csv conv=fsync status=none')).toEqual(DONE)
+    while ((await m.commits()) === commitsBefore) await Bun.sleep(5)
+    await isOneCommit(NEW)
+  })
+
+  test('and refused in time for it to hear', async () => {
+    await startWith()
+    await m.sh(`sed 's/,28$/,x/' /tmp/new > /tmp/bad`)
+    for (const command of [
+      'cat /tmp/bad > data/data.csv',
+      'cp /tmp/bad data/data.csv',
+      'dd if=/tmp/bad of=data/data.csv status=none',
+    ])
+      expect({ command, code: (await m.sh(command)).code }).toEqual({ command, code: 1 })
+    expect(await m.read()).toBe(HEADER + ROWS)
+    expect(await m.list('data')).not.toContainEqual(expect.stringContaining('rejected'))
+  })
+})

@@ -114,6 +114,11 @@ describe('who has the file of a save open', () => {
     expect(await watch.look('rewrite')).toEqual({ kind: 'open', by: 'a program that is opening it' })
     watch.answered()
     expect(await watch.lookClosely('rewrite', () => false)).toEqual({ kind: 'closed' })
+    await watch.beginTruncation()
+    watch.answered()
+    // What was written comes from who has opened it.
+    watch.written()
+    expect(await watch.look('rewrite')).toEqual({ kind: 'closed' })
   })
 
   test('is looked at twice where no call has told of a close', async () => {
