@@ -86,6 +86,19 @@ describe('SQL in a mount', () => {
     await m.close()
   }, 120_000)
 
+  test('in queries/ ends with the last program that reads its result', async () => {
+    const m = await mountTable({ schema: 'id:Int64,name:String' })
+    await m.write(join(m.mount, 'queries', 'slow.sql'), SLOW)
+    const read = () => Bun.spawn(['cat', 'queries/slow.csv'], { cwd: m.mount, stdout: 'ignore', stderr: 'ignore' })
+    const reader = read()
+    await begun(m.table)
+    reader.kill('SIGINT')
+    await reader.exited
+    await over(m)
+    expect(await m.errors()).toBe('')
+    await m.close()
+  }, 120_000)
+
   test('ends with the mount', async () => {
     const m = await mountTable({ schema: 'id:Int64,name:String' })
     const writer = Bun.spawn(['bash', '-c', `exec cat > .query <<< '${SLOW}'`], { cwd: m.mount, stderr: 'ignore' })
@@ -118,7 +131,7 @@ describe('SQL in a mount', () => {
       code: 0,
       stdout: 'n\n1\n',
     })
-    expect((await m.sh(`echo 'DELETE FROM data' > .query`)).code).not.toBe(0)
+    expect(await m.sh(`cat <<< 'DELETE FROM data' > .query`)).toMatchObject({ code: 1 })
     expect((await m.sh('cat .query')).stdout).toBe(
       'DELETE is refused: the table is read-only here; a statement can be a query\n',
     )
