@@ -34,7 +34,7 @@ export interface ServeOptions extends WantedEndpoint, Rights {
   readonly cacheDirectory?: string | undefined
   readonly cacheBytes?: number | undefined
   /** What each SQL statement may take. */
-  readonly sqlLimits?: SqlLimits | undefined
+  readonly sqlLimits?: Partial<SqlLimits> | undefined
   readonly holdTimes?: HoldTimes | undefined
   /** Who has files open for writing; by default /proc is asked. */
   readonly openers?: Openers | undefined
@@ -110,18 +110,12 @@ async function serveLake(lake: Lake, state: StateFolder, options: ServeOptions):
   let endpoints: Endpoints | undefined
   const ports = (): number[] => endpoints?.all.map(({ port }) => port) ?? []
   const openers = options.openers ?? new ProcOpeners({ ports })
-  // Each statement is bound by the rights of the export that it came through.
-  const sql = await openSql(lake, {
-    folder: join(state.directory, 'sql'),
-    limits: options.sqlLimits,
-    readOnly: false,
-    log,
-  })
+  const sql = openSql(lake, { folder: join(state.directory, 'sql'), limits: options.sqlLimits, log })
   const fs = fileSystemOf(lake, state, segments, errors, sql, { ...options, openers })
   let recovered: Promise<void> | undefined
   const recover = (rights: Rights): Promise<void> => {
     // What an earlier server held is brought to its end by one that may write.
-    if (!rights.readOnly) recovered ??= fs.recover()
+    if (!rights.readOnly) recovered ??= sql.recover().then(() => fs.recover())
     return recovered ?? Promise.resolve()
   }
   await recover(options)
