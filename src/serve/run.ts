@@ -54,7 +54,6 @@ export async function runServer(options: RunOptions): Promise<Running> {
     return { server, stopped: ended.finally(() => control?.close()), stop: () => void stop().catch(() => undefined) }
   } catch (error) {
     life.reject(error)
-    control?.unlisten()
     await control?.close()
     throw error
   }

@@ -91,6 +91,7 @@ export async function serveTable(options: ServeOptions): Promise<TableServer> {
     state = openState({ besideTable, location: lake.location, log, onLocked })
     return await serveLake(lake, state, options)
   } catch (error) {
+    if (state !== undefined) options.onUnlock?.()
     state?.close()
     await lake.close()
     throw error
