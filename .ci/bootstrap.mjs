@@ -39,6 +39,8 @@ const editors = {
   less: 'less',
   ps: 'procps',
   tar: 'tar',
+  jq: 'jq',
+  sponge: 'moreutils',
 }
 
 const typecheck = { name: 'typecheck', run: () => bun('x', 'tsc', '--noEmit') }

@@ -6,6 +6,9 @@ import { MemoryCache } from './cache/memory.ts'
 import { TieredCache } from './cache/tiered.ts'
 import { WorkerPool } from './columns/workers/pool.ts'
 import { type Clock, systemClock } from './core/clock.ts'
+import { type SqlLimits, serverLimits } from './sql/limits.ts'
+import { sqlProcessCommand } from './sql/program.ts'
+import { SqlService } from './sql/service.ts'
 import { openStore, parseLocation } from './storage/location.ts'
 import { openTable, type Table, type TableOptions } from './table/table.ts'
 
@@ -33,6 +36,27 @@ export interface Lake {
   readonly pool: WorkerPool
   readonly clock: Clock
   close(): Promise<void>
+}
+
+export interface OpenSqlOptions {
+  /** A folder of the server's own. */
+  readonly folder: string
+  /** What differs from the limits of a server. */
+  readonly limits?: Partial<SqlLimits> | undefined
+  readonly log: (sentence: string) => void
+}
+
+/** What runs SQL on the table of a server. It loads no engine here: processes of its own do. */
+export type { SqlLimits, SqlService }
+
+export function openSql({ table, location, clock }: Lake, options: OpenSqlOptions): SqlService {
+  return new SqlService({
+    ...options,
+    limits: { ...serverLimits(), ...options.limits },
+    table,
+    clock,
+    command: sqlProcessCommand(location),
+  })
 }
 
 /** Where caches live when nothing else is said: `$XDG_CACHE_HOME/posixlake` or `~/.cache/posixlake`. */

@@ -1,4 +1,4 @@
-import { writeSync } from 'node:fs'
+import { write } from 'node:fs'
 import { errnoOf, LakeError, messageOf } from '../core/errors.ts'
 import { logLine } from '../serve/log.ts'
 import { EXIT } from './exit.ts'
@@ -14,7 +14,8 @@ export async function print(data: string | Uint8Array): Promise<void> {
   const bytes = typeof data === 'string' ? new TextEncoder().encode(data) : data
   for (let done = 0; done < bytes.length; ) {
     try {
-      done += writeSync(STDOUT, bytes, done)
+      // Not by this thread, which would wait in the system where no signal and no timer reaches it.
+      done += await writeSome(bytes, done)
     } catch (error) {
       const code = errnoOf(error)
       if (code === 'EPIPE') process.exit(EXIT.done)
@@ -24,6 +25,12 @@ export async function print(data: string | Uint8Array): Promise<void> {
       await Bun.sleep(RETRY_MS)
     }
   }
+}
+
+function writeSome(bytes: Uint8Array, start: number): Promise<number> {
+  return new Promise((resolve, reject) => {
+    write(STDOUT, bytes, start, bytes.length - start, null, (error, count) => (error ? reject(error) : resolve(count)))
+  })
 }
 
 /** Says something that is no result. */

@@ -1,6 +1,7 @@
 import { DEFAULT_HOST } from '../serve/endpoints.ts'
 import type { ServerSettings } from '../serve/registry.ts'
 import { UsageError } from './command.ts'
+import { bytesOf, serverSqlArgs, sqlLimitsOf } from './sql-args.ts'
 import { locationName } from './table-of.ts'
 
 /** Flags of every command that starts a server. */
@@ -15,6 +16,7 @@ export const serveArgs = {
     valueHint: 'SIZE',
     description: 'The bound of the disk cache, such as 10GB (the default)',
   },
+  ...serverSqlArgs,
 } as const
 
 /** Values of these flags, as they are parsed. */
@@ -25,6 +27,9 @@ export interface ServeArgs {
   readonly 'read-only': boolean | undefined
   readonly 'allow-other': boolean | undefined
   readonly 'cache-size': string | undefined
+  readonly 'query-timeout': string | undefined
+  readonly 'query-memory': string | undefined
+  readonly 'query-result': string | undefined
 }
 
 /** What a server is started with. Throws UsageError. */
@@ -36,6 +41,7 @@ export function settingsOf(args: ServeArgs): Omit<ServerSettings, 'logFile' | 'u
     readOnly: args['read-only'] === true,
     allowOther: args['allow-other'] === true,
     cacheBytes: cacheBytesOf(args['cache-size']),
+    sqlLimits: sqlLimitsOf(args),
   }
 }
 
@@ -52,12 +58,6 @@ export function hostOf(text: string | undefined): string | undefined {
   return text
 }
 
-const UNITS: Readonly<Record<string, number>> = { '': 1, K: 1e3, M: 1e6, G: 1e9, T: 1e12 }
-
-/** A size in bytes, with K, M, G or T and an optional B behind the number. */
 export function cacheBytesOf(text: string | undefined): number | undefined {
-  if (text === undefined) return undefined
-  const match = /^(\d+(?:\.\d+)?)\s*([KMGT]?)B?$/i.exec(text)
-  if (match === null) throw new UsageError(`--cache-size takes a size such as 500MB or 10GB, not ${text}`)
-  return Math.trunc(Number(match[1]) * UNITS[match[2]!.toUpperCase()]!)
+  return bytesOf('cache-size', text)
 }

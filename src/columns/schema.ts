@@ -69,6 +69,9 @@ const SQL_NAMES: Readonly<Record<PrimitiveKind, string>> = {
   timestamp_ntz: 'TIMESTAMP_NTZ',
 }
 
+/** What is nested deeper is no table's: each level takes a step into whoever looks at the type. */
+const NESTING_MAX = 200
+
 /** Delta's schema string as fields (PROTOCOL.md, "Schema Serialization Format"). TextError `bad_schema` for what we cannot read, by name. */
 export function schemaFromJson(text: string): Schema {
   let json: unknown
@@ -79,29 +82,40 @@ export function schemaFromJson(text: string): Schema {
   }
   const type = typeFromJson(json, 'the schema')
   if (type.kind !== 'struct') throw new TextError('bad_schema', `the schema is a ${type.kind}, not a struct`)
+  checkNames(type.fields)
   return type.fields
 }
 
-function typeFromJson(json: unknown, where: string): DataType {
+/** Two columns of one name could not be told apart. Names in different case are left to what makes columns: others' tables have them. */
+function checkNames(fields: Schema): void {
+  const seen = new Set<string>()
+  for (const { name } of fields) {
+    if (seen.has(name)) throw new TextError('bad_schema', `the schema has the column ${name} twice`)
+    seen.add(name)
+  }
+}
+
+function typeFromJson(json: unknown, where: string, depth = 0): DataType {
+  if (depth > NESTING_MAX) throw new TextError('bad_schema', `${where}: it is nested more than ${NESTING_MAX} deep`)
   if (typeof json === 'string') return namedType(json, where)
   if (typeof json !== 'object' || json === null)
     throw new TextError('bad_schema', `${where}: ${JSON.stringify(json)} is not a type`)
   const node = json as Record<string, unknown>
   if (node['type'] === 'struct' && Array.isArray(node['fields'])) {
-    return { kind: 'struct', fields: node['fields'].map(field => fieldFromJson(field, where)) }
+    return { kind: 'struct', fields: node['fields'].map(field => fieldFromJson(field, where, depth + 1)) }
   }
   if (node['type'] === 'array') {
     return {
       kind: 'array',
-      element: typeFromJson(node['elementType'], where),
+      element: typeFromJson(node['elementType'], where, depth + 1),
       containsNull: node['containsNull'] !== false,
     }
   }
   if (node['type'] === 'map') {
     return {
       kind: 'map',
-      key: typeFromJson(node['keyType'], where),
-      value: typeFromJson(node['valueType'], where),
+      key: typeFromJson(node['keyType'], where, depth + 1),
+      value: typeFromJson(node['valueType'], where, depth + 1),
       valueContainsNull: node['valueContainsNull'] !== false,
     }
   }
@@ -111,17 +125,20 @@ function typeFromJson(json: unknown, where: string): DataType {
   )
 }
 
-function fieldFromJson(json: unknown, where: string): Field {
+function fieldFromJson(json: unknown, where: string, depth: number): Field {
   const node = json as Record<string, unknown> | null
   if (typeof node !== 'object' || node === null || typeof node['name'] !== 'string') {
     throw new TextError('bad_schema', `${where}: a field has no name`)
   }
   const name = node['name']
+  const metadata = node['metadata'] ?? {}
+  if (typeof metadata !== 'object' || Array.isArray(metadata))
+    throw new TextError('bad_schema', `column ${name}: its metadata is not an object`)
   return {
     name,
-    type: typeFromJson(node['type'], `column ${name}`),
+    type: typeFromJson(node['type'], `column ${name}`, depth),
     nullable: node['nullable'] !== false,
-    metadata: (node['metadata'] as Record<string, unknown> | undefined) ?? {},
+    metadata: metadata as Record<string, unknown>,
   }
 }
 
@@ -211,6 +228,48 @@ export function schemaFingerprint(schema: Schema): string {
 }
 
 /**
+ * What keeps names from standing side by side as columns, or as the fields of a struct; undefined if nothing does. Names
+ * that differ in case only are one name to SQL and Spark, which cannot open a table that has both.
+ */
+export function nameFault(names: readonly string[]): string | undefined {
+  const seen = new Map<string, string>()
+  for (const [i, name] of names.entries()) {
+    if (name === '') return `column ${i + 1} has no name`
+    if (name.includes('\0')) return `the name of column ${i + 1} holds a byte 0: ${JSON.stringify(name)}`
+    if (!name.isWellFormed()) return `the name of column ${i + 1} is not Unicode: ${JSON.stringify(name)}`
+    const known = seen.get(name.toLowerCase())
+    if (known === name) return `the column ${name} is named twice`
+    if (known !== undefined) return `the column ${name} is named twice: ${known} and ${name} differ in case only`
+    seen.set(name.toLowerCase(), name)
+  }
+  return undefined
+}
+
+/** What makes columns unfit for a new table, structs inside them included; undefined if nothing does. */
+export function schemaFault(schema: Schema): string | undefined {
+  const own = nameFault(schema.map(({ name }) => name))
+  if (own !== undefined) return own
+  for (const { name, type } of schema) {
+    const inside = typeFault(type)
+    if (inside !== undefined) return `inside column ${name}: ${inside}`
+  }
+  return undefined
+}
+
+function typeFault(type: DataType): string | undefined {
+  switch (type.kind) {
+    case 'struct':
+      return type.fields.length === 0 ? 'a struct has no fields' : schemaFault(type.fields)
+    case 'array':
+      return typeFault(type.element)
+    case 'map':
+      return typeFault(type.key) ?? typeFault(type.value)
+    default:
+      return undefined
+  }
+}
+
+/**
  * Reads the columns that `--schema` takes: `id:Int64, name:String NOT NULL, price:Decimal(10,2), tags:array<string>`.
  * TextError `bad_schema` names the column and the nearest type.
  */
@@ -231,13 +290,12 @@ class DdlParser {
 
   fields(end: '>' | undefined): Field[] {
     const fields: Field[] = []
-    const seen = new Set<string>()
     for (;;) {
       if (this.#atEnd(end)) break
       const start = this.#at
       const name = this.#name()
-      if (seen.has(name.toLowerCase())) throw this.#error(`the column ${name} is named twice`, start)
-      seen.add(name.toLowerCase())
+      const fault = nameFault([...fields.map(field => field.name), name])
+      if (fault !== undefined) throw this.#error(fault, start)
       this.#skip()
       if (this.#text[this.#at] === ':') this.#at++
       const type = this.#type(name)
@@ -295,6 +353,7 @@ class DdlParser {
     if (name === 'struct') {
       this.#expect('<', column)
       const fields = this.fields('>')
+      if (fields.length === 0) throw this.#error(`column ${column}: a struct has no fields`)
       this.#expect('>', column)
       return { kind: 'struct', fields }
     }

@@ -76,6 +76,10 @@ export interface Vector {
   readonly length: number
   readonly values: Int32Array | BigInt64Array | Float64Array | Utf8Values | readonly Cell[]
   readonly nulls?: Uint8Array | undefined
+  /** The first row whose value was cut to what its type holds: nanoseconds, to the microsecond. Said of a file's columns. */
+  readonly cut?: number | undefined
+  /** The first row whose text is not UTF-8 in its file, and has U+FFFD in place of what is not (`utf8.ts`). */
+  readonly notUtf8?: number | undefined
 }
 
 /** Columns of equal length, in schema order. */

@@ -64,7 +64,7 @@ export class ExportedFileSystem implements FileSystem {
 
   async access(node: Node): Promise<{ access: Access; attributes: Attributes }> {
     const { access, attributes } = await this.#watched('access', () => this.#fs.access(node))
-    if (!node.readOnly) return { access, attributes }
+    if (!this.#isRefused(node)) return { access, attributes }
     return { access: { ...access, modify: false, extend: false, delete: false }, attributes }
   }
 
@@ -109,9 +109,13 @@ export class ExportedFileSystem implements FileSystem {
   }
 
   #changing<T>(call: string, nodes: readonly Node[], run: () => Promise<T>): Promise<T> {
-    if (nodes.some(({ readOnly }) => readOnly))
+    if (nodes.some(node => this.#isRefused(node)))
       return Promise.reject(new FsError('EROFS', 'the table is mounted read-only'))
     return this.#watched(call, run)
+  }
+
+  #isRefused(node: Node): boolean {
+    return node.readOnly && this.#fs.isAlwaysWritable?.(node) !== true
   }
 
   /** Begins at once: calls on a file take effect in the order in which they are made. */

@@ -57,6 +57,21 @@ export interface Caller {
   readonly uid: number | undefined
   /** The inode number of the other end's socket, if that is one of this machine: /proc tells who holds it. */
   readonly socket: number | undefined
+  /** The call itself. */
+  readonly call?: CallerCall
+}
+
+/** A call, as long as it is being executed. */
+export interface CallerCall {
+  /** Tells the call from all others, and is the same when it is repeated; undefined for calls that may be executed twice. */
+  readonly name: string | undefined
+  /** Aborted when nobody waits for the reply any more: the connection broke, and the client did not repeat the call. */
+  readonly signal: AbortSignal
+}
+
+/** Who makes a call, and what the export that it came through lets it do. */
+export interface Asker extends Caller {
+  readonly readOnly?: boolean
 }
 
 /** A file or folder, as one caller reaches it. */
@@ -168,6 +183,8 @@ export interface SpaceInfo {
 export interface FileSystem {
   /** The root directory, reached through an export. */
   root(through: Export): FileRef
+  /** Whether a node may be written through a read-only export, too, as that changes nothing but what its writer is shown. */
+  isAlwaysWritable?(node: Node): boolean
   /** Changes only if something answered 'unstable' was lost since (RFC 1813, writeverf3). */
   readonly writeVerifier: bigint
 

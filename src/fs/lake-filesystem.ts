@@ -1,12 +1,14 @@
 import { readFileSync, statfsSync } from 'node:fs'
 import { LakeError, messageOf } from '../core/errors.ts'
 import type { Snapshot } from '../table/snapshot.ts'
-import { laterTime, MODE, sizeOf } from './attributes.ts'
-import { CsvName } from './csv-name.ts'
-import { DEFAULT_HOLD_TIMES } from './edits/editor.ts'
+import { Askers } from './askers.ts'
+import { laterTime, MODE } from './attributes.ts'
+import { DEFAULT_HOLD_TIMES, type Editor } from './edits/editor.ts'
 import {
   type Access,
+  type Asker,
   type Attributes,
+  type Caller,
   type Change,
   type Created,
   type CreateHow,
@@ -25,8 +27,12 @@ import {
 } from './filesystem.ts'
 import type { Line } from './lines.ts'
 import { checkName, DATA_ID, exists, noEntry, RefusedChange, ROOT_ID, viewStays } from './names.ts'
+import { Refusals } from './refusals.ts'
+import type { Text } from './text/text.ts'
+import { VersionTimes } from './version-times.ts'
+import { ViewName } from './view-name.ts'
 import { GeneratedView } from './views/generated.ts'
-import { ParquetFiles } from './views/parquet.ts'
+import { FIRST_PARQUET_ID, ParquetFiles } from './views/parquet.ts'
 import { QueryView, type RunSql } from './views/query.ts'
 import { QUERIES_NAME, QueryResults } from './views/results.ts'
 import { TableView, type TableViewContext } from './views/table-view.ts'
@@ -40,6 +46,8 @@ const COOKIE = { dot: 1n, dotDot: 2n, data: 3n, csv: 4n, json: 5n, jsonl: 6n, qu
 
 export interface LakeFileSystemOptions extends TableViewContext {
   readonly runSql: RunSql
+  /** Tells of statements that nobody waits for any more. */
+  readonly askers?: Askers
   readonly renderSchema: (snapshot: Snapshot) => Uint8Array
   readonly renderStats: (snapshot: Snapshot) => Promise<Uint8Array>
   readonly log: (sentence: string) => void
@@ -52,50 +60,46 @@ export interface LakeFileSystemOptions extends TableViewContext {
 export class LakeFileSystem implements FileSystem {
   readonly writeVerifier: bigint
   readonly #options: LakeFileSystemOptions
-  readonly #csv: TableView
-  readonly #json: TableView
-  readonly #jsonl: TableView
   /** In `data/`, in the order in which it lists them. */
   readonly #tableViews: readonly TableView[]
-  readonly #csvName: CsvName
+  /** The names of those that can be edited. */
+  readonly #viewNames: readonly ViewName[]
+  readonly #refusals: Refusals
   readonly #generated: readonly GeneratedView[]
   readonly #query: QueryView
+  readonly #askers: Askers
   readonly #results: QueryResults
   readonly #parquet: ParquetFiles
   #dataTime: TimeNs
   #rootTime: TimeNs
-  #lastVersion = -1n
+  readonly #versions: VersionTimes
   #changed: Promise<unknown> = Promise.resolve()
   #clientSeen = false
 
   constructor(options: LakeFileSystemOptions) {
     this.#options = options
     this.writeVerifier = bootVerifier()
-    const { owner, scratch } = options
+    const { owner, scratch, clock } = options
+    this.#versions = new VersionTimes(clock)
     const now = (): TimeNs => this.#now()
     const onNames = (): void => this.#touchData()
     const events = {
       onNames,
       onVersion: (version: bigint): void => this.#noteVersion(version),
+      leftMs: (version: bigint): number => this.#versions.leftMs(version),
       onRefused: (line: Line): void => {
         this.#touchData()
-        this.#csvName.saveRefused(line)
+        for (const name of this.#viewNames) name.saveRefused(line)
       },
     }
-    this.#csv = new TableView(options, { format: 'csv', waitsFor: [], ...events })
-    this.#jsonl = new TableView(options, { format: 'jsonl', waitsFor: [this.#csv], ...events })
-    this.#json = new TableView(options, { format: 'json', waitsFor: [this.#csv, this.#jsonl], ...events })
-    this.#tableViews = [this.#csv, this.#json, this.#jsonl]
-    this.#csvName = new CsvName({
-      csv: this.#csv,
-      editor: this.#csv.editor!,
-      scratch,
-      times: options.holdTimes ?? DEFAULT_HOLD_TIMES,
-      nowMs: () => options.clock.nowMs(),
-      alone: run => this.#alone(run),
-      onNames,
-      log: options.log,
-    })
+    const csv = new TableView(options, { format: 'csv', waitsFor: [], ...events })
+    const jsonl = new TableView(options, { format: 'jsonl', waitsFor: [csv], ...events })
+    const json = new TableView(options, { format: 'json', waitsFor: [csv, jsonl], ...events })
+    this.#tableViews = [csv, json, jsonl]
+    this.#viewNames = this.#tableViews.flatMap(view =>
+      view.editor === undefined ? [] : [this.#newViewName(view, view.editor, onNames)],
+    )
+    this.#refusals = new Refusals(options.errors, clock)
     const settled = async (): Promise<Snapshot> => {
       await this.settled()
       return this.#refresh()
@@ -107,9 +111,13 @@ export class LakeFileSystem implements FileSystem {
         name: '.errors',
         id: ERRORS_ID,
         produce: async () => options.errors.render(),
-        clear: () => options.errors.clear(),
+        clear: () => {
+          options.errors.clear()
+          this.#refusals.reset()
+        },
       },
     ].map(view => new GeneratedView({ ...view, owner, now }))
+    this.#askers = options.askers ?? new Askers()
     const run: RunSql = async (sql, how) => {
       await this.settled()
       return options.runSql(sql, how)
@@ -122,13 +130,17 @@ export class LakeFileSystem implements FileSystem {
       owner,
       now,
       nowMs: () => options.clock.nowMs(),
+      watch: caller => this.#askers.watch(caller),
       report: sentence => options.errors.append(sentence),
     })
     this.#query = new QueryView({
       owner,
       now,
       nextId: () => scratch.nextId(),
-      run,
+      run: (sql, asker) =>
+        this.#forCaller(asker, signal =>
+          run(sql, { signal, call: asker.call?.name, readOnly: asker.readOnly === true }),
+        ),
       onRefused: () => {
         this.#rootTime = laterTime(now(), this.#rootTime)
       },
@@ -138,10 +150,33 @@ export class LakeFileSystem implements FileSystem {
     this.#rootTime = now()
   }
 
-  /** Takes up what an earlier process left: held saves, and a `data.csv` that was away. To be called before serving. */
+  #newViewName(view: TableView, editor: Editor, onNames: () => void): ViewName {
+    const { scratch, holdTimes, clock, log } = this.#options
+    return new ViewName({
+      view,
+      editor,
+      scratch,
+      textOfLine: id => this.#textOfLine(id),
+      times: holdTimes ?? DEFAULT_HOLD_TIMES,
+      nowMs: () => clock.nowMs(),
+      alone: run => this.#alone(run),
+      onNames,
+      log,
+    })
+  }
+
+  async #textOfLine(id: bigint): Promise<Text | undefined> {
+    for (const { lines } of this.#tableViews) {
+      const line = lines.get(id)
+      if (line !== undefined) return lines.text(line)
+    }
+    return undefined
+  }
+
+  /** Takes up what an earlier process left: held saves, and a view that was away. To be called before serving. */
   async recover(): Promise<void> {
     for (const { editor } of this.#tableViews) await editor?.recover()
-    await this.#csvName.recover()
+    for (const name of this.#viewNames) await name.recover()
     await this.#makeQueries()
   }
 
@@ -156,26 +191,32 @@ export class LakeFileSystem implements FileSystem {
 
   /** Resolves when no save is held any more. */
   async settled(): Promise<void> {
-    await this.#csvName.settled()
+    for (const name of this.#viewNames) await name.settled()
     for (const { editor } of this.#tableViews) await editor?.settled()
   }
 
   /** Brings every held save to its end now, as nobody will write any more. */
   async finish(): Promise<void> {
-    await this.#csvName.finish()
+    for (const name of this.#viewNames) await name.finish()
     for (const { editor } of this.#tableViews) await editor?.finish()
   }
 
   /** What is held, in sentences. */
   held(): string[] {
     const saves = this.#tableViews.flatMap(({ editor }) => editor?.held() ?? [])
-    return this.#csvName.isAway ? [...saves, 'data.csv was renamed away'] : saves
+    const away = this.#viewNames.filter(({ isAway }) => isAway).map(({ name }) => `${name} was renamed away`)
+    return [...saves, ...away]
   }
 
   close(): void {
-    this.#csvName.close()
+    for (const name of this.#viewNames) name.close()
     for (const { editor } of this.#tableViews) editor?.close()
     this.#options.scratch.close()
+  }
+
+  /** SQL that changes nothing is for everybody: the statement is bound by the export, not the file. */
+  isAlwaysWritable(node: Node): boolean {
+    return this.#query.file(node) !== undefined
   }
 
   root(through: Export): FileRef {
@@ -189,7 +230,7 @@ export class LakeFileSystem implements FileSystem {
   }
 
   async setattr(node: Node, changes: NewAttributes, guardCtime?: TimeNs): Promise<Change> {
-    return this.#changing(async () => {
+    return this.#changing(this.#view(node), async () => {
       const before = await this.#knownAttributes(node)
       if (guardCtime !== undefined && before.ctime !== guardCtime) {
         throw new FsError('ENOTSYNC', 'the file changed since the client last looked at it')
@@ -203,8 +244,8 @@ export class LakeFileSystem implements FileSystem {
 
   async #truncate(node: Node, size: bigint, before: Attributes): Promise<Change> {
     const view = this.#view(node)
-    if (view?.truncate === undefined) throw readOnlyView(view)
-    return view.truncate(sizeOf(size), before)
+    if (view?.truncate === undefined || !view.writable) throw readOnlyView(view)
+    return view.truncate(offsetIn(view, size), before)
   }
 
   async access(node: Node): Promise<{ access: Access; attributes: Attributes }> {
@@ -244,7 +285,7 @@ export class LakeFileSystem implements FileSystem {
       await this.#refresh()
       return this.#folder(await scratch.getattr(DATA_ID), this.#dataTime)
     }
-    return this.#view(node)?.attributes() ?? scratch.getattr(node.id)
+    return this.#view(node)?.attributes(node.caller) ?? scratch.getattr(node.id)
   }
 
   async #knownAttributes(node: Node): Promise<Attributes> {
@@ -282,7 +323,7 @@ export class LakeFileSystem implements FileSystem {
       if (name === '..') return at(ROOT_ID)
       const view = this.#tableViews.find(other => other.name === name)
       if (view !== undefined) {
-        if (view === this.#csv && this.#csvName.isAway) throw noEntry(name)
+        if (view.away !== undefined) throw noEntry(name)
         return at((await view.open(directory.frozen)).id)
       }
       if (name.endsWith('.parquet')) {
@@ -306,33 +347,44 @@ export class LakeFileSystem implements FileSystem {
     if (view !== undefined) throw new FsError('ENOTDIR', `${view.name} is not a directory`)
   }
 
+  /** In the order of the cookies: views, the user's own files, and in `data/` the Parquet files. */
   async readdir(directory: Node, cookie: bigint, limit: number): Promise<Listing> {
     return this.#guarded(async () => {
       this.#checkFolder(directory)
-      const fixed = cookie < COOKIE.dotDot ? await this.#dotEntries(directory) : []
-      fixed.push(...(await this.#viewEntries(directory)))
-      const views = fixed.filter(entry => entry.cookie > cookie).slice(0, limit)
-      const rest = limit - views.length
-      const listing =
-        rest > 0 || views.length === 0
-          ? await this.#options.scratch.readdir(directory.id, cookie, Math.max(1, rest))
-          : { entries: [], endOfDirectory: false }
-      const entries = [
-        ...views,
-        ...listing.entries.map(entry => ({ ...entry, node: { ...directory, id: entry.node.id } })),
-      ]
-      if (listing.endOfDirectory && entries.length <= limit) {
-        const results = await this.#results.list(directory.id, cookie, limit - entries.length + 1)
-        entries.push(...results.map(({ id, ...entry }) => ({ ...entry, fileId: id, node: { ...directory, id } })))
+      const entries: DirectoryEntry[] = []
+      let endOfDirectory = true
+      if (cookie < FIRST_PARQUET_ID) {
+        const fixed = cookie < COOKIE.dotDot ? await this.#dotEntries(directory) : []
+        fixed.push(...(await this.#viewEntries(directory)))
+        const own = await this.#options.scratch.readdir(directory.id, cookie, limit)
+        entries.push(...fixed.filter(entry => entry.cookie > cookie))
+        entries.push(...own.entries.map(entry => ({ ...entry, node: { ...directory, id: entry.node.id } })))
+        entries.sort((a, b) => (a.cookie < b.cookie ? -1 : 1))
+        endOfDirectory = own.endOfDirectory
       }
-      entries.sort((a, b) => (a.cookie < b.cookie ? -1 : 1))
+      if (endOfDirectory && entries.length <= limit)
+        entries.push(...(await this.#lastEntries(directory, cookie, limit - entries.length + 1)))
       // What did not fit comes with the next call: entries are in cookie order, so cutting loses nothing.
       return {
         entries: entries.slice(0, limit),
-        endOfDirectory: listing.endOfDirectory && entries.length <= limit,
+        endOfDirectory: endOfDirectory && entries.length <= limit,
         verifier: 1n,
       }
     })
+  }
+
+  /** Entries whose cookies are above all others: results of queries, and Parquet files. */
+  async #lastEntries(directory: Node, cookie: bigint, limit: number): Promise<DirectoryEntry[]> {
+    const at = (id: bigint): Node => ({ ...directory, id })
+    const results = await this.#results.list(directory.id, cookie, limit)
+    const entries = results.map(({ id, ...entry }) => ({ ...entry, fileId: id, node: at(id) }))
+    if (directory.id !== DATA_ID) return entries
+    await this.#refresh()
+    for (const { id, name } of this.#parquet.list(cookie, limit - entries.length)) {
+      const attributes = await this.#attributes(at(id))
+      entries.push({ name, fileId: id, cookie: id, node: at(id), attributes })
+    }
+    return entries
   }
 
   async #dotEntries(directory: Node): Promise<DirectoryEntry[]> {
@@ -364,13 +416,12 @@ export class LakeFileSystem implements FileSystem {
     const entries: DirectoryEntry[] = []
     const { version } = await this.#refresh()
     for (const view of this.#tableViews) {
-      if (view === this.#csv && this.#csvName.isAway) continue
+      if (view.away !== undefined) continue
       const line = view.isEdited ? await view.open(directory.frozen) : view.lines.peek()
       const { id } = line ?? (await view.open(directory.frozen))
       // Opening a text may mean rendering all of another writer's table: then the client asks for it by name.
       entries.push(await entry(view.name, id, COOKIE[view.format], line?.version === version && !isHeld))
     }
-    for (const file of this.#parquet.list()) entries.push(await entry(file.name, file.id, file.id))
     return entries
   }
 
@@ -379,33 +430,36 @@ export class LakeFileSystem implements FileSystem {
   async read(node: Node, offset: bigint, count: number): Promise<ReadResult> {
     return this.#guarded(() => {
       if (isFixedFolder(node)) throw new FsError('EISDIR', 'this is a directory')
-      return this.#view(node)?.read(offset, count) ?? this.#options.scratch.read(node.id, offset, count)
+      return this.#view(node)?.read(offset, count, node.caller) ?? this.#options.scratch.read(node.id, offset, count)
     })
   }
 
   async write(node: Node, offset: bigint, bytes: Uint8Array, stability: Stability): Promise<WriteResult> {
-    return this.#changing(() => {
+    return this.#changing(this.#view(node), () => {
       const view = this.#view(node)
       if (view === undefined) return this.#options.scratch.write(node.id, offset, bytes, stability)
       if (view.write === undefined) throw readOnlyView(view)
-      return view.write(sizeOf(offset), bytes, stability)
+      return view.write(offsetIn(view, offset), bytes, stability, askerOf(node))
     })
   }
 
   async commit(node: Node, offset: bigint, count: number): Promise<Change> {
-    return this.#changing(async () => {
+    return this.#changing(this.#view(node), async () => {
       const view = this.#view(node)
       if (view === undefined) return this.#options.scratch.commit(node.id, offset, count)
-      return (await view.commit?.()) ?? {}
+      return (await view.commit?.(askerOf(node))) ?? {}
     })
   }
 
   // --- changes of names ----------------------------------------------------------------------------------------------
 
   async create(directory: Node, name: string, how: CreateHow): Promise<Created> {
-    return this.#changingNames(async () => {
+    return this.#changingNames([[directory, name]], async () => {
       checkName(name)
-      if (isCsvName(directory, name)) return this.#createCsv(directory, how)
+      const viewName = this.#viewName(directory, name)
+      if (viewName !== undefined) return this.#createView(directory, viewName, how)
+      if (isDataFolder(directory, name))
+        throw how.kind === 'unchecked' ? new FsError('EISDIR', 'data is a directory') : exists(name)
       await this.#results.checkName(directory.id, name)
       if (!this.#isViewName(directory, name)) {
         return inDirectory(await this.#options.scratch.create(directory.id, name, how), directory)
@@ -419,34 +473,37 @@ export class LakeFileSystem implements FileSystem {
     })
   }
 
-  async #createCsv(directory: Node, how: CreateHow): Promise<Created> {
+  async #createView(directory: Node, name: ViewName, how: CreateHow): Promise<Created> {
     const before = await this.#attributes(directory)
-    const line = await this.#csvName.create(how, directory.caller)
+    const line = await name.create(how, directory.caller)
     return {
       node: { ...exportOf(directory), id: line.id },
-      attributes: await this.#csv.shownAttributes(line),
+      attributes: await name.view.shownAttributes(line),
       directory: { before, after: await this.#attributes(directory) },
     }
   }
 
   async mkdir(directory: Node, name: string, attributes: NewAttributes): Promise<Created> {
-    return this.#changingNames(async () => {
+    return this.#changingNames([[directory, name]], async () => {
       checkName(name)
-      if (this.#isViewName(directory, name)) throw exists(name)
+      if (isDataFolder(directory, name)) throw exists(name)
+      if (this.#isViewName(directory, name))
+        throw new RefusedChange('EEXIST', `${name}: it is a view of the table, and no folder can have its name`)
       await this.#results.checkName(directory.id, name)
       return inDirectory(await this.#options.scratch.mkdir(directory.id, name, attributes), directory)
     })
   }
 
   async remove(directory: Node, name: string): Promise<Change> {
-    return this.#changingNames(async () => {
+    return this.#changingNames([[directory, name]], async () => {
       checkName(name)
-      if (isCsvName(directory, name)) return this.#csvName.remove()
+      const viewName = this.#viewName(directory, name)
+      if (viewName !== undefined) return viewName.remove()
       if (directory.id === ROOT_ID && name === this.#query.name) {
         this.#query.of(directory.caller).clear()
         return {}
       }
-      if (directory.id === ROOT_ID && name === 'data') throw new FsError('EISDIR', 'data is a directory')
+      if (isDataFolder(directory, name)) throw new FsError('EISDIR', 'data is a directory')
       if (this.#isViewName(directory, name)) throw viewStays(name)
       if ((await this.#results.find(directory.id, name)) !== undefined)
         await this.#results.checkName(directory.id, name)
@@ -455,9 +512,9 @@ export class LakeFileSystem implements FileSystem {
   }
 
   async rmdir(directory: Node, name: string): Promise<Change> {
-    return this.#changingNames(async () => {
+    return this.#changingNames([[directory, name]], async () => {
       checkName(name)
-      if (directory.id === ROOT_ID && name === 'data') throw viewStays(name)
+      if (isDataFolder(directory, name)) throw dataStays()
       if (this.#isViewName(directory, name)) throw new FsError('ENOTDIR', `${name} is not a directory`)
       return this.#options.scratch.rmdir(directory.id, name)
     })
@@ -469,28 +526,28 @@ export class LakeFileSystem implements FileSystem {
     toDirectory: Node,
     toName: string,
   ): Promise<{ from: Change; to: Change }> {
-    return this.#changingNames(async () => {
+    const names = [
+      [fromDirectory, fromName],
+      [toDirectory, toName],
+    ] as const
+    return this.#changingNames(names, async () => {
       checkName(fromName)
       checkName(toName)
       if ((await this.#results.find(fromDirectory.id, fromName)) !== undefined)
         await this.#results.checkName(fromDirectory.id, fromName)
       await this.#results.checkName(toDirectory.id, toName)
-      const fromCsv = isCsvName(fromDirectory, fromName)
-      const toCsv = isCsvName(toDirectory, toName)
-      if (fromCsv && toCsv) return { from: {}, to: {} }
-      if (fromCsv) {
-        if (this.#isViewName(toDirectory, toName)) throw viewStays(toName)
-        await this.#csvName.renameAway(toDirectory, toName)
-        return { from: {}, to: {} }
+      const from = this.#viewName(fromDirectory, fromName)
+      const to = this.#viewName(toDirectory, toName)
+      if (from !== undefined && from === to) return { from: {}, to: {} }
+      for (const [directory, name] of names) {
+        if (isDataFolder(directory, name)) throw dataStays()
+        if (this.#viewName(directory, name) === undefined && this.#isViewName(directory, name)) throw viewStays(name)
       }
-      if (toCsv) {
-        if (this.#isViewName(fromDirectory, fromName)) throw viewStays(fromName)
-        await this.#csvName.renameOnto(fromDirectory, fromName)
-        return { from: {}, to: {} }
-      }
-      if (this.#isViewName(fromDirectory, fromName)) throw viewStays(fromName)
-      if (this.#isViewName(toDirectory, toName)) throw viewStays(toName)
-      return this.#options.scratch.rename(fromDirectory.id, fromName, toDirectory.id, toName)
+      if (from !== undefined && to !== undefined) throw viewStays(fromName)
+      if (from !== undefined) await from.renameAway(toDirectory, toName)
+      else if (to !== undefined) await to.renameOnto(fromDirectory, fromName)
+      else return this.#options.scratch.rename(fromDirectory.id, fromName, toDirectory.id, toName)
+      return { from: {}, to: {} }
     })
   }
 
@@ -510,9 +567,13 @@ export class LakeFileSystem implements FileSystem {
     })
   }
 
+  /** The view that can be edited and has this name. */
+  #viewName(directory: Node, name: string): ViewName | undefined {
+    return directory.id === DATA_ID ? this.#viewNames.find(other => other.name === name) : undefined
+  }
+
   #isViewName(directory: Node, name: string): boolean {
-    if (directory.id === ROOT_ID)
-      return name === 'data' || [this.#query, ...this.#generated].some(view => view.name === name)
+    if (directory.id === ROOT_ID) return [this.#query, ...this.#generated].some(view => view.name === name)
     if (directory.id !== DATA_ID) return false
     return this.#tableViews.some(view => view.name === name) || this.#parquet.byName(name) !== undefined
   }
@@ -524,10 +585,18 @@ export class LakeFileSystem implements FileSystem {
     return snapshot
   }
 
+  /** Runs something that may take long for as long as who asked for it wants it. */
+  async #forCaller<T>(caller: Caller, run: (signal: AbortSignal) => Promise<T>): Promise<T> {
+    const asked = this.#askers.watch(caller)
+    try {
+      return await run(asked.signal)
+    } finally {
+      asked.end()
+    }
+  }
+
   #noteVersion(version: bigint): void {
-    if (version === this.#lastVersion) return
-    this.#lastVersion = version
-    this.#touchData()
+    if (this.#versions.note(version)) this.#touchData()
   }
 
   #touchData(): void {
@@ -538,18 +607,23 @@ export class LakeFileSystem implements FileSystem {
     return BigInt(this.#options.clock.nowMs()) * 1_000_000n
   }
 
-  #changing<T>(run: () => Promise<T>): Promise<T> {
-    return this.#guarded(() =>
-      run().catch(error => {
-        if (error instanceof RefusedChange) this.#options.errors.append(error.message)
+  /** `view`: what is to be changed, if it is a view. Its refusal is told in `.errors`. */
+  #changing<T>(view: ChangedView | undefined, run: () => Promise<T>): Promise<T> {
+    return this.#guarded(async () => {
+      try {
+        return await run()
+      } catch (error) {
+        if (isRefusal(error, view)) this.#refusals.tell(sentenceOf(error, view))
         throw error
-      }),
-    )
+      }
+    })
   }
 
   /** Changes of names go one after the other: what one of them looks up must still hold when it acts. */
-  #changingNames<T>(run: () => Promise<T>): Promise<T> {
-    return this.#changing(() => this.#alone(run))
+  #changingNames<T>(names: readonly (readonly [Node, string])[], run: () => Promise<T>): Promise<T> {
+    const [, name] = names.find(([directory, other]) => this.#isViewName(directory, other)) ?? []
+    const view = name === undefined ? undefined : { name, tellsRefusals: true }
+    return this.#changing(view, () => this.#alone(run))
   }
 
   #alone<T>(run: () => Promise<T>): Promise<T> {
@@ -562,7 +636,7 @@ export class LakeFileSystem implements FileSystem {
     if (this.#clientSeen) return
     this.#clientSeen = true
     for (const { editor } of this.#tableViews) editor?.clientSeen(caller)
-    this.#csvName.clientSeen()
+    for (const name of this.#viewNames) name.clientSeen()
   }
 
   /** Only FsErrors leave the file system; what else goes wrong is told in the log and in `.errors`. */
@@ -580,8 +654,12 @@ export class LakeFileSystem implements FileSystem {
   }
 }
 
-function isCsvName(directory: Node, name: string): boolean {
-  return directory.id === DATA_ID && name === 'data.csv'
+function isDataFolder(directory: Node, name: string): boolean {
+  return directory.id === ROOT_ID && name === 'data'
+}
+
+function askerOf({ caller, readOnly }: Node): Asker {
+  return { ...caller, readOnly }
 }
 
 /** The folders that hold the views; a part of what they are is not the scratch's to say. */
@@ -589,9 +667,38 @@ function isFixedFolder({ id }: Node): boolean {
   return id === ROOT_ID || id === DATA_ID
 }
 
+type ChangedView = Pick<ViewFile, 'name' | 'tellsRefusals'>
+
+/** Whether an error is the refusal of a change that a view's program meant, and nobody has told of it yet. */
+function isRefusal(error: unknown, view: ChangedView | undefined): error is FsError {
+  if (error instanceof RefusedChange) return true
+  return error instanceof FsError && view !== undefined && view.tellsRefusals !== true && error.code !== 'ENOTSYNC'
+}
+
+/** A sentence that begins with the view's name, as that of a RefusedChange does. */
+function sentenceOf(error: FsError, view: ChangedView | undefined): string {
+  const { message } = error
+  const isNamed = error instanceof RefusedChange || view === undefined || message.startsWith(`${view.name}: `)
+  return isNamed ? message : `${view.name}: ${message}`
+}
+
 function readOnlyView(view: ViewFile | undefined): FsError {
   if (view === undefined) return new FsError('EISDIR', 'this is a directory')
-  return new FsError('EACCES', `${view.name} is read-only: write to data.csv, or append to data.jsonl`)
+  if (view.refusal !== undefined) return view.refusal()
+  const message = view.writable
+    ? `${view.name}: it can be emptied, and not written`
+    : `${view.name}: it is read-only; write to data.csv or data.jsonl`
+  return new RefusedChange('EACCES', message)
+}
+
+/** An offset or size in a view. */
+function offsetIn(view: ViewFile, value: bigint): number {
+  if (value <= BigInt(Number.MAX_SAFE_INTEGER)) return Number(value)
+  throw new RefusedChange('EFBIG', `${view.name}: ${value} is beyond the largest file posixlake serves`)
+}
+
+function dataStays(): FsError {
+  return new RefusedChange('EACCES', 'data: it is the folder of the views, and cannot be removed, renamed or replaced')
 }
 
 function inDirectory(created: Created, directory: Node): Created {

@@ -1,4 +1,5 @@
 import type { Database } from 'bun:sqlite'
+import { TEXT_FORMAT_VERSION } from '../columns/text/rendered.ts'
 import type { Clock } from '../core/clock.ts'
 import { isAppendOnly, type Snapshot } from '../table/snapshot.ts'
 import type { Table } from '../table/table.ts'
@@ -56,6 +57,8 @@ export interface LinesOptions {
   readonly referenced: () => readonly bigint[]
   /** While this holds, the line stays at its version: an edit of it is under way. */
   readonly isEdited: (line: Line) => boolean
+  /** When the mount first knew of a version behind this one (ms since the epoch), by whichever view. */
+  readonly leftMs: (version: bigint) => number
 }
 
 export interface Belief {
@@ -85,6 +88,7 @@ interface LineRow {
   mtime: string
   renamed_from: string | null
   written: string | null
+  text_format: number | null
 }
 
 /** The lines of one view, kept in the state database, so that handles survive a restart. */
@@ -95,6 +99,8 @@ export class Lines {
   #refreshing: Promise<Line> | undefined
   /** What the name led to before the commits of others and appends, oldest first, each with the time at which that ended. */
   #earlier: (Seen & { readonly untilMs: number })[] = []
+  /** When somebody looked last and an edit kept the line at its version. */
+  #editedMs = 0
 
   constructor(options: LinesOptions) {
     this.#options = options
@@ -105,6 +111,8 @@ export class Lines {
     const columns = options.database.query<{ name: string }, []>('PRAGMA table_info(lines)').all()
     if (!columns.some(({ name }) => name === 'written'))
       options.database.run('ALTER TABLE lines ADD COLUMN written TEXT')
+    if (!columns.some(({ name }) => name === 'text_format'))
+      options.database.run('ALTER TABLE lines ADD COLUMN text_format INTEGER')
     this.#load()
   }
 
@@ -155,8 +163,7 @@ export class Lines {
     return first && { ...first, isSure: since.every(({ isSure }) => isSure) }
   }
 
-  #noteEarlier(line: Line, text: TableText, isSure: boolean): void {
-    const untilMs = this.#options.clock.nowMs()
+  #noteEarlier(line: Line, text: TableText, isSure: boolean, untilMs: number): void {
     this.#earlier = [...this.#earlier, { line, text, untilMs, isSure }].slice(-EARLIER_KEPT)
   }
 
@@ -244,7 +251,8 @@ export class Lines {
   /** The line goes on at a newer version, by a save of this mount. Times stay as they are: see `touch`. */
   advance(line: Line, text: TableText, written: readonly string[] = []): void {
     const before = line.text
-    if (before !== undefined && isContinuation(before, text)) this.#noteEarlier(line, before, false)
+    if (before !== undefined && isContinuation(before, text))
+      this.#noteEarlier(line, before, false, this.#options.clock.nowMs())
     this.#goOn(line, text, written)
     if (line.status === 'writing') this.adopt(line)
   }
@@ -300,10 +308,11 @@ export class Lines {
   save(line: Line): void {
     this.#options.database
       .query(
-        `INSERT INTO lines (id, format, status, version, mtime, renamed_from, written, changed)
-         VALUES (?, ?, ?, ?, ?, ?, ?, ?)
+        `INSERT INTO lines (id, format, status, version, mtime, renamed_from, written, text_format, changed)
+         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
          ON CONFLICT (id) DO UPDATE SET status = excluded.status, version = excluded.version, mtime = excluded.mtime,
-         renamed_from = excluded.renamed_from, written = excluded.written, changed = excluded.changed`,
+         renamed_from = excluded.renamed_from, written = excluded.written, text_format = excluded.text_format,
+         changed = excluded.changed`,
       )
       .run(
         String(line.id),
@@ -313,6 +322,7 @@ export class Lines {
         String(line.mtime),
         line.renamedFrom ?? null,
         line.written.length === 0 ? null : line.written.join(' '),
+        TEXT_FORMAT_VERSION,
         this.#options.clock.nowMs(),
       )
   }
@@ -323,7 +333,10 @@ export class Lines {
     const current = this.#current
     if (current === undefined)
       return this.#begin(await this.#options.openText(snapshot, this.format, undefined), this.#options.nextId())
-    if (this.#options.isEdited(current)) return current
+    if (this.#options.isEdited(current)) {
+      this.#editedMs = this.#options.clock.nowMs()
+      return current
+    }
     if (current.version === snapshot.version && current.text !== undefined) return current
     const before = await this.#textOrGone(current)
     if (current.version === snapshot.version && before !== undefined) return this.#current ?? current
@@ -333,7 +346,9 @@ export class Lines {
     if (this.#current !== current || this.#options.isEdited(current)) return this.#current ?? current
     if (current.version > snapshot.version) return current
     if (before === undefined) return this.#begin(text, this.#options.nextId())
-    this.#noteEarlier(current, before, true)
+    // Another view may have known of the new version before anybody looked at this one.
+    const untilMs = Math.max(this.#options.leftMs(current.version), this.#editedMs)
+    this.#noteEarlier(current, before, true, untilMs)
     if (!isContinuation(before, text)) return this.#begin(text, this.#options.nextId())
     const grew = text.size > before.size
     this.#goOn(current, text, [])
@@ -372,7 +387,8 @@ export class Lines {
       .run(format, format, JSON.stringify(referenced().map(String)))
     for (const row of database.query<LineRow, [string]>('SELECT * FROM lines WHERE format = ?').all(format)) {
       const line = newLine(BigInt(row.id), format, row.status, BigInt(row.version))
-      line.mtime = BigInt(row.mtime)
+      // The text is another one than the client remembers.
+      line.mtime = row.text_format === TEXT_FORMAT_VERSION ? BigInt(row.mtime) : this.#later(BigInt(row.mtime))
       line.renamedFrom = row.renamed_from ?? undefined
       if (row.written !== null) line.written = row.written.split(' ')
       line.repeats = new Set(line.written)

@@ -31,8 +31,12 @@ export function isSillyName(name: string): boolean {
 /** A change of a view or of its name that is not taken. `.errors` tells of it too: an NFS status is only a number. */
 export class RefusedChange extends FsError {}
 
-export function viewStays(name: string): FsError {
-  return new FsError('EACCES', `${name} is a view of the table and stays where it is`)
+/** A view that cannot be edited was to be removed, renamed or replaced; or one that can, to take another's name. */
+export function viewStays(name: string): RefusedChange {
+  return new RefusedChange(
+    'EACCES',
+    `${name}: it is a view of the table, and cannot be removed, renamed or replaced; change the rows in data.csv, data.jsonl or by SQL`,
+  )
 }
 
 export function noEntry(name: string): FsError {

@@ -26,9 +26,10 @@ export interface MountEntry {
 
 /**
  * The options of mount(8). `lookupcache=none`: the next open sees a new line of versions at once, while an open
- * descriptor reads on unchanged. `hard`: nothing is lost while the server restarts.
+ * descriptor reads on unchanged. `hard`: nothing is lost while the server restarts. Never `ro`: a read-only export refuses
+ * changes by itself, and queries are written into `.query`.
  */
-export function mountOptions({ host, port, readOnly }: Pick<MountRequest, 'host' | 'port' | 'readOnly'>): string {
+export function mountOptions({ host, port }: Pick<MountRequest, 'host' | 'port'>): string {
   const options = [
     'vers=3',
     // mount.nfs takes "tcp" for IPv4 alone.
@@ -41,8 +42,9 @@ export function mountOptions({ host, port, readOnly }: Pick<MountRequest, 'host'
     'lookupcache=none',
     'nosuid',
     'nodev',
+    'rw',
   ]
-  return [...options, readOnly ? 'ro' : 'rw'].join(',')
+  return options.join(',')
 }
 
 /** Where a client of this machine reaches a server that listens on `host`, which may stand for all addresses. */

@@ -15,6 +15,6 @@ export function mayCall(allowed: AllowedUids, credential: Credential): boolean {
 }
 
 /** Who makes a call, for the file system. */
-export function callerOf({ connection, credential, socket }: Call): Caller {
-  return { connection, uid: credential.flavor === 'sys' ? credential.uid : undefined, socket }
+export function callerOf({ connection, credential, socket, underWay }: Call): Caller {
+  return { connection, uid: credential.flavor === 'sys' ? credential.uid : undefined, socket, call: underWay }
 }

@@ -47,6 +47,8 @@ const defaultLimits: RpcLimits = {
   heldBytesMax: 16 * 1024 * 1024,
   totalHeldBytesMax: 64 * 1024 * 1024,
   connectionsMax: 256,
+  repeatWithinMs: 5_000,
+  servedIdleMs: 10_000,
   sweepIntervalMs: 5_000,
   recordTimeoutMs: 60_000,
   stallTimeoutMs: 120_000,

@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto'
 import { existsSync, lstatSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
+import type { SqlLimits } from '../lake.ts'
 import type { MountEntry } from '../mount/linux.ts'
 import { mounts } from '../mount/linux.ts'
 import type { Endpoint } from './endpoints.ts'
@@ -16,6 +17,8 @@ export interface ServerSettings extends Rights {
   readonly port: number | undefined
   /** The bound of the disk cache, in bytes. */
   readonly cacheBytes: number | undefined
+  /** What each SQL statement may take. */
+  readonly sqlLimits: Partial<SqlLimits>
   /** The file that the log goes to; undefined: standard error. */
   readonly logFile: string | undefined
   /** It ends with the last mount; otherwise when it is told to. */
@@ -133,8 +136,16 @@ function readRecord(path: string): ServerRecord | undefined {
     const record = JSON.parse(readFileSync(path, 'utf8')) as Partial<ServerRecord> | null
     const isWhole =
       typeof record?.location === 'string' && Array.isArray(record.exports) && record.settings !== undefined
-    return isWhole ? (record as ServerRecord) : undefined
+    return isWhole ? withoutNull(record as ServerRecord) : undefined
   } catch {
     return undefined
   }
+}
+
+/** JSON has no Infinity, which stands for a statement that may take as long as it wants. */
+function withoutNull(record: ServerRecord): ServerRecord {
+  const { settings } = record
+  const { timeoutMs, ...limits } = settings.sqlLimits ?? {}
+  const timeout = timeoutMs === undefined ? {} : { timeoutMs: timeoutMs ?? Number.POSITIVE_INFINITY }
+  return { ...record, settings: { ...settings, sqlLimits: { ...limits, ...timeout } } }
 }

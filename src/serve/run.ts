@@ -134,6 +134,8 @@ class Life {
   async #stop(): Promise<void> {
     const { log } = this.#options
     log('the server is ending')
+    // Whoever waits for a statement would keep the mount in use.
+    await this.server.endStatements()
     await this.mounts.end()
     await this.server.stop()
     log('the server has ended')

@@ -10,10 +10,9 @@ import { ProcOpeners } from '../fs/saves/proc-openers.ts'
 import { Scratch } from '../fs/scratch/scratch.ts'
 import { openText } from '../fs/text/layout.ts'
 import { Segments } from '../fs/text/segments.ts'
-import { runSql } from '../fs/views/run-sql.ts'
 import { schemaSql } from '../fs/views/schema-sql.ts'
 import { statsJson } from '../fs/views/stats.ts'
-import { type Lake, openLake } from '../lake.ts'
+import { type Lake, openLake, openSql, type SqlLimits, type SqlService } from '../lake.ts'
 import { Exports } from '../nfs/exports.ts'
 import { Endpoints, type WantedEndpoint } from './endpoints.ts'
 import { Health, tableLook } from './health.ts'
@@ -34,6 +33,8 @@ export interface ServeOptions extends WantedEndpoint, Rights {
   readonly location: string
   readonly cacheDirectory?: string | undefined
   readonly cacheBytes?: number | undefined
+  /** What each SQL statement may take. */
+  readonly sqlLimits?: Partial<SqlLimits> | undefined
   readonly holdTimes?: HoldTimes | undefined
   /** Who has files open for writing; by default /proc is asked. */
   readonly openers?: Openers | undefined
@@ -72,6 +73,8 @@ export interface TableServer {
   settle(): Promise<void>
   /** Measures the view that people look at first. */
   warmUp(): Promise<void>
+  /** Ends all SQL statements, with a sentence for each, and takes no more. */
+  endStatements(): Promise<void>
   /** Brings held saves to their end, answers what is under way, and closes everything. Takes 40 seconds at most. */
   stop(): Promise<void>
 }
@@ -101,15 +104,19 @@ export async function serveTable(options: ServeOptions): Promise<TableServer> {
 async function serveLake(lake: Lake, state: StateFolder, options: ServeOptions): Promise<TableServer> {
   const { log } = options
   const refusals = new RefusalLog(log, lake.clock)
-  const segments = new Segments({ cache: lake.cache, pool: lake.pool, store: lake.table.store })
+  const errorsPath = join(state.directory, 'errors.log')
+  const errors = new ErrorJournal({ path: errorsPath, clock: lake.clock, onAppend: text => refusals.save(text) })
+  const { cache, pool, table } = lake
+  const segments = new Segments({ cache, pool, store: table.store, report: text => errors.append(text) })
   let endpoints: Endpoints | undefined
   const ports = (): number[] => endpoints?.all.map(({ port }) => port) ?? []
   const openers = options.openers ?? new ProcOpeners({ ports })
-  const fs = fileSystemOf(lake, state, segments, refusals, { ...options, openers })
+  const sql = openSql(lake, { folder: join(state.directory, 'sql'), limits: options.sqlLimits, log })
+  const fs = fileSystemOf(lake, state, segments, errors, sql, { ...options, openers })
   let recovered: Promise<void> | undefined
   const recover = (rights: Rights): Promise<void> => {
     // What an earlier server held is brought to its end by one that may write.
-    if (!rights.readOnly) recovered ??= fs.recover()
+    if (!rights.readOnly) recovered ??= sql.recover().then(() => fs.recover())
     return recovered ?? Promise.resolve()
   }
   await recover(options)
@@ -129,7 +136,10 @@ async function serveLake(lake: Lake, state: StateFolder, options: ServeOptions):
   const health = new Health({ clock: lake.clock, log, look: tableLook(lake, () => recovered !== undefined) })
   const stop = async (): Promise<void> => {
     health.stop()
+    // Calls that wait for a statement are answered now, and not held against the others.
+    await sql.end()
     await listening.close(CLOSE_GRACE_MS)
+    await sql.close()
     const finished = await withinMs(
       FINISH_LIMIT_MS,
       fs.finish().then(() => true),
@@ -166,6 +176,7 @@ async function serveLake(lake: Lake, state: StateFolder, options: ServeOptions):
       lake.pool.start()
       await openText(lake.table, await lake.table.refresh(), segments, 'csv')
     },
+    endStatements: () => sql.end(),
     stop,
   }
 }
@@ -174,7 +185,8 @@ function fileSystemOf(
   lake: Lake,
   { files, directory, database }: StateFolder,
   segments: Segments,
-  refusals: RefusalLog,
+  errors: ErrorJournal,
+  sql: SqlService,
   { log, holdTimes, openers }: ServeOptions & { readonly openers: Openers },
 ): LakeFileSystem {
   const { clock } = lake
@@ -184,9 +196,9 @@ function fileSystemOf(
     segments,
     scratch: new Scratch({ directory: files, database, clock, owner, log }),
     database,
-    errors: new ErrorJournal({ path: join(directory, 'errors.log'), clock, onAppend: text => refusals.save(text) }),
+    errors,
     stateDirectory: directory,
-    runSql: (sql, options) => runSql(lake.table, sql, directory, options),
+    runSql: (statement, how) => sql.run(statement, how),
     renderSchema: snapshot => new TextEncoder().encode(schemaSql(snapshot)),
     renderStats: async snapshot =>
       new TextEncoder().encode(await statsJson(lake.table, snapshot, segments, lake.cache)),

@@ -1,20 +1,22 @@
+import { randomUUID } from 'node:crypto'
 import type { DuckDBResult } from '@duckdb/node-api'
 import type { Batch, Schema } from '../columns/types.ts'
 import { TableError } from '../table/errors.ts'
 import { writeDataFiles } from '../table/operations/write.ts'
 import type { Snapshot } from '../table/snapshot.ts'
-import type { ChangeSet, Table } from '../table/table.ts'
-import { batchOfChunk } from './convert.ts'
-import { fromDuckDb, SqlError, withoutPlace } from './errors.ts'
-import { merge, SOURCE } from './merge.ts'
+import type { ChangeSet, Committed, Table } from '../table/table.ts'
+import { fromDuckDb, MISSING_TABLE, readOnlyTable, SqlError, TABLE_NAME, undecided, withoutPlace } from './errors.ts'
+import { type Base, merge, SOURCE } from './merge.ts'
 import { duckDb } from './native.ts'
 import { checked, defaultOf, NEW_ROWS, newValues, numbered, placesOf } from './new-rows.ts'
 import { Places } from './places.ts'
-import { type Relation, TABLE_NAME } from './relation.ts'
-import { PLACE_SCHEMA, type RunOptions, Session, streamed } from './session.ts'
-import { hasReturning, parseStatement, type Statement } from './statement.ts'
+import { HandedRows, RefusedFiles } from './refused-files.ts'
+import { mayMention, type Relation } from './relation.ts'
+import { batchesOf, PLACE_SCHEMA, type RunOptions, Session, type SessionData, streamed } from './session.ts'
+import { hasReturning, parseStatement, type Span, type Statement } from './statement.ts'
 import { nameOf, splitStatements, tokenize } from './tokens.ts'
 import { duckTypeOf, quoteName, resultSchema } from './types.ts'
+import { changesOf, type FoundCommit, findCommit, takeBack } from './written.ts'
 
 /** A statement that another writer got in the way of is run again, on the table as it is then. */
 const ATTEMPTS_MAX = 10
@@ -54,6 +56,9 @@ const REFUSED = [
 export { csvOf } from './format.ts'
 export type { RunOptions } from './session.ts'
 
+/** A table, or how to open it: a statement that is not about the table does not wait for that. */
+export type TableSource = Table | (() => Promise<Table>)
+
 /** The rows of a query, as they come. */
 export interface SqlResult {
   readonly schema: Schema
@@ -87,25 +92,61 @@ export async function query(
       'only the newest version of a table can be changed, and this looks at an older one',
     )
   }
-  return runQuery(table, snapshot, statement, options)
+  return runQuery(async () => ({ table, snapshot }), statement, options)
 }
 
 /**
  * Runs one statement on the newest version: a query, or an INSERT, UPDATE, DELETE, MERGE or TRUNCATE, which is one commit.
  * Rejects with SqlError or TableError, and then nothing has changed.
  */
-export async function execute(table: Table, sql: string, options: RunOptions = {}): Promise<Outcome> {
+export async function execute(source: TableSource, sql: string, options: RunOptions = {}): Promise<Outcome> {
   const statement = await theStatement(sql)
-  if (statement.kind === 'query')
-    return { kind: 'rows', result: await runQuery(table, await table.refresh(), statement, options) }
+  const open = typeof source === 'function' ? source : async () => source
+  if (statement.kind === 'query') {
+    const newest = async (): Promise<SessionData> => {
+      const table = await open()
+      return { table, snapshot: await table.refresh() }
+    }
+    return { kind: 'rows', result: await runQuery(newest, statement, options) }
+  }
+  if (options.readOnly === true) throw readOnlyTable(statement.kind)
   if (hasReturning(sql))
     throw new SqlError('unsupported', 'RETURNING is not supported; run a SELECT behind the statement')
+  return changeNewest(await open(), statement, options)
+}
+
+/** Runs a change on the newest version, again if another writer got in its way, and finds out what became of its commit. */
+async function changeNewest(table: Table, statement: ChangingStatement, options: RunOptions): Promise<Outcome> {
+  const txnId = options.txnId ?? randomUUID()
+  const { written = [] } = options
+  const refused = new RefusedFiles(table, options.log)
   for (let attempt = 1; ; attempt++) {
-    try {
-      return await change(table, await table.refresh(), statement, options)
-    } catch (error) {
-      if (!(error instanceof TableError) || error.code !== 'conflict' || attempt === ATTEMPTS_MAX) throw error
+    const snapshot = await table.refresh()
+    let begun = false
+    const commit = (set: ChangeSet): Promise<Committed> => {
+      options.signal?.throwIfAborted()
+      begun = true
+      return table.commit({ ...set, txnId })
     }
+    try {
+      const run = (): Promise<Outcome> => change({ table, snapshot, commit }, statement, options, refused)
+      return await refused.retried(snapshot, run)
+    } catch (error) {
+      const isConflict = error instanceof TableError && error.code === 'conflict'
+      const found = begun && !isConflict ? await foundOut(table, txnId, snapshot.version, error) : undefined
+      await takeBack(table, written.splice(0), found)
+      if (found !== undefined) return { kind: 'changed', version: found.version, ...changesOf(found) }
+      if (!isConflict || attempt === ATTEMPTS_MAX) throw error
+    }
+  }
+}
+
+/** The commit whose making failed, if it is in the log all the same: what fails behind it (an fsync) undoes nothing. */
+async function foundOut(table: Table, txnId: string, base: bigint, why: unknown): Promise<FoundCommit | undefined> {
+  try {
+    return await findCommit(table, txnId, base)
+  } catch (error) {
+    throw undecided(why, error)
   }
 }
 
@@ -126,7 +167,7 @@ async function theStatement(sql: string): Promise<Statement> {
   if (statement.kind === 'query' && REFUSED.includes(statement.verb)) {
     throw new SqlError(
       'unsupported',
-      `${statement.verb.toUpperCase()} is not supported here; a statement is a query, INSERT, UPDATE, DELETE or MERGE, and the table is called ${TABLE_NAME}`,
+      `${statement.verb.toUpperCase()} is not supported here; a statement is a query, INSERT, UPDATE, DELETE, MERGE or TRUNCATE, and the table is called ${TABLE_NAME}`,
     )
   }
   return statement
@@ -146,30 +187,76 @@ async function checkSyntax(sql: string): Promise<void> {
   }
 }
 
-async function runQuery(table: Table, snapshot: Snapshot, { sql }: Statement, options: RunOptions): Promise<SqlResult> {
-  const session = await Session.open(table, snapshot, options)
+async function runQuery(data: () => Promise<SessionData>, { sql }: Statement, options: RunOptions): Promise<SqlResult> {
+  return withTableIfNeeded(sql, async needed => {
+    if (needed) return runOnTable(await data(), sql, options)
+    const running = await begun(undefined, sql, options)
+    return { schema: running.schema, batches: () => chunks(running), close: () => running.session.close() }
+  })
+}
+
+async function runOnTable(data: SessionData, sql: string, options: RunOptions): Promise<SqlResult> {
+  const { table, snapshot } = data
+  const refused = new RefusedFiles(table, options.log)
+  const begin = (): Promise<Running> => refused.retried(snapshot, () => begun(data, sql, options, refused))
+  const first = await begin()
+  const { schema } = first
+  let current = first
+  const batches = async function* (): AsyncGenerator<Batch> {
+    const handed = new HandedRows()
+    for (;;) {
+      try {
+        for await (const batch of chunks(current)) yield* handed.next(batch)
+        handed.finish()
+        return
+      } catch (error) {
+        if (!refused.note(error, snapshot)) throw error
+      }
+      current = await begin()
+      handed.again()
+    }
+  }
+  return { schema, batches, close: () => current.session.close() }
+}
+
+/** A query whose rows are to be fetched. */
+interface Running {
+  readonly session: Session
+  readonly sql: string
+  readonly result: DuckDBResult
+  readonly schema: Schema
+}
+
+async function begun(
+  data: SessionData | undefined,
+  sql: string,
+  options: RunOptions,
+  refused?: RefusedFiles,
+): Promise<Running> {
+  const session = await Session.open(data, options, refused)
   try {
     const result = await session.connection.stream(sql)
-    const schema = resultSchema(session.duck, result.columnNames(), result.columnTypes())
-    return {
-      schema,
-      batches: () => chunks(session, result, schema),
-      close: () => session.close(),
-    }
+    return { session, sql, result, schema: resultSchema(session.duck, result.columnNames(), result.columnTypes()) }
   } catch (error) {
     session.close()
     throw fromDuckDb(error)
   }
 }
 
-async function* chunks(session: Session, result: DuckDBResult, schema: Schema): AsyncGenerator<Batch> {
+/** Runs something with the table if `sql` may be about it, else without; with it after all if the engine asks for it. */
+async function withTableIfNeeded<T>(sql: string, run: (needed: boolean) => Promise<T>): Promise<T> {
+  if (mayMention(sql)) return run(true)
   try {
-    for (;;) {
-      session.checkSignal()
-      const chunk = await result.fetchChunk()
-      if (chunk === null || chunk.rowCount === 0) return
-      yield batchOfChunk(session.duck, chunk, schema)
-    }
+    return await run(false)
+  } catch (error) {
+    if (error instanceof SqlError && error.message.startsWith(MISSING_TABLE)) return run(true)
+    throw error
+  }
+}
+
+async function* chunks({ session, sql, result, schema }: Running): AsyncGenerator<Batch> {
+  try {
+    yield* batchesOf(session, sql, result, schema)
   } catch (error) {
     throw fromDuckDb(error)
   } finally {
@@ -182,30 +269,52 @@ async function* chunks(session: Session, result: DuckDBResult, schema: Schema): 
 type ChangingStatement = Exclude<Statement, { kind: 'query' }>
 
 async function change(
-  table: Table,
-  snapshot: Snapshot,
+  base: Base,
   statement: ChangingStatement,
   options: RunOptions,
+  refused: RefusedFiles,
 ): Promise<Outcome> {
+  const { snapshot } = base
   checkTarget(statement.sql, statement.target)
-  if (statement.kind === 'truncate') return truncate(table, snapshot)
+  if (statement.kind === 'truncate') return truncate(base)
   if (snapshot.schema.length === 0) {
     throw new SqlError(
       'unsupported',
       'the table has no columns yet; the first save of data/data.csv with a header line gives them',
     )
   }
-  const session = await Session.open(table, snapshot, options)
-  try {
-    if (statement.kind === 'insert') return await insert(session, table, snapshot, statement)
-    if (statement.kind === 'delete') return await remove(session, table, snapshot, statement)
-    if (statement.kind === 'merge') return { kind: 'changed', ...(await merge(session, table, snapshot, statement)) }
-    return await update(session, table, snapshot, statement)
-  } catch (error) {
-    if (error instanceof TableError || error instanceof SqlError) throw error
-    throw isFromEngine(error) ? asOfStatement(fromDuckDb(error)) : error
-  } finally {
-    session.close()
+  // What an INSERT adds need not follow from the table.
+  return withTableIfNeeded(statement.kind === 'insert' ? besideTarget(statement) : TABLE_NAME, async needed => {
+    const session = await Session.open(needed ? base : undefined, options, refused)
+    try {
+      return await changeIn(session, base, statement)
+    } catch (error) {
+      if (error instanceof TableError || error instanceof SqlError) throw error
+      throw isFromEngine(error) ? asOfStatement(fromDuckDb(error)) : error
+    } finally {
+      session.close()
+    }
+  })
+}
+
+function besideTarget({ sql, target }: { sql: string; target: Span }): string {
+  return sql.slice(0, target.start) + sql.slice(target.end)
+}
+
+async function changeIn(
+  session: Session,
+  base: Base,
+  statement: Exclude<ChangingStatement, { kind: 'truncate' }>,
+): Promise<Outcome> {
+  switch (statement.kind) {
+    case 'insert':
+      return insert(session, base, statement)
+    case 'delete':
+      return remove(session, base, statement)
+    case 'merge':
+      return { kind: 'changed', ...(await merge(session, base, statement)) }
+    case 'update':
+      return update(session, base, statement)
   }
 }
 
@@ -220,13 +329,14 @@ function isFromEngine(error: unknown): boolean {
   return error instanceof Error && !('code' in error)
 }
 
-async function truncate(table: Table, snapshot: Snapshot): Promise<Outcome> {
+async function truncate({ snapshot, commit }: Base): Promise<Outcome> {
   let deleted = 0
   for (const file of snapshot.files) deleted += (file.rows ?? 0) - (file.vector?.cardinality ?? 0)
   if (snapshot.files.length === 0) return unchanged
-  const { version } = await table.commit({
+  const { version } = await commit({
     base: snapshot,
     operation: 'TRUNCATE',
+    metrics: { numDeletedRows: String(deleted) },
     add: [],
     delete: [],
     removeFiles: snapshot.files,
@@ -238,8 +348,7 @@ const unchanged: Outcome = { kind: 'changed', version: undefined, inserted: 0, u
 
 async function insert(
   session: Session,
-  table: Table,
-  snapshot: Snapshot,
+  { table, snapshot, commit }: Base,
   { sql, target }: Extract<Statement, { kind: 'insert' }>,
 ): Promise<Outcome> {
   const columns = snapshot.schema.map(
@@ -257,7 +366,7 @@ async function insert(
   }
   const add = await writeDataFiles(table, rows())
   if (inserted === 0) return unchanged
-  const { version } = await table.commit({
+  const { version } = await commit({
     base: snapshot,
     operation: 'WRITE',
     parameters: { mode: 'Append', partitionBy: JSON.stringify(snapshot.partitionColumns) },
@@ -279,8 +388,7 @@ function checkTarget(sql: string, { start, end }: { start: number; end: number }
 
 async function remove(
   session: Session,
-  table: Table,
-  snapshot: Snapshot,
+  { snapshot, commit }: Base,
   statement: Extract<Statement, { kind: 'delete' }>,
 ): Promise<Outcome> {
   const { relation } = session
@@ -290,7 +398,7 @@ async function remove(
   const found = new Places(relation.files)
   for await (const batch of streamed(session, sql, PLACE_SCHEMA)) found.add(batch)
   if (found.count === 0) return unchanged
-  const { version } = await table.commit({
+  const { version } = await commit({
     base: snapshot,
     operation: 'DELETE',
     parameters: { predicate: JSON.stringify(statement.condition === undefined ? [] : [statement.condition]) },
@@ -303,8 +411,7 @@ async function remove(
 
 async function update(
   session: Session,
-  table: Table,
-  snapshot: Snapshot,
+  { table, snapshot, commit }: Base,
   statement: Extract<Statement, { kind: 'update' }>,
 ): Promise<Outcome> {
   const { relation } = session
@@ -325,7 +432,7 @@ async function update(
   const rows = streamed(session, `SELECT ${values} FROM ${NEW_ROWS} ORDER BY file, row`, snapshot.schema)
   const order = await found.orderHint(table.store)
   const add = await writeDataFiles(table, checked(rows, snapshot.schema), { order })
-  const { version } = await table.commit({
+  const { version } = await commit({
     base: snapshot,
     operation: 'UPDATE',
     parameters: { predicate: JSON.stringify(statement.condition === undefined ? [] : [statement.condition]) },

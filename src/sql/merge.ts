@@ -1,7 +1,7 @@
 import type { Schema } from '../columns/types.ts'
 import { writeDataFiles } from '../table/operations/write.ts'
 import type { Snapshot } from '../table/snapshot.ts'
-import type { Table } from '../table/table.ts'
+import type { ChangeSet, Committed, Table } from '../table/table.ts'
 import { SqlError } from './errors.ts'
 import { checked, NEW_ROWS, newValues, placesOf } from './new-rows.ts'
 import { Places } from './places.ts'
@@ -16,6 +16,13 @@ export const SOURCE = 'posixlake_source'
 const UPDATED = 1
 const DELETED = 2
 const INSERTED = 3
+
+/** What a statement changes: a version of a table, and how the change becomes a commit. */
+export interface Base {
+  readonly table: Table
+  readonly snapshot: Snapshot
+  readonly commit: (change: ChangeSet) => Promise<Committed>
+}
 
 export interface MergeOutcome {
   /** Undefined if nothing changed. */
@@ -32,8 +39,7 @@ export interface MergeOutcome {
  */
 export async function merge(
   session: Session,
-  table: Table,
-  snapshot: Snapshot,
+  { table, snapshot, commit }: Base,
   statement: MergeStatement,
 ): Promise<MergeOutcome> {
   const { connection, relation } = session
@@ -68,7 +74,7 @@ export async function merge(
   const inserted = written - updated.count
   const deleted = changed.count - updated.count
   if (changed.count === 0 && inserted === 0) return { version: undefined, inserted: 0, updated: 0, deleted: 0 }
-  const { version } = await table.commit({
+  const { version } = await commit({
     base: snapshot,
     operation: 'MERGE',
     parameters: { predicate: JSON.stringify([statement.join]) },

@@ -4,11 +4,11 @@ import { formatScalar } from '../columns/text/scalars.ts'
 import type { Cell, DataType, Field } from '../columns/types.ts'
 import type { LiveFile, Snapshot } from '../table/snapshot.ts'
 import type { Table } from '../table/table.ts'
-import { SqlError } from './errors.ts'
+import { SqlError, TABLE_NAME } from './errors.ts'
 import { duckTypeOf, quoteName, quoteText, withLogicalNames } from './types.ts'
 
-/** The name under which statements know the table. */
-export const TABLE_NAME = 'data'
+const FILES_VARIABLE = 'posixlake_files'
+const ROWS_PER_INSERT = 1000
 
 /** The live rows of a snapshot inside one connection. */
 export interface Relation {
@@ -20,16 +20,31 @@ export interface Relation {
   readonly rowColumn: string
 }
 
+/** Where the engine finds a data file on this machine. */
+export type PathOf = (file: LiveFile) => string
+
+/** Words by which a statement may get at the table, or at a list of the tables that there are. */
+const WAYS_TO_TABLES = /data|query|show|desc|summarize|duckdb_|pg_|sqlite_|information_schema/i
+
+/**
+ * Whether a statement may be about the table. If not, nothing need be known of it, neither its files nor its columns. (That
+ * a statement gets at it without these words is found out by the engine, which then finds no table.)
+ */
+export function mayMention(sql: string): boolean {
+  return WAYS_TO_TABLES.test(sql)
+}
+
 /**
  * Makes the live rows of `snapshot` known as the view `data`: deletion vectors, partition values, column mapping and the
  * columns that old files lack are applied, every column has the type that the table gives it. `schemaName`: a schema of
- * this connection's own for what stands beside the view.
+ * this connection's own for what stands beside the view. What the connection may read is these files from now on.
  */
 export async function defineData(
   connection: DuckDBConnection,
   table: Table,
   snapshot: Snapshot,
   schemaName: string,
+  pathOf: PathOf,
 ): Promise<Relation> {
   const files = snapshot.files
   const taken = new Set(snapshot.schema.map(field => field.name.toLowerCase()))
@@ -38,10 +53,11 @@ export async function defineData(
   const columns = snapshot.schema.map(
     (field, i) => `${columnExpression(snapshot, field, i)} AS ${quoteName(field.name)}`,
   )
+  await defineFiles(connection, files, schemaName, pathOf)
   let from: string
   if (files.length === 0) from = `(SELECT ${emptyColumns(snapshot)}) p`
   else {
-    from = `${scanOf(table, snapshot)} p`
+    from = `${scanOf(snapshot)} p`
     if (await definePartitions(connection, snapshot, schemaName))
       from += ` JOIN ${quoteName(schemaName)}.partitions v ON v.file = p.file_index`
     if (await defineDeleted(connection, table, files, schemaName)) {
@@ -55,6 +71,30 @@ export async function defineData(
   await connection.run(`CREATE TEMP VIEW ${TABLE_NAME} AS SELECT ${select} FROM ${from}${nothing}`)
   const withPlaces = `SELECT ${select}, ${file} AS ${quoteName(fileColumn)}, ${row} AS ${quoteName(rowColumn)} FROM ${from}${nothing}`
   return { files, withPlaces, fileColumn, rowColumn }
+}
+
+/**
+ * The paths of the files, in the snapshot's order, as a variable: written into the text of statements, hundreds of
+ * thousands of them take gigabytes to parse.
+ */
+async function defineFiles(
+  connection: DuckDBConnection,
+  files: readonly LiveFile[],
+  schemaName: string,
+  pathOf: PathOf,
+): Promise<void> {
+  const name = `${quoteName(schemaName)}.files`
+  await connection.run(`CREATE TABLE ${name} (path VARCHAR)`)
+  const appender = await connection.createAppender('files', schemaName)
+  for (const file of files) {
+    appender.appendVarchar(pathOf(file))
+    appender.endRow()
+  }
+  appender.closeSync()
+  await connection.run(`SET VARIABLE ${FILES_VARIABLE} = (SELECT list(path ORDER BY rowid) FROM ${name})`)
+  await connection.run(`DROP TABLE ${name}`)
+  // list() of nothing is NULL.
+  if (files.length > 0) await connection.run(`SET allowed_paths = getvariable('${FILES_VARIABLE}')`)
 }
 
 function freeName(wanted: string, taken: ReadonlySet<string>): string {
@@ -82,7 +122,7 @@ function emptyColumns(snapshot: Snapshot): string {
  * The scan of all files, its columns named c0, c1, ...: with an explicit schema DuckDB takes columns by name (or field
  * id), gives NULL for those that a file lacks and casts the rest, nested ones too, and need not open every file to plan.
  */
-function scanOf(table: Table, snapshot: Snapshot): string {
+function scanOf(snapshot: Snapshot): string {
   const byId = snapshot.metadata.configuration.get('delta.columnMapping.mode') === 'id'
   const columns: string[] = []
   for (const [i, field] of snapshot.schema.entries()) {
@@ -93,10 +133,9 @@ function scanOf(table: Table, snapshot: Snapshot): string {
       `${key}: {name: 'c${i}', type: ${quoteText(duckTypeOf(field.type, physicalName))}, default_value: NULL}`,
     )
   }
-  const paths = snapshot.files.map(file => quoteText(localPathOf(table, file)))
   // A table of partition columns only still needs the rows of its files counted.
   const schema = columns.length === 0 ? '' : `, schema = MAP {${columns.join(', ')}}`
-  return `read_parquet([${paths.join(', ')}], hive_partitioning = false${schema})`
+  return `read_parquet(getvariable('${FILES_VARIABLE}'), hive_partitioning = false${schema})`
 }
 
 /** Where a data file is on this machine. SqlError `unsupported` for a table that is elsewhere. */
@@ -116,14 +155,13 @@ async function definePartitions(
   if (fields.length === 0) return false
   const columns = fields.map(([i, field]) => `c${i} ${duckTypeOf(field.type)}`)
   await connection.run(`CREATE TABLE ${quoteName(schemaName)}.partitions (file UBIGINT, ${columns.join(', ')})`)
-  const rows = snapshot.files.map((file, n) => {
+  const row = (file: LiveFile, n: number): string => {
     const values = fields.map(([, field]) => literal(file.partition.get(physicalName(field)) ?? null, field.type))
     return `(${[n, ...values].join(', ')})`
-  })
-  for (let start = 0; start < rows.length; start += 1000) {
-    await connection.run(
-      `INSERT INTO ${quoteName(schemaName)}.partitions VALUES ${rows.slice(start, start + 1000).join(', ')}`,
-    )
+  }
+  for (let start = 0; start < snapshot.files.length; start += ROWS_PER_INSERT) {
+    const rows = snapshot.files.slice(start, start + ROWS_PER_INSERT).map((file, i) => row(file, start + i))
+    await connection.run(`INSERT INTO ${quoteName(schemaName)}.partitions VALUES ${rows.join(', ')}`)
   }
   return true
 }

@@ -1,80 +1,115 @@
 import { randomUUID } from 'node:crypto'
-import { mkdirSync, readdirSync, rmSync } from 'node:fs'
+import { existsSync, mkdirSync, readdirSync, rmSync, statfsSync } from 'node:fs'
 import { availableParallelism } from 'node:os'
-import { join } from 'node:path'
-import type { DuckDBConnection, DuckDBInstance } from '@duckdb/node-api'
+import { dirname, join } from 'node:path'
+import type { DuckDBConnection, DuckDBInstance, DuckDBResult } from '@duckdb/node-api'
 import type { Batch, Schema } from '../columns/types.ts'
-import { errnoOf } from '../core/errors.ts'
+import { LakeError } from '../core/errors.ts'
 import type { Snapshot } from '../table/snapshot.ts'
 import type { Table } from '../table/table.ts'
 import { batchOfChunk } from './convert.ts'
-import { fromDuckDb, withoutPlace } from './errors.ts'
+import { fromDuckDb, SqlError, withoutPlace } from './errors.ts'
+import { pathsForEngine } from './files.ts'
 import { type DuckDb, duckDb, engineCacheDirectory } from './native.ts'
-import { defineData, localPathOf, type Relation } from './relation.ts'
-import { duckTypeOf, quoteText } from './types.ts'
+import { RefusedFiles } from './refused-files.ts'
+import { defineData, type PathOf, type Relation } from './relation.ts'
+import { duckTypeOf } from './types.ts'
+import { isAlive, type WrittenFile } from './written.ts'
 
-/** What the engine may keep in memory; beyond it, it spills to the cache folder. */
-const MEMORY_LIMIT = '256MB'
+/** What the engine may keep in memory if nothing else is said; beyond it, it spills. */
+const MEMORY_BYTES = 256e6
+/** Of the disk's free space, what the engine may spill into: saves need room, too. */
+const SPILL_SHARE = 0.5
 const INTERNAL_SCHEMA = 'posixlake_internal'
 
 export interface RunOptions {
   /** Ends a statement that has not begun to commit, as if it had failed. */
   readonly signal?: AbortSignal
+  /** Hears of what is not read as it is. */
+  readonly log?: (sentence: string) => void
+  /** What the engine may keep in memory. */
+  readonly memoryBytes?: number
+  /** An empty folder for what does not fit into memory; by default one in the cache folder, which goes at the end. */
+  readonly spillFolder?: string
+  /** Refuse statements that change the table. */
+  readonly readOnly?: boolean
+  /** Becomes the `txnId` of the commit, if there is one. */
+  readonly txnId?: string
+  /** What the table's store has made since the statement began, if that is kept: it is taken back if nothing comes of it. */
+  readonly written?: WrittenFile[]
 }
 
-/** An engine with one table in it, for one statement. */
+/** The rows that a session shows. */
+export interface SessionData {
+  readonly table: Table
+  readonly snapshot: Snapshot
+}
+
+/** An engine for one statement, with one table in it, if the statement is about one. */
 export class Session {
   readonly duck: DuckDb
   readonly connection: DuckDBConnection
-  readonly relation: Relation
+  readonly #relation: Relation | undefined
   readonly #instance: DuckDBInstance
   readonly #spill: string
   readonly #signal: AbortSignal | undefined
+  #isClosed = false
   readonly #interrupt = (): void => this.connection.interrupt()
 
   private constructor(
     duck: DuckDb,
     instance: DuckDBInstance,
     connection: DuckDBConnection,
-    relation: Relation,
+    relation: Relation | undefined,
     spill: string,
     { signal }: RunOptions,
   ) {
     this.duck = duck
     this.#instance = instance
     this.connection = connection
-    this.relation = relation
+    this.#relation = relation
     this.#spill = spill
     this.#signal = signal
     signal?.addEventListener('abort', this.#interrupt)
   }
 
-  static async open(table: Table, snapshot: Snapshot, options: RunOptions): Promise<Session> {
+  /** SqlError, TableError. Without `data` the engine has no table. `refused`: files that it cannot read as they are. */
+  static async open(data: SessionData | undefined, options: RunOptions, refused?: RefusedFiles): Promise<Session> {
     const duck = await duckDb()
-    const spill = spillFolder()
+    const spill = options.spillFolder ?? spillFolder()
+    const pathOf = data && (await pathsIn(spill, data, options, refused))
     const instance = await duck.DuckDBInstance.create(':memory:', {
-      memory_limit: MEMORY_LIMIT,
+      memory_limit: `${options.memoryBytes ?? MEMORY_BYTES}B`,
       temp_directory: spill,
+      max_temp_directory_size: `${spillBytesMax(spill)}B`,
       threads: String(availableParallelism()),
       autoinstall_known_extensions: 'false',
       autoload_known_extensions: 'false',
+      // The system keeps what was read of files; a second copy would only take memory from the statement.
+      enable_external_file_cache: 'false',
     })
     try {
       const connection = await instance.connect()
       await connection.run("SET TimeZone = 'UTC'")
       await connection.run(`CREATE SCHEMA ${INTERNAL_SCHEMA}`)
-      const relation = await defineData(connection, table, snapshot, INTERNAL_SCHEMA)
+      const relation =
+        data && pathOf && (await defineData(connection, data.table, data.snapshot, INTERNAL_SCHEMA, pathOf))
       // A statement reads this table and nothing else of the machine.
-      const paths = snapshot.files.map(file => quoteText(localPathOf(table, file)))
-      await connection.run(`SET allowed_paths = [${paths.join(', ')}]`)
       await connection.run('SET enable_external_access = false')
       await connection.run('SET lock_configuration = true')
       return new Session(duck, instance, connection, relation, spill, options)
     } catch (error) {
       instance.closeSync()
+      rmSync(spill, { recursive: true, force: true })
       // The SQL up to here is ours.
-      throw withoutPlace(fromDuckDb(error))
+      throw error instanceof LakeError ? error : withoutPlace(fromDuckDb(error))
     }
+  }
+
+  /** The table's rows. */
+  get relation(): Relation {
+    if (this.#relation === undefined) throw new Error('the session was opened without a table')
+    return this.#relation
   }
 
   checkSignal(): void {
@@ -82,6 +117,8 @@ export class Session {
   }
 
   close(): void {
+    if (this.#isClosed) return
+    this.#isClosed = true
     this.#signal?.removeEventListener('abort', this.#interrupt)
     this.connection.closeSync()
     this.#instance.closeSync()
@@ -102,11 +139,34 @@ function spillFolder(): string {
   return join(parent, `${process.pid}-${randomUUID()}`)
 }
 
-function isAlive(pid: number): boolean {
+/** Takes away what sessions of this process spilled, for a process that has to end now. */
+export function removeOwnSpill(): void {
+  const parent = join(engineCacheDirectory(), 'spill')
+  if (!existsSync(parent)) return
+  for (const name of readdirSync(parent)) {
+    if (name.startsWith(`${process.pid}-`)) rmSync(join(parent, name), { recursive: true, force: true })
+  }
+}
+
+/** In bytes. */
+function spillBytesMax(folder: string): number {
+  const { bavail, bsize } = statfsSync(dirname(folder))
+  return Math.trunc(bavail * bsize * SPILL_SHARE)
+}
+
+/** Where the engine finds the files: in place, or in copies beside what it spills. */
+async function pathsIn(
+  spill: string,
+  { table, snapshot }: SessionData,
+  { signal }: RunOptions,
+  refused = new RefusedFiles(table),
+): Promise<PathOf> {
   try {
-    return process.kill(pid, 0)
+    const isRefused = refused.has.bind(refused)
+    return await pathsForEngine(table, snapshot, join(spill, 'copies'), { isRefused, signal })
   } catch (error) {
-    return errnoOf(error) === 'EPERM'
+    rmSync(spill, { recursive: true, force: true })
+    throw error
   }
 }
 
@@ -122,13 +182,31 @@ export const PLACE_SCHEMA: Schema = ['file', 'row'].map(name => ({
 export async function* streamed(session: Session, sql: string, schema: Schema): AsyncGenerator<Batch> {
   const columns = schema.map(({ type }, i) => `CAST(x.c${i} AS ${duckTypeOf(type)})`)
   const names = schema.map((_, i) => `c${i}`)
-  const result = await session.connection.stream(
-    `SELECT ${columns.join(', ')} FROM (${sql}) AS x (${names.join(', ')})`,
-  )
+  const statement = `SELECT ${columns.join(', ')} FROM (${sql}) AS x (${names.join(', ')})`
+  yield* batchesOf(session, statement, await session.connection.stream(statement), schema)
+}
+
+/**
+ * The rows of a streamed result. An error behind its first rows ends it as if there were no more: the API tells it by the
+ * type of the result alone, so the statement is run once more, without keeping its rows, for the sentence.
+ */
+export async function* batchesOf(
+  session: Session,
+  sql: string,
+  result: DuckDBResult,
+  schema: Schema,
+): AsyncGenerator<Batch> {
   for (;;) {
     session.checkSignal()
     const chunk = await result.fetchChunk()
-    if (chunk === null || chunk.rowCount === 0) return
+    if (chunk === null || chunk.rowCount === 0) break
     yield batchOfChunk(session.duck, chunk, schema)
   }
+  if (result.returnType !== session.duck.ResultReturnType.INVALID) return
+  session.checkSignal()
+  await session.connection.run(`EXPLAIN ANALYZE ${sql}`)
+  throw new SqlError(
+    'failed',
+    'the query failed before its last row, and did not when it was run again; run it once more',
+  )
 }

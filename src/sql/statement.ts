@@ -108,6 +108,13 @@ export function parseStatement(sql: string): Statement | undefined {
   }
 }
 
+const MAY_MODIFY = new RegExp(`\\b(?:${MODIFIES.join('|')})\\b`, 'i')
+
+/** False for a statement that changes nothing for sure: quickly told, also of a megabyte of SQL. */
+export function mayModify(sql: string): boolean {
+  return MAY_MODIFY.test(sql)
+}
+
 /** True if a statement that changes rows asks for them back. */
 export function hasReturning(sql: string): boolean {
   return tokenize(sql).some(token => token.depth === 0 && isWord(token, 'returning'))

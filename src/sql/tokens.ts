@@ -13,9 +13,10 @@ const BLANK = /\s+/y
 const LINE_COMMENT = /--[^\n]*/y
 const WORD = /[\p{L}_][\p{L}\p{N}_$]*/uy
 const NUMBER = /(?:\d[\d_]*\.?[\d_]*|\.\d[\d_]*)(?:[eE][+-]?\d+)?/y
-const QUOTED_NAME = /"(?:[^"]|"")*"/y
-const TEXT = /'(?:[^']|'')*'/y
-const ESCAPED_TEXT = /[eE]'(?:[^'\\]|\\[\s\S]|'')*'/y
+// Runs of what is nothing special are taken at once: a text may have a megabyte.
+const QUOTED_NAME = /"[^"]*(?:""[^"]*)*"/y
+const TEXT = /'[^']*(?:''[^']*)*'/y
+const ESCAPED_TEXT = /[eE]'[^'\\]*(?:(?:\\[\s\S]|'')[^'\\]*)*'/y
 const UNFINISHED = /[eE]?'|"/y
 const DOLLAR_TAG = /\$(?:[\p{L}_][\p{L}\p{N}_]*)?\$/uy
 

@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import { constants } from 'node:fs'
 import { type FileHandle, link, mkdir, open, readdir, rename, rm, stat, unlink } from 'node:fs/promises'
-import { dirname, join, resolve } from 'node:path'
+import { dirname, join, relative, resolve } from 'node:path'
 import { errnoOf, messageOf } from '../core/errors.ts'
 import {
   checkFolder,
@@ -37,18 +37,28 @@ const ADVICE: Readonly<Record<StorageErrorCode, string>> = {
   io: 'the disk reported an error',
 }
 
+export interface LocalStoreOptions {
+  /**
+   * Called before a file is made, with the name that it has while it is written and the one that it gets: whoever outlives
+   * a writer that is killed can take both away.
+   */
+  readonly onWrite?: (temporary: string, path: string) => void
+}
+
 /** A directory as a store. It is created by the first write. */
-export function localStore(directory: string): ObjectStore {
-  return new LocalStore(resolve(directory))
+export function localStore(directory: string, options: LocalStoreOptions = {}): ObjectStore {
+  return new LocalStore(resolve(directory), options)
 }
 
 class LocalStore implements ObjectStore {
   readonly location: string
   /** Folders that are known to exist, so that a write does not look each time. */
   readonly #folders = new Set<string>()
+  readonly #onWrite: LocalStoreOptions['onWrite']
 
-  constructor(location: string) {
+  constructor(location: string, { onWrite }: LocalStoreOptions) {
     this.location = location
+    this.#onWrite = onWrite
   }
 
   localPath(path: string): string {
@@ -173,6 +183,7 @@ class LocalStore implements ObjectStore {
   async #temporary(full: string): Promise<{ path: string; file: FileHandle }> {
     const folder = dirname(full)
     const path = join(folder, `.posixlake-${randomUUID()}.tmp`)
+    this.#onWrite?.(relative(this.location, path), relative(this.location, full))
     try {
       if (this.#folders.has(folder)) {
         const file = await openNew(path)

@@ -1,5 +1,5 @@
 import { fileURLToPath } from 'node:url'
-import { localStore } from './local.ts'
+import { type LocalStoreOptions, localStore } from './local.ts'
 import { type ObjectStore, StorageError } from './object-store.ts'
 
 export type Location =
@@ -19,8 +19,8 @@ export function parseLocation(text: string): Location {
 }
 
 /** The store of a location. StorageError if this build cannot reach it. */
-export function openStore(location: Location): ObjectStore {
-  if (location.kind === 'local') return localStore(location.directory)
+export function openStore(location: Location, options: LocalStoreOptions = {}): ObjectStore {
+  if (location.kind === 'local') return localStore(location.directory, options)
   throw new StorageError(
     'invalid_path',
     `s3://${location.bucket}/${location.prefix}: tables on S3 are not supported yet; use a local directory`,

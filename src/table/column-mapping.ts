@@ -6,6 +6,7 @@ import type { Snapshot } from './snapshot.ts'
 const PREFIX = 'delta.columnMapping.'
 const ID = `${PREFIX}id`
 const PHYSICAL_NAME = `${PREFIX}physicalName`
+const MODE = `${PREFIX}mode`
 const MAX_COLUMN_ID = `${PREFIX}maxColumnId`
 
 /**
@@ -39,6 +40,15 @@ export function withoutMapping(schema: Schema): Schema {
       ? Object.fromEntries(Object.entries(metadata).filter(([key]) => !key.startsWith(PREFIX)))
       : metadata,
   )
+}
+
+/**
+ * The columns as they are looked for in files: by ids only where the mapping mode is `id` (PROTOCOL.md, "Reader Requirements
+ * for Column Mapping"). In mode `name` files may have ids that mean something else, from before the table was mapped.
+ */
+export function schemaInFiles({ schema, metadata }: Pick<Snapshot, 'schema' | 'metadata'>): Schema {
+  if (metadata.configuration.get(MODE) === 'id') return schema
+  return mapFields(schema, ({ metadata: { [ID]: id, ...others }, metadata: all }) => (id === undefined ? all : others))
 }
 
 /** The configuration of a table whose columns `schema` becomes: it tells the highest id so far (`withPhysicalNames`). */

@@ -1,6 +1,7 @@
 import type { Field, Schema } from '../columns/types.ts'
 import { TableError } from './errors.ts'
 import type { ProtocolAction } from './log/actions.ts'
+import { shown } from './log/shapes.ts'
 
 /** Reader features of PROTOCOL.md that are honoured. */
 const READABLE: ReadonlySet<string> = new Set([
@@ -44,7 +45,7 @@ export function checkReadable(protocol: ProtocolAction, location: string): void 
   if (missing.length > 0) {
     throw new TableError(
       'unsupported_feature',
-      `${location}: the table needs the reader feature ${missing.join(', ')}, which posixlake does not support`,
+      `${location}: the table needs the reader feature ${shown(missing.join(', '))}, which posixlake does not support`,
     )
   }
 }
@@ -65,7 +66,7 @@ export function checkWritable(
   }
   if (protocol.minWriterVersion > WRITER_VERSION_MAX) refuse(`writer version ${protocol.minWriterVersion}`)
   const missing = (protocol.writerFeatures ?? []).filter(feature => !WRITABLE.has(feature))
-  if (missing.length > 0) refuse(`the writer feature ${missing.join(', ')}`)
+  if (missing.length > 0) refuse(`the writer feature ${shown(missing.join(', '))}`)
   if (deletes && isTrue(configuration.get('delta.appendOnly'))) {
     throw new TableError(
       'append_only',

@@ -1,107 +1,37 @@
 import { TextError } from '../columns/errors.ts'
 import { physicalName, schemaFingerprint, schemaFromJson } from '../columns/schema.ts'
 import { parsePartitionValue } from '../columns/text/partition.ts'
-import { TEXT_FORMAT_VERSION } from '../columns/text/rendered.ts'
 import type { Cell, Field, Schema } from '../columns/types.ts'
+import { TextMap } from '../core/ordered.ts'
 import { withoutMapping } from './column-mapping.ts'
 import { TableError } from './errors.ts'
+import { inViewOrder, LiveFile, LiveFiles, logicalKey } from './live-files.ts'
 import type {
   Action,
   AddAction,
   CommitInfoAction,
-  DeletionVectorDescriptor,
   DomainMetadataAction,
   MetadataAction,
   ProtocolAction,
   RemoveAction,
   TxnAction,
 } from './log/actions.ts'
-import { decodePath } from './log/paths.ts'
+import { checkFilePath, pathOf } from './log/paths.ts'
+import { shown, time } from './log/shapes.ts'
 import { checkReadable, hasColumnMapping, isTrue } from './protocol.ts'
-import { vectorId } from './vectors/store.ts'
+import { tooManyRows } from './vectors/store.ts'
 
-/** Tags that posixlake puts on its files. */
-export const TEXT_TAG = 'posixlake.text'
-export const LIVE_TAG = 'posixlake.live'
-export const ORDER_TAG = 'posixlake.order'
-export const ORDER_REFS_TAG = 'posixlake.order.refs'
-
-/** A data file of the table, with the rows that its vector leaves. */
-export class LiveFile {
-  /** Relative to the table, as on disk. */
-  readonly path: string
-  /** What tells this logical file from every other: the path and the vector. */
-  readonly key: string
-  readonly sizeBytes: number
-  readonly modificationTime: number
-  readonly vector: DeletionVectorDescriptor | undefined
-  readonly add: AddAction
-  readonly #partition: ReadonlyMap<string, Cell>
-
-  constructor(add: AddAction, path: string, partition: ReadonlyMap<string, Cell>) {
-    this.add = add
-    this.path = path
-    this.sizeBytes = add.size
-    this.modificationTime = add.modificationTime
-    this.vector = add.deletionVector ?? undefined
-    this.key = `${path}\0${vectorId(add.deletionVector)}`
-    this.#partition = partition
-  }
-
-  /** Values of the partition columns, by physical name. */
-  get partition(): ReadonlyMap<string, Cell> {
-    return this.#partition
-  }
-
-  /** The rows in the file, deleted ones too, if its statistics say. */
-  get rows(): number | undefined {
-    return numRecords(this.add.stats)
-  }
-
-  tag(name: string): string | undefined {
-    return this.add.tags?.[name]
-  }
-
-  /** The paths that the file's order hint refers to. */
-  get orderRefs(): readonly string[] {
-    const refs = this.tag(ORDER_REFS_TAG)
-    if (refs === undefined) return []
-    try {
-      const list: unknown = JSON.parse(refs)
-      return Array.isArray(list) ? list.filter(path => typeof path === 'string') : []
-    } catch {
-      return []
-    }
-  }
-}
-
-/** `numRecords` of statistics. It stands first as a rule; columns may have that name too, and so may their bounds. */
-function numRecords(stats: string | undefined): number | undefined {
-  const first = /^\s*{\s*"numRecords"\s*:\s*(\d+)\s*[,}]/.exec(stats ?? '')
-  if (first !== null) return Number(first[1])
-  try {
-    const { numRecords } = JSON.parse(stats ?? '{}') as { numRecords?: unknown }
-    return Number.isSafeInteger(numRecords) && (numRecords as number) >= 0 ? (numRecords as number) : undefined
-  } catch {
-    return undefined
-  }
-}
-
-/** The text sizes of a whole physical file as its tag gives them, for the schema of that time; undefined where there are none. */
-export function fileTextSizes(
-  file: LiveFile,
-): { readonly schema: string; readonly csv: number; readonly jsonl: number } | undefined {
-  const tag = file.tag(TEXT_TAG)
-  if (tag === undefined) return undefined
-  try {
-    const json = JSON.parse(tag) as { v: number; schema: string; csv: number; jsonl: number }
-    return json.v === TEXT_FORMAT_VERSION && Number.isSafeInteger(json.csv) && Number.isSafeInteger(json.jsonl)
-      ? json
-      : undefined
-  } catch {
-    return undefined
-  }
-}
+export {
+  type FilePlace,
+  fileTextSizes,
+  inViewOrder,
+  LIVE_TAG,
+  LiveFile,
+  LiveFiles,
+  ORDER_REFS_TAG,
+  ORDER_TAG,
+  TEXT_TAG,
+} from './live-files.ts'
 
 export interface TableMetadata {
   readonly id: string
@@ -122,24 +52,63 @@ export interface Snapshot {
   readonly schema: Schema
   readonly partitionColumns: readonly string[]
   /** In view order: by modification time, then path. */
+  readonly live: LiveFiles
+  /** The same as a list, which is made when it is first asked for. */
   readonly files: readonly LiveFile[]
   readonly state: LogState
 }
 
 /** What a snapshot carries along for the next commit and for checkpoints. */
 export interface LogState {
-  readonly txns: ReadonlyMap<string, TxnAction>
-  readonly domains: ReadonlyMap<string, DomainMetadataAction>
+  readonly txns: TextMap<TxnAction>
+  readonly domains: TextMap<DomainMetadataAction>
   /** Removed files by path and vector. */
-  readonly tombstones: ReadonlyMap<string, RemoveAction>
+  readonly tombstones: TextMap<RemoveAction>
+}
+
+/**
+ * The files that `to` has behind all those of `from`, in view order, if nothing else distinguishes the two: every file of
+ * `from` is there unchanged, under the same columns. Undefined if something does. Takes the time of what changed.
+ */
+export function appendedFiles(from: Snapshot, to: Snapshot): readonly LiveFile[] | undefined {
+  if (from.schema !== to.schema && schemaFingerprint(from.schema) !== schemaFingerprint(to.schema)) return undefined
+  const { last } = from.live
+  const added: LiveFile[] = []
+  for (const { before, after } of to.live.changesSince(from.live)) {
+    if (before !== undefined || after === undefined) return undefined
+    if (last !== undefined && inViewOrder(after, last) < 0) return undefined
+    added.push(after)
+  }
+  return added
 }
 
 /** Whether every file of `from` is in `to` unchanged, with only more files behind them, under the same schema. */
 export function isAppendOnly(from: Snapshot, to: Snapshot): boolean {
-  if (to.files.length < from.files.length) return false
-  if (schemaFingerprint(from.schema) !== schemaFingerprint(to.schema)) return false
-  return from.files.every((file, i) => to.files[i]?.key === file.key)
+  return appendedFiles(from, to) !== undefined
 }
+
+function snapshotOf(parts: Omit<Snapshot, 'tableId' | 'partitionColumns' | 'files'>): Snapshot {
+  const { metadata, live } = parts
+  let files: readonly LiveFile[] | undefined
+  return {
+    ...parts,
+    tableId: metadata.id,
+    partitionColumns: metadata.partitionColumns,
+    // Of the object itself and enumerable: a copy by spreading has it too.
+    get files() {
+      files ??= live.toArray()
+      return files
+    },
+  }
+}
+
+/** A file action, and the path in the store that it speaks of. */
+interface Placed<A> {
+  readonly path: string
+  readonly action: A
+}
+
+const NO_PARTITION: ReadonlyMap<string, Cell> = new Map()
 
 /** Gathers actions into the next snapshot. */
 export class SnapshotBuilder {
@@ -148,17 +117,19 @@ export class SnapshotBuilder {
   #protocol: ProtocolAction | undefined
   #metadata: MetadataAction | undefined
   #timestampMs: number
-  readonly #added = new Map<string, AddAction>()
-  readonly #removed = new Map<string, RemoveAction>()
-  readonly #txns: Map<string, TxnAction>
-  readonly #domains: Map<string, DomainMetadataAction>
+  // What is other than before, by logical file, application and domain.
+  readonly #added = new Map<string, Placed<AddAction>>()
+  readonly #removed = new Map<string, Placed<RemoveAction>>()
+  readonly #txns = new Map<string, TxnAction>()
+  readonly #domains = new Map<string, DomainMetadataAction>()
+  readonly #forgotten: readonly string[]
 
-  constructor(location: string, before: Snapshot | undefined) {
+  /** `forgotten`: keys of tombstones of `before` whose time is over. */
+  constructor(location: string, before: Snapshot | undefined, forgotten: readonly string[] = []) {
     this.#location = location
     this.#before = before
+    this.#forgotten = forgotten
     this.#timestampMs = before?.timestampMs ?? 0
-    this.#txns = new Map(before?.state.txns)
-    this.#domains = new Map(before?.state.domains)
   }
 
   /** Applies the actions of one version, or of a checkpoint. Within a version their order means nothing. */
@@ -169,25 +140,32 @@ export class SnapshotBuilder {
       if (action.protocol) this.#protocol = action.protocol
       if (action.metaData) this.#metadata = action.metaData
       if (action.txn) this.#txns.set(action.txn.appId, action.txn)
-      if (action.domainMetadata) this.#applyDomain(action.domainMetadata)
+      if (action.domainMetadata) this.#domains.set(action.domainMetadata.domain, action.domainMetadata)
       if (action.remove) {
-        const key = logicalKey(action.remove)
-        this.#removed.set(key, action.remove)
+        const path = pathOf(this.#location, action.remove.path)
+        const key = logicalKey(path, action.remove.deletionVector)
+        this.#removed.set(key, { path, action: action.remove })
         this.#added.delete(key)
       }
     }
     for (const { add } of actions) {
       if (!add) continue
-      const key = logicalKey(add)
-      this.#added.set(key, add)
+      const path = pathOf(this.#location, add.path)
+      const key = logicalKey(path, add.deletionVector)
+      this.#added.set(key, { path, action: add })
       this.#removed.delete(key)
     }
-    this.#timestampMs = commitInfo?.inCommitTimestamp ?? fileTimestampMs
+    this.#timestampMs = this.#inCommitTimestamp(commitInfo) ?? fileTimestampMs
   }
 
-  #applyDomain(domain: DomainMetadataAction): void {
-    if (domain.removed) this.#domains.delete(domain.domain)
-    else this.#domains.set(domain.domain, domain)
+  /** commitInfo is free text: its time is looked at where the table says that it counts, and must be one there. */
+  #inCommitTimestamp(commitInfo: CommitInfoAction | undefined): number | undefined {
+    if (!this.hasInCommitTimestamps) return undefined
+    const { inCommitTimestamp } = commitInfo ?? {}
+    if (inCommitTimestamp === undefined || inCommitTimestamp === null) return undefined
+    const complaint = time(inCommitTimestamp, 'commitInfo.inCommitTimestamp')
+    if (complaint !== undefined) throw new TableError('corrupt_log', `${this.#location}: ${complaint}`)
+    return inCommitTimestamp
   }
 
   /** Whether commits carry their own times, as far as was applied. */
@@ -212,20 +190,25 @@ export class SnapshotBuilder {
     const metadata = this.#metadata === undefined && before !== undefined ? before.metadata : metadataOf(action)
     const isSame = this.#metadata === undefined && this.#protocol === undefined && before !== undefined
     const schema = isSame ? before.schema : this.#schemaOf(action, hasColumnMapping(protocol, metadata.configuration))
-    return {
+    const partition = this.#partitionFields(schema, metadata.partitionColumns)
+    return snapshotOf({
       version,
       timestampMs: this.#timestampMs,
       protocol,
       metadata,
-      tableId: metadata.id,
       schema,
-      partitionColumns: metadata.partitionColumns,
-      files: this.#files(schema, metadata.partitionColumns),
-      state: { txns: this.#txns, domains: this.#domains, tombstones: this.#tombstones() },
-    }
+      live: this.#live(partition, isSame),
+      state: this.#state(),
+    })
   }
 
   #schemaOf(action: MetadataAction, isMapped: boolean): Schema {
+    const provider = action.format?.provider ?? 'parquet'
+    if (provider !== 'parquet')
+      throw new TableError(
+        'unsupported_feature',
+        `${this.#location}: the table's files are of the format ${shown(provider)}; posixlake reads Parquet`,
+      )
     try {
       const schema = schemaFromJson(action.schemaString)
       return isMapped ? schema : withoutMapping(schema)
@@ -235,29 +218,79 @@ export class SnapshotBuilder {
     }
   }
 
-  #files(schema: Schema, partitionColumns: readonly string[]): readonly LiveFile[] {
-    const before = this.#before?.files ?? []
-    const kept =
-      this.#removed.size === 0 && this.#added.size === 0
-        ? before
-        : before.filter(file => !this.#removed.has(keyOf(file)) && !this.#added.has(keyOf(file)))
-    if (this.#added.size === 0) return kept
-    const added = [...this.#added.values()].map(add => this.#liveFile(add, schema, partitionColumns)).sort(inViewOrder)
-    const last = kept.at(-1)
-    const files = [...kept, ...added]
-    return last === undefined || inViewOrder(last, added[0]!) <= 0 ? files : files.sort(inViewOrder)
+  #partitionFields(schema: Schema, partitionColumns: readonly string[]): readonly Field[] {
+    return partitionColumns.map((name, i) => {
+      const field = schema.find(candidate => candidate.name === name)
+      if (field === undefined || partitionColumns.indexOf(name) !== i) {
+        const what = field === undefined ? 'is not in the schema' : 'is named twice'
+        throw new TableError('corrupt_log', `${this.#location}: the partition column ${shown(name)} ${what}`)
+      }
+      return field
+    })
   }
 
-  #liveFile(add: AddAction, schema: Schema, partitionColumns: readonly string[]): LiveFile {
-    const partition = new Map<string, Cell>()
-    for (const name of partitionColumns) {
-      const field = schema.find(candidate => candidate.name === name)
-      if (field === undefined)
-        throw new TableError('corrupt_log', `${this.#location}: the partition column ${name} is not in the schema`)
-      const physical = physicalName(field)
-      partition.set(physical, this.#partitionValue(add, physical, field))
+  #live(partition: readonly Field[], isSame: boolean): LiveFiles {
+    const before = this.#before
+    if (before === undefined) return this.#liveFromScratch(partition)
+    let live = isSame ? before.live : this.#underNewColumns(before, partition)
+    for (const [key, { path }] of this.#removed) {
+      const file = live.get(path)
+      if (file?.key === key) live = live.without(file)
     }
-    return new LiveFile(add, this.#pathOf(add.path), partition)
+    for (const [key, { path, action }] of this.#added) {
+      const other = live.get(path)
+      if (other !== undefined && other.key !== key) throw this.#twice(path)
+      live = live.with(this.#liveFile(action, path, partition))
+    }
+    return live
+  }
+
+  #liveFromScratch(partition: readonly Field[]): LiveFiles {
+    const files = new Map<string, LiveFile>()
+    for (const { path, action } of this.#added.values()) {
+      if (files.has(path)) throw this.#twice(path)
+      files.set(path, this.#liveFile(action, path, partition))
+    }
+    return LiveFiles.of([...files.values()])
+  }
+
+  /** Two vectors of one file cannot both be right: which rows are deleted is not known. */
+  #twice(path: string): TableError {
+    return new TableError(
+      'corrupt_log',
+      `${this.#location}: the log adds the file ${shown(path)} twice, with different deletion vectors, and removes neither`,
+    )
+  }
+
+  /** Partition values are read by the types that their columns have now. */
+  #underNewColumns(before: Snapshot, partition: readonly Field[]): LiveFiles {
+    const earlier = this.#partitionFields(before.schema, before.partitionColumns)
+    const isSame = schemaFingerprint(earlier) === schemaFingerprint(partition)
+    return isSame
+      ? before.live
+      : LiveFiles.of(before.files.map(({ add, path }) => this.#liveFile(add, path, partition)))
+  }
+
+  #liveFile(add: AddAction, path: string, partition: readonly Field[]): LiveFile {
+    checkFilePath(this.#location, add.path, path)
+    const file = new LiveFile(add, path, this.#partitionOf(add, partition))
+    const { vector, rows } = file
+    if (vector !== undefined && rows !== undefined && vector.cardinality > rows)
+      throw new TableError(
+        'corrupt_log',
+        `${this.#location}: the file ${shown(path)}: its deletion vector is damaged: ${tooManyRows(vector.cardinality, rows).message}`,
+      )
+    return file
+  }
+
+  #partitionOf(add: AddAction, fields: readonly Field[]): ReadonlyMap<string, Cell> {
+    if (fields.length === 0) return NO_PARTITION
+    return new Map(
+      fields.map(field => {
+        const physical = physicalName(field)
+        return [physical, this.#partitionValue(add, physical, field)]
+      }),
+    )
   }
 
   #partitionValue(add: AddAction, physical: string, field: Field): Cell {
@@ -265,57 +298,40 @@ export class SnapshotBuilder {
       return parsePartitionValue(add.partitionValues?.[physical], field.type)
     } catch (cause) {
       if (!(cause instanceof TextError)) throw cause
-      const where = `${this.#location}: the file ${add.path}, column ${field.name}`
+      const where = `${this.#location}: the file ${shown(add.path)}, column ${field.name}`
       throw new TableError('corrupt_log', `${where}: ${cause.message}`, { cause })
     }
   }
 
-  /** Relative paths as they are; absolute ones only inside the table. */
-  #pathOf(encoded: string): string {
-    let path: string
-    try {
-      path = decodePath(encoded)
-    } catch (cause) {
-      throw new TableError(
-        'corrupt_log',
-        `${this.#location}: the path ${encoded} in the log is not percent-encoded as it should be`,
-        { cause },
-      )
+  #state(): LogState {
+    const before = this.#before?.state
+    return {
+      txns: merged(before?.txns, this.#txns),
+      domains: merged(before?.domains, this.#domains, domain => !domain.removed),
+      tombstones: this.#tombstones(before?.tombstones),
     }
-    const isAbsolute = /^[a-z][a-z0-9+.-]*:|^\//i.test(path)
-    const absolute = path.replace(/^file:(?:\/\/)?/, '')
-    const isInside = !isAbsolute || absolute.startsWith(`${this.#location}/`)
-    if (isInside && !path.split('/').includes('..'))
-      return isAbsolute ? absolute.slice(this.#location.length + 1) : path
-    throw new TableError(
-      'unsupported_feature',
-      `${this.#location}: the data file ${path} lies outside the table; such a (shallow) clone is not supported`,
-    )
   }
 
-  #tombstones(): ReadonlyMap<string, RemoveAction> {
-    const before = this.#before?.state.tombstones
-    if (this.#removed.size === 0 && this.#added.size === 0 && before !== undefined) return before
-    const tombstones = new Map(before)
-    for (const key of this.#added.keys()) tombstones.delete(key)
-    for (const [key, remove] of this.#removed) tombstones.set(key, remove)
-    return tombstones
+  #tombstones(before: TextMap<RemoveAction> | undefined): TextMap<RemoveAction> {
+    const removed = new Map([...this.#removed].map(([key, { action }]) => [key, action]))
+    if (before === undefined) return TextMap.of(removed)
+    let tombstones = before
+    for (const key of this.#forgotten) tombstones = tombstones.without(key)
+    for (const key of this.#added.keys()) tombstones = tombstones.without(key)
+    return merged(tombstones, removed)
   }
 }
 
-function logicalKey(action: AddAction | RemoveAction): string {
-  return `${action.path}\0${vectorId(action.deletionVector)}`
-}
-
-function keyOf(file: LiveFile): string {
-  return logicalKey(file.add)
-}
-
-function inViewOrder(a: LiveFile, b: LiveFile): number {
-  return (
-    a.modificationTime - b.modificationTime ||
-    (a.path === b.path ? 0 : Buffer.compare(Buffer.from(a.path), Buffer.from(b.path)))
-  )
+/** A map with changes; what is not kept goes. */
+function merged<V>(
+  before: TextMap<V> | undefined,
+  changes: ReadonlyMap<string, V>,
+  keep: (value: V) => boolean = () => true,
+): TextMap<V> {
+  if (before === undefined) return TextMap.of([...changes].filter(([, value]) => keep(value)))
+  let map = before
+  for (const [key, value] of changes) map = keep(value) ? map.with(key, value) : map.without(key)
+  return map
 }
 
 function metadataOf(action: MetadataAction): TableMetadata {
@@ -324,7 +340,7 @@ function metadataOf(action: MetadataAction): TableMetadata {
     name: action.name ?? undefined,
     description: action.description ?? undefined,
     partitionColumns: action.partitionColumns ?? [],
-    configuration: new Map(Object.entries(action.configuration ?? {})),
+    configuration: new Map(Object.entries(action.configuration ?? {}).filter(([, value]) => value !== null)),
     action,
   }
 }

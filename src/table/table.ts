@@ -1,5 +1,7 @@
 import { randomUUID } from 'node:crypto'
-import { schemaToJson } from '../columns/schema.ts'
+import { readFooter } from '../columns/parquet/read.ts'
+import { storeSource } from '../columns/parquet/source.ts'
+import { schemaFault, schemaToJson } from '../columns/schema.ts'
 import type { Schema } from '../columns/types.ts'
 import { type Clock, systemClock } from '../core/clock.ts'
 import type { ObjectStore } from '../storage/object-store.ts'
@@ -7,10 +9,16 @@ import type { ChangeSet, NewFile } from './commit/change-set.ts'
 import { Staging } from './commit/staging.ts'
 import { actionsFor, ENGINE } from './commit/transaction.ts'
 import { TableError } from './errors.ts'
-import { type Action, type CommitInfoAction, formatCommit, type MetadataAction } from './log/actions.ts'
-import { writeCheckpoint } from './log/checkpoint.ts'
-import { listVersions, loadSnapshot, readCommit } from './log/load.ts'
-import { commitPath, encodePath, LOG_FOLDER, parseLogFile } from './log/paths.ts'
+import {
+  type Action,
+  type CommitInfoAction,
+  type DeletionVectorDescriptor,
+  formatCommit,
+  type MetadataAction,
+} from './log/actions.ts'
+import { tombstonesOver, writeCheckpoint } from './log/checkpoint.ts'
+import { hasLog, lastCheckpoint, listVersions, loadSnapshot, readCommit } from './log/load.ts'
+import { commitPath, encodePath } from './log/paths.ts'
 import { newProtocol } from './protocol.ts'
 import { type LiveFile, type Snapshot, SnapshotBuilder } from './snapshot.ts'
 import { readVector } from './vectors/store.ts'
@@ -19,7 +27,16 @@ export type { ChangeSet, Deletion, NewFile } from './commit/change-set.ts'
 
 const COMMIT_ATTEMPTS_MAX = 1000
 const VECTORS_KEPT = 256
-const CHECKPOINT_INTERVAL_DEFAULT = 10
+/** So many rows may be deleted on the log's word that the file has as many. */
+const BELIEVED_ROWS_MAX = 1 << 20
+/**
+ * Where a table does not say how often: after every 10 commits, but for so many actions that a checkpoint holds only after
+ * one commit more, so that checkpoints cost a commit the same in tables of all sizes, and reading the commits behind one
+ * costs no more than reading it.
+ */
+const CHECKPOINT_INTERVAL_MIN = 10
+const CHECKPOINT_INTERVAL_MAX = 5000
+const CHECKPOINTED_ACTIONS_PER_COMMIT = 20
 const WEEK_MS = 7 * 24 * 3600 * 1000
 const NO_ROWS = new Uint32Array(0)
 
@@ -66,9 +83,7 @@ export interface NewTable {
 
 /** TableError `exists` if a log is there: its first commits may have been cleaned up, so that any entry counts. */
 export async function checkNoTable(store: ObjectStore): Promise<void> {
-  for (const { path } of await store.list(`${LOG_FOLDER}/`)) {
-    if (parseLogFile(path) !== undefined) throw tableExists(store)
-  }
+  if (await hasLog(store)) throw tableExists(store)
 }
 
 function tableExists(store: ObjectStore): TableError {
@@ -83,6 +98,8 @@ export async function createTable(store: ObjectStore, options: NewTable): Promis
   const clock = options.clock ?? systemClock
   const nowMs = clock.nowMs()
   const { schema, partitionColumns = [], add = [] } = options
+  const fault = schemaFault(schema)
+  if (fault !== undefined) throw new TableError('bad_schema', `a table cannot have these columns: ${fault}`)
   checkPartitioning(schema, partitionColumns)
   await checkNoTable(store)
   const metaData: MetadataAction = {
@@ -164,6 +181,12 @@ export class Table {
   /** A version of which the log has the checkpoint and no longer the commit. */
   #checkpointOnly: bigint | undefined
   #checkpointing: Promise<void> = Promise.resolve()
+  /** The version of which a checkpoint is to be written next. */
+  #waiting: Snapshot | undefined
+  /** No checkpoint is due before this version. */
+  #nextCheckpoint = 0n
+  /** Tombstones whose time was over when the last checkpoint was written. */
+  #forgotten: readonly string[] = []
   readonly #vectors = new Map<string, Promise<Uint32Array>>()
   readonly #onVersion: TableOptions['onVersion']
   /** Of commits that are on their way: who reads their version back need not tell of it. */
@@ -230,9 +253,10 @@ export class Table {
   /** False if the table is at another version by now. */
   #advance(before: Snapshot, actions: readonly Action[], timestampMs: number): boolean {
     if (this.#snapshot !== before) return false
-    const builder = new SnapshotBuilder(this.store.location, before)
+    const builder = new SnapshotBuilder(this.store.location, before, this.#forgotten)
     builder.apply(actions, timestampMs)
     const next = builder.finish(before.version + 1n)
+    this.#forgotten = []
     this.#snapshot = next
     return true
   }
@@ -260,22 +284,31 @@ export class Table {
     )
   }
 
-  /** The physical numbers of a file's deleted rows, ascending. */
+  /** The physical numbers of a file's deleted rows, ascending. TableError `corrupt_log` if its vector does not fit the file. */
   deletedRows(file: LiveFile): Promise<Uint32Array> {
-    if (file.vector === undefined) return Promise.resolve(NO_ROWS)
+    const { vector } = file
+    if (vector === undefined) return Promise.resolve(NO_ROWS)
     let rows = this.#vectors.get(file.key)
     if (rows === undefined) {
       if (this.#vectors.size >= VECTORS_KEPT) this.#vectors.delete(this.#vectors.keys().next().value!)
-      rows = readVector(this.store, file.vector)
+      rows = this.#readVector(file, vector)
       this.#vectors.set(file.key, rows)
       rows.catch(() => this.#vectors.delete(file.key))
     }
     return rows
   }
 
+  async #readVector(file: LiveFile, vector: DeletionVectorDescriptor): Promise<Uint32Array> {
+    // A few bytes can announce billions of rows, in the log as in the vector: for many, the file itself is asked.
+    const isSmall = file.rows !== undefined && vector.cardinality <= BELIEVED_ROWS_MAX
+    const rows = isSmall ? file.rows : (await readFooter(storeSource(this.store, file.path, file.sizeBytes))).rows
+    return readVector(this.store, vector, rows, file.path)
+  }
+
   /**
    * Commits a change as one version, on top of whatever other writers committed meanwhile where that is possible. Its
-   * files are durable before. TableError `conflict` if it is not possible, and nothing has changed.
+   * files are durable before. A change that turns out to do nothing is no version: the newest one is the result. TableError
+   * `conflict` if it is not possible, and nothing has changed.
    */
   async commit(change: ChangeSet): Promise<Committed> {
     const { txnId = randomUUID() } = change
@@ -299,6 +332,7 @@ export class Table {
         staging,
         deletedRows: file => this.deletedRows(file),
       })
+      if (actions.every(action => action.commitInfo)) return { version: newest.version, snapshot: newest }
       const version = newest.version + 1n
       if (!(await this.#put(version, actions, staging))) continue
       this.#advance(newest, actions, nowMs)
@@ -337,9 +371,14 @@ export class Table {
 
   /** Writes a checkpoint of the newest known version. */
   async checkpoint(): Promise<void> {
-    const retention =
-      durationMs(this.#snapshot.metadata.configuration.get('delta.deletedFileRetentionDuration')) ?? WEEK_MS
-    await writeCheckpoint(this.store, this.#snapshot, this.#clock.nowMs() - retention)
+    await this.#writeCheckpoint(this.#snapshot)
+  }
+
+  async #writeCheckpoint(snapshot: Snapshot): Promise<void> {
+    const retentionMs = durationMs(snapshot.metadata.configuration.get('delta.deletedFileRetentionDuration')) ?? WEEK_MS
+    const keepRemovedSinceMs = this.#clock.nowMs() - retentionMs
+    await writeCheckpoint(this.store, snapshot, keepRemovedSinceMs)
+    this.#forgotten = tombstonesOver(snapshot, keepRemovedSinceMs)
   }
 
   /** Waits for what goes on in the background. */
@@ -349,14 +388,32 @@ export class Table {
 
   /** A checkpoint is a shortcut: it is written behind the commit's back, and its failure fails nothing. */
   #checkpointIfDue(snapshot: Snapshot): void {
-    const interval = Number(
-      snapshot.metadata.configuration.get('delta.checkpointInterval') ?? CHECKPOINT_INTERVAL_DEFAULT,
-    )
-    if (!Number.isSafeInteger(interval) || interval < 1 || snapshot.version % BigInt(interval) !== 0n) return
-    const retention = durationMs(snapshot.metadata.configuration.get('delta.deletedFileRetentionDuration')) ?? WEEK_MS
+    const { version, metadata } = snapshot
+    const asked = metadata.configuration.get('delta.checkpointInterval')
+    const interval = asked === undefined ? CHECKPOINT_INTERVAL_MIN : Number(asked)
+    if (!Number.isSafeInteger(interval) || interval < 1 || version % BigInt(interval) !== 0n) return
+    if (asked === undefined && version < this.#nextCheckpoint) return
+    const isWaiting = this.#waiting !== undefined
+    // Where commits come quicker than checkpoints are written, some are passed over.
+    this.#waiting = snapshot
+    if (isWaiting) return
     this.#checkpointing = this.#checkpointing
-      .then(() => writeCheckpoint(this.store, snapshot, this.#clock.nowMs() - retention))
+      .then(async () => {
+        const due = this.#waiting ?? snapshot
+        this.#waiting = undefined
+        if (asked !== undefined || (await this.#isDue(due))) await this.#writeCheckpoint(due)
+      })
       .catch(() => undefined)
+  }
+
+  /** Whether enough commits stand behind the last checkpoint, ours or another writer's. */
+  async #isDue({ version, live, state }: Snapshot): Promise<boolean> {
+    const actions = live.size + state.tombstones.size + state.txns.size + state.domains.size
+    const interval = Math.floor(actions / CHECKPOINTED_ACTIONS_PER_COMMIT)
+    if (interval <= CHECKPOINT_INTERVAL_MIN) return true
+    const last = (await lastCheckpoint(this.store)) ?? 0n
+    this.#nextCheckpoint = last + BigInt(Math.min(interval, CHECKPOINT_INTERVAL_MAX))
+    return version >= this.#nextCheckpoint
   }
 }
 

@@ -102,9 +102,29 @@ describe('the command line', () => {
     const arrow = tableFromIPC(run('query', table, sql, '--format', 'arrow').stdout)
     expect(arrow.getChild('name')?.toArray()).toEqual(['Alice', 'Böb, Jr'])
     writeFileSync(join(folder.path, 'out.parquet'), run('query', table, sql, '--format', 'parquet').stdout)
+    // A result is for others: nothing in it is about how we show tables.
+    expect(readFileSync(join(folder.path, 'out.parquet')).includes('posixlake.')).toBe(false)
     output('create', join(folder.path, 'copy'), '--from-parquet', join(folder.path, 'out.parquet'))
     expect(output('cat', join(folder.path, 'copy'))).toBe(output('cat', table))
     expect(refusal(1, 'query', table, 'SELECT nope FROM data')).toContain('nope')
+  })
+
+  test('names every kind of statement in its help, and each works', () => {
+    const scratch = join(folder.path, 'every-kind')
+    output('create', scratch, '--schema', 'id:Int64')
+    const help = output('query', '--help')
+    const statements = {
+      INSERT: 'INSERT INTO data VALUES (1), (2), (3)',
+      UPDATE: 'UPDATE data SET id = 9 WHERE id = 3',
+      DELETE: 'DELETE FROM data WHERE id = 9',
+      MERGE: 'MERGE INTO data USING (SELECT 2 AS id) s ON data.id = s.id WHEN MATCHED THEN DELETE',
+      TRUNCATE: 'TRUNCATE data',
+    }
+    for (const [verb, sql] of Object.entries(statements)) {
+      expect(help).toContain(verb)
+      expect(run('query', scratch, sql)).toMatchObject({ code: 0, stderr: expect.stringContaining('version') })
+    }
+    expect(output('cat', scratch)).toBe('id\n')
   })
 
   test('tells on standard error what a statement changed', () => {

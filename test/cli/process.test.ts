@@ -166,11 +166,102 @@ describe('a command that is interrupted', () => {
       `INSERT INTO data SELECT i, repeat('x', 100) || i FROM range(1000000000) t(i)`,
       'SELECT count(*) FROM range(10000000) a(x), range(10000000) b(y) WHERE hash(x) < hash(y)',
     ]) {
-      expect(await interrupted('SIGINT', ['query', table, sql], isRunning)).toMatchObject({ stdout: '', stderr: '' })
+      expect(await interrupted('SIGINT', ['query', table, sql, '--query-memory', '64MB'], isRunning)).toMatchObject({
+        stdout: '',
+        stderr: '',
+      })
       expect(readdirSync(spill)).toEqual([])
       expect(readdirSync(table).sort()).toEqual(before)
     }
   }, 60_000)
+})
+
+/** What the system says of a process, and which files it has mapped. */
+function stateOf(pid: number): string {
+  return readFileSync(`/proc/${pid}/status`, 'utf8') + readFileSync(`/proc/${pid}/maps`, 'utf8')
+}
+
+describe('a query that takes too much', () => {
+  const spill = join(environment.XDG_CACHE_HOME, 'posixlake', 'spill')
+
+  test('of time or memory ends with a sentence that names the flag, and leaves nothing', () => {
+    const before = readdirSync(table).sort()
+    const cases: [string, string[], string][] = [
+      [
+        'SELECT sum(a.range * b.range) FROM range(100000000) a, range(100000000) b',
+        ['--query-timeout', '200ms'],
+        'the statement was ended after 200ms, the longest that --query-timeout allows',
+      ],
+      [
+        `INSERT INTO data SELECT i, repeat('x', 100) || i FROM range(1000000000) t(i)`,
+        ['--query-timeout=1s', '--query-memory=64MB'],
+        'the statement was ended after 1s, the longest that --query-timeout allows',
+      ],
+      [
+        `SELECT length(string_agg(repeat(i::VARCHAR, 1000), '')) FROM range(1000000) t(i)`,
+        ['--query-memory', '100MB'],
+        'the statement needs more memory than --query-memory allows (100MB)',
+      ],
+    ]
+    for (const [sql, flags, sentence] of cases) {
+      const { code, stdout, stderr } = run(['query', table, sql, ...flags])
+      expect({ sql, code, stdout, stderr }).toEqual({
+        sql,
+        code: 1,
+        stdout: '',
+        stderr: expect.stringContaining(`posixlake: ${sentence}`),
+      })
+      expect(readdirSync(spill)).toEqual([])
+      expect(readdirSync(table).sort()).toEqual(before)
+    }
+  }, 60_000)
+
+  test('ends though nobody reads what it prints, and by a signal, too', async () => {
+    const fifo = join(folder.path, 'fifo')
+    Bun.spawnSync(['mkfifo', fifo])
+    const unread = openSync(fifo, 'r+')
+    const start = (...flags: string[]) =>
+      Bun.spawn([process.execPath, MAIN, 'query', table, 'FROM range(100000000)', '--format', 'csv', ...flags], {
+        env: environment,
+        stdin: 'ignore',
+        stdout: unread,
+        stderr: 'pipe',
+      })
+    const timed = start('--query-timeout', '500ms')
+    expect(await timed.exited).toBe(1)
+    expect(await new Response(timed.stderr).text()).toContain('--query-timeout')
+    const interrupted = start()
+    // It waits for room in the pipe when it is told to end.
+    while (!/^State:\s+S/m.test(stateOf(interrupted.pid)) || !stateOf(interrupted.pid).includes('duckdb'))
+      await Bun.sleep(5)
+    interrupted.kill('SIGINT')
+    await interrupted.exited
+    expect(interrupted.signalCode).toBe('SIGINT')
+    closeSync(unread)
+    expect(readdirSync(spill)).toEqual([])
+  }, 30_000)
+
+  test('names what its flags take', () => {
+    for (const flags of [
+      ['--query-timeout', '5 minutes'],
+      ['--query-timeout', '0s'],
+      ['--query-timeout', '-1s'],
+      ['--query-memory', 'much'],
+      ['--query-memory', '1MB'],
+    ]) {
+      const { code, stderr } = run(['query', table, 'SELECT 1', ...flags])
+      expect({ flags, code }).toEqual({ flags, code: 2 })
+      expect(stderr).toContain(flags[0]!)
+    }
+    expect(run(['query', table, 'SELECT 1', '--query-timeout', 'none']).code).toBe(0)
+  })
+
+  test('is not needed to say that there is no table', () => {
+    expect(run(['query', folder.path, 'SELECT 1'])).toMatchObject({
+      code: 1,
+      stderr: expect.stringContaining('not a Delta table'),
+    })
+  })
 })
 
 describe('help', () => {

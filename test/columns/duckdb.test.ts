@@ -197,17 +197,29 @@ describe('a file by DuckDB', () => {
     }
   })
 
-  test('that has a type which Delta has not is refused by name', async () => {
-    for (const [value, what] of [
-      ["TIME '10:00:00'", 'time of day'],
-      ['1::UBIGINT', 'unsigned'],
-    ]) {
-      const bytes = await copied(`SELECT ${value} AS odd`)
-      const failure: unknown = await schemaOf(bytes).catch((error: unknown) => error)
-      expect(failure).toBeInstanceOf(ParquetError)
-      expect((failure as Error).message).toContain('duckdb.parquet: column odd')
-      expect((failure as Error).message).toContain(what!)
+  test('that has a type which Delta has not is taken as one that holds its values', async () => {
+    const taken = async (value: string, type: string): Promise<Cell[]> => {
+      const bytes = await copied(`SELECT unnest([${value}, NULL]) AS x`)
+      const schema = await schemaOf(bytes)
+      expect(sqlType(schema[0]!.type)).toBe(type)
+      return (await readRows(bytes, schema)).map(([cell]) => cell!)
     }
+    expect(await taken("TIME '10:00:00'", 'STRING')).toEqual(['10:00:00', null])
+    expect(await taken("TIME '23:59:59.00001'", 'STRING')).toEqual(['23:59:59.000010', null])
+    expect(await taken('18446744073709551615::UBIGINT', 'DECIMAL(20,0)')).toEqual([18446744073709551615n, null])
+    expect(await taken("'6f4dd96a-0000-4fcd-8000-d9f7a2d4a0ff'::UUID", 'STRING')).toEqual([
+      '6f4dd96a-0000-4fcd-8000-d9f7a2d4a0ff',
+      null,
+    ])
+    expect(await taken("TIMESTAMP_NS '1969-12-31 23:59:59.123456789'", 'TIMESTAMP_NTZ')).toEqual([-876_544n, null])
+  })
+
+  test('that has a type which nothing stands for is refused by name', async () => {
+    const bytes = await copied(`SELECT INTERVAL 3 MONTH AS odd`)
+    const failure: unknown = await schemaOf(bytes).catch((error: unknown) => error)
+    expect(failure).toBeInstanceOf(ParquetError)
+    expect((failure as ParquetError).code).toBe('unsupported')
+    expect((failure as Error).message).toContain('duckdb.parquet: column odd is of the type INTERVAL')
   })
 
   test('whose values do not fit the table is refused, not rounded', async () => {

@@ -9,20 +9,12 @@ import { schemaOfFooter } from '../../src/columns/parquet/schema.ts'
 import { memorySource } from '../../src/columns/parquet/source.ts'
 import { textSizes } from '../../src/columns/parquet/write.ts'
 import { parseDdl, schemaFromJson, schemaToJson, sqlType } from '../../src/columns/schema.ts'
-import {
-  inferSchema,
-  lastRowEnd,
-  parseCsv,
-  parseHeader,
-  ROW_INDEX_STRIDE,
-  renderCsv,
-  rowEnd,
-} from '../../src/columns/text/csv.ts'
+import { lastRowEnd, parseCsv, parseHeader, ROW_INDEX_STRIDE, renderCsv, rowEnd } from '../../src/columns/text/csv.ts'
 import { parseJsonLines, renderJsonArrayRows, renderJsonLines } from '../../src/columns/text/json.ts'
 import type { Cell } from '../../src/columns/types.ts'
 import { WorkerPool } from '../../src/columns/workers/pool.ts'
 import { temporaryFolder } from '../helpers/temporary.ts'
-import { ALL_TYPES, cellsOf, decode, encode, Random, randomBatch, written } from './values.ts'
+import { ALL_TYPES, cellsOf, decode, encode, inferSchema, Random, randomBatch, written } from './values.ts'
 
 const pool = new WorkerPool({ threads: 1 })
 afterAll(() => pool.close())

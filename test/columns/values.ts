@@ -2,6 +2,7 @@ import { readFooter, readRowGroup } from '../../src/columns/parquet/read.ts'
 import { memorySource } from '../../src/columns/parquet/source.ts'
 import { ParquetFileWriter, type WrittenFile } from '../../src/columns/parquet/write.ts'
 import { parseDdl } from '../../src/columns/schema.ts'
+import { SchemaInference } from '../../src/columns/text/csv.ts'
 import type { Batch, Cell, DataType, Schema } from '../../src/columns/types.ts'
 import { batchOf, cellAt } from '../../src/columns/vectors.ts'
 
@@ -167,4 +168,11 @@ export async function readRows(bytes: Uint8Array, schema: Schema): Promise<Cell[
     for (const row of cellsOf(await readRowGroup(source, footer, group, schema))) rows.push(row)
   }
   return rows
+}
+
+/** The columns of CSV rows, all of them given. */
+export function inferSchema(bytes: Uint8Array, names: readonly string[]): Schema {
+  const inference = new SchemaInference(names)
+  inference.feed(bytes)
+  return inference.result()
 }

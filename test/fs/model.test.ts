@@ -9,10 +9,43 @@ const ROUNDS = 60
 /** For the times that a test wants to be over. */
 const SOON = { incompleteMs: 1, pageMs: 1, truncatedMs: 1, removedMs: 1, awayMs: 1 }
 
+/** A view that programs save, with what it shows of rows and a spelling in which programs may write them. */
+interface View {
+  readonly name: string
+  readonly header: string
+  readonly shown: (row: string) => string
+  readonly written: (row: string, below: (n: number) => number) => string
+  readonly bad: readonly string[]
+  /** Finds the note of a row in its text. */
+  readonly note: RegExp
+}
+
+const CSV: View = {
+  name: 'data.csv',
+  header: HEADER,
+  shown: row => row,
+  written: row => row,
+  bad: ['x,Bad,row\n', '1,2\n', '1,2,3,4\n'],
+  note: /,n\d/,
+}
+
+const JSONL: View = {
+  name: 'data.jsonl',
+  header: '',
+  shown: row => `${JSON.stringify(objectOf(row))}\n`,
+  written: (row, below) => {
+    const { id, name, note } = objectOf(row)
+    const other = [{ note, id, name }, name === null ? { id, note } : { name, id, note }][below(2)]
+    return below(4) === 0 ? `${JSON.stringify(other).replaceAll(':', ': ')}\n` : JSONL.shown(row)
+  },
+  bad: ['{"id":"x","name":"Bad","note":"row"}\n', '1,2,3\n', '{"id":1,"name":[]}\n', '[1]\n'],
+  note: /"n\d/,
+}
+
 type Times = { -readonly [K in keyof typeof HELD]: number }
 type Call = (s: ServedTable) => Promise<unknown>
 
-/** Random programs that save data.csv, beside a model of what it must hold and of how many commits there must be. */
+/** Random programs that save data.csv and data.jsonl, beside a model of what it must hold and of how many commits there must be. */
 class Session {
   s: ServedTable
   readonly #random: () => number
@@ -33,8 +66,19 @@ class Session {
     return new Session(await serveNew(DDL, '', times), seeded(seed).next, times)
   }
 
-  get text(): string {
-    return HEADER + this.rows.join('')
+  /** What a view is to show. */
+  #text({ header, shown }: View): string {
+    return header + this.rows.map(shown).join('')
+  }
+
+  /** What a program saves. */
+  #saved({ header, written }: View, rows: readonly string[]): string {
+    return header + rows.map(row => written(row, n => this.#below(n))).join('')
+  }
+
+  /** The handle that an open of a view gets now. */
+  #open({ name }: View): Promise<Handle> {
+    return this.s.client.walk(this.s.data, name)
   }
 
   #below(n: number): number {
@@ -124,6 +168,10 @@ class Session {
     await this.#end(s => s.client.commit(file))
   }
 
+  #view(): View {
+    return this.#one([CSV, JSONL])
+  }
+
   #expect(rows: string[]): void {
     if (rows.toSorted().join('') !== this.rows.toSorted().join('')) this.commits++
     this.rows = rows
@@ -131,13 +179,14 @@ class Session {
 
   readonly steps: Record<string, () => Promise<void>> = {
     append: async () => {
-      const file = await this.s.csv()
+      const view = this.#view()
+      const file = await this.#open(view)
       const added = Array.from({ length: 1 + this.#below(5) }, () => this.#newRow())
-      const size = new TextEncoder().encode(this.text).length
+      const size = new TextEncoder().encode(this.#text(view)).length
       const from = this.#chance(0.5) ? size : Math.floor(size / 4096) * 4096
       const page = new TextDecoder('utf-8', { ignoreBOM: true })
-      const before = new TextEncoder().encode(this.text).subarray(from)
-      const text = added.join('')
+      const before = new TextEncoder().encode(this.#text(view)).subarray(from)
+      const text = this.#saved({ ...view, header: '' }, added)
       this.#expect([...this.rows, ...added])
       const bytes = new Uint8Array([...before, ...new TextEncoder().encode(text)])
       // Cut within a character it is no text, and is written in one piece.
@@ -145,18 +194,20 @@ class Session {
       else await this.#write(file, from, page.decode(bytes))
     },
     overwrite: async () => {
-      const file = await this.s.csv()
+      const view = this.#view()
+      const file = await this.#open(view)
       const rows = this.#edited()
       await this.#send(s => s.client.setattr(file, { size: 0n }))
-      await this.#write(file, 0, HEADER + rows.join(''))
+      await this.#write(file, 0, this.#saved(view, rows))
       this.#expect(rows)
     },
     'overwrite while another process appends': async () => {
-      const file = await this.s.csv()
+      const view = this.#view()
+      const file = await this.#open(view)
       const rows = this.#edited()
       const id = this.#id++
       await this.#send(s => s.client.setattr(file, { size: 0n }))
-      await this.#write(file, 0, HEADER + rows.join(''), () =>
+      await this.#write(file, 0, this.#saved(view, rows), () =>
         this.s.elsewhere(`INSERT INTO data VALUES (${id}, 'else', 'where')`),
       )
       this.#expect(rows)
@@ -167,66 +218,75 @@ class Session {
       this.#expect(shown)
     },
     'the same text': async () => {
-      const file = await this.s.csv()
+      const view = this.#view()
+      const file = await this.#open(view)
       await this.#send(s => s.client.setattr(file, { size: 0n }))
-      await this.#write(file, 0, this.text)
+      await this.#write(file, 0, this.#saved(view, this.rows))
     },
     'rename over': async () => {
+      const view = this.#view()
       const rows = this.#edited()
       const { handle } = await this.s.client.create(this.s.data, 'temp')
-      await this.s.client.write(handle, 0n, HEADER + rows.join(''))
-      await this.#end(s => s.client.rename(s.data, 'temp', s.data, 'data.csv'))
+      await this.s.client.write(handle, 0n, this.#saved(view, rows))
+      await this.#end(s => s.client.rename(s.data, 'temp', s.data, view.name))
       this.#expect(rows)
     },
     'perl -pi': async () => {
+      const view = this.#view()
       const rows = this.#edited()
       const { handle } = await this.s.client.create(this.s.data, 'temp')
-      await this.s.client.write(handle, 0n, HEADER + rows.join(''))
-      await this.#send(s => s.client.rename(s.data, 'data.csv', s.data, '.nfs01'))
-      await this.#end(s => s.client.rename(s.data, 'temp', s.data, 'data.csv'))
+      await this.s.client.write(handle, 0n, this.#saved(view, rows))
+      await this.#send(s => s.client.rename(s.data, view.name, s.data, '.nfs01'))
+      await this.#end(s => s.client.rename(s.data, 'temp', s.data, view.name))
       await this.s.client.remove(this.s.data, '.nfs01')
       this.#expect(rows)
     },
     vim: async () => {
+      const view = this.#view()
       const rows = this.#edited()
-      await this.#send(s => s.client.rename(s.data, 'data.csv', s.data, 'data.csv~'))
-      const { handle } = await this.s.client.create(this.s.data, 'data.csv')
-      await this.#write(handle, 0, HEADER + rows.join(''))
-      await this.s.client.remove(this.s.data, 'data.csv~')
+      await this.#send(s => s.client.rename(s.data, view.name, s.data, `${view.name}~`))
+      const { handle } = await this.s.client.create(this.s.data, view.name)
+      await this.#write(handle, 0, this.#saved(view, rows))
+      await this.s.client.remove(this.s.data, `${view.name}~`)
       this.#expect(rows)
     },
     'mv from another file system': async () => {
+      const view = this.#view()
       const rows = this.#edited()
       const value = BigInt(this.#below(1 << 30))
-      await this.s.client.remove(this.s.data, 'data.csv')
-      const { handle } = await this.s.client.create(this.s.data, 'data.csv', { kind: 'EXCLUSIVE', value })
-      await this.#write(handle, 0, HEADER + rows.join(''))
+      await this.s.client.remove(this.s.data, view.name)
+      const { handle } = await this.s.client.create(this.s.data, view.name, { kind: 'EXCLUSIVE', value })
+      await this.#write(handle, 0, this.#saved(view, rows))
       this.#expect(rows)
     },
     rm: async () => {
       if (!this.#chance(0.2)) return
-      await this.#end(s => s.client.remove(s.data, 'data.csv'))
+      const { name } = this.#view()
+      await this.#end(s => s.client.remove(s.data, name))
       this.#expect([])
     },
     'a patch in place': async () => {
-      const at = this.text.search(/,n\d/)
+      const view = this.#view()
+      const text = this.#text(view)
+      const at = text.search(view.note)
       if (at < 0) return
-      const offset = new TextEncoder().encode(this.text.slice(0, at)).length + 2
-      const file = await this.s.csv()
+      const offset = new TextEncoder().encode(text.slice(0, at)).length + 2
+      const file = await this.#open(view)
       const digit = String(this.#below(10))
       await this.#end(s => s.client.write(file, BigInt(offset), digit))
-      const text = this.text.slice(HEADER.length, at + 2) + digit + this.text.slice(at + 3)
-      this.#expect(splitRows(text))
+      const row = this.rows.findIndex(other => view.note.test(view.shown(other)))
+      this.#expect(this.rows.with(row, this.rows[row]!.replace(/,n\d/, `,n${digit}`)))
     },
     'bad rows': async () => {
-      const bad = this.#one(['x,Bad,row\n', '1,2\n', '1,2,3,4\n'])
-      const file = await this.s.csv()
+      const view = this.#view()
+      const bad = this.#one(view.bad)
+      const file = await this.#open(view)
       if (this.#chance(0.5)) {
         const { size } = await this.s.client.getattr(file)
-        expect(await codeOf(this.s.client.write(file, size, this.#newRow() + bad))).toBe('EINVAL')
+        expect(await codeOf(this.s.client.write(file, size, view.shown(this.#newRow()) + bad))).toBe('EINVAL')
       } else {
         await this.s.client.setattr(file, { size: 0n })
-        expect(await codeOf(this.s.client.write(file, 0n, this.text + bad))).toBe('EINVAL')
+        expect(await codeOf(this.s.client.write(file, 0n, this.#text(view) + bad))).toBe('EINVAL')
       }
       expect(await codeOf(this.s.client.commit(file))).toBe('ESTALE')
     },
@@ -248,10 +308,20 @@ class Session {
     this.log.push(name)
     await this.steps[name]!()
     if (this.#chance(0.1)) await this.#kill()
-    expect(await this.s.read()).toBe(this.text)
+    for (const view of this.#chance(0.5) ? [CSV, JSONL] : [JSONL, CSV])
+      expect(await this.s.read(`data/${view.name}`)).toBe(this.#text(view))
     expect(await this.s.commits()).toBe(this.commits)
     expect(this.s.server.held()).toEqual([])
   }
+}
+
+/** The values of a row of CSV. */
+function objectOf(row: string): { id: number; name: string | null; note: string | null } {
+  const [id, name, note] = [...row.matchAll(/("(?:[^"]|"")*"|[^",\n]*)[,\n]/g)].map(([, field]) => {
+    if (field === '') return null
+    return field!.startsWith('"') ? field!.slice(1, -1).replaceAll('""', '"') : field!
+  })
+  return { id: Number(id), name: name ?? null, note: note ?? null }
 }
 
 function splitRows(text: string): string[] {

@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'bun:test'
 import { bytesText, type Text } from '../../src/fs/text/text.ts'
-import { QueryView, type RunSql } from '../../src/fs/views/query.ts'
+import { QueryView, type QueryViewOptions } from '../../src/fs/views/query.ts'
 import { type Handle, NfsClient } from '../nfs/client.ts'
 import { codeOf, type ServedTable, serveNew } from './served.ts'
 
@@ -152,7 +152,7 @@ function view(): { query: QueryView; asked: string[]; finish(sql: string, text: 
   const waiting = new Map<string, (text: Text) => void>()
   const asked: string[] = []
   let id = 1000n
-  const run: RunSql = sql => {
+  const run: QueryViewOptions['run'] = sql => {
     asked.push(sql)
     return new Promise(resolve => waiting.set(sql, resolve))
   }
@@ -168,7 +168,7 @@ describe('an answer', () => {
   const ask = async (query: QueryView, sql: string, who = caller): Promise<unknown> => {
     const file = query.of(who)
     await file.truncate(0, await file.attributes())
-    return file.write(0, new TextEncoder().encode(sql), 'file_sync')
+    return file.write(0, new TextEncoder().encode(sql), 'file_sync', who)
   }
 
   test('of an older query that took longer does not take the place of a newer one', async () => {

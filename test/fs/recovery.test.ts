@@ -1,6 +1,6 @@
 import { Database } from 'bun:sqlite'
 import { describe, expect, test } from 'bun:test'
-import { cpSync, rmSync } from 'node:fs'
+import { cpSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { EditJournal } from '../../src/fs/edits/journal.ts'
 import { codeOf, HELD, type ServedTable, serveNew } from './served.ts'
@@ -78,6 +78,21 @@ describe('a server that was killed and started again', () => {
     await t.client.write(csv, end, '04,Dave\n05,"Eve"\n')
     expect(await t.commits()).toBe(1)
     expect(await t.read()).toBe(`${HEADER}${ROWS}4,Dave\n5,Eve\n`)
+  })
+
+  test('sets aside a save that was made from the text in another format', async () => {
+    await using s = await serveNew(DDL, ROWS)
+    const csv = await s.csv()
+    await s.client.setattr(csv, { size: 0n })
+    await s.client.write(csv, 0n, `${HEADER}1,Alice`)
+    const edits = join(s.server.stateDirectory, 'edits', 'csv')
+    const [name] = readdirSync(edits)
+    const text = readFileSync(join(edits, name!), 'latin1')
+    writeFileSync(join(edits, name!), text.replace(/,"textFormat":\d+/, ''), 'latin1')
+    await using t = await s.killed()
+    expect([await t.commits(), await t.read()]).toEqual([0, `${HEADER}${ROWS}`])
+    expect(await t.read('.errors')).toContain('was made from another text of version')
+    expect((await t.names()).some(known => known.startsWith('data.csv.rejected-'))).toBe(true)
   })
 
   test('goes on with what was held, and with a save in the middle of its calls', async () => {

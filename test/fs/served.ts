@@ -54,6 +54,15 @@ export async function serveNew(ddl: string, rows: string, holdTimes: HoldTimes =
   return serveFolder(folder, holdTimes, rows)
 }
 
+/** Serves a table that `make` makes in the folder that it is given, by another writer as a rule. */
+export async function serveMade(make: (directory: string) => Promise<void>): Promise<ServedTable> {
+  const folder = temporaryFolder()
+  const directory = join(folder.path, 'table')
+  mkdirSync(directory)
+  await make(directory)
+  return serveFolder(folder, HELD, '')
+}
+
 type Folder = ReturnType<typeof temporaryFolder>
 
 async function serveFolder(folder: Folder, holdTimes: HoldTimes, rows: string, known?: bigint): Promise<ServedTable> {

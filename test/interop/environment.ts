@@ -7,6 +7,8 @@ const PACKAGES = [
   'duckdb==1.5.5',
   'duckdb-extension-delta==1.5.5',
   'pyarrow==26.0.1',
+  'fastparquet==2026.9.0',
+  'pandas==3.1.1',
   'pyspark==4.0.1',
   'delta-spark==4.0.1',
 ]

@@ -17,10 +17,10 @@ describe('mounting', () => {
       'mountport=12049',
       'lookupcache=none',
       'hard',
-      ',ro',
+      ',rw',
     ])
       expect(linux).toContain(option)
-    expect(darwinMountCommand(request).join(' ')).toContain('rdonly')
+    expect(darwinMountCommand(request).join(' ')).toContain('port=12049')
     expect(shellQuoted("it's")).toBe(`'it'\\''s'`)
   })
 

@@ -83,10 +83,10 @@ describe('a mount point', () => {
 
 describe('the mount command', () => {
   test('has options that mount(8) takes, in one word', () => {
-    expect(mountOptions({ host: '127.0.0.1', port: 12050, readOnly: false })).toBe(
+    expect(mountOptions({ host: '127.0.0.1', port: 12050 })).toBe(
       'vers=3,tcp,nolock,port=12050,mountport=12050,mountproto=tcp,hard,lookupcache=none,nosuid,nodev,rw',
     )
-    expect(mountOptions({ host: '127.0.0.1', port: 1, readOnly: true })).toEndWith(',ro')
+    expect(mountOptions({ host: '127.0.0.1', port: 1 })).toEndWith(',rw')
   })
 
   test('puts an IPv6 address into brackets, and reaches a server that listens everywhere', () => {
@@ -98,7 +98,7 @@ describe('the mount command', () => {
       '127.0.0.1:/x',
       '127.0.0.1:/x',
     ])
-    expect(mountOptions({ host: '::1', port: 1, readOnly: false })).toContain('proto=tcp6')
+    expect(mountOptions({ host: '::1', port: 1 })).toContain('proto=tcp6')
   })
 })
 

@@ -55,7 +55,7 @@ describe('the views of a table', () => {
   test('what is read-only refuses to be written, removed and renamed', async () => {
     for (const command of [
       'echo x > data/data.json',
-      'rm data/data.jsonl',
+      'rm data/data.json',
       'mv schema.sql x',
       'echo x > schema.sql',
       'rmdir data',
@@ -123,16 +123,20 @@ describe('the views of a table', () => {
     expect(await out('find . -name data.csv')).toBe('./data/data.csv\n')
   })
 
-  test('columns are added by a save with a longer header, and missing ones are NULL', async () => {
+  test('columns are added by a save with a longer header, and none is lost by a shorter one', async () => {
     const before = await m.commits()
     await out(`cat > data/data.csv <<'EOF'\nid,name,age,city,score\n1,Alice,30,London,1.5\n2,Bob,25,Paris,\nEOF`)
     await m.settle()
     expect(await m.read()).toBe('id,name,age,city,score\n1,Alice,30,London,1.5\n2,Bob,25,Paris,\n')
     expect(await m.commits()).toBe(before + 1)
     expect(await out('cat schema.sql')).toContain('score DOUBLE')
-    await out(`cat > data/data.csv <<'EOF'\nname,id\nAlice,1\nZoe,9\nEOF`)
+    const { code } = await m.sh(`cat > data/data.csv <<'EOF'\nname,id\nAlice,1\nZoe,9\nEOF`)
+    expect(code).not.toBe(0)
+    expect(await m.errors()).toContain('data.csv: line 1: the header lacks the column age, which has values')
+    await m.clearErrors()
+    await out(`cat >> data/data.csv <<'EOF'\nname,id\nZoe,9\nEOF`)
     await m.settle()
-    expect(await m.read()).toBe('id,name,age,city,score\n1,Alice,,,\n9,Zoe,,,\n')
+    expect(await m.read()).toBe('id,name,age,city,score\n1,Alice,30,London,1.5\n2,Bob,25,Paris,\n9,Zoe,,,\n')
   })
 })
 

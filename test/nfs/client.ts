@@ -50,7 +50,7 @@ export interface ClientEntry {
   readonly handle: Handle | undefined
 }
 
-const noChange: wire.Sattr3 = {
+export const noChange: wire.Sattr3 = {
   mode: undefined,
   uid: undefined,
   gid: undefined,

@@ -1,4 +1,5 @@
 import { describe, expect, test } from 'bun:test'
+import type { NfsClient } from './client.ts'
 import { serve } from './fixture.ts'
 import { seeded } from './random.ts'
 
@@ -105,14 +106,102 @@ describe('a hostile client', () => {
     expect(served.server.stats().heldBytes).toBe(0)
   })
 
-  test('that opens all the connections there are does not lock out those who are served', async () => {
-    await using served = await serve({ limits: { connectionsMax: 8 } })
-    const [good, root] = await served.mounted()
-    for (let i = 0; i < 50; i++) await served.connect()
-    const [late] = await served.mounted()
-    await late.getattr(root)
-    await good.getattr(root)
-    expect(served.server.stats().connections).toBeLessThanOrEqual(8)
+  describe('that opens all the connections there are', () => {
+    const limits = { connectionsMax: 8, servedIdleMs: 50 }
+    /** Whether the server has closed a client's connection, by now or within the test's time. */
+    const isOpen = (client: NfsClient): Promise<boolean> =>
+      client.null().then(
+        () => true,
+        () => false,
+      )
+
+    test('and is silent does not lock out those who are served', async () => {
+      await using served = await serve({ limits })
+      const [good, root] = await served.mounted()
+      for (let i = 0; i < 50; i++) await served.connect()
+      const [late] = await served.mounted()
+      await late.getattr(root)
+      await good.getattr(root)
+      expect(served.server.stats().connections).toBeLessThanOrEqual(8)
+    })
+
+    test('gains nothing by NULL, by calls that are refused, by bytes of a call or by replies that it does not read', async () => {
+      const sayings: readonly ((client: NfsClient) => Promise<unknown>)[] = [
+        client => client.null(),
+        client => client.exports(),
+        client => client.getattr(new Uint8Array(36)).catch(() => {}),
+        client => client.mount('/nonsense').catch(() => {}),
+        async client => client.sendRaw(Uint8Array.of(0x80, 0, 0, 100, 1)),
+        async client => {
+          client.pauseReading()
+          for (let i = 0; i < 100; i++) void client.null().catch(() => {})
+        },
+      ]
+      for (const say of sayings) {
+        await using served = await serve({ limits })
+        const [good, root] = await served.mounted()
+        const hostile: NfsClient[] = []
+        for (let i = 0; i < 10; i++) {
+          const client = await served.connect()
+          hostile.push(client)
+          await say(client)
+        }
+        const [late] = await served.mounted()
+        await late.getattr(root)
+        await good.getattr(root)
+        for (const client of hostile) client.close()
+      }
+    })
+
+    test('loses those first that never said anything, then the one idle for longest', async () => {
+      const clock = { ms: 1000, nowMs: () => clock.ms }
+      await using served = await serve({ clock, limits: { connectionsMax: 4, servedIdleMs: 50 } })
+      const clients: NfsClient[] = []
+      for (let i = 0; i < 3; i++) {
+        clients.push((await served.mounted())[0])
+        clock.ms += 10
+      }
+      const silent = await served.connect()
+      clock.ms += 40
+      const [late, root] = await served.mounted()
+      await silent.untilClosed()
+      // The first is the one idle for longest now; after a call it is the second.
+      await clients[0]!.getattr(root)
+      clock.ms += 20
+      const [later] = await served.mounted()
+      await clients[1]!.untilClosed()
+      for (const client of [clients[0]!, clients[2]!, late, later]) expect(await isOpen(client)).toBe(true)
+    })
+
+    test('and uses them all keeps them: who comes then is refused, until one is idle', async () => {
+      const clock = { ms: 1000, nowMs: () => clock.ms }
+      await using served = await serve({ clock, limits: { connectionsMax: 4, servedIdleMs: 50 } })
+      const clients: NfsClient[] = []
+      for (let i = 0; i < 4; i++) clients.push((await served.mounted())[0])
+      clock.ms += 49
+      await (await served.connect()).untilClosed()
+      expect(served.server.stats()).toMatchObject({ connections: 4, refusedConnections: 1 })
+      clock.ms += 1
+      await (await served.mounted())[0].null()
+      await clients[0]!.untilClosed()
+      for (const client of clients.slice(1)) expect(await isOpen(client)).toBe(true)
+    })
+
+    test('keeps one whose call is under way, however long that takes', async () => {
+      const clock = { ms: 1000, nowMs: () => clock.ms }
+      await using served = await serve({ clock, limits: { connectionsMax: 2, servedIdleMs: 50 } })
+      const [busy, root] = await served.mounted()
+      const [idle] = await served.mounted()
+      const { promise, resolve } = Promise.withResolvers<void>()
+      served.fs.gate = promise
+      const slow = busy.getattr(root)
+      while (!served.fs.calls.includes('getattr')) await Bun.sleep(1)
+      clock.ms += 1000
+      await served.mounted()
+      await idle.untilClosed()
+      resolve()
+      expect((await slow).type).toBe('NF3DIR')
+    })
   })
 
   test('cannot fill the log', async () => {

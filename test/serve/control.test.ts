@@ -21,6 +21,7 @@ import {
   socketPath,
   writeRecord,
 } from '../../src/serve/registry.ts'
+import { serverLimits } from '../../src/sql/limits.ts'
 import { temporaryFolder } from '../helpers/temporary.ts'
 
 const unique = (): string => `/nowhere/${crypto.randomUUID()}`
@@ -223,7 +224,7 @@ describe('the registry', () => {
     const record = {
       pid: 1,
       location,
-      settings: { location, ...endpoint, ...rights, untilUnmounted: true },
+      settings: { location, ...endpoint, ...rights, sqlLimits: serverLimits(), untilUnmounted: true },
       endpoints: [endpoint],
       ...endpoint,
       exportPath: '/x',

@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'bun:test'
-import { writeFileSync } from 'node:fs'
+import { rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { MemoryCache } from '../../src/cache/memory.ts'
 import { parseDdl } from '../../src/columns/schema.ts'
@@ -13,7 +13,7 @@ import { parseStatement } from '../../src/sql/statement.ts'
 import { splitStatements } from '../../src/sql/tokens.ts'
 import { localStore } from '../../src/storage/local.ts'
 import { writeDataFiles } from '../../src/table/operations/write.ts'
-import { createTable, type Table } from '../../src/table/table.ts'
+import { createTable, type NewFile, type Table } from '../../src/table/table.ts'
 import { temporaryFolder } from '../helpers/temporary.ts'
 
 async function people(folder: string): Promise<Table> {
@@ -134,6 +134,24 @@ describe('SQL on a table', () => {
     })
   })
 
+  test('fails if it fails behind its first rows, and then nothing has changed', async () => {
+    using folder = temporaryFolder()
+    const table = await people(folder.path)
+    const late = `CASE WHEN n.range = 299999 THEN error('too late') ELSE true END`
+    for (const sql of [
+      `SELECT range FROM range(300000) n WHERE ${late}`,
+      `SELECT id, range FROM data, range(300000) n WHERE ${late} LIMIT 900000`,
+      `INSERT INTO data SELECT range, 'x', 1 FROM range(300000) n WHERE ${late}`,
+      `DELETE FROM data USING range(300000) n WHERE ${late}`,
+      `UPDATE data SET age = n.range FROM range(300000) n WHERE ${late}`,
+      `MERGE INTO data USING (SELECT * FROM range(300000) n WHERE ${late}) s ON data.id = s.range WHEN MATCHED THEN DELETE WHEN NOT MATCHED THEN INSERT VALUES (s.range, 'x', 1)`,
+    ]) {
+      const error = await failure(() => csv(table, sql))
+      expect([sql, error.message]).toEqual([sql, expect.stringContaining('too late')])
+    }
+    expect(table.snapshot.version).toBe(1n)
+  })
+
   test('fails with the engine’s own sentence, and then nothing has changed', async () => {
     using folder = temporaryFolder()
     const table = await people(folder.path)
@@ -147,6 +165,103 @@ describe('SQL on a table', () => {
       'there is no table other',
     )
     expect(table.snapshot.version).toBe(1n)
+  })
+
+  test('speaks of the one table that there is, and never of what else is inside the engine', async () => {
+    using folder = temporaryFolder()
+    const table = await people(folder.path)
+    const missing: [string, string][] = [
+      ['SELECT * FROM nope', 'nope'],
+      ['SELECT * FROM constraint_', 'constraint_'],
+      ['SELECT * FROM data d JOIN dat ON true', 'dat'],
+      ['SELECT * FROM "od""d"', 'od"d'],
+      ['SELECT * FROM foo.bar', 'foo.bar'],
+      ['SELECT * FROM a.b.c', 'a'],
+      ['DESCRIBE nope', 'nope'],
+      ['TRUNCATE nope', 'nope'],
+      ['INSERT INTO data SELECT * FROM nope', 'nope'],
+      ['DELETE FROM data USING nope WHERE true', 'nope'],
+      ['UPDATE data SET name = x.y FROM nope x', 'nope'],
+      ['MERGE INTO data USING nope s ON data.id = s.k WHEN MATCHED THEN DELETE', 'nope'],
+    ]
+    for (const [sql, name] of missing) {
+      const { code, message } = await failure(() => execute(table, sql))
+      expect({ sql, code }).toEqual({ sql, code: 'invalid_sql' })
+      expect(message.split('\n')[0]).toBe(`there is no table ${name}; the table is called data`)
+      expect(message).not.toContain('Did you mean')
+    }
+    // The place is still shown.
+    expect((await failure(() => execute(table, 'SELECT 1\nFROM nope'))).message).toContain('LINE 2: FROM nope')
+    for (const sql of [
+      'DELETE FROM data WHERE fil = 1',
+      'DELETE FROM data WHERE __row_ = 1',
+      'UPDATE data SET age = posixlake_new_row.age',
+      'SELECT * FROM posixlake_internal.partition',
+      `SELECT posixlake_source FROM data`,
+      'SELECT d.y FROM data d',
+    ]) {
+      const { message } = await failure(() => execute(table, sql))
+      // What follows is the statement itself; in front it is quoted.
+      const [said = ''] = message.split('\n\nLINE')
+      expect(said.replace(/"(?:fil|__row_|posixlake_\w+)"/, '')).not.toMatch(
+        /"_*(?:file|row)"|pg_|duckdb_|posixlake_|Values list/,
+      )
+    }
+    expect((await failure(() => execute(table, `FROM 'x.csv'`))).message).toContain('cannot read "x.csv"')
+    // What the engine has to say about functions and columns is worth something.
+    expect((await failure(() => execute(table, 'SELECT flor(1.5)'))).message).toContain('Did you mean "floor"')
+    expect((await failure(() => execute(table, 'DELETE FROM data WHERE nam = 1'))).message).toContain('"name"')
+  })
+
+  test('opens the table only for statements that may be about it', async () => {
+    using folder = temporaryFolder()
+    const table = await people(folder.path)
+    let opened = 0
+    const source = async (): Promise<Table> => {
+      opened++
+      return table
+    }
+    const run = async (sql: string): Promise<string> => {
+      const outcome = await execute(source, sql)
+      if (outcome.kind !== 'rows') throw new Error('there are no rows')
+      return new TextDecoder().decode(Buffer.concat(await Array.fromAsync(csvOf(outcome.result))))
+    }
+    expect(await run('SELECT 1 AS a')).toBe('a\n1\n')
+    expect(await run('SELECT count(*) AS n FROM range(10)')).toBe('n\n10\n')
+    expect((await failure(() => run('SELECT * FROM nope'))).message).toContain('there is no table nope')
+    expect(opened).toBe(0)
+    for (const sql of [
+      'SELECT count(*) FROM Data',
+      'SELECT count(*) FROM "DATA"',
+      `SELECT * FROM query('SELECT count(*) FROM da' || 'ta')`,
+      `SELECT * FROM query_table('da' || 'ta') LIMIT 0`,
+      'SHOW TABLES',
+      'SELECT table_name FROM information_schema.tables',
+      'WITH x AS (SELECT 1) SELECT (SELECT max(id) FROM data) FROM x',
+    ]) {
+      opened = 0
+      await run(sql)
+      expect({ sql, opened }).toEqual({ sql, opened: 1 })
+    }
+    expect(await run('SHOW TABLES')).toBe('name\ndata\n')
+  })
+
+  test('an INSERT of values does not look at the table’s files', async () => {
+    using folder = temporaryFolder()
+    const table = await people(folder.path)
+    for (const file of table.snapshot.files) rmSync(join(folder.path, file.path))
+    expect(await execute(table, `INSERT INTO data VALUES (4, 'Dave', 1)`)).toMatchObject({ inserted: 1 })
+    expect(await failure(() => execute(table, 'INSERT INTO data SELECT * FROM data'))).toBeInstanceOf(SqlError)
+  })
+
+  test('reads many files in the order of the views', async () => {
+    using folder = temporaryFolder()
+    const table = await createTable(localStore(folder.path), { schema: parseDdl('id:Int64') })
+    const add: NewFile[] = []
+    for (let id = 0n; id < 300n; id++) add.push(...(await writeDataFiles(table, [batchOf([{ kind: 'long' }], [[id]])])))
+    await table.commit({ base: table.snapshot, operation: 'WRITE', add, delete: [] })
+    await execute(table, 'DELETE FROM data WHERE id % 100 = 7')
+    expect(await csv(table, 'SELECT count(*) AS n, sum(id) AS s FROM data')).toBe(`n,s\n297,${44850 - 7 - 107 - 207}\n`)
   })
 
   test('has no way to anything but the table', async () => {

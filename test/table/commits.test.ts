@@ -65,6 +65,16 @@ describe('one commit', () => {
     expect(await readIds(await openTable(store))).toEqual(await readIds(one))
   })
 
+  test('that does nothing is no version', async () => {
+    const { store, one, two } = await pair()
+    await append(two, 10, 13)
+    const change = { base: one.snapshot, operation: 'WRITE', metrics: { numOutputRows: '0' }, add: [], delete: [] }
+    const { version, snapshot } = await one.commit(change)
+    expect({ version, newest: snapshot.version }).toEqual({ version: 2n, newest: 2n })
+    expect(await store.stat(commitPath(3n))).toBeUndefined()
+    expect((await one.commit({ ...change, base: snapshot, schema: WIDER })).version).toBe(3n)
+  })
+
   test('removes by the path and the vector of before, and adds with bounds that are wide', async () => {
     const { store, one } = await pair()
     await remove(one, 0, [3])

@@ -5,6 +5,7 @@ import type { Batch, Cell } from '../../src/columns/types.ts'
 import { batchOf, cellAt } from '../../src/columns/vectors.ts'
 import { messageOf } from '../../src/core/errors.ts'
 import type { ObjectStore } from '../../src/storage/object-store.ts'
+import { schemaInFiles } from '../../src/table/column-mapping.ts'
 import { TableError } from '../../src/table/errors.ts'
 import { type Action, parseCommit } from '../../src/table/log/actions.ts'
 import { commitPath } from '../../src/table/log/paths.ts'
@@ -47,7 +48,7 @@ export async function readRows(table: Table, snapshot: Snapshot = table.snapshot
     const source = storeSource(table.store, file.path, file.sizeBytes)
     const footer = await readFooter(source)
     for (const [group, { firstRow }] of footer.rowGroups.entries()) {
-      const batch = await readRowGroup(source, footer, group, snapshot.schema, file.partition)
+      const batch = await readRowGroup(source, footer, group, schemaInFiles(snapshot), file.partition)
       for (let row = 0; row < batch.rows; row++)
         if (!deleted.has(firstRow + row)) found.push(batch.vectors.map(vector => cellAt(vector, row)))
     }

@@ -3,8 +3,8 @@ import { existsSync, mkdirSync, readdirSync, renameSync, writeFileSync } from 'n
 import { join } from 'node:path'
 import { ParquetFileWriter } from '../../src/columns/parquet/write.ts'
 import { parseDdl, sqlType } from '../../src/columns/schema.ts'
-import type { Cell, Schema } from '../../src/columns/types.ts'
-import { batchOf } from '../../src/columns/vectors.ts'
+import type { Cell, DataType, Schema, Vector } from '../../src/columns/types.ts'
+import { batchOf, vectorOf } from '../../src/columns/vectors.ts'
 import { WorkerPool } from '../../src/columns/workers/pool.ts'
 import { csvOf, execute } from '../../src/sql/engine.ts'
 import { localStore } from '../../src/storage/local.ts'
@@ -56,20 +56,7 @@ describe('the types of columns from CSV', () => {
   })
 
   test('are text where a number or a date would lose something', async () => {
-    for (const value of [
-      '007',
-      '+1',
-      ' 1',
-      '1 ',
-      'True',
-      '2024-02-30',
-      '2023-02-29',
-      '""',
-      '1_000',
-      '0x10',
-      '1e',
-      '--1',
-    ])
+    for (const value of ['007', ' 1', '1 ', '2024-02-30', '2023-02-29', '""', '1_000', '0x10', '1e', '--1'])
       expect([value, await typesOf(value)]).toEqual([value, 'STRING'])
     expect(await typesOf('1', 'true')).toBe('STRING')
     expect(await typesOf('2024-01-01', '5')).toBe('STRING')
@@ -116,6 +103,53 @@ describe('CSV files', () => {
     )
   }, 20_000)
 
+  test('in UTF-16 are told from plain text, without a mark, too', async () => {
+    using folder = temporaryFolder()
+    const utf16 = Buffer.from('id,name\n1,a\n', 'utf16le')
+    for (const [bytes, name] of [
+      [utf16, 'UTF-16LE'],
+      [Buffer.from(utf16).swap16(), 'UTF-16BE'],
+      [Buffer.concat([Uint8Array.of(0xff, 0xfe), utf16]), 'UTF-16'],
+    ] as const) {
+      const csv = put(folder.path, 'in.csv', bytes)
+      expect(await message(createFromCsv(join(folder.path, 'table'), [csv], { pool }))).toBe(
+        `${csv}: this is UTF-16; convert it: iconv -f ${name} -t UTF-8 FILE | posixlake create TABLE --from-csv -`,
+      )
+    }
+  })
+
+  test('may have lines that end in CR alone, or in CR CR LF', async () => {
+    using folder = temporaryFolder()
+    let made = 0
+    const imported = async (text: string | Uint8Array): Promise<string> => {
+      const said: string[] = []
+      const csv = put(folder.path, 'in.csv', text)
+      const table = await createFromCsv(join(folder.path, String(made++)), [csv], { pool, log: s => said.push(s) })
+      return `${said.map(sentence => sentence.replace(csv, 'F')).join('|')}${said.length === 0 ? '' : '\n'}${await rows(table)}`
+    }
+    const cr = 'F: the lines end in CR alone\n'
+    expect(await imported('id,name\r1,a\r2,b\r')).toBe(`${cr}id,name\n1,a\n2,b\n`)
+    expect(await imported('\ufeffid,name\r1,a\r\r2,b')).toBe(`${cr}id,name\n1,a\n2,b\n`)
+    expect(await imported('id,"a\rb"\r1,"x\r\ny""\r"\r2,5" b\r')).toBe(`${cr}id,"a\rb"\n1,"x\r\ny""\r"\n2,"5"" b"\n`)
+    expect(await imported('n\r1\r\r3\r')).toBe(`${cr}n\n1\n\n3\n`)
+    expect(await imported('n\r1\r\n3\n4\r\r\n')).toBe(`${cr}n\n1\n3\n4\n`)
+    expect(await imported('id;name\r1;a,b\r')).toBe(
+      'F: the lines end in CR alone|F: the fields are separated by ";"\nid,name\n1,"a,b"\n',
+    )
+    expect(await imported('id,name\r')).toBe('id,name\n')
+    expect(await imported('id,name\r\r\n1,a\r\r\n2,"b"\r\r\n')).toBe('id,name\n1,a\n2,b\n')
+    // In a text whose lines end in LF a CR is part of the field.
+    expect(await imported('id,name\n1,a\rb\n')).toBe('id,name\n1,"a\rb"\n')
+    const cell = 'line, of ""many""\r'.repeat(4000)
+    const big = Array.from({ length: 200 }, (_, i) => `${i},"${cell}",${i % 7}\r`).join('')
+    const csv = put(folder.path, 'big.csv', `id,text,n\r${big}`)
+    const table = await createFromCsv(join(folder.path, 'big'), [csv], { pool })
+    expect(table.snapshot.files.length).toBeGreaterThan(1)
+    expect(
+      await rows(table, 'SELECT count(*) c, sum(id) i, count(DISTINCT text) t, min(length(text)) l FROM data'),
+    ).toBe(`c,i,t,l\n200,19900,1,${cell.replaceAll('""', '"').length}\n`)
+  }, 20_000)
+
   test('are one table in the order in which they are given, with the types that fit all', async () => {
     using folder = temporaryFolder()
     const paths = [
@@ -125,7 +159,7 @@ describe('CSV files', () => {
     ]
     const table = await createFromCsv(join(folder.path, 'table'), paths, { pool, name: 'all three' })
     expect(columns(table)).toEqual(['id BIGINT', 'v DOUBLE'])
-    expect(await rows(table)).toBe('id,v\n1,1\n2,\n3,2.5\n')
+    expect(await rows(table)).toBe('id,v\n1,1.0\n2,\n3,2.5\n')
     expect(table.snapshot.metadata.name).toBe('all three')
   })
 
@@ -148,7 +182,7 @@ describe('CSV files', () => {
       `${short}: line 2: the row has 1`,
     )
     expect(readdirSync(target)).toEqual(['kept'])
-  })
+  }, 20_000)
 
   test('name the place of a value that the given types do not take', async () => {
     using folder = temporaryFolder()
@@ -226,6 +260,35 @@ describe('Parquet files', () => {
     expect(await rows(table)).toBe(
       'i,d,t,n,b,s,m\n1,1234567890123456789.0123456789,1970-01-01T00:00:00.000001Z,1969-12-31T23:59:59.999999,AP8=,"{""x"":7,""y"":[""a"",null]}","{""k"":""1970-01-01""}"\n,,,,,,\n',
     )
+  })
+
+  test('in which text is not UTF-8 are refused by file, row and column, inside other values too', async () => {
+    using folder = temporaryFolder()
+    const target = join(folder.path, 'table')
+    const bytes = Uint8Array.of(0x61, 0xff)
+    const text = (...values: (string | Uint8Array | null)[]): Vector => ({
+      ...vectorOf(
+        { kind: 'binary' },
+        values.map(value => (typeof value === 'string' ? Buffer.from(value) : value)),
+      ),
+      type: { kind: 'string' },
+    })
+    const list: DataType = { kind: 'array', element: { kind: 'string' }, containsNull: true }
+    for (const [ddl, vectors, where] of [
+      ['id:Int64,s:String', [vectorOf({ kind: 'long' }, [1n, 2n, 3n]), text('ok', null, bytes)], 'row 3, column s'],
+      ['l:array<string>', [{ type: list, length: 2, values: [['ok'], ['x', bytes]] }], 'row 2, column l'],
+    ] as const) {
+      const schema = parseDdl(ddl)
+      const pieces: Uint8Array[] = []
+      const writer = new ParquetFileWriter({ write: piece => void pieces.push(piece) }, schema)
+      await writer.write({ rows: vectors[0].length, vectors: [...vectors] })
+      await writer.finish()
+      const path = put(folder.path, 'in.parquet', Buffer.concat(pieces))
+      expect(await message(createFromParquet(target, [path], { pool }))).toBe(
+        `${path}: ${where}: the text is not UTF-8, as text in Parquet has to be; write the file anew as UTF-8, or the column as binary`,
+      )
+      expect(existsSync(target)).toBe(false)
+    }
   })
 
   test('that do not agree leave nothing in a folder that was there', async () => {

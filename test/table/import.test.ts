@@ -44,7 +44,7 @@ describe('a table from CSV', () => {
     expect(readdirSync(join(folder.path, 'table')).filter(name => name.endsWith('.parquet')).length).toBe(
       table.snapshot.files.length,
     )
-  })
+  }, 20_000)
 
   test('takes several files, whose columns may stand in another order, if the types are given', async () => {
     using folder = temporaryFolder()

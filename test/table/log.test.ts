@@ -203,6 +203,43 @@ describe('a checkpoint', () => {
     expect((await openTable(store)).snapshot.files.length).toBe(12)
   })
 
+  test('of a table of many files is written after more commits, unless the table says when', async () => {
+    for (const [configuration, expected] of [
+      [{}, ['30']],
+      [{ 'delta.checkpointInterval': '10' }, ['10', '20', '30']],
+    ] as const) {
+      const store = memoryStore()
+      const empty = await createTable(memoryStore(), { schema: SCHEMA })
+      const [file] = await writeDataFiles(empty, [rows(0, 1)])
+      const add = Array.from({ length: 500 }, (_, i) => ({ ...file!, path: `${i}.parquet` }))
+      const table = await createTable(store, { schema: SCHEMA, configuration, add })
+      for (let i = 0; i < 35; i++) {
+        await append(table, i, i + 1)
+        await table.close()
+      }
+      const found = (await store.list('_delta_log')).filter(({ path }) => path.endsWith('.checkpoint.parquet'))
+      expect(found.map(({ path }) => String(parseLogFile(path)!.version))).toEqual([...expected])
+      expect((await openTable(store)).snapshot.files.length).toBe(535)
+    }
+  })
+
+  test('lets a long-lived table forget removed files whose time is over', async () => {
+    let nowMs = 1_700_000_000_000
+    const table = await createTable(memoryStore(), { schema: SCHEMA, clock: { nowMs: () => nowMs } })
+    await append(table, 0, 2)
+    await remove(table, 0, [0])
+    await remove(table, 0, [1])
+    nowMs += 8 * 24 * 3600 * 1000
+    await append(table, 2, 4)
+    await remove(table, 0, [0])
+    expect(table.snapshot.state.tombstones.size).toBe(3)
+    await table.checkpoint()
+    await append(table, 4, 5)
+    expect([...table.snapshot.state.tombstones.values()].map(({ deletionTimestamp }) => deletionTimestamp)).toEqual([
+      nowMs,
+    ])
+  })
+
   test('is written at the interval that the table asks for, and a senseless interval stops no commit', async () => {
     for (const [interval, expected] of [
       ['3', ['3', '6']],

@@ -1,9 +1,10 @@
 import { describe, expect, test } from 'bun:test'
 import { localStore } from '../../src/storage/local.ts'
 import { memoryStore } from '../../src/storage/memory.ts'
+import type { ObjectStore } from '../../src/storage/object-store.ts'
 import type { DeletionVectorDescriptor } from '../../src/table/log/actions.ts'
-import { decodeBitmap, encodeBitmap } from '../../src/table/vectors/bitmap.ts'
-import { readVector, vectorId, writeVectors } from '../../src/table/vectors/store.ts'
+import { decodeBitmap as decode, encodeBitmap } from '../../src/table/vectors/bitmap.ts'
+import { readVector as read, vectorId, writeVectors } from '../../src/table/vectors/store.ts'
 import { decodeZ85, encodeZ85 } from '../../src/table/vectors/z85.ts'
 import { temporaryFolder } from '../helpers/temporary.ts'
 import { failure } from './fixture.ts'
@@ -22,6 +23,14 @@ const PORTABLE_EXAMPLE: DeletionVectorDescriptor = {
   sizeInBytes: 44,
 }
 const EXAMPLE_ROWS = [3, 4, 7, 11, 18, 29]
+
+const decodeBitmap = (bytes: Uint8Array, cardinality: number, fileRows = 2 ** 32): Uint32Array =>
+  decode(bytes, { cardinality, fileRows })
+const readVector = (
+  store: ObjectStore,
+  descriptor: DeletionVectorDescriptor,
+  fileRows = 2 ** 32,
+): Promise<Uint32Array> => read(store, descriptor, fileRows, 'a.parquet')
 
 function generator(seed: number): (n: number) => number {
   let state = seed
@@ -80,7 +89,8 @@ describe('a bitmap', () => {
     ['of far rows', sorted(Array.from({ length: 500 }, () => random(2 ** 32)))],
   ]
   for (const [name, rows] of cases)
-    test(`${name} is the same after encoding`, () => expect(decodeBitmap(encodeBitmap(rows))).toEqual(rows))
+    test(`${name} is the same after encoding`, () =>
+      expect(decodeBitmap(encodeBitmap(rows), rows.length)).toEqual(rows))
 
   test('is what other engines write for the same rows', () => {
     expect(encodeZ85(encodeBitmap(Uint32Array.from(EXAMPLE_ROWS)))).toBe(PORTABLE_EXAMPLE.pathOrInlineDv)
@@ -90,7 +100,7 @@ describe('a bitmap', () => {
     for (const rows of [Uint32Array.of(1, 5, 70_000), range(10, 5000), range(0, 20_000, 2)]) {
       const bytes = encodeBitmap(rows)
       const ends = bytes.length < 200 ? range(0, bytes.length) : [0, 3, 8, 12, 16, 20, bytes.length - 1]
-      for (const end of ends) expect(() => decodeBitmap(bytes.subarray(0, end))).toThrow()
+      for (const end of ends) expect(() => decodeBitmap(bytes.subarray(0, end), rows.length)).toThrow()
     }
   })
 
@@ -99,15 +109,17 @@ describe('a bitmap', () => {
       const bytes = encodeBitmap(rows)
       for (let at = 0; at < bytes.length; at++) {
         for (const flip of [1, 0x80, 0xff]) {
+          const cardinality = rows.length + (at % 3) - 1
           const changed = bytes.slice()
           changed[at]! ^= flip
           let decoded: Uint32Array
           try {
-            decoded = decodeBitmap(changed)
+            decoded = decodeBitmap(changed, cardinality)
           } catch (error) {
             expect(error).toBeInstanceOf(Error)
             continue
           }
+          expect(decoded.length).toBe(cardinality)
           expect(decoded.every((row, i) => i === 0 || row > decoded[i - 1]!)).toBe(true)
         }
       }
@@ -123,6 +135,44 @@ describe('a bitmap', () => {
     view.setUint32(16, 12_347 | ((containers - 1) << 16), true)
     bytes.fill(0xff, 20)
     expect(() => decodeBitmap(bytes, 6)).toThrow('4294967296 rows where 6 are announced')
+  })
+})
+
+describe('a bitmap that would take much from few bytes', () => {
+  /** A bitmap of run containers, with what each announces. */
+  function runs(
+    containers: readonly { cardinality: number; runs: readonly (readonly [number, number])[] }[],
+  ): Uint8Array {
+    const words: number[] = [12_347, containers.length - 1]
+    const flags = Math.ceil(containers.length / 8)
+    const bodies = containers.flatMap(container => [container.runs.length, ...container.runs.flat()])
+    for (const [key, { cardinality }] of containers.entries()) words.push(key, cardinality - 1)
+    const bytes = new Uint8Array(16 + 4 + flags + 4 * containers.length + 2 * bodies.length)
+    const view = new DataView(bytes.buffer)
+    view.setUint32(0, 1_681_511_377, true)
+    view.setUint32(4, 1, true)
+    view.setUint16(16, words[0]!, true)
+    view.setUint16(18, words[1]!, true)
+    bytes.fill(0xff, 20, 20 + flags)
+    for (const [i, word] of [...words.slice(2), ...bodies].entries()) view.setUint16(20 + flags + 2 * i, word, true)
+    return bytes
+  }
+
+  test('is refused before it is made where the file has not as many rows', () => {
+    const whole = runs([{ cardinality: 65_536, runs: [[0, 65_535]] }])
+    expect(decodeBitmap(whole, 65_536, 65_536).length).toBe(65_536)
+    expect(() => decodeBitmap(whole, 65_536, 65_535)).toThrow('65536 rows are announced, the file has 65535')
+  })
+
+  test('is refused where it marks rows behind the last', () => {
+    expect(() => decodeBitmap(encodeBitmap(Uint32Array.of(1, 9)), 2, 9)).toThrow('it marks row 9, the file has 9')
+    expect([...decodeBitmap(encodeBitmap(Uint32Array.of(1, 9)), 2, 10)]).toEqual([1, 9])
+  })
+
+  test('is followed no further than its container goes', () => {
+    const overlapping = Array.from({ length: 65_535 }, () => [0, 65_535] as const)
+    const bytes = runs([{ cardinality: 1, runs: overlapping }])
+    expect(() => decodeBitmap(bytes, 1)).toThrow('more than the 1 rows')
   })
 })
 
@@ -208,6 +258,14 @@ describe('a deletion vector', () => {
     const missing = await failure(() => readVector(store, descriptor!))
     expect(missing.code).toBe('missing_file')
     expect(missing.message).toContain(path)
+  })
+
+  test('inline is refused if the log has fewer bytes of it than it says', async () => {
+    const error = await failure(() => readVector(none, { ...PORTABLE_EXAMPLE, sizeInBytes: 45 }))
+    expect(error).toMatchObject({ code: 'corrupt_log' })
+    expect(error.message).toContain('the log says 45 bytes, and has 44')
+    const nonsense = { ...PORTABLE_EXAMPLE, pathOrInlineDv: '"'.repeat(1_000_000) }
+    expect((await failure(() => readVector(none, nonsense))).message.length).toBeLessThan(300)
   })
 
   test('has the same id whether an absent offset is left out or null', () => {

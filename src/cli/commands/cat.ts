@@ -32,7 +32,7 @@ export default command({
     const lake = await openLake(args.table, { log: note, startThreads: fstatSync(STDOUT).isFile() })
     try {
       const snapshot = await snapshotOf(lake.table, args)
-      const segments = new Segments({ cache: lake.cache, pool: lake.pool, store: lake.table.store })
+      const segments = new Segments({ cache: lake.cache, pool: lake.pool, store: lake.table.store, report: note })
       const progress = new Progress('measuring')
       const timer = setInterval(() => {
         const measuring = segments.measuring

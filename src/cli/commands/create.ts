@@ -19,6 +19,7 @@ export default command({
     'posixlake create ./sales --from-csv sales.csv',
     'zcat sales.csv.gz | posixlake create ./sales --from-csv -',
     "posixlake create ./events --from-parquet 'events/*.parquet'",
+    'posixlake create ./sales --from-parquet sales/       # sales/year=2023/... gives a column year, too',
     'posixlake create ./empty        # the first save with a header line gives the columns',
   ],
   args: {
@@ -41,7 +42,8 @@ export default command({
     'from-parquet': {
       type: 'string',
       valueHint: 'FILE',
-      description: 'Parquet; several as FILE FILE ... or as a pattern; - is standard input',
+      description:
+        'Parquet; several as FILE FILE ... or as a pattern; a folder means all files in it; - is standard input',
     },
     name: { type: 'string', valueHint: 'NAME', description: 'The name in the metadata' },
   },
@@ -141,7 +143,10 @@ async function filesOf(patterns: readonly string[]): Promise<string[]> {
       files.push(pattern)
       continue
     }
-    const found = (await Array.fromAsync(new Bun.Glob(pattern).scan({ onlyFiles: true }))).sort()
+    const glob = new Bun.Glob(pattern)
+    let found = (await Array.fromAsync(glob.scan({ onlyFiles: true }))).sort()
+    // Where it matches folders alone, such as those of partitions, it means them.
+    if (found.length === 0) found = (await Array.fromAsync(glob.scan({ onlyFiles: false }))).sort()
     if (found.length === 0) throw new TableError('missing_file', `no file matches ${pattern}`)
     files.push(...found)
   }

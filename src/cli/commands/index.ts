@@ -22,8 +22,13 @@ export const COMMANDS: readonly Entry[] = [
   { name: 'history', summary: "Print a table's commits", load: () => import('./history.ts') },
 ]
 
+/** What servers start themselves, and help does not show. */
+const HIDDEN: readonly Entry[] = [
+  { name: 'sql-process', summary: 'Run the SQL statements of a server', load: () => import('./sql-process.ts') },
+]
+
 export async function commandNamed(name: string): Promise<Command | undefined> {
-  const entry = COMMANDS.find(candidate => candidate.name === name)
+  const entry = [...COMMANDS, ...HIDDEN].find(candidate => candidate.name === name)
   return entry === undefined ? undefined : (await entry.load()).default
 }
 
@@ -38,7 +43,7 @@ ${list}
 
 Once a table is mounted:
   data/data.csv     the table; cat, grep, awk, sed -i, vim, >> and > all work, and rm empties it
-  data/data.jsonl   the same as JSON lines; append to it
+  data/data.jsonl   the same as JSON lines, to be changed likewise
   data/data.json    the same as a JSON array; read-only
   schema.sql        its columns
   .query            write SQL into it, read the result from it

@@ -1,17 +1,31 @@
 import { ParquetFileWriter } from '../../columns/parquet/write.ts'
-import { csvHeader, renderCsv } from '../../columns/text/csv.ts'
-import { renderJsonArrayRows, renderJsonLines } from '../../columns/text/json.ts'
-import { execute, type Outcome, query, type SqlResult } from '../../sql/engine.ts'
+import { execute, type Outcome, query, type RunOptions, type SqlResult } from '../../sql/engine.ts'
+import { SqlError } from '../../sql/errors.ts'
+import { resultText } from '../../sql/format.ts'
+import { defaultMemoryBytes, inWordsOfLimits, type SqlLimits } from '../../sql/limits.ts'
+import { removeOwnSpill } from '../../sql/session.ts'
+import { takeBackNow, type WrittenFile } from '../../sql/written.ts'
 import { openStore, parseLocation } from '../../storage/location.ts'
-import { openTable } from '../../table/table.ts'
+import type { ObjectStore } from '../../storage/object-store.ts'
+import { hasLog } from '../../table/log/load.ts'
+import { openTable, type Table } from '../../table/table.ts'
 import { command, UsageError } from '../command.ts'
 import { interruptible } from '../interrupt.ts'
 import { note, print } from '../output.ts'
 import { outputWidth, renderTable, rowTexts, tableColumns } from '../render.ts'
+import { sqlLimitsOf, statementArgs } from '../sql-args.ts'
 import { settle } from '../table-of.ts'
 import { snapshotOf, versionArgs } from '../version-args.ts'
+import { withinLimits } from '../within-limits.ts'
 
 const FORMATS = ['table', 'csv', 'json', 'jsonl', 'parquet', 'arrow'] as const
+type Format = (typeof FORMATS)[number]
+
+interface QueryArgs {
+  readonly format: string
+  readonly version?: string | undefined
+  readonly timestamp?: string | undefined
+}
 
 export default command({
   name: 'query',
@@ -27,32 +41,65 @@ export default command({
     sql: {
       type: 'positional',
       required: true,
-      description: 'One statement: a query, INSERT, UPDATE, DELETE or MERGE; - reads it from standard input',
+      description: 'One statement: a query, INSERT, UPDATE, DELETE, MERGE or TRUNCATE; - reads it from standard input',
     },
     format: { type: 'enum', options: [...FORMATS], default: 'table', description: FORMATS.join(', ') },
     ...versionArgs,
+    ...statementArgs,
   },
   run: async args => {
-    const format = args.format as (typeof FORMATS)[number]
+    const { format } = args
     if ((format === 'parquet' || format === 'arrow') && process.stdout.isTTY) {
       throw new UsageError(`${format} is not for a terminal; send it to a file: > result.${format}`)
     }
+    const limits = { timeoutMs: Number.POSITIVE_INFINITY, memoryBytes: defaultMemoryBytes(1), ...sqlLimitsOf(args) }
     const sql = args.sql === '-' ? await Bun.stdin.text() : args.sql
     await settle(args.table)
-    const table = await openTable(openStore(parseLocation(args.table)))
-    await interruptible(async signal => {
-      if (args.version !== undefined || args.timestamp !== undefined) {
-        await show(await query(table, await snapshotOf(table, args), sql, { signal }), format)
-        return
-      }
-      const outcome = await execute(table, sql, { signal })
-      if (outcome.kind === 'rows') await show(outcome.result, format)
-      else tell(outcome)
-    })
-    await table.close()
+    const written: WrittenFile[] = []
+    const onWrite = (temporary: string, path: string): void => void written.push({ temporary, path })
+    const store = openStore(parseLocation(args.table), { onWrite })
+    const lastResort = (): void => {
+      removeOwnSpill()
+      takeBackNow(store, written)
+    }
+    await interruptible(interrupt =>
+      withinLimits(
+        limits,
+        interrupt,
+        signal => run(store, sql, args, { ...limits, signal, written, log: note }).catch(inTheseWords(limits)),
+        lastResort,
+      ),
+    )
     return undefined
   },
 })
+
+/** For what the engine says of limits that it was set. */
+function inTheseWords(limits: Pick<SqlLimits, 'memoryBytes'>): (error: unknown) => never {
+  return error => {
+    throw error instanceof SqlError ? inWordsOfLimits(error, limits) : error
+  }
+}
+
+async function run(store: ObjectStore, sql: string, args: QueryArgs, options: RunOptions): Promise<void> {
+  let opened: Promise<Table> | undefined
+  const open = (): Promise<Table> => {
+    opened ??= openTable(store)
+    return opened
+  }
+  const format = args.format as Format
+  // A statement that is not about the table need not wait for it, but there must be one: opening it says what is there.
+  if (!(await hasLog(store))) await open()
+  if (args.version !== undefined || args.timestamp !== undefined) {
+    const table = await open()
+    await show(await query(table, await snapshotOf(table, args), sql, options), format)
+  } else {
+    const outcome = await execute(open, sql, options)
+    if (outcome.kind === 'rows') await show(outcome.result, format)
+    else tell(outcome)
+  }
+  await (await opened)?.close()
+}
 
 function tell({ version, inserted, updated, deleted }: Extract<Outcome, { kind: 'changed' }>): void {
   note(
@@ -62,7 +109,7 @@ function tell({ version, inserted, updated, deleted }: Extract<Outcome, { kind: 
   )
 }
 
-async function show(result: SqlResult, format: (typeof FORMATS)[number]): Promise<void> {
+async function show(result: SqlResult, format: Format): Promise<void> {
   const { schema } = result
   switch (format) {
     case 'table':
@@ -72,16 +119,12 @@ async function show(result: SqlResult, format: (typeof FORMATS)[number]): Promis
         await print(line)
       return
     case 'csv':
-      await print(csvHeader(schema))
-      for await (const batch of result.batches()) await print(renderCsv(batch, schema).bytes)
-      return
-    case 'jsonl':
-      for await (const batch of result.batches()) await print(renderJsonLines(batch, schema).bytes)
-      return
     case 'json':
-      return showJsonArray(result)
+    case 'jsonl':
+      for await (const bytes of resultText(result, format)) await print(bytes)
+      return
     case 'parquet': {
-      const writer = new ParquetFileWriter({ write: bytes => print(bytes) }, schema)
+      const writer = new ParquetFileWriter({ write: bytes => print(bytes) }, schema, { isDataFile: false })
       for await (const batch of result.batches()) await writer.write(batch)
       await writer.finish()
       return
@@ -91,16 +134,4 @@ async function show(result: SqlResult, format: (typeof FORMATS)[number]): Promis
       for await (const bytes of arrowStream(schema, result.batches())) await print(bytes)
     }
   }
-}
-
-async function showJsonArray({ schema, batches }: SqlResult): Promise<void> {
-  let first = true
-  for await (const batch of batches()) {
-    const { bytes } = renderJsonArrayRows(batch, schema)
-    // Each row begins with a comma; the first one's is the bracket.
-    if (first) bytes[0] = '['.charCodeAt(0)
-    first = false
-    await print(bytes)
-  }
-  await print(first ? '[]\n' : ']\n')
 }

@@ -10,11 +10,12 @@ import type { TableServer } from '../../serve/table-server.ts'
 import { command } from '../command.ts'
 import { logToTerminal, note, print } from '../output.ts'
 import { serveArgs, settingsOf } from '../serve-args.ts'
+import { sqlLimitFlags } from '../sql-args.ts'
 import { VERSION } from './index.ts'
 
 /** The command line that serves a table with these settings. */
 export function serveCommand(settings: ServerSettings): string[] {
-  const { location, host, port, readOnly, allowOther, cacheBytes, logFile, untilUnmounted } = settings
+  const { location, host, port, readOnly, allowOther, cacheBytes, logFile, untilUnmounted, sqlLimits } = settings
   const executable = Bun.main.startsWith('/$bunfs/') ? [process.execPath] : [process.execPath, Bun.main]
   return [
     ...executable,
@@ -26,6 +27,7 @@ export function serveCommand(settings: ServerSettings): string[] {
     ...(readOnly ? ['--read-only'] : []),
     ...(allowOther ? ['--allow-other'] : []),
     ...(cacheBytes === undefined ? [] : ['--cache-size', String(cacheBytes)]),
+    ...sqlLimitFlags(sqlLimits),
     ...(logFile === undefined ? [] : ['--log', logFile]),
     ...(untilUnmounted ? ['--until-unmounted'] : []),
   ]

@@ -1,12 +1,23 @@
 import { brotliDecompressSync, gunzipSync } from 'node:zlib'
-import { parquetHeader } from 'hyparquet/src/column.js'
 import { deltaBinaryUnpack } from 'hyparquet/src/delta.js'
 import { byteStreamSplit } from 'hyparquet/src/encoding.js'
 import { readVarInt, readZigZagBigInt } from 'hyparquet/src/thrift.js'
-import type { ColumnMetaData, SchemaElement } from 'hyparquet/src/types.js'
+import type { ParquetType } from 'hyparquet/src/types.js'
 import type { Utf8Values } from '../types.ts'
-import { readHybrid } from './hybrid.ts'
+import { readBitPacked, readHybrid } from './hybrid.ts'
+import { lz4Decompress, lz4Legacy } from './lz4.ts'
+import {
+  type ColumnChunk,
+  type DataPageHeader,
+  type PageHeader,
+  type Reader,
+  readPageHeader,
+  type SchemaNode,
+} from './metadata.ts'
 import { snappyDecompress } from './snappy.ts'
+import { UnsupportedError } from './unsupported.ts'
+
+const PAGE_BYTES_MAX = 1 << 30
 
 /** The values of a leaf column that are not NULL, in Parquet's physical types (BOOLEAN as 0 and 1, INT96 as 12 bytes). */
 export type PhysicalValues =
@@ -36,40 +47,33 @@ interface Page {
 }
 
 /**
- * Decodes one column chunk. Throws Error with what is wrong in it; the caller adds the file and column. The definition
- * levels of a flat column (`isFlat`) are left out where no value is NULL.
+ * Decodes one column chunk. Throws Error with what is wrong in it, UnsupportedError for what is not read; the caller adds
+ * the file and column. The definition levels of a flat column (`isFlat`) are left out where no value is NULL.
  */
-export function decodeChunk(
-  bytes: Uint8Array,
-  meta: ColumnMetaData,
-  element: SchemaElement,
-  maxDefinition: number,
-  maxRepetition: number,
-  isFlat = false,
-): LeafColumn {
-  const reader = { view: new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength), offset: 0 }
+export function decodeChunk(bytes: Uint8Array, chunk: ColumnChunk, node: SchemaNode, isFlat = false): LeafColumn {
+  const reader = readerOf(bytes)
+  const { entries: expected, codec } = chunk
   const pages: Page[] = []
   let dictionary: PhysicalValues | undefined
   let entries = 0
-  const expected = Number(meta.num_values)
   while (entries < expected) {
     if (reader.offset >= bytes.length) throw new Error(`it holds ${entries} of ${expected} values`)
-    const header = parquetHeader(reader)
-    checkHeader(header)
-    const body = bytes.subarray(reader.offset, reader.offset + header.compressed_page_size)
-    if (body.length !== header.compressed_page_size) throw new Error('a page is cut off')
-    reader.offset += header.compressed_page_size
-    if (header.dictionary_page_header !== undefined && header.type === 'DICTIONARY_PAGE') {
-      const page = decompress(body, header.uncompressed_page_size, meta.codec)
-      dictionary = decodePlain(page, element, header.dictionary_page_header.num_values)
+    const header = readPageHeader(reader)
+    const body = bytes.subarray(reader.offset, reader.offset + header.compressedSize)
+    if (body.length !== header.compressedSize) throw new Error('a page is cut off')
+    reader.offset += header.compressedSize
+    if (header.type === 'INDEX_PAGE') continue
+    if (header.type === 'DICTIONARY_PAGE' && header.dictionary !== undefined) {
+      const { values, encoding } = header.dictionary
+      if (encoding !== 'PLAIN' && encoding !== 'PLAIN_DICTIONARY')
+        throw new UnsupportedError(`a dictionary in the encoding ${encoding} is not supported`)
+      dictionary = decodePlain(decompress(body, header.uncompressedSize, codec), node, values)
       continue
     }
-    const page = readPage(header, body, meta, maxDefinition, maxRepetition, expected - entries)
-    if (page === undefined) continue
+    const page = readPage(header, body, codec, node, expected - entries)
     pages.push(page)
     entries += page.entries
   }
-  if (entries !== expected) throw new Error(`it holds ${entries} values where ${expected} are announced`)
   const withoutNulls = isFlat && pages.every(page => page.count === page.entries)
   return {
     entries,
@@ -83,97 +87,102 @@ export function decodeChunk(
       pages.map(page => page.repetition),
       entries,
     ),
-    values: joinValues(pages.map(page => decodeValues(page, element, dictionary))),
+    values: joinValues(
+      pages.map(page => decodeValues(page, node, dictionary)),
+      node,
+    ),
   }
 }
 
-type PageHeader = ReturnType<typeof parquetHeader>
-
-/** What a damaged header lacks would be taken for NaN, which is neither too small nor too large. */
-function checkHeader(header: PageHeader): void {
-  const v2 = header.data_page_header_v2
-  const sizes = [
-    header.uncompressed_page_size,
-    header.compressed_page_size,
-    ...(header.data_page_header === undefined ? [] : [header.data_page_header.num_values]),
-    ...(header.dictionary_page_header === undefined ? [] : [header.dictionary_page_header.num_values]),
-    ...(v2 === undefined ? [] : [v2.num_values, v2.repetition_levels_byte_length, v2.definition_levels_byte_length]),
-  ]
-  if (!sizes.every(size => Number.isInteger(size) && size >= 0)) throw new Error('a page header is damaged')
+function readPage(header: PageHeader, body: Uint8Array, codec: string, node: SchemaNode, left: number): Page {
+  const { type, data, uncompressedSize } = header
+  if (data === undefined || type !== (data.version === 1 ? 'DATA_PAGE' : 'DATA_PAGE_V2'))
+    throw new UnsupportedError(`a page of the type ${type} is not supported`)
+  if (data.entries > left) throw new Error(`a page announces ${data.entries} values where ${left} are left`)
+  return data.version === 1
+    ? readPageV1(data, decompress(body, uncompressedSize, codec), node)
+    : readPageV2(data, body, uncompressedSize, codec, node)
 }
 
-function readPage(
-  header: PageHeader,
+/** The levels are compressed with the values, each kind behind its size. */
+function readPageV1(data: DataPageHeader, page: Uint8Array, node: SchemaNode): Page {
+  const { entries, encoding } = data
+  const reader = readerOf(page)
+  const repetition = readLevelsV1(reader, page, node.maxRepetition, entries, data.repetitionEncoding)
+  const definition = readLevelsV1(reader, page, node.maxDefinition, entries, data.definitionEncoding)
+  const count = countValues(definition, node.maxDefinition, entries)
+  return { entries, repetition, definition, count, encoding, bytes: page.subarray(reader.offset) }
+}
+
+/** The levels stand in front of the values, uncompressed; their sizes are in the header. */
+function readPageV2(
+  data: DataPageHeader,
   body: Uint8Array,
-  meta: ColumnMetaData,
-  maxDefinition: number,
-  maxRepetition: number,
-  left: number,
-): Page | undefined {
-  const announced = header.data_page_header?.num_values ?? header.data_page_header_v2?.num_values ?? 0
-  if (announced > left) throw new Error(`a page announces ${announced} values where ${left} are left`)
-  if (header.type === 'DATA_PAGE' && header.data_page_header !== undefined) {
-    const { num_values: entries, encoding } = header.data_page_header
-    const page = decompress(body, header.uncompressed_page_size, meta.codec)
-    const reader = viewOf(page)
-    const repetition = readLevels(reader, maxRepetition, entries, undefined)
-    const definition = readLevels(reader, maxDefinition, entries, undefined)
-    return {
-      entries,
-      repetition,
-      definition,
-      count: countValues(definition, maxDefinition, entries),
-      encoding,
-      bytes: page.subarray(reader.offset),
-    }
-  }
-  if (header.type === 'DATA_PAGE_V2' && header.data_page_header_v2 !== undefined) {
-    const v2 = header.data_page_header_v2
-    const entries = v2.num_values
-    const reader = viewOf(body)
-    const levelBytes = v2.repetition_levels_byte_length + v2.definition_levels_byte_length
-    if (levelBytes > body.length) throw new Error('the levels of a page are cut off')
-    const repetition = readLevels(reader, maxRepetition, entries, v2.repetition_levels_byte_length)
-    reader.offset = v2.repetition_levels_byte_length
-    const definition = readLevels(reader, maxDefinition, entries, v2.definition_levels_byte_length)
-    const packed = body.subarray(levelBytes)
-    const compressed = v2.is_compressed !== false && packed.length > 0
-    const bytes = compressed ? decompress(packed, header.uncompressed_page_size - levelBytes, meta.codec) : packed
-    return {
-      entries,
-      repetition,
-      definition,
-      count: countValues(definition, maxDefinition, entries),
-      encoding: v2.encoding,
-      bytes,
-    }
-  }
-  if (header.type === 'INDEX_PAGE') return undefined
-  throw new Error(`a page has the unknown type ${header.type}`)
+  uncompressedSize: number,
+  codec: string,
+  node: SchemaNode,
+): Page {
+  const { entries, encoding, repetitionSize, definitionSize } = data
+  const levelBytes = repetitionSize + definitionSize
+  if (levelBytes > body.length) throw new Error('the levels of a page are cut off')
+  const repetition = readLevels(body, 0, repetitionSize, node.maxRepetition, entries)
+  const definition = readLevels(body, repetitionSize, levelBytes, node.maxDefinition, entries)
+  const packed = body.subarray(levelBytes)
+  const isCompressed = data.isCompressed && packed.length > 0
+  const bytes = isCompressed ? decompress(packed, uncompressedSize - levelBytes, codec) : packed
+  const count = countValues(definition, node.maxDefinition, entries)
+  return { entries, repetition, definition, count, encoding, bytes }
 }
 
-function viewOf(bytes: Uint8Array): { view: DataView; offset: number } {
+function readerOf(bytes: Uint8Array): Reader {
   return { view: new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength), offset: 0 }
 }
 
-function readLevels(
-  reader: { view: DataView; offset: number },
+/** Reads levels of version 1 and leaves the reader behind them. */
+function readLevelsV1(
+  reader: Reader,
+  page: Uint8Array,
   max: number,
   entries: number,
-  length: number | undefined,
+  encoding: string,
 ): Uint8Array | undefined {
   if (max === 0) return undefined
-  const { view } = reader
-  if (length === undefined) reader.offset += 4
-  const start = reader.offset
-  const end = start + (length ?? view.getUint32(start - 4, true))
-  if (end < start || end > view.byteLength) throw new Error('the levels of a page are cut off')
+  if (encoding === 'BIT_PACKED') {
+    const levels = readBitPacked(page, reader.offset, bitsOf(max), entries)
+    reader.offset += Math.ceil((entries * bitsOf(max)) / 8)
+    return checkedLevels(levels, max)
+  }
+  if (encoding !== 'RLE') throw new UnsupportedError(`levels in the encoding ${encoding} are not supported`)
+  if (reader.offset + 4 > page.length) throw new Error('the levels of a page are cut off')
+  const start = reader.offset + 4
+  reader.offset = start + reader.view.getUint32(start - 4, true)
+  return readLevels(page, start, reader.offset, max, entries)
+}
+
+/** Levels in the hybrid of runs and bit-packed groups, in bytes [start, end). */
+function readLevels(
+  page: Uint8Array,
+  start: number,
+  end: number,
+  max: number,
+  entries: number,
+): Uint8Array | undefined {
+  if (max === 0) return undefined
+  if (end > page.length) throw new Error('the levels of a page are cut off')
   const levels = new Uint8Array(entries)
-  readHybrid(new Uint8Array(view.buffer, view.byteOffset, view.byteLength), start, end, 32 - Math.clz32(max), levels)
-  reader.offset = end
+  readHybrid(page, start, end, bitsOf(max), levels)
+  return checkedLevels(levels, max)
+}
+
+/** The bits that numbers up to `max` take. */
+function bitsOf(max: number): number {
+  return 32 - Math.clz32(max)
+}
+
+function checkedLevels(levels: Uint8Array, max: number): Uint8Array {
   // As many bits as these numbers have hold no larger ones.
   if (((max + 1) & max) !== 0)
-    for (let i = 0; i < entries; i++) if (levels[i]! > max) throw new Error(`a level is above ${max}`)
+    for (let i = 0; i < levels.length; i++) if (levels[i]! > max) throw new Error(`a level is above ${max}`)
   return levels
 }
 
@@ -192,7 +201,8 @@ function decompress(bytes: Uint8Array, size: number, codec: string): Uint8Array 
 }
 
 function decompressCodec(bytes: Uint8Array, size: number, codec: string): Uint8Array {
-  if (size < 0 || size > 1 << 30) throw new Error(`a page announces ${size} bytes`)
+  if (size < 0) throw new Error(`a page announces ${size} bytes`)
+  if (size > PAGE_BYTES_MAX) throw new UnsupportedError(`a page of ${size} bytes is not supported; 1 GiB is the most`)
   switch (codec) {
     case 'UNCOMPRESSED':
       return bytes
@@ -206,93 +216,80 @@ function decompressCodec(bytes: Uint8Array, size: number, codec: string): Uint8A
       return brotliDecompressSync(bytes, { maxOutputLength: size + 1 })
     case 'LZ4_RAW':
       return lz4Decompress(bytes, size)
+    case 'LZ4':
+      return lz4Legacy(bytes, size)
     default:
-      throw new Error(`the compression ${codec} is not supported`)
+      throw new UnsupportedError(`the compression ${codec} is not supported`)
   }
 }
 
-/** An LZ4 block without a frame (Parquet's LZ4_RAW). */
-function lz4Decompress(input: Uint8Array, size: number): Uint8Array {
-  const out = new Uint8Array(size)
-  let at = 0
-  let to = 0
-  const length = (first: number): number => {
-    let sum = first
-    if (first !== 15) return sum
-    for (let byte = 255; byte === 255; ) {
-      if (at >= input.length) throw new Error('an LZ4 block is cut off')
-      byte = input[at++]!
-      sum += byte
-    }
-    return sum
-  }
-  while (at < input.length) {
-    const token = input[at++]!
-    const literals = length(token >>> 4)
-    if (at + literals > input.length || to + literals > size) throw new Error('an LZ4 block is cut off')
-    out.set(input.subarray(at, at + literals), to)
-    at += literals
-    to += literals
-    if (at >= input.length) break
-    const offset = input[at]! | (input[at + 1]! << 8)
-    at += 2
-    const match = length(token & 15) + 4
-    if (offset === 0 || offset > to || to + match > size)
-      throw new Error('an LZ4 block refers to bytes that are not there')
-    for (let i = 0; i < match; i++) out[to + i] = out[to - offset + i]!
-    to += match
-  }
-  return out.subarray(0, to)
-}
-
-function decodeValues(page: Page, element: SchemaElement, dictionary: PhysicalValues | undefined): PhysicalValues {
+function decodeValues(page: Page, node: SchemaNode, dictionary: PhysicalValues | undefined): PhysicalValues {
   const { bytes, count, encoding } = page
-  const reader = viewOf(bytes)
+  // Where all is NULL there may be neither a dictionary nor a header of the encoding.
+  if (count === 0) return decodePlain(bytes, node, 0)
+  const reader = readerOf(bytes)
   switch (encoding) {
     case 'PLAIN':
-      return decodePlain(bytes, element, count)
+      return decodePlain(bytes, node, count)
     case 'PLAIN_DICTIONARY':
     case 'RLE_DICTIONARY':
       if (dictionary === undefined) throw new Error('a page refers to a dictionary that is missing')
       return fromDictionary(dictionary, readIndexes(bytes, count))
-    case 'RLE': {
-      return { kind: 'boolean', array: readLevels(reader, 1, count, undefined) ?? new Uint8Array(0) }
-    }
-    case 'DELTA_BINARY_PACKED': {
-      if (element.type === 'INT32') {
-        return { kind: 'int32', array: unpackInt32(reader, count) }
-      }
-      const array = new BigInt64Array(count)
-      if (count > 0) {
-        checkDeltaHeader(reader)
-        deltaBinaryUnpack(reader, count, array)
-      }
-      return { kind: 'int64', array }
-    }
-    case 'DELTA_LENGTH_BYTE_ARRAY': {
-      return deltaLengths(reader, bytes, count)
-    }
-    case 'DELTA_BYTE_ARRAY': {
-      return deltaStrings(reader, bytes, count)
-    }
+    case 'RLE':
+      checkType(node, encoding, ['BOOLEAN'])
+      return { kind: 'boolean', array: readLevelsV1(reader, bytes, 1, count, 'RLE')! }
+    case 'DELTA_BINARY_PACKED':
+      checkType(node, encoding, ['INT32', 'INT64'])
+      return node.physical === 'INT32'
+        ? { kind: 'int32', array: unpackInt32(reader, count) }
+        : { kind: 'int64', array: unpackInt64(reader, count) }
+    case 'DELTA_LENGTH_BYTE_ARRAY':
+      checkType(node, encoding, ['BYTE_ARRAY'])
+      return { kind: 'bytes', array: deltaLengths(reader, bytes, count) }
+    case 'DELTA_BYTE_ARRAY':
+      checkType(node, encoding, ['BYTE_ARRAY', 'FIXED_LEN_BYTE_ARRAY'])
+      return checkedWidth(deltaStrings(reader, bytes, count), node)
     case 'BYTE_STREAM_SPLIT':
-      return typed(byteStreamSplit(reader, count, element.type!, element.type_length), element)
+      checkType(node, encoding, ['FLOAT', 'DOUBLE', 'INT32', 'INT64', 'FIXED_LEN_BYTE_ARRAY'])
+      return typed(byteStreamSplit(reader, count, node.physical as ParquetType, node.typeLength), node)
     default:
-      throw new Error(`the encoding ${encoding} is not supported`)
+      throw new UnsupportedError(`the encoding ${encoding} is not supported`)
   }
+}
+
+function checkType({ physical }: SchemaNode, encoding: string, types: readonly string[]): void {
+  if (physical === undefined || !types.includes(physical))
+    throw new UnsupportedError(`the encoding ${encoding} of ${physical} values is not supported`)
+}
+
+/** Values of a fixed length whose lengths are written all the same. */
+function checkedWidth(array: Utf8Values, { physical, typeLength }: SchemaNode): PhysicalValues {
+  if (physical === 'FIXED_LEN_BYTE_ARRAY')
+    for (let i = 0; i < array.starts.length; i++)
+      if (array.ends[i]! - array.starts[i]! !== typeLength)
+        throw new Error(`a value has other than ${typeLength} bytes`)
+  return { kind: 'bytes', array }
 }
 
 /**
  * DELTA_BINARY_PACKED numbers of 32 bits. Writers give the first one of an unsigned column 33 bits, of which hyparquet
  * drops the highest: what that makes wrong is the same for every value, and is put right here.
  */
-function unpackInt32(reader: { view: DataView; offset: number }, count: number): Int32Array {
+function unpackInt32(reader: Reader, count: number): Int32Array {
   const array = new Int32Array(count)
   if (count === 0) return array
   const first = Number(BigInt.asIntN(32, checkDeltaHeader(reader)))
   deltaBinaryUnpack(reader, count, array)
   const error = first - array[0]!
   if (error !== 0) for (let i = 0; i < count; i++) array[i] = array[i]! + error
+  return array
+}
+
+function unpackInt64(reader: Reader, count: number): BigInt64Array {
+  const array = new BigInt64Array(count)
+  if (count === 0) return array
+  checkDeltaHeader(reader)
+  deltaBinaryUnpack(reader, count, array)
   return array
 }
 
@@ -308,7 +305,7 @@ function checkDeltaHeader({ view, offset }: { readonly view: DataView; readonly 
 }
 
 /** DELTA_LENGTH_BYTE_ARRAY: the lengths, then the values without anything between them. */
-function deltaLengths(reader: { view: DataView; offset: number }, bytes: Uint8Array, count: number): PhysicalValues {
+function deltaLengths(reader: Reader, bytes: Uint8Array, count: number): Utf8Values {
   const lengths = unpackInt32(reader, count)
   // Without the lengths in front: what is searched in the bytes is then found in values only.
   const values = bytes.subarray(reader.offset)
@@ -321,23 +318,33 @@ function deltaLengths(reader: { view: DataView; offset: number }, bytes: Uint8Ar
     if (length < 0 || at > values.length) throw new Error('a page is shorter than its values')
     ends[i] = at
   }
-  return { kind: 'bytes', array: { bytes: values, starts, ends } }
+  return { bytes: values, starts, ends }
 }
 
-/** DELTA_BYTE_ARRAY: how much each value shares with the one before, then the rest of each. */
-function deltaStrings(reader: { view: DataView; offset: number }, bytes: Uint8Array, count: number): PhysicalValues {
+/** DELTA_BYTE_ARRAY: how much each value shares with the one before, then the rest of each as DELTA_LENGTH_BYTE_ARRAY. */
+function deltaStrings(reader: Reader, bytes: Uint8Array, count: number): Utf8Values {
   const shared = unpackInt32(reader, count)
-  const rests = deltaLengths(reader, bytes, count).array as Utf8Values
-  const values: Uint8Array[] = []
-  let before: Uint8Array = new Uint8Array(0)
-  for (let i = 0; i < count; i++) {
+  const rests = deltaLengths(reader, bytes, count)
+  const starts = new Uint32Array(count)
+  const ends = new Uint32Array(count)
+  let size = 0
+  for (let i = 0, before = 0; i < count; i++) {
     const length = shared[i]!
-    if (length < 0 || length > before.length) throw new Error('a value shares more than there is with the one before')
-    const rest = bytes.subarray(rests.starts[i], rests.ends[i])
-    before = length === 0 ? rest : Buffer.concat([before.subarray(0, length), rest])
-    values.push(before)
+    if (length < 0 || length > before) throw new Error('a value shares more than there is with the one before')
+    before = length + rests.ends[i]! - rests.starts[i]!
+    starts[i] = size
+    size += before
+    ends[i] = size
   }
-  return gathered(values)
+  if (size > PAGE_BYTES_MAX) throw new UnsupportedError(`a page of ${size} bytes is not supported; 1 GiB is the most`)
+  const out = new Uint8Array(size)
+  for (let i = 0; i < count; i++) {
+    const start = starts[i]!
+    const length = shared[i]!
+    if (length > 0) out.copyWithin(start, starts[i - 1]!, starts[i - 1]! + length)
+    out.set(rests.bytes.subarray(rests.starts[i], rests.ends[i]), start + length)
+  }
+  return { bytes: out, starts, ends }
 }
 
 function readIndexes(bytes: Uint8Array, count: number): Uint32Array {
@@ -370,8 +377,8 @@ function fromDictionary(dictionary: PhysicalValues, indexes: Uint32Array): Physi
   return { kind: dictionary.kind, array } as PhysicalValues
 }
 
-function decodePlain(bytes: Uint8Array, element: SchemaElement, count: number): PhysicalValues {
-  switch (element.type) {
+function decodePlain(bytes: Uint8Array, node: SchemaNode, count: number): PhysicalValues {
+  switch (node.physical) {
     case 'INT32':
       return { kind: 'int32', array: new Int32Array(aligned(bytes, count * 4)) }
     case 'INT64':
@@ -391,9 +398,9 @@ function decodePlain(bytes: Uint8Array, element: SchemaElement, count: number): 
     case 'INT96':
       return fixedByteArrays(bytes, count, 12)
     case 'FIXED_LEN_BYTE_ARRAY':
-      return fixedByteArrays(bytes, count, element.type_length ?? 0)
+      return fixedByteArrays(bytes, count, node.typeLength)
     default:
-      throw new Error(`the physical type ${element.type} is not supported`)
+      throw new UnsupportedError(`the physical type ${node.physical} is not supported`)
   }
 }
 
@@ -419,7 +426,7 @@ function plainByteArrays(bytes: Uint8Array, count: number): PhysicalValues {
 }
 
 function fixedByteArrays(bytes: Uint8Array, count: number, width: number): PhysicalValues {
-  if (width <= 0 || bytes.length < count * width) throw new Error('a page is shorter than its values')
+  if (width < 0 || bytes.length < count * width) throw new Error('a page is shorter than its values')
   const starts = Uint32Array.from({ length: count }, (_, i) => i * width)
   const ends = Uint32Array.from({ length: count }, (_, i) => (i + 1) * width)
   return { kind: 'bytes', array: { bytes, starts, ends } }
@@ -437,8 +444,8 @@ function gathered(parts: readonly Uint8Array[]): PhysicalValues {
   return { kind: 'bytes', array: { bytes: Buffer.concat(parts, size), starts, ends } }
 }
 
-function typed(values: ArrayLike<unknown>, element: SchemaElement): PhysicalValues {
-  switch (element.type) {
+function typed(values: ArrayLike<unknown>, node: SchemaNode): PhysicalValues {
+  switch (node.physical) {
     case 'INT32':
       return { kind: 'int32', array: Int32Array.from(values as ArrayLike<number>) }
     case 'INT64':
@@ -458,9 +465,9 @@ function joinLevels(parts: readonly (Uint8Array | undefined)[], entries: number)
   return Buffer.concat(parts as Uint8Array[], entries)
 }
 
-function joinValues(parts: readonly PhysicalValues[]): PhysicalValues {
+function joinValues(parts: readonly PhysicalValues[], node: SchemaNode): PhysicalValues {
   const [first] = parts
-  if (first === undefined) return { kind: 'int32', array: new Int32Array(0) }
+  if (first === undefined) return decodePlain(new Uint8Array(0), node, 0)
   if (parts.length === 1) return first
   if (first.kind === 'bytes') return joinBytes(parts.map(part => part.array as Utf8Values))
   const arrays = parts.map(part => part.array as Int32Array)
@@ -484,7 +491,7 @@ function joinBytes(parts: readonly Utf8Values[]): PhysicalValues {
     offsets.set(bytes, size)
     size += bytes.length
   }
-  if (size > 0xffff_ffff) throw new Error('a column chunk of more than 4 GB is not supported')
+  if (size > 0xffff_ffff) throw new UnsupportedError('a column chunk of more than 4 GB is not supported')
   const count = parts.reduce((sum, part) => sum + part.starts.length, 0)
   const starts = new Uint32Array(count)
   const ends = new Uint32Array(count)

@@ -72,3 +72,16 @@ function wideAt(bytes: Uint8Array, start: number, bit: number, width: number): n
   for (let i = 4; i >= 0; i--) value = value * 256 + (bytes[first + i] ?? 0)
   return Math.floor(value / 2 ** (bit & 7)) % 2 ** width
 }
+
+/** `count` levels of `width` bits each (at most 8) in the old BIT_PACKED encoding: from the highest bit of each byte on. */
+export function readBitPacked(bytes: Uint8Array, start: number, width: number, count: number): Uint8Array {
+  if (start + Math.ceil((count * width) / 8) > bytes.length) throw new Error('the levels of a page are cut off')
+  const levels = new Uint8Array(count)
+  for (let i = 0; i < count; i++) {
+    const bit = i * width
+    const at = start + (bit >> 3)
+    const two = (bytes[at]! << 8) | (bytes[at + 1] ?? 0)
+    levels[i] = (two >> (16 - (bit & 7) - width)) & ((1 << width) - 1)
+  }
+  return levels
+}

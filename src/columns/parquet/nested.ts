@@ -1,22 +1,9 @@
-import type { SchemaTree } from 'hyparquet/src/types.js'
-import { physicalName } from '../schema.ts'
+import { sqlType } from '../schema.ts'
 import type { Cell, DataType, Field } from '../types.ts'
 import { type CellReader, cellReader } from './convert.ts'
 import type { LeafColumn } from './decode.ts'
-
-/** Finds the Parquet child that holds a field: by name, or by id (PROTOCOL.md, "Column Mapping"). */
-export type FindChild = (tree: SchemaTree, field: Field) => SchemaTree | undefined
-
-export function findByName(tree: SchemaTree, field: Field): SchemaTree | undefined {
-  const name = physicalName(field)
-  return tree.children.find(child => child.element.name === name)
-}
-
-/** Finds by field_id, as column mapping mode `id` wants; a file without ids is read by name. */
-export function findById(tree: SchemaTree, field: Field): SchemaTree | undefined {
-  const id = field.metadata['delta.columnMapping.id']
-  return tree.children.find(child => child.element.field_id === id) ?? findByName(tree, field)
-}
+import { elementOf, findChild } from './match.ts'
+import type { SchemaNode } from './metadata.ts'
 
 /** The cursor over one leaf's levels and values. */
 interface Cursor {
@@ -27,107 +14,123 @@ interface Cursor {
   value: number
 }
 
+/** How the fields of a struct are found among a group's children. */
+interface StructPlan {
+  /** By child; undefined for one that the table does not know. */
+  readonly fields: readonly { readonly child: SchemaNode; readonly field: Field | undefined }[]
+  /** By field, the number of its child; -1 for one that the file lacks. */
+  readonly places: readonly number[]
+}
+
 /**
  * Assembles the rows of a nested column from its leaves by their repetition and definition levels. Lists are taken in
  * the three-level and the older two-level form, maps with any names inside.
  */
 export class NestedReader {
-  readonly #cursors: ReadonlyMap<SchemaTree, Cursor>
-  readonly #find: FindChild
-  /** The repetition level of the value that each node stands in. */
-  readonly #depths = new Map<SchemaTree, number>()
+  readonly #cursors: ReadonlyMap<SchemaNode, Cursor>
+  readonly #plans = new Map<SchemaNode, StructPlan>()
+  readonly #elements = new Map<SchemaNode, ReturnType<typeof elementOf>>()
+  #row = 0
+  #cut: number | undefined
+  #notUtf8: number | undefined
 
-  constructor(
-    root: SchemaTree,
-    leaves: ReadonlyMap<SchemaTree, { leaf: LeafColumn; maxDefinition: number }>,
-    find: FindChild,
-  ) {
+  constructor(leaves: ReadonlyMap<SchemaNode, LeafColumn>) {
     this.#cursors = new Map(
-      [...leaves].map(([tree, { leaf, maxDefinition }]) => [
-        tree,
-        { leaf, maxDefinition, read: undefined, entry: 0, value: 0 },
+      [...leaves].map(([node, leaf]) => [
+        node,
+        { leaf, maxDefinition: node.maxDefinition, read: undefined, entry: 0, value: 0 },
       ]),
     )
-    this.#find = find
-    this.#measure(root, 0)
   }
 
-  #measure(tree: SchemaTree, depth: number): void {
-    this.#depths.set(tree, depth)
-    const inside = tree.element.repetition_type === 'REPEATED' ? depth + 1 : depth
-    for (const child of tree.children) this.#measure(child, inside)
-  }
-
-  rows(tree: SchemaTree, type: DataType, count: number): Cell[] {
-    const cells = Array.from({ length: count }, () => this.#value(tree, type, 0, 0))
+  rows(node: SchemaNode, type: DataType, count: number): Cell[] {
+    const cells = Array.from({ length: count }, (_, row) => {
+      this.#row = row
+      return this.#value(node, type, 0, 0)
+    })
     for (const { leaf, entry } of this.#cursors.values())
       if (entry !== leaf.entries) throw new Error(`a nested column has values for other than its ${count} rows`)
     return cells
   }
 
-  #value(tree: SchemaTree, type: DataType, definition: number, repetition: number): Cell {
+  /** The first row with a value inside that was cut (`Vector.cut`), once the rows were read. */
+  get cut(): number | undefined {
+    return this.#cut
+  }
+
+  /** The first row with text inside that is not UTF-8, once the rows were read. */
+  get notUtf8(): number | undefined {
+    return this.#notUtf8
+  }
+
+  #value(node: SchemaNode, type: DataType, definition: number, repetition: number): Cell {
     let level = definition
-    if (tree.element.repetition_type === 'REPEATED' && type.kind === 'array') {
+    if (node.repetition === 'REPEATED') {
+      if (type.kind !== 'array') throw mismatch('a repeated field', type)
       // A list of the oldest form: the field itself repeats.
-      return this.#repeat(tree, definition, repetition, (inner, deeper) =>
-        this.#present(tree, type.element, inner, deeper),
+      return this.#repeat(node, definition, repetition, (inner, deeper) =>
+        this.#present(node, type.element, inner, deeper),
       )
     }
-    if (tree.element.repetition_type === 'OPTIONAL') {
+    if (node.repetition === 'OPTIONAL') {
       level++
-      if (this.#definitionOf(tree) < level) {
-        this.#skip(tree)
+      if (this.#definitionOf(node) < level) {
+        this.#skip(node)
         return null
       }
     }
-    return this.#present(tree, type, level, repetition)
+    return this.#present(node, type, level, repetition)
   }
 
   /** A value that is there (a leaf may still be one that the table does not know). */
-  #present(tree: SchemaTree, type: DataType, definition: number, repetition: number): Cell {
+  #present(node: SchemaNode, type: DataType, definition: number, repetition: number): Cell {
     switch (type.kind) {
       case 'struct':
-        return this.#struct(tree, type.fields, definition, repetition)
+        return this.#struct(node, type, definition, repetition)
       case 'array':
-        return this.#list(tree, type.element, definition, repetition)
+        return this.#list(node, type, definition, repetition)
       case 'map':
-        return this.#map(tree, type, definition, repetition)
+        return this.#map(node, type, definition, repetition)
       default:
-        return this.#leaf(tree, type)
+        return this.#leaf(node, type)
     }
   }
 
-  #struct(tree: SchemaTree, fields: readonly Field[], definition: number, repetition: number): Cell {
-    const cells = new Map<SchemaTree, Cell>()
-    const known = new Map(fields.map(field => [this.#find(tree, field), field] as const))
-    for (const child of tree.children) {
-      const field = known.get(child)
-      if (field === undefined) this.#skip(child)
-      else cells.set(child, this.#value(child, field.type, definition, repetition))
+  #struct(node: SchemaNode, type: Extract<DataType, { kind: 'struct' }>, definition: number, repetition: number): Cell {
+    if (node.physical !== undefined) throw mismatch('a column without fields', type)
+    let plan = this.#plans.get(node)
+    if (plan === undefined) {
+      plan = structPlan(node, type.fields)
+      this.#plans.set(node, plan)
     }
-    return fields.map(field => {
-      const child = this.#find(tree, field)
-      return child === undefined ? null : (cells.get(child) ?? null)
+    const cells = plan.fields.map(({ child, field }) => {
+      if (field !== undefined) return this.#value(child, field.type, definition, repetition)
+      this.#skip(child)
+      return null
     })
+    return plan.places.map(place => cells[place] ?? null)
   }
 
-  #list(tree: SchemaTree, element: DataType, definition: number, repetition: number): Cell {
-    const [repeated] = tree.children
-    if (repeated === undefined || repeated.element.repetition_type !== 'REPEATED')
-      throw new Error('a list has no repeated field')
-    return this.#repeat(repeated, definition, repetition, (inner, level) => {
-      const wrapped = isWrapper(tree, repeated, element)
-      return wrapped
-        ? this.#value(repeated.children[0]!, element, inner, level)
-        : this.#present(repeated, element, inner, level)
-    })
+  #list(node: SchemaNode, type: Extract<DataType, { kind: 'array' }>, definition: number, repetition: number): Cell {
+    const [repeated] = node.children
+    if (node.children.length !== 1 || repeated?.repetition !== 'REPEATED')
+      throw mismatch('a column without one repeated field', type)
+    let element = this.#elements.get(node)
+    if (element === undefined) {
+      element = elementOf(node, repeated, type.element)
+      this.#elements.set(node, element)
+    }
+    const { node: inside, isWrapped } = element
+    return this.#repeat(repeated, definition, repetition, (inner, level) =>
+      isWrapped ? this.#value(inside, type.element, inner, level) : this.#present(repeated, type.element, inner, level),
+    )
   }
 
-  #map(tree: SchemaTree, type: Extract<DataType, { kind: 'map' }>, definition: number, repetition: number): Cell {
-    const [entries] = tree.children
-    const [key, value] = entries?.children ?? []
-    if (entries === undefined || key === undefined || value === undefined)
-      throw new Error('a map has no keys and values')
+  #map(node: SchemaNode, type: Extract<DataType, { kind: 'map' }>, definition: number, repetition: number): Cell {
+    const [entries] = node.children
+    const [key, value, ...more] = entries?.children ?? []
+    if (entries?.repetition !== 'REPEATED' || key === undefined || value === undefined || more.length > 0)
+      throw mismatch('a column without keys and values', type)
     return this.#repeat(entries, definition, repetition, (inner, level) => {
       const k = this.#value(key, type.key, inner, level)
       return [k, this.#value(value, type.value, inner, level)] as const
@@ -135,7 +138,7 @@ export class NestedReader {
   }
 
   #repeat<T>(
-    repeated: SchemaTree,
+    repeated: SchemaNode,
     definition: number,
     repetition: number,
     read: (definition: number, repetition: number) => T,
@@ -150,21 +153,31 @@ export class NestedReader {
     return items
   }
 
-  #leaf(tree: SchemaTree, type: DataType): Cell {
-    const cursor = this.#cursors.get(tree)
-    if (cursor === undefined) throw new Error(`a group stands where a ${type.kind} is expected`)
-    cursor.read ??= cellReader(cursor.leaf.values, tree.element, type)
+  #leaf(node: SchemaNode, type: DataType): Cell {
+    const cursor = this.#cursors.get(node)
+    if (cursor === undefined) throw mismatch('a group', type)
+    cursor.read ??= cellReader(cursor.leaf.values, node, type, {
+      onCut: () => {
+        this.#cut ??= this.#row
+      },
+      onNotUtf8: () => {
+        this.#notUtf8 ??= this.#row
+      },
+    })
     const present =
       cursor.leaf.definition === undefined || cursor.leaf.definition[cursor.entry] === cursor.maxDefinition
     cursor.entry++
     return present ? cursor.read(cursor.value++) : null
   }
 
-  /** Passes the entries of every leaf below that belong to the present value; what is not there has one in each. */
-  #skip(tree: SchemaTree, repetition = this.#repetitionOfRecord(tree)): void {
-    const cursor = this.#cursors.get(tree)
+  /**
+   * Passes the entries of every leaf below that belong to the present value; what is not there has one in each. Entries
+   * that repeat deeper than the lists around the field (`repetition`) belong to the same value.
+   */
+  #skip(node: SchemaNode, repetition = node.maxRepetition - (node.repetition === 'REPEATED' ? 1 : 0)): void {
+    const cursor = this.#cursors.get(node)
     if (cursor === undefined) {
-      for (const child of tree.children) this.#skip(child, repetition)
+      for (const child of node.children) this.#skip(child, repetition)
       return
     }
     const { leaf } = cursor
@@ -174,36 +187,34 @@ export class NestedReader {
     } while (cursor.entry < leaf.entries && (leaf.repetition?.[cursor.entry] ?? 0) > repetition)
   }
 
-  /** How deep the lists around a field are: entries that repeat deeper belong to the same value. */
-  #repetitionOfRecord(tree: SchemaTree): number {
-    return this.#depths.get(tree) ?? 0
-  }
-
-  #definitionOf(tree: SchemaTree): number {
-    const cursor = this.#firstLeaf(tree)
+  #definitionOf(node: SchemaNode): number {
+    const cursor = this.#firstLeaf(node)
     if (cursor.entry >= cursor.leaf.entries) throw new Error('a nested column has fewer values than rows')
     return cursor.leaf.definition?.[cursor.entry] ?? 0
   }
 
-  #repetitionOf(tree: SchemaTree): number {
-    const cursor = this.#firstLeaf(tree)
+  #repetitionOf(node: SchemaNode): number {
+    const cursor = this.#firstLeaf(node)
     return cursor.entry < cursor.leaf.entries ? (cursor.leaf.repetition?.[cursor.entry] ?? 0) : 0
   }
 
-  #firstLeaf(tree: SchemaTree): Cursor {
-    let at = tree
+  #firstLeaf(node: SchemaNode): Cursor {
+    let at = node
     while (at.children.length > 0) at = at.children[0]!
-    return this.#cursors.get(at)!
+    const cursor = this.#cursors.get(at)
+    if (cursor === undefined) throw new Error(`the group ${at.path.join('.')} has no fields`)
+    return cursor
   }
 }
 
-/** Whether the repeated field of a list wraps its element (three levels) or is the element (two): the format's backward-compatibility rules. */
-function isWrapper(list: SchemaTree, repeated: SchemaTree, element: DataType): boolean {
-  if (repeated.children.length !== 1) return false
-  const { name } = repeated.element
-  if (name === 'array' || name === `${list.element.name}_tuple`) return false
-  if (element.kind === 'struct' && element.fields.length === 1 && name !== 'list' && name !== 'bag') {
-    return physicalName(element.fields[0]!) !== repeated.children[0]!.element.name
+function structPlan(node: SchemaNode, fields: readonly Field[]): StructPlan {
+  const found = fields.map(field => findChild(node, field))
+  return {
+    fields: node.children.map(child => ({ child, field: fields[found.indexOf(child)] })),
+    places: found.map(child => (child === undefined ? -1 : node.children.indexOf(child))),
   }
-  return true
+}
+
+function mismatch(what: string, type: DataType): Error {
+  return new Error(`the file has ${what} where the table has ${sqlType(type)}`)
 }

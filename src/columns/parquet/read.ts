@@ -1,6 +1,3 @@
-import { parquetMetadata, parquetSchema } from 'hyparquet'
-import { getMaxDefinitionLevel, getMaxRepetitionLevel } from 'hyparquet/src/schema.js'
-import type { ColumnMetaData, FileMetaData, SchemaTree } from 'hyparquet/src/types.js'
 import { messageOf } from '../../core/errors.ts'
 import { ParquetError } from '../errors.ts'
 import { physicalName } from '../schema.ts'
@@ -8,12 +5,19 @@ import type { Batch, Cell, Field, Schema, Vector } from '../types.ts'
 import { constantVector, nullVector, vectorOf } from '../vectors.ts'
 import { flatVector } from './convert.ts'
 import { decodeChunk, type LeafColumn } from './decode.ts'
-import { type FindChild, findById, findByName, NestedReader } from './nested.ts'
+import { findChild } from './match.ts'
+import { type ColumnChunk, type FileMetadata, readFileMetadata, type SchemaNode } from './metadata.ts'
+import { NestedReader } from './nested.ts'
 import type { ByteSource } from './source.ts'
+import { UnsupportedError } from './unsupported.ts'
 
 const TAIL_BYTES = 64 * 1024
 const MAGIC = 0x31_52_41_50
+const ENCRYPTED_MAGIC = 0x45_52_41_50
 const GROUP_ROWS_MAX = 2 ** 31 - 1
+/** parquet-mr before 1.2.9 leaves the header of the dictionary out of a chunk's size. */
+const LEAVES_HEADER_OUT = /^parquet-mr(?: version (?:0\.|1\.[01]\.|1\.2\.[0-8]\b)|$)/
+const LEFT_OUT_BYTES_MAX = 100
 
 /** Values of partition columns by physical name: the same for every row of a file. */
 export type PartitionValues = ReadonlyMap<string, Cell>
@@ -22,10 +26,15 @@ export type PartitionValues = ReadonlyMap<string, Cell>
 export interface Footer {
   readonly rows: number
   /** `bytes`: of all its columns, before compression. */
-  readonly rowGroups: readonly { readonly firstRow: number; readonly rows: number; readonly bytes: number }[]
+  readonly rowGroups: readonly {
+    readonly firstRow: number
+    readonly rows: number
+    readonly bytes: number
+    readonly columns: readonly ColumnChunk[]
+  }[]
   readonly keyValue: ReadonlyMap<string, string>
-  readonly metadata: FileMetaData
-  readonly tree: SchemaTree
+  readonly createdBy: string
+  readonly root: SchemaNode
 }
 
 /** Reads a file's footer. ParquetError names the file. */
@@ -34,33 +43,35 @@ export async function readFooter(source: ByteSource): Promise<Footer> {
   if (sizeBytes < 12) throw new ParquetError('corrupt', `${name}: ${sizeBytes} bytes are no Parquet file`)
   let tail = await readBytes(source, Math.max(0, sizeBytes - TAIL_BYTES), sizeBytes)
   const view = new DataView(tail.buffer, tail.byteOffset, tail.byteLength)
-  if (view.getUint32(tail.length - 4, true) !== MAGIC)
+  const magic = view.getUint32(tail.length - 4, true)
+  if (magic === ENCRYPTED_MAGIC)
+    throw new ParquetError('unsupported', `${name}: the file is encrypted, which is not supported; decrypt it first`)
+  if (magic !== MAGIC)
     throw new ParquetError('corrupt', `${name}: the file does not end as a Parquet file does; it may be cut off`)
   const length = view.getUint32(tail.length - 8, true) + 8
   if (length > sizeBytes)
     throw new ParquetError('corrupt', `${name}: the footer announces ${length} bytes, the file has ${sizeBytes}`)
   if (length > tail.length) tail = await readBytes(source, sizeBytes - length, sizeBytes)
   try {
-    return footerOf(parquetMetadata(tail, { geoparquet: false }))
+    return footerOf(readFileMetadata(tail.subarray(tail.length - length, tail.length - 8)))
   } catch (cause) {
-    throw new ParquetError('corrupt', `${name}: the footer cannot be read: ${messageOf(cause)}`, { cause })
+    throw new ParquetError('corrupt', `${name}: the footer cannot be read: ${sentenceOf(cause)}`, { cause })
   }
 }
 
-function footerOf(metadata: FileMetaData): Footer {
+function footerOf(metadata: FileMetadata): Footer {
   let firstRow = 0
-  const rowGroups = metadata.row_groups.map(group => {
-    const rows = Number(group.num_rows)
-    if (rows < 0 || rows > GROUP_ROWS_MAX) throw new Error(`a row group announces ${rows} rows`)
-    if (group.columns.some(({ meta_data: meta }) => meta !== undefined && Number(meta.num_values) < rows))
+  const rowGroups = metadata.rowGroups.map(({ rows, bytes, columns }) => {
+    if (rows > GROUP_ROWS_MAX) throw new Error(`a row group announces ${rows} rows`)
+    if (columns.some(({ entries, isEncrypted }) => !isEncrypted && entries < rows))
       throw new Error(`a row group announces ${rows} rows, one of its columns fewer values`)
     firstRow += rows
-    return { firstRow: firstRow - rows, rows, bytes: Number(group.total_byte_size) }
+    return { firstRow: firstRow - rows, rows, bytes, columns }
   })
-  if (Number(metadata.num_rows) !== firstRow)
-    throw new Error(`${metadata.num_rows} rows are announced, the row groups have ${firstRow}`)
-  const keyValue = new Map((metadata.key_value_metadata ?? []).map(({ key, value }) => [key, value ?? '']))
-  return { rows: Number(metadata.num_rows), rowGroups, keyValue, metadata, tree: parquetSchema(metadata) }
+  if (metadata.rows !== firstRow)
+    throw new Error(`${metadata.rows} rows are announced, the row groups have ${firstRow}`)
+  const { rows, keyValue, createdBy, root } = metadata
+  return { rows, rowGroups, keyValue, createdBy, root }
 }
 
 async function readBytes(source: ByteSource, start: number, end: number): Promise<Uint8Array> {
@@ -86,28 +97,27 @@ export async function readRowGroup(
   if (group === undefined) throw new ParquetError('corrupt', `${source.name}: there is no row group ${rowGroup}`)
   const wanted = columns === undefined ? schema : schema.filter(field => columns.includes(field.name))
   const vectors: Vector[] = []
-  for (const field of wanted) vectors.push(await readColumn(source, footer, rowGroup, field, partition, group.rows))
+  for (const field of wanted) {
+    const constant = partition.get(physicalName(field))
+    vectors.push(
+      constant === undefined
+        ? await readColumn(source, footer, rowGroup, field)
+        : constantVector(field.type, group.rows, constant),
+    )
+  }
   return { rows: group.rows, vectors }
 }
 
-async function readColumn(
-  source: ByteSource,
-  footer: Footer,
-  rowGroup: number,
-  field: Field,
-  partition: PartitionValues,
-  rows: number,
-): Promise<Vector> {
-  const constant = partition.get(physicalName(field))
-  if (constant !== undefined) return constantVector(field.type, rows, constant)
-  const find: FindChild = field.metadata['delta.columnMapping.id'] === undefined ? findByName : findById
-  const tree = find(footer.tree, field)
-  if (tree === undefined) return nullVector(field.type, rows)
+async function readColumn(source: ByteSource, footer: Footer, rowGroup: number, field: Field): Promise<Vector> {
+  const { rows } = footer.rowGroups[rowGroup]!
   const where = `${source.name}: column ${field.name} of row group ${rowGroup}`
-  const chunks = readable(where, () => chunksBelow(source, footer, rowGroup, tree))
+  const node = readable(where, () => findChild(footer.root, field))
+  // Where there are no rows there need be no pages either.
+  if (node === undefined || rows === 0) return nullVector(field.type, rows)
+  const chunks = readable(where, () => chunksBelow(source, footer, rowGroup, node))
   const bytes: Uint8Array[] = []
   for (const { start, end } of chunks) bytes.push(await readBytes(source, start, end))
-  return readable(where, () => columnOf(tree, field, find, rows, chunks, bytes))
+  return readable(where, () => columnOf(node, field, rows, chunks, bytes))
 }
 
 /** Only what is in the bytes can be corrupt: a store that does not answer fails in its own way, outside of this. */
@@ -116,66 +126,61 @@ function readable<T>(where: string, run: () => T): T {
     return run()
   } catch (cause) {
     if (cause instanceof ParquetError) throw cause
-    throw new ParquetError('corrupt', `${where} cannot be read: ${messageOf(cause)}`, { cause })
+    const code = cause instanceof UnsupportedError ? 'unsupported' : 'corrupt'
+    throw new ParquetError(code, `${where} cannot be read: ${sentenceOf(cause)}`, { cause })
   }
 }
 
+/** Who reads beyond the end of what there is gets a RangeError. */
+function sentenceOf(cause: unknown): string {
+  return cause instanceof RangeError ? 'it is cut off, or a number in it is damaged' : messageOf(cause)
+}
+
 function columnOf(
-  tree: SchemaTree,
+  node: SchemaNode,
   field: Field,
-  find: FindChild,
   rows: number,
   chunks: readonly Chunk[],
   bytes: readonly Uint8Array[],
 ): Vector {
-  const isFlat = tree.children.length === 0 && tree.element.repetition_type !== 'REPEATED'
-  const leaves = new Map<SchemaTree, Leaf>()
-  for (const [i, { path, meta }] of chunks.entries()) {
-    const node = path.at(-1)!
-    const maxDefinition = getMaxDefinitionLevel(path)
-    if (isFlat && Number(meta.num_values) !== rows) throw new Error(`it has ${meta.num_values} values for ${rows} rows`)
-    const leaf = decodeChunk(bytes[i]!, meta, node.element, maxDefinition, getMaxRepetitionLevel(path), isFlat)
-    if (isFlat) return flatVector(leaf, node.element, field.type, maxDefinition)
-    leaves.set(node, { leaf, maxDefinition })
+  const isFlat = node.physical !== undefined && node.repetition !== 'REPEATED'
+  if (isFlat) {
+    const { chunk } = chunks[0]!
+    if (chunk.entries !== rows) throw new Error(`it has ${chunk.entries} values for ${rows} rows`)
+    return flatVector(decodeChunk(bytes[0]!, chunk, node, true), node, field.type)
   }
-  return vectorOf(field.type, new NestedReader(tree, leaves, find).rows(tree, field.type, rows))
+  const leaves = new Map<SchemaNode, LeafColumn>()
+  for (const [i, { leaf, chunk }] of chunks.entries()) leaves.set(leaf, decodeChunk(bytes[i]!, chunk, leaf))
+  const reader = new NestedReader(leaves)
+  const vector = vectorOf(field.type, reader.rows(node, field.type, rows))
+  return { ...vector, cut: reader.cut, notUtf8: reader.notUtf8 }
 }
 
-type Leaf = { leaf: LeafColumn; maxDefinition: number }
-
-/** One column chunk: its path in the schema and its place in the file. */
+/** One column chunk and its place in the file. */
 interface Chunk {
-  readonly path: SchemaTree[]
-  readonly meta: ColumnMetaData
+  readonly leaf: SchemaNode
+  readonly chunk: ColumnChunk
   readonly start: number
   readonly end: number
 }
 
-function chunksBelow(source: ByteSource, footer: Footer, rowGroup: number, tree: SchemaTree): Chunk[] {
-  const chunks = footer.metadata.row_groups[rowGroup]!.columns
-  return leafPaths(footer.tree, tree).map(path => {
-    const node = path.at(-1)!
-    const name = node.path.join('\0')
-    const meta = chunks.find(candidate => candidate.meta_data?.path_in_schema.join('\0') === name)?.meta_data
-    if (meta === undefined) throw new Error(`the column chunk ${node.path.join('.')} is missing`)
-    const data = Number(meta.data_page_offset)
-    const dictionary = meta.dictionary_page_offset === undefined ? data : Number(meta.dictionary_page_offset)
-    const start = dictionary > 0 ? Math.min(dictionary, data) : data
-    const end = start + Number(meta.total_compressed_size)
-    if (start < 4 || end < start || end > source.sizeBytes)
-      throw new Error(`its bytes ${start} to ${end} are not in the file`)
-    return { path, meta, start, end }
+function chunksBelow(source: ByteSource, footer: Footer, rowGroup: number, node: SchemaNode): Chunk[] {
+  const { columns } = footer.rowGroups[rowGroup]!
+  const slack = LEAVES_HEADER_OUT.test(footer.createdBy) ? LEFT_OUT_BYTES_MAX : 0
+  return leavesOf(node).map(leaf => {
+    const chunk = columns[leaf.leafIndex]
+    if (chunk?.path.join('\0') !== leaf.path.join('\0'))
+      throw new Error(`the column chunk ${leaf.path.join('.')} is not where the schema has it`)
+    if (chunk.isEncrypted) throw new UnsupportedError('it is encrypted; decrypt the file first')
+    if (chunk.otherFile !== undefined) throw new UnsupportedError(`its values are in another file, ${chunk.otherFile}`)
+    const { start, sizeBytes } = chunk
+    const end = start + sizeBytes
+    if (start < 4 || end > source.sizeBytes) throw new Error(`its bytes ${start} to ${end} are not in the file`)
+    return { leaf, chunk, start, end: Math.min(end + slack, source.sizeBytes) }
   })
 }
 
-/** The paths from the root to every leaf below a node. */
-function leafPaths(root: SchemaTree, tree: SchemaTree): SchemaTree[][] {
-  const paths: SchemaTree[][] = []
-  const walk = (path: SchemaTree[]): void => {
-    const node = path.at(-1)!
-    if (node.children.length === 0) paths.push(path)
-    for (const child of node.children) walk([...path, child])
-  }
-  walk([root, tree])
-  return paths
+/** The leaves at or below a node, in the order of the file. */
+export function leavesOf(node: SchemaNode): SchemaNode[] {
+  return node.physical === undefined ? node.children.flatMap(leavesOf) : [node]
 }

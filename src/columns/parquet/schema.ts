@@ -1,118 +1,118 @@
-import type { SchemaElement, SchemaTree } from 'hyparquet/src/types.js'
 import { ParquetError } from '../errors.ts'
 import type { DataType, Field, Schema } from '../types.ts'
+import { describeForm, formOf } from './leaf.ts'
+import { elementOf } from './match.ts'
+import type { SchemaNode } from './metadata.ts'
 import type { Footer } from './read.ts'
 
-/** The columns of a Parquet file as Delta types. ParquetError `unsupported` names a column that has none. */
-export function schemaOfFooter(footer: Footer, name: string): Schema {
-  return footer.tree.children.map(child => fieldOf(child, name))
+const DECIMAL_DIGITS_MAX = 38
+
+/** What is told of a column whose values mean more in the file than in the table. */
+export type Note = (sentence: string) => void
+
+/**
+ * The columns of a Parquet file as Delta types. ParquetError `unsupported` names a column that has none. `note` hears of
+ * what the Delta type does not say.
+ */
+export function schemaOfFooter(footer: Footer, name: string, note?: Note): Schema {
+  return footer.root.children.map(child => fieldOf(child, name, note))
 }
 
-function fieldOf(tree: SchemaTree, file: string): Field {
-  const { element } = tree
-  const repeated = element.repetition_type === 'REPEATED'
-  const type = typeOf(tree, file)
+function fieldOf(node: SchemaNode, file: string, note: Note | undefined): Field {
+  const repeated = node.repetition === 'REPEATED'
+  const type = typeOf(node, file, note)
   return {
-    name: element.name,
+    name: node.name,
     type: repeated ? { kind: 'array', element: type, containsNull: false } : type,
-    nullable: element.repetition_type !== 'REQUIRED' && !repeated,
+    nullable: node.repetition !== 'REQUIRED' && !repeated,
     metadata: {},
   }
 }
 
-function typeOf(tree: SchemaTree, file: string): DataType {
-  const { element, children } = tree
-  if (children.length === 0) return leafType(element, tree.path.join('.'), file)
-  const kind = element.logical_type?.type ?? element.converted_type
-  const [only] = children
-  if (kind === 'LIST' && only !== undefined) return listType(only, file)
-  if ((kind === 'MAP' || kind === 'MAP_KEY_VALUE') && only?.children.length === 2) {
-    const [key, value] = only.children.map(child => fieldOf(child, file))
-    return { kind: 'map', key: key!.type, value: value!.type, valueContainsNull: value!.nullable }
-  }
-  return { kind: 'struct', fields: children.map(child => fieldOf(child, file)) }
+function typeOf(node: SchemaNode, file: string, note: Note | undefined): DataType {
+  const { physical, annotation, children } = node
+  if (physical !== undefined) return leafType(node, file, note)
+  if (annotation?.kind === 'LIST') return listType(node, file, note)
+  if (annotation?.kind === 'MAP') return mapType(node, file, note)
+  if (annotation?.kind === 'VARIANT') throw noType('a VARIANT', node, file)
+  if (children.length === 0) throw noType('a group without fields', node, file)
+  return { kind: 'struct', fields: children.map(child => fieldOf(child, file, note)) }
 }
 
-/** Lists have a repeated group with the element inside; in old files the repeated node is the element itself. */
-function listType(repeated: SchemaTree, file: string): DataType {
-  const [inner] = repeated.children
-  const isElement = repeated.children.length !== 1 || inner === undefined || repeated.element.name === 'array'
-  const { type, nullable } = isElement ? { type: typeOf(repeated, file), nullable: false } : fieldOf(inner, file)
+function listType(list: SchemaNode, file: string, note: Note | undefined): DataType {
+  const [repeated] = list.children
+  if (list.children.length !== 1 || repeated?.repetition !== 'REPEATED')
+    throw noType('a list without one repeated field', list, file)
+  const { node, isWrapped } = elementOf(list, repeated)
+  const { type, nullable } = isWrapped ? fieldOf(node, file, note) : { type: typeOf(node, file, note), nullable: false }
   return { kind: 'array', element: type, containsNull: nullable }
 }
 
-function leafType(element: SchemaElement, path: string, file: string): DataType {
-  const logical = element.logical_type
-  const converted = element.converted_type
-  if (logical?.type === 'DECIMAL' || converted === 'DECIMAL') {
-    const precision = (logical?.type === 'DECIMAL' ? logical.precision : element.precision) ?? 0
-    const scale = (logical?.type === 'DECIMAL' ? logical.scale : element.scale) ?? 0
-    if (precision > 38)
-      throw new ParquetError(
-        'unsupported',
-        `${file}: column ${path} is a decimal of ${precision} digits; Delta has 38 at most`,
-      )
-    return { kind: 'decimal', precision, scale }
-  }
-  switch (element.type) {
-    case 'BOOLEAN':
-      return { kind: 'boolean' }
-    case 'FLOAT':
+/** A map without values is a list of its keys (LogicalTypes.md, "Maps"). */
+function mapType(map: SchemaNode, file: string, note: Note | undefined): DataType {
+  const [entries] = map.children
+  const fields = entries?.children.map(child => fieldOf(child, file, note)) ?? []
+  const [key, value] = fields
+  if (map.children.length !== 1 || entries?.repetition !== 'REPEATED' || key === undefined || fields.length > 2)
+    throw noType('a map without keys and values', map, file)
+  return value === undefined
+    ? { kind: 'array', element: key.type, containsNull: key.nullable }
+    : { kind: 'map', key: key.type, value: value.type, valueContainsNull: value.nullable }
+}
+
+function leafType(node: SchemaNode, file: string, note: Note | undefined): DataType {
+  const form = formOf(node)
+  switch (form.kind) {
+    case 'integer':
+      return integerType(form.bits, form.isSigned)
+    case 'decimal':
+      return decimalType(form.precision, form.scale, node, file)
+    case 'timestamp':
+      return { kind: form.isUtc ? 'timestamp' : 'timestamp_ntz' }
+    case 'float16':
       return { kind: 'float' }
-    case 'DOUBLE':
-      return { kind: 'double' }
-    case 'INT96':
-      return { kind: 'timestamp' }
-    case 'INT32':
-      return int32Type(element, path, file)
-    case 'INT64':
-      return int64Type(element, path, file)
+    // A column that never had a value can have any; as text it takes all that may come.
+    case 'time':
+    case 'uuid':
+    case 'null':
+      return { kind: 'string' }
+    case 'geometry':
+      note?.(
+        `${file}: column ${node.path.join('.')} is a ${form.name}; its well-known binary is kept as BINARY, its reference system is not`,
+      )
+      return { kind: 'binary' }
+    case 'interval':
+    case 'unknown':
+      throw noType(`of the type ${describeForm(form)}`, node, file)
     default:
-      return logical?.type === 'STRING' ||
-        logical?.type === 'ENUM' ||
-        logical?.type === 'JSON' ||
-        converted === 'UTF8' ||
-        converted === 'ENUM' ||
-        converted === 'JSON'
-        ? { kind: 'string' }
-        : { kind: 'binary' }
+      return { kind: form.kind }
   }
 }
 
-function int32Type(
-  { logical_type: logical, converted_type: converted }: SchemaElement,
-  path: string,
-  file: string,
-): DataType {
-  if (logical?.type === 'DATE' || converted === 'DATE') return { kind: 'date' }
-  if (logical?.type === 'TIME' || converted?.startsWith('TIME_')) throw noType('a time of day', path, file)
-  if (logical?.type === 'INTEGER') return integerType(logical.bitWidth, logical.isSigned)
-  const match = /^(U?)INT_(\d+)$/.exec(converted ?? '')
-  return match === null ? { kind: 'integer' } : integerType(Number(match[2]), match[1] === '')
+function decimalType(precision: number, scale: number, node: SchemaNode, file: string): DataType {
+  const column = `${file}: column ${node.path.join('.')}`
+  if (precision > DECIMAL_DIGITS_MAX) {
+    throw new ParquetError(
+      'unsupported',
+      `${column} is a decimal of ${precision} digits; Delta has ${DECIMAL_DIGITS_MAX} at most`,
+    )
+  }
+  if (precision < 1 || scale < 0 || scale > precision)
+    throw new ParquetError('corrupt', `${column} is a decimal of ${precision} digits, ${scale} behind the point`)
+  return { kind: 'decimal', precision, scale }
 }
 
-function int64Type(
-  { logical_type: logical, converted_type: converted }: SchemaElement,
-  path: string,
-  file: string,
-): DataType {
-  if (logical?.type === 'TIMESTAMP') return { kind: logical.isAdjustedToUTC ? 'timestamp' : 'timestamp_ntz' }
-  if (converted?.startsWith('TIMESTAMP_')) return { kind: 'timestamp' }
-  if (logical?.type === 'TIME' || converted?.startsWith('TIME_')) throw noType('a time of day', path, file)
-  const unsigned = (logical?.type === 'INTEGER' && !logical.isSigned) || converted === 'UINT_64'
-  if (unsigned) throw noType('an unsigned 64-bit number', path, file)
-  return { kind: 'long' }
+/** The smallest type that holds all numbers of so many bits. */
+function integerType(bits: number, isSigned: boolean): DataType {
+  if (bits <= 8) return { kind: isSigned ? 'byte' : 'short' }
+  if (bits <= 16) return { kind: isSigned ? 'short' : 'integer' }
+  if (bits <= 32) return { kind: isSigned ? 'integer' : 'long' }
+  return isSigned ? { kind: 'long' } : { kind: 'decimal', precision: 20, scale: 0 }
 }
 
-function integerType(bits: number, signed: boolean): DataType {
-  if (bits <= 8) return { kind: signed ? 'byte' : 'short' }
-  if (bits <= 16) return { kind: signed ? 'short' : 'integer' }
-  return { kind: signed ? 'integer' : 'long' }
-}
-
-function noType(what: string, path: string, file: string): ParquetError {
+function noType(what: string, node: SchemaNode, file: string): ParquetError {
   return new ParquetError(
     'unsupported',
-    `${file}: column ${path} is ${what}, which Delta has no type for; convert it first`,
+    `${file}: column ${node.path.join('.')} is ${what}, which Delta has no type for; convert it first`,
   )
 }

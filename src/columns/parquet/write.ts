@@ -45,6 +45,8 @@ export interface ParquetWriteOptions {
   readonly keyValue?: ReadonlyMap<string, string>
   /** How many leaf columns get statistics (`delta.dataSkippingNumIndexedCols`). */
   readonly indexedColumns?: number
+  /** False for a file that is no data file: nobody asks for its rows' statistics, or for the sizes of their texts. */
+  readonly isDataFile?: boolean
 }
 
 /** Writes one Parquet data file that any Delta engine reads, row group by row group. */
@@ -53,6 +55,7 @@ export class ParquetFileWriter {
   readonly #schema: Schema
   readonly #rowGroupRows: number | undefined
   readonly #keyValue: Map<string, string>
+  readonly #isDataFile: boolean
   readonly #statistics: StatisticsBuilder
   readonly #out = new ByteWriter()
   readonly #writer: ParquetWriter
@@ -67,12 +70,14 @@ export class ParquetFileWriter {
     this.#schema = schema
     this.#rowGroupRows = options.rowGroupRows
     this.#keyValue = new Map(options.keyValue)
+    this.#isDataFile = options.isDataFile ?? true
     this.#statistics = new StatisticsBuilder(schema, options.indexedColumns)
     this.#writer = new ParquetWriter({
       writer: this.#out,
       schema: parquetElements(schema),
       codec: 'SNAPPY',
       createdBy: 'posixlake',
+      statistics: options.isDataFile ?? true,
     })
   }
 
@@ -91,7 +96,8 @@ export class ParquetFileWriter {
   /** Writes what is left and the footer, with `extra` among its key-value metadata. */
   async finish(extra: ReadonlyMap<string, string> = new Map()): Promise<WrittenFile> {
     if (this.#pendingRows > 0) await this.#rowGroup()
-    const keyValue = new Map([...this.#keyValue, ...extra, [TEXT_KEY, textSizesJson(this.#schema, this.#rowGroups)]])
+    const keyValue = new Map([...this.#keyValue, ...extra])
+    if (this.#isDataFile) keyValue.set(TEXT_KEY, textSizesJson(this.#schema, this.#rowGroups))
     this.#writer.kvMetadata = [...keyValue].map(([key, value]): KeyValue => ({ key, value }))
     await this.#writer.finish()
     await this.#flush()
@@ -114,7 +120,7 @@ export class ParquetFileWriter {
     this.#pendingRows = 0
     let csvBytes = 0
     let jsonlBytes = 0
-    for (const batch of batches) {
+    for (const batch of this.#isDataFile ? batches : []) {
       this.#statistics.add(batch)
       csvBytes += csvSize(batch, this.#schema)
       jsonlBytes += jsonLinesSize(batch, this.#schema)

@@ -3,7 +3,8 @@ import { TextError } from '../errors.ts'
 import type { Batch, Cell, DataType, Field, Vector } from '../types.ts'
 import { vectorOf } from '../vectors.ts'
 import { cellFromJson, decodeText, parseExactJson } from './json.ts'
-import { parseScalar, ScalarError } from './scalars.ts'
+import { isKeptBy } from './literals.ts'
+import { emptyIsNull, parseScalar, ScalarError } from './scalars.ts'
 
 const QUOTE = 0x22
 const COMMA = 0x2c
@@ -33,11 +34,14 @@ export interface ParseOptions {
   readonly firstLine?: number
   /** The byte between fields; a comma if not given. */
   readonly delimiter?: number | undefined
+  /** The types were found from some of the rows: a value that they would not keep as it is (`literals.ts`) is refused. */
+  readonly foundTypes?: boolean | undefined
 }
 
 /**
- * Parses CSV rows (no header) whose columns are `fields` in this order. An empty field is NULL, `""` the empty string.
- * CR LF ends a row as LF does; empty lines are skipped, unless the table has one column: there they are NULL. The last row
+ * Parses CSV rows (no header) whose columns are `fields` in this order. An empty field is NULL, `""` the empty string or
+ * binary, and NULL where the type has no such value.
+ * CR LF (and CR CR LF) ends a row as LF does; empty lines are skipped, unless the table has one column: there they are NULL. The last row
  * may lack its newline. TextError names the line and the column of the first field that does not fit.
  */
 export function parseCsv(bytes: Uint8Array, fields: readonly Field[], options: ParseOptions = {}): Batch {
@@ -50,14 +54,20 @@ class CsvRows {
   readonly #firstLine: number
   readonly #delimiter: number
   readonly #builders: readonly ColumnBuilder[]
+  readonly #foundTypes: boolean
   #at = 0
   #rows = 0
 
-  constructor(bytes: Uint8Array, fields: readonly Field[], { firstLine = 1, delimiter = COMMA }: ParseOptions) {
+  constructor(
+    bytes: Uint8Array,
+    fields: readonly Field[],
+    { firstLine = 1, delimiter = COMMA, foundTypes = false }: ParseOptions,
+  ) {
     this.#bytes = bytes
     this.#fields = fields
     this.#firstLine = firstLine
     this.#delimiter = delimiter
+    this.#foundTypes = foundTypes
     const capacity = countLines(bytes) + 1
     this.#builders = fields.map(field => builderOf(field.type, bytes, capacity))
   }
@@ -104,8 +114,8 @@ class CsvRows {
     if (this.#fields.length === 1) return false
     const bytes = this.#bytes
     let end = this.#at
-    if (bytes[end] === CR) end++
-    if (bytes[end] !== LF) return false
+    while (bytes[end] === CR) end++
+    if (bytes[end] !== LF && end < bytes.length) return false
     this.#at = end + 1
     return true
   }
@@ -137,7 +147,8 @@ class CsvRows {
     }
     const separator = end < length ? byte : 0
     this.#at = end + 1
-    const stop = separator !== delimiter && end > start && bytes[end - 1] === CR ? end - 1 : end
+    let stop = end
+    if (separator !== delimiter) while (stop > start && bytes[stop - 1] === CR) stop--
     if (stop === start) this.#null(column, rowStart)
     else this.#put(column, rowStart, bytes, start, stop)
     return separator
@@ -164,14 +175,16 @@ class CsvRows {
       )
     }
     let next = end + 1
-    if (bytes[next] === CR && (bytes[next + 1] === LF || next + 1 === bytes.length)) next++
+    while (bytes[next] === CR) next++
+    if (bytes[next] !== LF && next < bytes.length) next = end + 1
     const separator = next < bytes.length ? bytes[next]! : 0
     if (separator !== this.#delimiter && separator !== LF && next < bytes.length) {
       const mark = this.#delimiter === COMMA ? 'a comma' : JSON.stringify(String.fromCharCode(this.#delimiter))
       throw this.#bad(column, rowStart, `${mark} or the end of the line behind the closing quote is expected`)
     }
     this.#at = next + 1
-    if (!doubled) this.#put(column, rowStart, bytes, start, end)
+    if (end === start && emptyIsNull(this.#fields[column]!.type)) this.#null(column, rowStart)
+    else if (!doubled) this.#put(column, rowStart, bytes, start, end)
     else {
       const text = undoubled(bytes.subarray(start, end))
       this.#put(column, rowStart, text, 0, text.length)
@@ -181,6 +194,9 @@ class CsvRows {
 
   #put(column: number, rowStart: number, bytes: Uint8Array, start: number, end: number): void {
     try {
+      const { type } = this.#fields[column]!
+      if (this.#foundTypes && !isKeptBy(type, bytes, start, end))
+        throw new ScalarError(`a value that a ${type.kind} keeps`)
       this.#builders[column]!.put(this.#rows, bytes, start, end)
     } catch (error) {
       if (!(error instanceof ScalarError)) throw error
@@ -272,6 +288,8 @@ function builderOf(type: DataType, text: Uint8Array, capacity: number): ColumnBu
     case 'float':
     case 'double':
       return new DoubleBuilder(type, capacity)
+    case 'decimal':
+      return new DecimalBuilder(type)
     case 'string':
       return new StringBuilder(type, text, capacity)
     case 'struct':
@@ -489,6 +507,56 @@ class StringBuilder extends NullableBuilder {
     const bytes = this.#others.length === 0 ? this.#text : Buffer.concat([this.#text, ...this.#others], this.#size)
     return this.vector({ bytes, starts: this.#starts.subarray(0, rows), ends: this.#ends.subarray(0, rows) }, rows)
   }
+}
+
+/** Decimals that are written with no more digits behind the point than they have are whole numbers with a point in them. */
+class DecimalBuilder implements ColumnBuilder {
+  readonly #type: Extract<DataType, { kind: 'decimal' }>
+  readonly #cells: Cell[] = []
+
+  constructor(type: Extract<DataType, { kind: 'decimal' }>) {
+    this.#type = type
+  }
+
+  put(row: number, bytes: Uint8Array, start: number, end: number): void {
+    const { precision, scale } = this.#type
+    const short = shortUnscaled(bytes, start, end, scale)
+    this.#cells[row] =
+      precision >= DOUBLE_DIGITS_EXACT && !Number.isNaN(short)
+        ? BigInt(short)
+        : parseScalar(decoder.decode(bytes.subarray(start, end)), this.#type)
+  }
+
+  putNull(row: number): void {
+    this.#cells[row] = null
+  }
+
+  finish(): Vector {
+    return vectorOf(this.#type, this.#cells)
+  }
+}
+
+/** A decimal number times 10^scale if that has up to 15 digits and is a whole number; NaN where the slow way must look. */
+function shortUnscaled(bytes: Uint8Array, start: number, end: number, scale: number): number {
+  const negative = bytes[start] === MINUS
+  let value = 0
+  let digits = 0
+  let left = -1
+  for (let i = negative ? start + 1 : start; i < end; i++) {
+    const byte = bytes[i]!
+    if (byte === POINT && left < 0) {
+      left = scale
+      continue
+    }
+    if (byte < ZERO || byte > NINE || left === 0) return Number.NaN
+    if (left > 0) left--
+    value = value * 10 + (byte - ZERO)
+    digits++
+  }
+  const missing = left < 0 ? scale : left
+  if (digits === 0 || digits + missing > DOUBLE_DIGITS_EXACT) return Number.NaN
+  value *= POWERS_OF_TEN[missing]!
+  return negative ? -value : value
 }
 
 class CellBuilder implements ColumnBuilder {

@@ -3,7 +3,7 @@ import { cellAt, isNullAt, isUtf8 } from '../vectors.ts'
 import { longSize, wholeSize, writeLong, writeWhole } from './integers.ts'
 import { cellToJson } from './json.ts'
 import { type RenderedText, ROW_INDEX_STRIDE } from './rendered.ts'
-import { formatScalar } from './scalars.ts'
+import { formatDecimal, formatScalar } from './scalars.ts'
 
 const QUOTE = 0x22
 const COMMA = 0x2c
@@ -93,7 +93,7 @@ function columnText({ type }: Field, vector: Vector): ColumnText {
   if (isUtf8(values) && type.kind === 'string') return new StringText(values, nulls)
   if (values instanceof Int32Array && type.kind !== 'date') return new IntegerText(values, nulls)
   if (values instanceof BigInt64Array && type.kind === 'long') return new LongText(values, nulls)
-  return new OtherText(vector, type)
+  return type.kind === 'decimal' ? new DecimalText(vector, type.scale) : new OtherText(vector, type)
 }
 
 class IntegerText implements ColumnText {
@@ -169,6 +169,45 @@ class LongText implements ColumnText {
       if (size > 0) writeLong(view, start, end, halves[2 * row]!, halves[2 * row + 1]!)
       view.setUint8(end, separator)
       at[row] = end + 1
+    }
+  }
+}
+
+/** Numbers that a double keeps are measured without being written. */
+const DOUBLE_WHOLE_MAX = 2n ** 53n
+
+class DecimalText implements ColumnText {
+  readonly #vector: Vector
+  readonly #scale: number
+
+  constructor(vector: Vector, scale: number) {
+    this.#vector = vector
+    this.#scale = scale
+  }
+
+  measure(lengths: Uint32Array): void {
+    const scale = this.#scale
+    for (let row = 0; row < lengths.length; row++) {
+      const value = cellAt(this.#vector, row) as bigint | null
+      if (value === null) continue
+      if (value >= DOUBLE_WHOLE_MAX || value <= -DOUBLE_WHOLE_MAX || scale === 0)
+        lengths[row]! += formatDecimal(value, scale).length
+      else {
+        const digits = wholeSize(Math.abs(Number(value)))
+        // At least one digit in front of the point.
+        lengths[row]! += Math.max(digits, scale + 1) + (value < 0n ? 2 : 1)
+      }
+    }
+  }
+
+  write(out: Uint8Array, _view: DataView, at: Uint32Array, from: number, to: number, separator: number): void {
+    for (let row = from; row < to; row++) {
+      let next = at[row]!
+      const value = cellAt(this.#vector, row) as bigint | null
+      const text = value === null ? '' : formatDecimal(value, this.#scale)
+      for (let i = 0; i < text.length; i++) out[next++] = text.charCodeAt(i)
+      out[next] = separator
+      at[row] = next + 1
     }
   }
 }

@@ -1,12 +1,13 @@
 import { defaultSql } from '../defaults.ts'
 import { TextError } from '../errors.ts'
+import { nameFault } from '../schema.ts'
 import type { Field, Schema } from '../types.ts'
 import { decodeText } from './json.ts'
 
 export { countLines, type ParseOptions, parseCsv } from './csv-parse.ts'
 export { csvHeader, renderCsv } from './csv-render.ts'
-export { delimiterOf } from './dialect.ts'
-export { inferSchema, SchemaInference } from './infer.ts'
+export { crToLf, delimiterOf, endsInCr } from './dialect.ts'
+export { SchemaInference } from './infer.ts'
 export { type RenderedText, ROW_INDEX_STRIDE, TEXT_FORMAT_VERSION } from './rendered.ts'
 
 const QUOTE = 0x22
@@ -66,16 +67,15 @@ export function parseHeader(bytes: Uint8Array, delimiter = COMMA): { names: stri
   const start = textStart(bytes)
   const end = rowEnd(bytes, start, delimiter)
   const stop = end < 0 ? bytes.length : end
-  const line = decodeText(bytes.subarray(start, stop), 1).replace(/\r?\n$/, '')
+  const line = decodeText(bytes.subarray(start, stop), 1).replace(/\r*\n$|\r+$/, '')
   const names = splitHeader(line, delimiter)
-  const seen = new Set<string>()
-  for (const [i, name] of names.entries()) {
-    if (name === '') throw new TextError('bad_header', `line 1: column ${i + 1} has no name`, { line: 1 })
-    if (seen.has(name.toLowerCase()))
-      throw new TextError('bad_header', `line 1: the column ${name} is named twice`, { line: 1 })
-    seen.add(name.toLowerCase())
-  }
+  checkNames(names)
   return { names, endOffset: stop }
+}
+
+function checkNames(names: readonly string[]): void {
+  const fault = nameFault(names)
+  if (fault !== undefined) throw new TextError('bad_header', `line 1: ${fault}`, { line: 1 })
 }
 
 /** Behind a byte-order mark, if there is one. */
@@ -93,6 +93,10 @@ function splitHeader(line: string, delimiter: number): string[] {
       const message = 'line 1: a quote is opened and not closed, or text follows the closing quote'
       throw new TextError('bad_header', message, { line: 1 })
     }
+    if (match[2]?.includes('\r') === true) {
+      const message = 'line 1: a carriage return (CR) stands inside the line; lines have to end in LF or CR LF'
+      throw new TextError('bad_header', message, { line: 1 })
+    }
     names.push(match[1] === undefined ? match[2]!.trim() : match[1].replaceAll('""', '"'))
     if (match[3] === '') return names
   }
@@ -108,10 +112,11 @@ export interface MatchedHeader {
 }
 
 /**
- * Sets a header beside a schema; undefined if it shares no name with it, and so is no header of this table. TextError
- * `bad_header` if it lacks a column with a default value: the rows would get NULL in its place.
+ * Sets a header, which stands in line `line`, beside a schema; undefined if it shares no name with it, and so is no header
+ * of this table. TextError `bad_header` if it lacks a column with a default value: the rows would get NULL in its place;
+ * and if it has a new column by a name of the schema in another case.
  */
-export function matchHeader(names: readonly string[], schema: Schema): MatchedHeader | undefined {
+export function matchHeader(names: readonly string[], schema: Schema, line = 1): MatchedHeader | undefined {
   const fields = names.flatMap(name => schema.find(field => field.name === name) ?? [])
   if (fields.length === 0) return undefined
   const missing = schema.filter(field => !names.includes(field.name))
@@ -119,13 +124,15 @@ export function matchHeader(names: readonly string[], schema: Schema): MatchedHe
   if (withDefault !== undefined) {
     throw new TextError(
       'bad_header',
-      `line 1: the column ${withDefault.name} is missing, which has the default value ${defaultSql(withDefault)}; write its values, too`,
-      { line: 1, column: withDefault.name },
+      `line ${line}: the column ${withDefault.name} is missing, which has the default value ${defaultSql(withDefault)}; write its values, too`,
+      { line, column: withDefault.name },
     )
   }
+  const added = names.filter(name => !schema.some(field => field.name === name))
+  if (added.length > 0) checkNames([...schema.map(({ name }) => name), ...added])
   return {
     fields,
-    added: names.filter(name => !schema.some(field => field.name === name)),
+    added,
     missing: missing.map(field => field.name),
   }
 }

@@ -1,5 +1,9 @@
 import Papa from 'papaparse'
 
+const QUOTE = 0x22
+const LF = 0x0a
+const CR = 0x0d
+
 /** What stands between fields in files of other programs, the likeliest first. */
 const DELIMITERS = [',', ';', '\t', '|']
 const ROWS_LOOKED_AT = 200
@@ -13,6 +17,53 @@ export function delimiterOf(head: Uint8Array): number {
   const text = new TextDecoder().decode(head)
   const found = DELIMITERS.find(delimiter => splitsEvenly(text, delimiter))
   return (found ?? ',').charCodeAt(0)
+}
+
+/**
+ * Whether lines end in CR alone (as on old Macs), by the first line end outside of quotes. In other texts a CR within a
+ * line is part of a field.
+ */
+export function endsInCr(head: Uint8Array, delimiter?: number): boolean {
+  for (const { end, byte } of lineBreaks(head, delimiter)) {
+    if (byte === LF || head[end] === LF) return false
+    return end < head.length
+  }
+  return false
+}
+
+/**
+ * Makes each CR that ends a line an LF, in place, in rows from the first on: every byte stays where it is, so that CR LF is
+ * left as it is. CRs at the end of `bytes` wait for what follows, unless it is the end of the text (`isEnd`).
+ */
+export function crToLf(bytes: Uint8Array, isEnd: boolean, delimiter?: number): void {
+  for (const { start, end, byte } of lineBreaks(bytes, delimiter)) {
+    if (byte === CR && bytes[end] !== LF && (end < bytes.length || isEnd)) bytes.fill(LF, start, end)
+  }
+}
+
+/** The runs of CR, and the LFs, outside of quotes. A quote opens at the start of a field only. */
+function* lineBreaks(
+  bytes: Uint8Array,
+  delimiter: number | undefined,
+): Generator<{ start: number; end: number; byte: number }> {
+  const delimiters = delimiter === undefined ? DELIMITERS.map(mark => mark.charCodeAt(0)) : [delimiter]
+  let fieldStart = true
+  for (let at = 0; at < bytes.length; ) {
+    const byte = bytes[at]!
+    if (byte === QUOTE && fieldStart) {
+      let close = bytes.indexOf(QUOTE, at + 1)
+      while (close >= 0 && bytes[close + 1] === QUOTE) close = bytes.indexOf(QUOTE, close + 2)
+      if (close < 0) return
+      at = close + 1
+      fieldStart = false
+      continue
+    }
+    const start = at++
+    if (byte === CR) while (bytes[at] === CR) at++
+    const isBreak = byte === CR || byte === LF
+    fieldStart = isBreak || delimiters.includes(byte)
+    if (isBreak) yield { start, end: at, byte }
+  }
 }
 
 function splitsEvenly(text: string, delimiter: string): boolean {

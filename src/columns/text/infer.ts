@@ -1,117 +1,144 @@
 import type { DataType, Field, Schema, Vector } from '../types.ts'
 import { cellAt, isNullAt, isUtf8 } from '../vectors.ts'
 import { type ParseOptions, parseCsv } from './csv-parse.ts'
-import { parseScalar } from './scalars.ts'
+import { ANY, BOOLEAN, DATE, DECIMAL, DOUBLE, isShortNumber, LONG, literalOf, TIMESTAMP } from './literals.ts'
 
-/** From the narrowest: a column gets the first type that takes all its values. */
-const CANDIDATES: readonly DataType[] = [
-  { kind: 'boolean' },
-  { kind: 'long' },
-  { kind: 'double' },
-  { kind: 'date' },
-  { kind: 'timestamp' },
-  { kind: 'string' },
-]
+const MINUS = 0x2d
+/** Decimals of up to so many digits are whole numbers of 64 bits in files. */
+const SHORT_DECIMAL_DIGITS = 18
+const LONG_DECIMAL_DIGITS = 38
 
-const LONG = CANDIDATES.findIndex(({ kind }) => kind === 'long')
+/** What is known of the values of one column. */
+interface ColumnFacts {
+  /** The types that keep every value so far, as bits of `literals.ts`. */
+  types: number
+  /** A value that is neither NULL nor empty was seen. */
+  seen: boolean
+  /** All of them are spelled as numbers. */
+  numbers: boolean
+  /** A number of digits was seen, not only NaN and the like. */
+  digits: boolean
+  marked: boolean
+  exponent: boolean
+  endsInZero: boolean
+  scale: number | undefined
+  precision: number
+  /** The first number that no DOUBLE keeps. */
+  tooLong: string | undefined
+  /** The first time that has an offset from UTC. */
+  offset: string | undefined
+}
 
-/** Whole numbers of up to this many digits are exact in a double. */
-const DOUBLE_DIGITS_MIN = 15
-/** No double is told from its neighbours by more digits than these: whoever writes more means another number. */
-const DOUBLE_DIGITS_MAX = 17
+function unknown(): ColumnFacts {
+  return {
+    types: ANY,
+    seen: false,
+    numbers: true,
+    digits: false,
+    marked: false,
+    exponent: false,
+    endsInZero: false,
+    scale: undefined,
+    precision: 0,
+    tooLong: undefined,
+    offset: undefined,
+  }
+}
 
-/** Finds the types of CSV columns from their values, fed piece by piece. */
+/**
+ * Finds the types of CSV columns from their values, fed piece by piece. A column gets a type only if that keeps every
+ * value: BIGINT and DOUBLE the very numbers, DECIMAL where all have the same number of digits behind the point, two or
+ * more, and some end in 0 (money). NULL and `""` fit every type.
+ */
 export class SchemaInference {
   readonly #fields: readonly Field[]
-  /** The index in CANDIDATES of the narrowest type that still fits; -1 while only NULLs were seen. */
-  readonly #fits: number[]
-  /** Whether a whole number was seen that a double would round. */
-  readonly #wide: boolean[]
+  readonly #facts: readonly ColumnFacts[]
 
   constructor(names: readonly string[]) {
     this.#fields = names.map(name => ({ name, type: { kind: 'string' }, nullable: true, metadata: {} }))
-    this.#fits = names.map(() => -1)
-    this.#wide = names.map(() => false)
+    this.#facts = names.map(unknown)
   }
 
   /** Looks at complete rows. TextError if they are not CSV of these columns. */
   feed(bytes: Uint8Array, options: ParseOptions = {}): void {
     const batch = parseCsv(bytes, this.#fields, options)
     for (const [column, vector] of batch.vectors.entries()) {
-      for (let row = 0; row < batch.rows && this.#fits[column] !== CANDIDATES.length - 1; row++) {
-        if (isNullAt(vector, row) || (this.#fits[column] === LONG && isShortInteger(vector, row))) continue
-        this.#see(column, cellAt(vector, row) as string)
+      const facts = this.#facts[column]!
+      for (let row = 0; row < batch.rows && !isText(facts); row++) {
+        if (isNullAt(vector, row) || saysNothingNew(facts, vector, row)) continue
+        const text = cellAt(vector, row) as string
+        if (text !== '') see(facts, text)
       }
     }
   }
 
   /** A column without a value is a string. */
   result(): Schema {
-    return this.#fields.map((field, i) => ({ ...field, type: CANDIDATES[this.#fits[i]!] ?? { kind: 'string' } }))
+    return this.#fields.map((field, i) => ({ ...field, type: typeOf(this.#facts[i]!) }))
   }
 
-  #see(column: number, text: string): void {
-    const known = this.#fits[column]!
-    if (isRoundedByDouble(text)) this.#wide[column] = true
-    if (known >= 0 && fits(text, known)) return
-    for (let next = 0; next < CANDIDATES.length; next++) {
-      if (!fits(text, next)) continue
-      this.#fits[column] = known < 0 ? next : common(known, next, this.#wide[column]!)
-      return
+  /** What may surprise about the result, as sentences. */
+  notes(): string[] {
+    return this.#fields.flatMap(({ name }, i) => {
+      const { numbers, tooLong, offset, ...rest } = this.#facts[i]!
+      const { kind } = typeOf({ numbers, tooLong, offset, ...rest })
+      if (kind === 'string' && rest.seen && numbers && tooLong !== undefined)
+        return [
+          `column ${name} is STRING: a DOUBLE does not keep every digit of ${tooLong}; --schema can say otherwise`,
+        ]
+      if (kind === 'timestamp' && offset !== undefined)
+        return [`column ${name}: times are kept in UTC, without the offset of ${offset}`]
+      return []
+    })
+  }
+}
+
+/** Nothing that follows can make it anything else, or is of interest. */
+function isText({ types, numbers }: ColumnFacts): boolean {
+  return types === 0 && !numbers
+}
+
+/** Whether a value is a short number in a column of such: most values are. */
+function saysNothingNew({ types, digits, marked, exponent }: ColumnFacts, { values }: Vector, row: number): boolean {
+  if (!isUtf8(values) || !digits || (types !== (LONG | DOUBLE) && types !== DOUBLE)) return false
+  const { bytes, starts, ends } = values
+  // The first point and the first sign are news.
+  if (!marked && (exponent || bytes[starts[row]!] === MINUS)) return false
+  return isShortNumber(bytes, starts[row]!, ends[row]!, types === DOUBLE && marked)
+}
+
+function see(facts: ColumnFacts, text: string): void {
+  const literal = literalOf(text)
+  const { scale, digits = 0, isNumber = false } = literal
+  facts.seen = true
+  facts.types &= literal.types
+  facts.digits ||= isNumber
+  facts.numbers &&= isNumber || literal.types === DOUBLE
+  facts.marked ||= literal.isMarked === true
+  facts.exponent ||= literal.hasExponent === true
+  facts.endsInZero ||= literal.endsInZero === true
+  facts.precision = Math.max(facts.precision, digits)
+  facts.scale ??= scale
+  if (facts.scale !== scale) facts.types &= ~DECIMAL
+  if (isNumber && (literal.types & DOUBLE) === 0) facts.tooLong ??= text
+  if (literal.hasOffset === true) facts.offset ??= text
+}
+
+function typeOf(facts: ColumnFacts): DataType {
+  const { types, seen, digits, marked, exponent, scale = 0, precision } = facts
+  if (!seen) return { kind: 'string' }
+  if ((types & BOOLEAN) !== 0) return { kind: 'boolean' }
+  if ((types & LONG) !== 0) return { kind: 'long' }
+  if ((types & DECIMAL) !== 0 && facts.endsInZero && precision <= LONG_DECIMAL_DIGITS) {
+    return {
+      kind: 'decimal',
+      precision: precision <= SHORT_DECIMAL_DIGITS ? SHORT_DECIMAL_DIGITS : LONG_DECIMAL_DIGITS,
+      scale,
     }
   }
-}
-
-/** Whether a value is a whole number that a double keeps too, so that nothing new is learnt of a column of such. */
-function isShortInteger({ values }: Vector, row: number): boolean {
-  if (!isUtf8(values)) return false
-  const { bytes, starts, ends } = values
-  const end = ends[row]!
-  const start = bytes[starts[row]!] === 0x2d ? starts[row]! + 1 : starts[row]!
-  if (end === start || end - start > DOUBLE_DIGITS_MIN || (bytes[start] === 0x30 && end - start > 1)) return false
-  for (let i = start; i < end; i++) if (bytes[i]! < 0x30 || bytes[i]! > 0x39) return false
-  return true
-}
-
-/** A number, such as a long key or an exact decimal, that a double would change. With an exponent it is a float from the start. */
-function isRoundedByDouble(text: string): boolean {
-  if (text.length <= DOUBLE_DIGITS_MIN) return false
-  const [, whole, fraction = ''] = /^-?(\d+)(?:\.(\d+))?$/.exec(text) ?? []
-  if (whole === undefined) return false
-  if (whole.length > DOUBLE_DIGITS_MIN && String(Number(whole)) !== whole) return true
-  return fraction !== '' && (whole + fraction).replace(/^0+|0+$/g, '').length > DOUBLE_DIGITS_MAX
-}
-
-/** The narrowest type that takes the values of both; `wide`: some whole number among them is none that a double keeps. */
-function common(a: number, b: number, wide: boolean): number {
-  if (a === b) return a
-  const [low, high] = [Math.min(a, b), Math.max(a, b)]
-  const kinds = `${CANDIDATES[low]!.kind} ${CANDIDATES[high]!.kind}`
-  return (kinds === 'long double' && !wide) || kinds === 'date timestamp' ? high : CANDIDATES.length - 1
-}
-
-function fits(text: string, candidate: number): boolean {
-  const type = CANDIDATES[candidate]!
-  if (type.kind === 'string') return true
-  // 007 is a name, not a number; a sign, a blank or an exponent-free float of any size keeps its text.
-  if (
-    (type.kind === 'long' || type.kind === 'double') &&
-    !/^-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][+-]?\d+)?$|^-?(?:NaN|Infinity)$/.test(text)
-  )
-    return false
-  if (type.kind === 'boolean' && text !== 'true' && text !== 'false') return false
-  if (text !== text.trim() || (type.kind === 'double' && isRoundedByDouble(text))) return false
-  try {
-    parseScalar(text, type)
-    return true
-  } catch {
-    return false
-  }
-}
-
-/** The schema of CSV rows, all of them given. */
-export function inferSchema(bytes: Uint8Array, names: readonly string[]): Schema {
-  const inference = new SchemaInference(names)
-  inference.feed(bytes)
-  return inference.result()
+  // 12E3 among 34567 is the name of something.
+  if ((types & DOUBLE) !== 0 && digits && (marked || !exponent)) return { kind: 'double' }
+  if ((types & DATE) !== 0) return { kind: 'date' }
+  if ((types & TIMESTAMP) !== 0) return { kind: 'timestamp' }
+  return { kind: 'string' }
 }

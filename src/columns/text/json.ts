@@ -2,13 +2,17 @@ import { defaultCell } from '../defaults.ts'
 import { TextError } from '../errors.ts'
 import type { Batch, Cell, DataType, Field, Schema } from '../types.ts'
 import { cellAt, vectorOf } from '../vectors.ts'
+import { jsonRowEnd } from './json-rows.ts'
 import { type RenderedText, ROW_INDEX_STRIDE } from './rendered.ts'
-import { formatScalar, parseScalar, ScalarError } from './scalars.ts'
+import { emptyIsNull, formatScalar, parseScalar, ScalarError } from './scalars.ts'
 
+const QUOTE = 0x22
+const COLON = 0x3a
+const BACKSLASH = 0x5c
 const encoder = new TextEncoder()
 
 /** A number as it is spelled in JSON, so that 64-bit integers and decimals stay exact. */
-class JsonNumber {
+export class JsonNumber {
   readonly source: string
 
   constructor(source: string) {
@@ -61,7 +65,7 @@ export function parseExactJson(text: string): unknown {
 
 /** The value that parsed JSON stands for. Throws ScalarError naming what was expected. */
 export function cellFromJson(json: unknown, type: DataType): Cell {
-  if (json === null || json === undefined) return null
+  if (json === null || json === undefined || (json === '' && emptyIsNull(type))) return null
   switch (type.kind) {
     case 'struct': {
       if (typeof json !== 'object' || Array.isArray(json) || json instanceof JsonNumber)
@@ -95,6 +99,8 @@ export function cellFromJson(json: unknown, type: DataType): Cell {
       throw new ScalarError('a number')
     default:
       if (typeof json !== 'string') throw new ScalarError(`a JSON string of a ${type.kind}`)
+      // Such as "\ud800": UTF-8 has no form for it.
+      if (!json.isWellFormed()) throw new ScalarError('text without halves of surrogate pairs')
       return parseScalar(json, type)
   }
 }
@@ -116,7 +122,7 @@ function mapFromJson(json: unknown, type: Extract<DataType, { kind: 'map' }>): C
   if (typeof json !== 'object' || json instanceof JsonNumber)
     throw new ScalarError('a JSON object or an array of [key, value] pairs')
   if (type.key.kind !== 'string') throw new ScalarError('an array of [key, value] pairs')
-  return Object.entries(json as Record<string, unknown>).map(([k, v]) => [k, value(v)] as const)
+  return Object.entries(json as Record<string, unknown>).map(([k, v]) => [key(k), value(v)] as const)
 }
 
 function notNull(cell: Cell, nullable: boolean, name: string): Cell {
@@ -159,48 +165,130 @@ function renderObjects(batch: Batch, schema: Schema, prefix: string): RenderedTe
   return { bytes: Buffer.concat(parts, size + bytes.length), rows: batch.rows, index }
 }
 
+export interface JsonLinesOptions {
+  /** The line of the whole text at which these bytes begin, for messages; 1 if not given. */
+  readonly firstLine?: number
+  /** Takes the keys that the rows have. */
+  readonly seen?: Set<string>
+}
+
 /**
- * Parses JSON lines: a missing key is the column's default value, NULL as a rule, an unknown one an error, and a byte-order
- * mark before line 1 is no part of it.
- * TextError names line and column.
+ * Parses JSON lines: a missing key is the column's default value, NULL as a rule, an unknown one an error
+ * (`unknown_column`), and a byte-order mark in front of a row is no part of it. An object may span lines. TextError names line
+ * and column; `unterminated` if the text ends within an object.
  */
-export function parseJsonLines(
-  bytes: Uint8Array,
-  schema: Schema,
-  options: { readonly firstLine?: number } = {},
-): Batch {
-  const lines = decodeText(bytes, options.firstLine ?? 1).split('\n')
+export function parseJsonLines(bytes: Uint8Array, schema: Schema, options: JsonLinesOptions = {}): Batch {
+  const { firstLine = 1, seen } = options
   const columns: Cell[][] = schema.map(() => [])
+  const known = new Set(schema.map(field => field.name))
   let rows = 0
-  for (const [i, line] of lines.entries()) {
-    if (line.trim() === '') continue
-    const number = (options.firstLine ?? 1) + i
-    const object = parseLine(number === 1 && line.startsWith('\ufeff') ? line.slice(1) : line, number)
+  for (const { object, line } of jsonRows(bytes, firstLine)) {
     for (const key of Object.keys(object)) {
-      if (!schema.some(field => field.name === key)) {
-        throw new TextError('bad_value', `line ${number}: the table has no column ${JSON.stringify(key)}`, {
-          line: number,
-          column: key,
-        })
-      }
+      seen?.add(key)
+      if (!known.has(key)) throw unknownColumn(line, key)
     }
-    for (const [c, field] of schema.entries()) columns[c]!.push(fieldFromJson(object, field, number))
+    for (const [c, field] of schema.entries()) columns[c]!.push(fieldFromJson(object, field, line))
     rows++
   }
   return { rows, vectors: schema.map((field, i) => vectorOf(field.type, columns[i]!)) }
 }
 
-function parseLine(line: string, number: number): Record<string, unknown> {
-  let value: unknown
+function unknownColumn(line: number, key: string): TextError {
+  return new TextError('unknown_column', `line ${line}: the table has no column ${JSON.stringify(key)}`, {
+    line,
+    column: key,
+  })
+}
+
+export interface JsonRow {
+  readonly object: Record<string, unknown>
+  readonly text: string
+  /** The line at which it begins. */
+  readonly line: number
+}
+
+/**
+ * The objects of JSON lines, their numbers as they are spelled. Lines of blanks are none; an object may span lines.
+ * TextError `malformed_text` or `unterminated` names the line.
+ */
+export function* jsonRows(bytes: Uint8Array, firstLine: number): Generator<JsonRow> {
+  const text = decodeText(bytes, firstLine)
+  let line = firstLine
+  for (let at = 0; at < text.length; ) {
+    const newline = text.indexOf('\n', at)
+    let end = newline < 0 ? text.length : newline + 1
+    let row = text.slice(at, end)
+    if (row.trim() !== '') {
+      let value = parsed(row)
+      if (value === undefined) {
+        const found = jsonRowEnd(text, at)
+        end = found.end
+        row = text.slice(at, end)
+        value = parsed(row) ?? refuseRow(line, found.isOpen)
+      }
+      yield { object: objectOf(value, row, line), text: row, line }
+    }
+    for (let next = text.indexOf('\n', at); next >= 0 && next < end; next = text.indexOf('\n', next + 1)) line++
+    at = end
+  }
+}
+
+/** The value of a row; undefined if it is not JSON. */
+function parsed(row: string): unknown {
   try {
-    value = parseExactJson(line)
-  } catch (cause) {
-    throw new TextError('malformed_text', `line ${number}: this is not JSON`, { line: number, cause })
+    return parseExactJson(row.startsWith('\ufeff') ? row.slice(1) : row)
+  } catch {
+    return undefined
   }
-  if (typeof value !== 'object' || value === null || Array.isArray(value) || value instanceof JsonNumber) {
-    throw new TextError('malformed_text', `line ${number}: a row is one JSON object`, { line: number })
+}
+
+function refuseRow(line: number, isOpen: boolean): never {
+  throw isOpen
+    ? new TextError('unterminated', `line ${line}: the JSON object that begins here is not closed`, { line })
+    : new TextError('malformed_text', `line ${line}: this is not JSON`, { line })
+}
+
+function objectOf(value: unknown, row: string, line: number): Record<string, unknown> {
+  if (Array.isArray(value)) {
+    const message = `line ${line}: a row is one JSON object, and this is an array; write its objects, each on a line`
+    throw new TextError('malformed_text', message, { line })
   }
+  if (typeof value !== 'object' || value === null || value instanceof JsonNumber) {
+    throw new TextError('malformed_text', `line ${line}: a row is one JSON object`, { line })
+  }
+  // The last one would count, and the others be gone.
+  const keys = keysOf(value)
+  if (colonsIn(row) !== keys && keysWritten(row) !== keys)
+    throw new TextError('malformed_text', `line ${line}: an object names one key twice`, { line })
   return value as Record<string, unknown>
+}
+
+function colonsIn(text: string): number {
+  let colons = 0
+  for (let at = text.indexOf(':'); at >= 0; at = text.indexOf(':', at + 1)) colons++
+  return colons
+}
+
+/** How many keys stand in a text that is JSON. */
+function keysWritten(json: string): number {
+  let keys = 0
+  let isString = false
+  for (let at = 0; at < json.length; at++) {
+    const char = json.charCodeAt(at)
+    if (char === QUOTE) isString = !isString
+    else if (isString && char === BACKSLASH) at++
+    else if (!isString && char === COLON) keys++
+  }
+  return keys
+}
+
+/** How many keys a value has, those of values inside it included. */
+function keysOf(json: unknown): number {
+  if (typeof json !== 'object' || json === null || json instanceof JsonNumber) return 0
+  if (Array.isArray(json)) return json.reduce<number>((sum, item) => sum + keysOf(item), 0)
+  let keys = 0
+  for (const value of Object.values(json)) keys += 1 + keysOf(value)
+  return keys
 }
 
 function fieldFromJson(object: Record<string, unknown>, field: Field, line: number): Cell {
@@ -211,11 +299,23 @@ function fieldFromJson(object: Record<string, unknown>, field: Field, line: numb
     if (error instanceof TextError)
       throw new TextError(error.code, `line ${line}: ${error.message}`, { line, column: field.name })
     if (!(error instanceof ScalarError)) throw error
-    throw new TextError('bad_value', `line ${line}, column ${field.name}: ${error.message} is expected`, {
+    const found = shown(own(object, field.name), field.type)
+    throw new TextError('bad_value', `line ${line}, column ${field.name}: ${error.message} is expected${found}`, {
       line,
       column: field.name,
     })
   }
+}
+
+const SHOWN_LENGTH_MAX = 40
+
+/** What stood there in place of a scalar: `, not 30.5`. Inside other values the fault may be anywhere. */
+function shown(json: unknown, { kind }: DataType): string {
+  if (json === undefined || kind === 'struct' || kind === 'array' || kind === 'map') return ''
+  if (json !== null && typeof json === 'object' && !(json instanceof JsonNumber))
+    return `, not ${Array.isArray(json) ? 'an array' : 'an object'}`
+  const text = json instanceof JsonNumber ? json.source : JSON.stringify(json)
+  return `, not ${text.length <= SHOWN_LENGTH_MAX ? text : `${text.slice(0, SHOWN_LENGTH_MAX)}...`}`
 }
 
 /** UTF-8 as a string. TextError with the line of the first bytes that are none. */

@@ -1,5 +1,8 @@
-/** Changes whenever the text of a value changes: cached and recorded sizes of other versions are not used. */
-export const TEXT_FORMAT_VERSION = 1
+/**
+ * Changes whenever the text of a value changes: cached texts, recorded sizes and staged edits of other versions are not
+ * used. 1: whole floats were written without a point. 2: `3.0`.
+ */
+export const TEXT_FORMAT_VERSION = 2
 
 /** Rows between two entries of a row index. */
 export const ROW_INDEX_STRIDE = 64
@@ -9,4 +12,6 @@ export interface RenderedText {
   readonly bytes: Uint8Array
   readonly rows: number
   readonly index: Uint32Array
+  /** The first value whose text is not UTF-8 in its file, by the numbers of its column and its row among these. */
+  readonly notUtf8?: { readonly column: number; readonly row: number } | undefined
 }

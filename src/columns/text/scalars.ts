@@ -77,9 +77,15 @@ export function parseScalar(text: string, type: DataType): Exclude<Cell, null> {
   }
 }
 
+/** Whether the empty text stands for no value of a type, as programs that quote every field write it: it is NULL. */
+export function emptyIsNull({ kind }: DataType): boolean {
+  return kind !== 'string' && kind !== 'binary'
+}
+
+/** `30.0` is the whole number 30: pandas writes a column of whole numbers so that has gaps. */
 export function parseInteger(text: string, kind: keyof typeof LIMITS): bigint {
-  const trimmed = text.trim()
-  if (!/^[+-]?\d+$/.test(trimmed)) throw new ScalarError('a whole number')
+  const [, trimmed] = /^\s*([+-]?\d+)(?:\.0*)?\s*$/.exec(text) ?? []
+  if (trimmed === undefined) throw new ScalarError('a whole number')
   const [least, most] = LIMITS[kind]
   const digits = trimmed.replace(/^[+-]?0*(?=\d)/, '')
   // More digits than any 64-bit number has are not made a number first: for millions of them that takes long.
@@ -89,19 +95,31 @@ export function parseInteger(text: string, kind: keyof typeof LIMITS): bigint {
   return value
 }
 
-/** The shortest text that reads back as the same 64-bit float. */
+/** From here on, and below the second, a float has an exponent: as DuckDB, Python and pandas write it. */
+const EXPONENT_FROM = 1e16
+const EXPONENT_BELOW = 1e-4
+
+/**
+ * The shortest text that reads back as the same 64-bit float, and tells that it is one: `3.0`, `-0.0`, `1e+16`, `2.5e-05`,
+ * `NaN`, `-Infinity`.
+ */
 export function formatDouble(value: number): string {
-  return Object.is(value, -0) ? '-0' : String(value)
+  if (!Number.isFinite(value)) return String(value)
+  const magnitude = Math.abs(value)
+  if (magnitude >= EXPONENT_FROM || (magnitude < EXPONENT_BELOW && magnitude > 0))
+    return value.toExponential().replace(/(?<=e[+-])(?=\d$)/, '0')
+  if (Number.isInteger(value)) return Object.is(value, -0) ? '-0.0' : `${value}.0`
+  return String(value)
 }
 
-/** The shortest text that reads back as the same 32-bit float. */
+/** The shortest text that reads back as the same 32-bit float, in the form of `formatDouble`. */
 export function formatFloat32(value: number): string {
   if (!Number.isFinite(value) || value === 0) return formatDouble(value)
   for (let digits = 1; digits < 9; digits++) {
-    const text = value.toPrecision(digits)
-    if (Math.fround(Number(text)) === value) return String(Number(text))
+    const shorter = Number(value.toPrecision(digits))
+    if (Math.fround(shorter) === value) return formatDouble(shorter)
   }
-  return String(Number(value.toPrecision(9)))
+  return formatDouble(Number(value.toPrecision(9)))
 }
 
 export function parseDouble(text: string): number {

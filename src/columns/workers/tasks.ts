@@ -5,11 +5,12 @@ import { ParquetError, TextError } from '../errors.ts'
 import { type Footer, readFooter, readRowGroup } from '../parquet/read.ts'
 import { localSource } from '../parquet/source.ts'
 import { ParquetFileWriter, type WrittenFile } from '../parquet/write.ts'
-import { schemaFromJson } from '../schema.ts'
+import { schemaFromJson, schemaToJson } from '../schema.ts'
 import { countLines, lastRowEnd, parseCsv, renderCsv } from '../text/csv.ts'
 import { parseJsonLines, renderJsonArrayRows, renderJsonLines } from '../text/json.ts'
 import type { RenderedText } from '../text/rendered.ts'
 import type { Batch, Cell, Schema } from '../types.ts'
+import { cellAt, constantVector } from '../vectors.ts'
 
 export type TextFormat = 'csv' | 'jsonl' | 'json'
 
@@ -35,6 +36,12 @@ export interface EncodeTask {
   readonly firstLine: number
   /** The byte between CSV fields; a comma if not given. */
   readonly delimiter?: number | undefined
+  /** See ParseOptions. */
+  readonly foundTypes?: boolean | undefined
+  /** Columns behind those of the text that have one value in every row. */
+  readonly constants?: { readonly schemaJson: string; readonly cells: readonly Cell[] } | undefined
+  /** Values that columns of the text have to have in every row, by their names, as the names of folders say. */
+  readonly expected?: ReadonlyMap<string, Cell> | undefined
   /** The file to create; removed again by the caller if the task fails. */
   readonly outPath: string
 }
@@ -80,9 +87,12 @@ async function render(task: RenderTask): Promise<RenderedText> {
   return rendered
 }
 
-function renderBatch(batch: Batch, schema: Schema, format: TextFormat): RenderedText {
-  if (format === 'csv') return renderCsv(batch, schema)
-  return format === 'jsonl' ? renderJsonLines(batch, schema) : renderJsonArrayRows(batch, schema)
+/** The text of rows that were read from a file. */
+export function renderBatch(batch: Batch, schema: Schema, format: TextFormat): RenderedText {
+  const render = format === 'csv' ? renderCsv : format === 'jsonl' ? renderJsonLines : renderJsonArrayRows
+  const rendered = render(batch, schema)
+  const column = batch.vectors.findIndex(({ notUtf8 }) => notUtf8 !== undefined)
+  return column < 0 ? rendered : { ...rendered, notUtf8: { column, row: batch.vectors[column]!.notUtf8! } }
 }
 
 async function encode(task: EncodeTask): Promise<WrittenFile> {
@@ -94,13 +104,19 @@ async function encode(task: EncodeTask): Promise<WrittenFile> {
         for (let done = 0; done < bytes.length; ) done += writeSync(fd, bytes, done, bytes.length - done)
       },
     }
-    const writer = new ParquetFileWriter(sink, schema)
+    const { constants = { schemaJson: schemaToJson([]), cells: [] } } = task
+    const added = schemaFromJson(constants.schemaJson)
+    const writer = new ParquetFileWriter(sink, [...schema, ...added])
     let line = task.firstLine
     for (let at = 0; at < task.bytes.length; ) {
       const end = pieceEnd(task, at)
       const piece = task.bytes.subarray(at, end)
       const parse = task.format === 'csv' ? parseCsv : parseJsonLines
-      await writer.write(parse(piece, schema, { firstLine: line, delimiter: task.delimiter }))
+      const { delimiter, foundTypes } = task
+      const { rows, vectors } = parse(piece, schema, { firstLine: line, delimiter, foundTypes })
+      checkExpected({ rows, vectors }, schema, task)
+      const others = added.map(({ type }, i) => constantVector(type, rows, constants.cells[i] ?? null))
+      await writer.write({ rows, vectors: [...vectors, ...others] })
       line += countLines(piece)
       at = end
       discarded(piece.length * GARBAGE_FACTOR)
@@ -110,6 +126,19 @@ async function encode(task: EncodeTask): Promise<WrittenFile> {
     return written
   } finally {
     closeSync(fd)
+  }
+}
+
+function checkExpected({ rows, vectors }: Batch, schema: Schema, { expected }: EncodeTask): void {
+  for (const [name, cell] of expected ?? []) {
+    const vector = vectors[schema.findIndex(field => field.name === name)]
+    for (let row = 0; vector !== undefined && row < rows; row++) {
+      if (Bun.deepEquals(cellAt(vector, row), cell)) continue
+      const found = JSON.stringify(String(cellAt(vector, row)))
+      throw new TextError('malformed_text', `column ${name}: ${found} is not the value in the name of the folder`, {
+        column: name,
+      })
+    }
   }
 }
 

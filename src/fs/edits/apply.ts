@@ -1,36 +1,36 @@
 import { FIRST_ROW_GROUP_ROWS } from '../../columns/parquet/write.ts'
 import { schemaFingerprint } from '../../columns/schema.ts'
-import { renderCsv } from '../../columns/text/csv.ts'
 import type { Batch } from '../../columns/types.ts'
+import { REPLACEMENT, textWouldBeLost } from '../../table/commit/copy-on-write.ts'
 import { writeDataFiles } from '../../table/operations/write.ts'
 import type { OrderHint } from '../../table/order-hint.ts'
 import { usesDeletionVectors } from '../../table/protocol.ts'
-import type { LiveFile, Snapshot } from '../../table/snapshot.ts'
+import type { Snapshot } from '../../table/snapshot.ts'
 import type { Committed, NewFile, Table } from '../../table/table.ts'
-import type { Section, TableText } from '../text/layout.ts'
-import type { Segments } from '../text/segments.ts'
+import { type Section, TableText } from '../text/layout.ts'
+import { type Segments, textKind } from '../text/segments.ts'
 import type { Text } from '../text/text.ts'
 import type { TextRange } from './diff.ts'
+import { editFormat } from './formats.ts'
 import { countChanges, type EditCounts } from './pairing.ts'
-import { type AddedRows, addedBatches, type EditPlan, rowBatches } from './plan.ts'
+import { type AddedRows, addedBatches, batchesIn, type ChangePlan, occursAny } from './plan.ts'
 
 /** Text of freshly written rows is remembered up to this size; larger files are rendered when somebody reads them. */
 const PRIME_BYTES_MAX = 4 << 20
 
-type Change = Extract<EditPlan, { kind: 'change' }>
+const REPLACEMENT_BYTES = Buffer.from(REPLACEMENT)
 
 export interface ApplyOptions {
   readonly table: Table
   readonly segments: Segments
   /** The version the edit was made from. */
   readonly snapshot: Snapshot
-  readonly format: 'csv' | 'jsonl'
   /** Becomes the commit's `txnId`. */
   readonly editId: string
 }
 
 /** Commits a plan: new rows in a new file, removed rows in deletion vectors, all in one version. Rejects with TableError. */
-export async function applyPlan(plan: Change, options: ApplyOptions): Promise<Committed> {
+export async function applyPlan(plan: ChangePlan, options: ApplyOptions): Promise<Committed> {
   const { table, snapshot } = options
   const startedMs = performance.now()
   if (plan.removed.length > 0 && !usesDeletionVectors(snapshot.protocol, snapshot.metadata.configuration)) {
@@ -47,7 +47,7 @@ export async function applyPlan(plan: Change, options: ApplyOptions): Promise<Co
   const add =
     addedRows === 0
       ? []
-      : await writeDataFiles(table, remembering(plan, options.format, remembered), {
+      : await writeDataFiles(table, remembering(plan, remembered), {
           ...(plan.schema === undefined ? {} : { schema }),
           ...(order === undefined ? {} : { order }),
         })
@@ -60,8 +60,8 @@ export async function applyPlan(plan: Change, options: ApplyOptions): Promise<Co
     txnId: options.editId,
     startedMs,
   })
-  if (schemaFingerprint(plan.fields) === schemaFingerprint(committed.snapshot.schema)) {
-    prime(committed.snapshot, add, remembered, options.segments)
+  if (schemaFingerprint(schema) === schemaFingerprint(committed.snapshot.schema)) {
+    prime(committed.snapshot, add, remembered, plan, options.segments)
   }
   return committed
 }
@@ -70,7 +70,7 @@ export async function applyPlan(plan: Change, options: ApplyOptions): Promise<Co
  * The same for a table that does not enable deletion vectors: each touched file is written anew, with the edited rows in
  * their places, and stands where it stood. Files whose rows stand among its rows are taken in.
  */
-async function applyByRewriting(plan: Change, options: ApplyOptions, startedMs: number): Promise<Committed> {
+async function applyByRewriting(plan: ChangePlan, options: ApplyOptions, startedMs: number): Promise<Committed> {
   const { table, snapshot } = options
   const { base, removed } = plan
   const sections = await touchedSections(base, removed)
@@ -83,7 +83,9 @@ async function applyByRewriting(plan: Change, options: ApplyOptions, startedMs: 
       ({ anchor }) => (first ? anchor >= section.start : anchor > section.start) && anchor <= section.end,
     )
     for (const range of added) left.delete(range)
-    const batches = batchesOf(spliced(base, section, removed, added, plan), plan)
+    const pieces = spliced(base, section, removed, added, plan)
+    await checkText(section, pieces, base, options)
+    const batches = batchesOf(pieces, plan)
     add.push(...(await writeDataFiles(table, batches, { ...schema, inPlaceOf: section.file })))
   }
   const rest = plan.added.filter(range => left.has(range))
@@ -111,6 +113,23 @@ async function applyByRewriting(plan: Change, options: ApplyOptions, startedMs: 
   })
 }
 
+/** Refuses to write rows anew which are not the same in their text as in their file. */
+async function checkText(
+  section: Section,
+  pieces: readonly Piece[],
+  { snapshot, format }: TableText,
+  { segments }: ApplyOptions,
+): Promise<void> {
+  const kind = textKind(snapshot, format)
+  for (const file of section.files) {
+    const where = await segments.notUtf8(kind, file)
+    if (where === undefined) continue
+    for (const { text, start, end } of pieces)
+      if (text instanceof TableText && (await occursAny(text, { start, end }, [REPLACEMENT_BYTES])))
+        throw textWouldBeLost(file, where)
+  }
+}
+
 /** The sections that lose rows, and those that share files with them. */
 async function touchedSections(base: TableText, removed: readonly TextRange[]): Promise<Section[]> {
   const sections = await base.sections()
@@ -135,7 +154,7 @@ function spliced(
   section: Section,
   removed: readonly TextRange[],
   added: readonly AddedRows[],
-  plan: Change,
+  plan: ChangePlan,
 ): Piece[] {
   const pieces: Piece[] = []
   let at = section.start
@@ -156,8 +175,8 @@ function spliced(
   return pieces
 }
 
-async function* batchesOf(pieces: readonly Piece[], plan: Change): AsyncGenerator<Batch> {
-  for (const { text, start, end } of pieces) yield* rowBatches(text, start, end, plan.fields)
+async function* batchesOf(pieces: readonly Piece[], plan: ChangePlan): AsyncGenerator<Batch> {
+  for (const { text, start, end } of pieces) yield* batchesIn(plan, text, { start, end })
 }
 
 /** Where the new rows belong. None is needed for rows at the very end: that is where a new file stands anyway. */
@@ -182,16 +201,20 @@ async function orderHint(base: TableText, added: readonly AddedRows[]): Promise<
   return { refs, runs }
 }
 
-async function* remembering(plan: Change, format: 'csv' | 'jsonl', batches: Batch[]): AsyncGenerator<Batch> {
+async function* remembering(plan: ChangePlan, batches: Batch[]): AsyncGenerator<Batch> {
   const whole = plan.added.reduce((sum, range) => sum + range.end - range.start, 0) <= PRIME_BYTES_MAX
-  for await (const { batch } of addedBatches(plan, format)) {
+  for await (const { batch } of addedBatches(plan)) {
     if (whole) batches.push(batch)
     yield batch
   }
 }
 
-function countsOf({ base, source, fields, removed, added }: Change, removedRows: number, addedRows: number) {
-  return countChanges(fields, base, { ranges: removed, rows: removedRows }, source, { ranges: added, rows: addedRows })
+function countsOf({ base, source, removed, added }: ChangePlan, removedRows: number, addedRows: number) {
+  const { format, snapshot } = base
+  return countChanges(editFormat(format), snapshot.schema, base, { ranges: removed, rows: removedRows }, source, {
+    ranges: added,
+    rows: addedRows,
+  })
 }
 
 /** What the commit says of itself (commitInfo): the operation's name and numbers as other Delta writers give them. */
@@ -227,17 +250,14 @@ function prime(
   snapshot: Snapshot,
   add: readonly { path: string }[],
   batches: readonly Batch[],
+  plan: ChangePlan,
   segments: Segments,
 ): void {
   const [only] = add
   const [batch] = batches
   if (only === undefined || add.length !== 1 || batch === undefined || batches.length !== 1) return
-  const file = findFromEnd(snapshot.files, only.path)
+  const file = snapshot.live.get(only.path)
   if (file === undefined || batch.rows > FIRST_ROW_GROUP_ROWS || snapshot.partitionColumns.length > 0) return
-  segments.prime(snapshot, file, 0, 'csv', renderCsv(batch, snapshot.schema))
-}
-
-function findFromEnd(files: readonly LiveFile[], path: string): LiveFile | undefined {
-  for (let i = files.length - 1; i >= 0; i--) if (files[i]?.path === path) return files[i]
-  return undefined
+  const { name, render } = editFormat(plan.base.format)
+  segments.prime(snapshot, file, 0, name, render(batch, snapshot.schema))
 }

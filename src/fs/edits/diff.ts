@@ -1,4 +1,5 @@
 import { discarded } from '../../core/garbage.ts'
+import type { RowCut } from '../text/rows.ts'
 import { joined, type Text } from '../text/text.ts'
 import type { SameRange } from './image.ts'
 import { eachRow, matchRows, type Range } from './multiset.ts'
@@ -29,6 +30,8 @@ export interface RowText extends Text {
 }
 
 export interface DiffOptions {
+  /** How both texts are cut into rows. */
+  readonly cut: RowCut
   /** Where the rows begin, behind the header. */
   readonly baseStart: number
   readonly imageStart: number
@@ -57,7 +60,7 @@ export async function diffText(base: RowText, image: Text, options: DiffOptions)
   const found =
     (await new Walk(base, ended, options, true).run()) ?? (await new Walk(base, ended, options, false).run())
   if (found === undefined) throw new Error('the rows of the edited text could not be told apart')
-  const { removed, added, reordered } = await withoutMoved(base, ended, found)
+  const { removed, added, reordered } = await withoutMoved(base, ended, found, options.cut)
   return { removed, added: added.map(range => ({ ...range, end: Math.min(range.end, image.size) })), reordered }
 }
 
@@ -75,19 +78,19 @@ async function endedByNewline(image: Text): Promise<Text> {
 }
 
 /** Rows that are left over on both sides are none. */
-async function withoutMoved(base: Text, image: Text, found: Found): Promise<TextDiff> {
+async function withoutMoved(base: Text, image: Text, found: Found, cut: RowCut): Promise<TextDiff> {
   const { removed, added } = found
   const asFound = { removed: coalesced(removed), added, reordered: false }
   if (removed.length === 0 || added.length === 0) return asFound
-  const marks = await matchRows(base, removed, image, added)
+  const marks = await matchRows(base, removed, image, added, cut)
   if (marks.a.count === 0) return asFound
   const left: Growing<TextRange>[] = []
-  await eachRow(base, removed, (row, _bytes, start, end, at) => {
+  await eachRow(base, removed, cut, (row, _bytes, start, end, at) => {
     if (!marks.a.has(row)) extend(left, { start: at + start, end: at + end })
   })
   const come: Growing<AddedRange>[] = []
   let range = 0
-  await eachRow(image, added, (row, _bytes, start, end, at) => {
+  await eachRow(image, added, cut, (row, _bytes, start, end, at) => {
     while (added[range]!.end <= at + start) range++
     if (!marks.b.has(row)) extend(come, { start: at + start, end: at + end, anchor: added[range]!.anchor })
   })
@@ -232,16 +235,17 @@ class Walk {
     const start = await this.#base.rowStart(offset)
     for (let bytes = 4096; ; bytes *= 4) {
       const end = Math.min(this.#baseEnd, start + bytes)
-      const window = RowWindow.of(await this.#base.read(start, end), end === this.#baseEnd)
+      const window = RowWindow.of(await this.#base.read(start, end), this.#options.cut, end === this.#baseEnd)
       if (window.rows > 0) return start + window.end(0)
     }
   }
 
   async #endsAtRow(i: number): Promise<boolean> {
     if (this.#imageEnd === this.#image.size) return true
+    const { cut } = this.#options
     let ended = false
-    await eachRow(this.#image, [{ start: i, end: this.#imageEnd }], (_row, bytes, _start, end) => {
-      ended = bytes[end - 1] === NEWLINE[0] && !isOpen(bytes, _start, end)
+    await eachRow(this.#image, [{ start: i, end: this.#imageEnd }], cut, (_row, bytes, start, end) => {
+      ended = cut(bytes.subarray(start, end))(0) > 0
     })
     return ended
   }
@@ -277,7 +281,7 @@ class Walk {
     for (let want = bytes; ; want *= 2) {
       const stop = Math.min(end, start + want)
       const read = start === stop ? new Uint8Array(0) : await text.read(start, stop)
-      const window = RowWindow.of(read, stop === end)
+      const window = RowWindow.of(read, this.#options.cut, stop === end)
       if (window.rows > 0 || stop === end) return { window, whole: stop === end, cutOff: window.cutOff }
       if (text === this.#image && want >= ROW_BYTES_MAX) throw await rowTooLong(text, start)
     }
@@ -304,10 +308,6 @@ class Walk {
     this.#busyBytes = 0
     await new Promise(setImmediate)
   }
-}
-
-function isOpen(bytes: Uint8Array, start: number, end: number): boolean {
-  return RowWindow.of(bytes.subarray(start, end), false).rows === 0
 }
 
 function firstDifference(a: Uint8Array, b: Uint8Array): number {

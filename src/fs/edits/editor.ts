@@ -2,6 +2,7 @@ import { randomUUID } from 'node:crypto'
 import { mkdirSync, readdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { TextError } from '../../columns/errors.ts'
+import { TEXT_FORMAT_VERSION } from '../../columns/text/rendered.ts'
 import type { Clock } from '../../core/clock.ts'
 import { messageOf } from '../../core/errors.ts'
 import { checkWritable } from '../../table/protocol.ts'
@@ -38,7 +39,7 @@ import type { Segments } from '../text/segments.ts'
 import { continued, isAt, type Text } from '../text/text.ts'
 import { applyPlan } from './apply.ts'
 import { EditJournal, type JournalHeader, type JournalRecord } from './journal.ts'
-import { type EditPlan, planCsvEdit, planJsonAppend } from './plan.ts'
+import { type ChangePlan, type EditPlan, type PlanOptions, planEdit } from './plan.ts'
 import { FileSpool } from './spool.ts'
 
 /** So many WRITEs may be under way at the end of a save, whose client sends them again after a crash. */
@@ -310,7 +311,7 @@ export class Editor {
   async removeAllRows(base: TableText): Promise<TableText> {
     let text = base
     await this.#task(async () => {
-      const plan = await planCsvEdit(base, emptyText, this.#planOptions(base))
+      const plan = await planEdit(base, emptyText, this.#planOptions(base))
       if (plan.kind === 'change') text = await this.#apply(plan, base, randomUUID())
     })
     return text
@@ -411,7 +412,7 @@ export class Editor {
     const base = await lines.text(line)
     const edit = this.#newEdit(line, base, journal)
     for (const record of records) replay(edit, record)
-    if (base.size !== header.baseSize) {
+    if (base.size !== header.baseSize || (header.textFormat ?? 1) !== TEXT_FORMAT_VERSION) {
       report(
         `a save that was under way when the server stopped was made from another text of version ${header.version}`,
       )
@@ -547,6 +548,7 @@ export class Editor {
 
   #splice(edit: Edit, offset: number, bytes: Uint8Array, stable: boolean): void {
     this.#stopTimers(edit)
+    edit.watch.written()
     edit.sequence++
     // What its client takes to be behind the end is behind the end.
     const { believed = edit.base, base } = edit
@@ -829,28 +831,26 @@ export class Editor {
   async #plan(base: TableText, image: Text, edit: Edit | undefined): Promise<EditPlan> {
     const hole = edit?.image.firstHole()
     if (hole !== undefined) throw await neverWritten(image, hole)
-    if (edit?.line.format === 'jsonl') return planJsonAppend(base, image)
-    return planCsvEdit(base, image, {
+    return planEdit(base, image, {
       ...this.#planOptions(base),
       ...(edit === undefined ? {} : { sameAs: edit.image.sameAs() }),
     })
   }
 
-  #planOptions(base: TableText): Parameters<typeof planCsvEdit>[2] {
+  #planOptions(base: TableText): PlanOptions {
     return {
       spool: () => FileSpool.create(this.#options.directory),
       textWithSchema: snapshot => this.#options.openText(snapshot, base),
     }
   }
 
-  async #apply(plan: Extract<EditPlan, { kind: 'change' }>, base: TableText, editId: string): Promise<TableText> {
-    const { table, segments, lines } = this.#options
+  async #apply(plan: ChangePlan, base: TableText, editId: string): Promise<TableText> {
+    const { table, segments } = this.#options
     const committed = await this.#refusing(() =>
       applyPlan(plan, {
         table,
         segments,
         snapshot: base.snapshot,
-        format: lines.format === 'jsonl' ? 'jsonl' : 'csv',
         editId,
       }),
     )

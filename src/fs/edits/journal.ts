@@ -11,6 +11,7 @@ import {
 } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { promisify } from 'node:util'
+import { TEXT_FORMAT_VERSION } from '../../columns/text/rendered.ts'
 import { errnoOf, messageOf } from '../../core/errors.ts'
 import { FsError } from '../filesystem.ts'
 
@@ -34,6 +35,8 @@ export interface JournalHeader {
   readonly version: string
   /** The size in bytes of that text, as a check that it is rendered as it was. */
   readonly baseSize: number
+  /** The TEXT_FORMAT_VERSION of that text, for the same reason; 1 if not given. */
+  readonly textFormat?: number
 }
 
 /**
@@ -73,7 +76,8 @@ export class EditJournal {
   }
 
   /** Starts a journal `<editId>.journal` in `directory`, which exists. ENOSPC and its like are FsErrors. */
-  static create(directory: string, header: JournalHeader): EditJournal {
+  static create(directory: string, of: Omit<JournalHeader, 'textFormat'>): EditJournal {
+    const header = { ...of, textFormat: TEXT_FORMAT_VERSION }
     const path = join(directory, `${header.editId}.journal`)
     const head = new TextEncoder().encode(`${MAGIC}${JSON.stringify(header)}\n`)
     let fd: number | undefined

@@ -1,13 +1,11 @@
-import { rowEnd } from '../../columns/text/csv.ts'
 import { discarded } from '../../core/garbage.ts'
+import type { RowCut } from '../text/rows.ts'
 import type { Text } from '../text/text.ts'
 import { hashRow } from './row-hash.ts'
 
 /** Rows that are kept in memory at a time, with 28 bytes each; more of them take more passes. */
 const ROWS_PER_PASS = 1 << 20
 const READ_BYTES = 1 << 20
-const QUOTE = 0x22
-const LF = 0x0a
 
 export interface Range {
   readonly start: number
@@ -40,6 +38,7 @@ export class RowMarks {
 export async function eachRow(
   text: Text,
   ranges: readonly Range[],
+  cut: RowCut,
   visit: (row: number, bytes: Uint8Array, start: number, end: number, at: number) => void,
 ): Promise<number> {
   let row = 0
@@ -48,10 +47,10 @@ export async function eachRow(
     for (let at = range.start; at < range.end; ) {
       const bytes = await text.read(at, Math.min(range.end, at + want))
       const last = at + bytes.length === range.end
-      const quoted = bytes.includes(QUOTE)
+      const next = cut(bytes)
       let start = 0
       while (start < bytes.length) {
-        let end = quoted ? rowEnd(bytes, start) : bytes.indexOf(LF, start) + 1
+        let end = next(start)
         if (end <= 0) {
           if (!last) break
           end = bytes.length
@@ -87,20 +86,21 @@ export async function matchRows(
   aRanges: readonly Range[],
   b: Text,
   bRanges: readonly Range[],
+  cut: RowCut,
   hashOf: RowHash = wholeRow,
 ): Promise<{ a: RowMarks; b: RowMarks }> {
-  const aRows = await eachRow(a, aRanges, () => undefined)
-  const bRows = await eachRow(b, bRanges, () => undefined)
+  const aRows = await eachRow(a, aRanges, cut, () => undefined)
+  const bRows = await eachRow(b, bRanges, cut, () => undefined)
   const marks = { a: new RowMarks(aRows), b: new RowMarks(bRows) }
   if (aRows === 0 || bRows === 0) return marks
   const passes = Math.ceil(aRows / ROWS_PER_PASS)
   const hash = new Int32Array(4)
   for (let pass = 0; pass < passes; pass++) {
     const table = new RowTable(Math.ceil((aRows / passes) * 1.1) + 1024)
-    await eachRow(a, aRanges, (row, bytes, start, end) => {
+    await eachRow(a, aRanges, cut, (row, bytes, start, end) => {
       if (hashOf(bytes, start, end, hash) && (hash[3]! >>> 0) % passes === pass) table.add(hash, row)
     })
-    await eachRow(b, bRanges, (row, bytes, start, end) => {
+    await eachRow(b, bRanges, cut, (row, bytes, start, end) => {
       if (!hashOf(bytes, start, end, hash) || (hash[3]! >>> 0) % passes !== pass) return
       const partner = table.take(hash)
       if (partner < 0) return

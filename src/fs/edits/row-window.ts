@@ -1,17 +1,14 @@
 import { TextError } from '../../columns/errors.ts'
-import { rowEnd } from '../../columns/text/csv.ts'
+import type { RowCut } from '../text/rows.ts'
 import { lineOf, type Text } from '../text/text.ts'
 
-/** A row is held in memory as a whole. A quote that is not closed makes a row of all that follows. */
+/** A row is held in memory as a whole. A quote or a bracket that is not closed makes a row of all that follows. */
 export const ROW_BYTES_MAX = 64 << 20
-
-const QUOTE = 0x22
-const LF = 0x0a
 
 /** What is said of a written row that begins at `start` and has more than ROW_BYTES_MAX. */
 export async function rowTooLong(text: Text, start: number): Promise<TextError> {
   const line = await lineOf(text, start)
-  const message = `line ${line}: the row that begins here has more than ${ROW_BYTES_MAX >> 20} MiB; is a quote not closed?`
+  const message = `line ${line}: the row that begins here has more than ${ROW_BYTES_MAX >> 20} MiB; is a quote not closed, or a bracket?`
   return new TextError('malformed_text', message, { line })
 }
 
@@ -49,12 +46,12 @@ export class RowWindow {
   }
 
   /** The rows in `bytes`; a last one that is cut off counts if they are the text's `last`. */
-  static of(bytes: Uint8Array, last: boolean): RowWindow {
+  static of(bytes: Uint8Array, cut: RowCut, last: boolean): RowWindow {
     const starts = [0]
-    const quoted = bytes.includes(QUOTE)
+    const next = cut(bytes)
     let at = 0
     for (;;) {
-      const end = quoted ? rowEnd(bytes, at) : bytes.indexOf(LF, at) + 1
+      const end = next(at)
       if (end <= 0) break
       starts.push(end)
       at = end

@@ -1,6 +1,6 @@
 import { TextError } from '../../columns/errors.ts'
 import type { ImageRope } from '../edits/image.ts'
-import type { EditPlan } from '../edits/plan.ts'
+import type { ChangePlan } from '../edits/plan.ts'
 import type { TableText } from '../text/layout.ts'
 import type { Text } from '../text/text.ts'
 
@@ -63,14 +63,14 @@ export async function mayStillParse(
   error: TextError,
   times: IncompleteTimes,
 ): Promise<Incomplete | undefined> {
-  if (error.code === 'unterminated') return { ms: times.incompleteMs, because: 'its last row is inside quotes' }
+  if (error.code === 'unterminated') return { ms: times.incompleteMs, because: 'its last row is not closed' }
   return betweenOldBytes(save, times)
 }
 
 /** Whether an image that parses may be a piece of a save that is not over. */
 export async function mayGoOn(
   save: SaveImage,
-  plan: Extract<EditPlan, { kind: 'change' }>,
+  plan: ChangePlan,
   times: IncompleteTimes,
 ): Promise<Incomplete | undefined> {
   const added = plan.added.reduce((sum, { rows }) => sum + rows, 0)
@@ -88,7 +88,8 @@ export async function mayGoOn(
  * from front to back.
  */
 export async function isBadForGood(save: SaveImage, error: unknown): Promise<boolean> {
-  if (!(error instanceof TextError) || error.code === 'unterminated') return false
+  // Rows that come yet may close the last one, or have the key that no row has so far.
+  if (!(error instanceof TextError) || error.code === 'unterminated' || error.code === 'missing_key') return false
   return save.image.firstHole() === undefined && (save.truncated || (await isAppend(save))) && endsInNewline(save.image)
 }
 
@@ -145,7 +146,7 @@ async function patchesOneLine({ base, image }: SaveImage): Promise<boolean> {
  * Whether an image without some of the rows can only be whole: most rows are there, in their order, and the last one is
  * among them. Who copies the rows that stay (grep -v, sed) writes it last.
  */
-async function reachesTheEnd({ base, removed, reordered }: Extract<EditPlan, { kind: 'change' }>): Promise<boolean> {
+async function reachesTheEnd({ base, removed, reordered }: ChangePlan): Promise<boolean> {
   const bytes = removed.reduce((sum, { start, end }) => sum + end - start, 0)
   const last = removed.at(-1)
   if (last === undefined || reordered || last.end === base.size) return false

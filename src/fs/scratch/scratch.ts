@@ -103,7 +103,7 @@ export class Scratch {
     return this.#ids.next()
   }
 
-  /** The ids of all names of old versions of data.csv. */
+  /** The ids of all names of old versions of views. */
   references(): bigint[] {
     return this.#nodes.references()
   }
@@ -561,7 +561,7 @@ export class Scratch {
   }
 
   /**
-   * A name for an old version of data.csv, whose id and content are the caller's. `size` in bytes, `mtime` in
+   * A name for an old version of a view, whose id and content are the caller's. `size` in bytes, `mtime` in
    * nanoseconds since the epoch. It replaces a file of that name.
    */
   placeReference(

@@ -55,7 +55,7 @@ export class Tree {
     const row = this.#nodes.get(id)
     if (row === undefined) throw stale(id)
     if (row.kind === 'reference')
-      throw new FsError('EACCES', `${row.name} is an old version of data.csv, not a file on disk`)
+      throw new FsError('EACCES', `${row.name} is an old version of a view, not a file on disk`)
     const path = this.pathIn(this.#parentOf(row), row.name)
     const stat = this.stat(path)
     if (stat === undefined || !sameFile(row, stat)) {
@@ -140,7 +140,7 @@ export class Tree {
   forget(id: bigint): void {
     const references = this.#nodes.forget(id)
     if (references > 0) {
-      this.#log(`A folder was replaced from outside; ${references} name(s) of old versions of data.csv in it are gone.`)
+      this.#log(`A folder was replaced from outside; ${references} name(s) of old versions of views in it are gone.`)
     }
   }
 

@@ -55,14 +55,24 @@ export class FileText {
     return size === undefined ? undefined : new FileText(table, segments, kind, file, size, false)
   }
 
-  /** Measures what must be measured: pieces with deleted rows, and all of a file by another writer. */
-  static async measured(table: Table, segments: Segments, kind: TextKind, file: LiveFile): Promise<FileText> {
+  /**
+   * Measures what must be measured: pieces with deleted rows, and all of a file by another writer. `former`: the text of the
+   * same file with another vector; what it knows of pieces in which the same rows are deleted is taken over.
+   */
+  static async measured(
+    table: Table,
+    segments: Segments,
+    kind: TextKind,
+    file: LiveFile,
+    former?: FileText,
+  ): Promise<FileText> {
     if (file.vector !== undefined && file.vector.cardinality === file.rows)
       return new FileText(table, segments, kind, file, 0, true)
     const probe = new FileText(table, segments, kind, file, 0, true)
     const pieces = await probe.pieces()
     let size = 0
     for (const [i, piece] of pieces.entries()) {
+      if (former?.file.path === file.path) await probe.#takeHoles(i, piece, former)
       const holes = await probe.#holesOf(i)
       size += piece.bytes - holes.before.at(-1)!
     }
@@ -70,6 +80,23 @@ export class FileText {
     text.#pieces = probe.#pieces
     for (const [i, holes] of probe.#holes) text.#holes.set(i, holes)
     return text
+  }
+
+  async #takeHoles(piece: number, { firstRow, rows }: PieceSize, former: FileText): Promise<void> {
+    const holes = former.#holes.get(piece)
+    if (holes === undefined || this.file.vector === undefined) return
+    const known = (await holes).rows
+    const deleted = await this.deletedRows()
+    const from = lowerBound(deleted, firstRow)
+    const to = lowerBound(deleted, firstRow + rows)
+    if (known.length !== to - from) return
+    for (let i = 0; i < known.length; i++) if (known[i] !== deleted[from + i]! - firstRow) return
+    this.#holes.set(piece, holes)
+  }
+
+  /** The physical numbers of the deleted rows, ascending. */
+  deletedRows(): Promise<Uint32Array> {
+    return this.#table.deletedRows(this.file)
   }
 
   pieces(): Promise<readonly PieceSize[]> {
@@ -99,7 +126,7 @@ export class FileText {
 
   /** The live rows among [start, end), ascending. */
   async liveRows(start: number, end: number): Promise<Uint32Array> {
-    const deleted = await this.#table.deletedRows(this.file)
+    const deleted = await this.deletedRows()
     const live = new Uint32Array(end - start)
     let count = 0
     let next = lowerBound(deleted, start)
@@ -193,7 +220,7 @@ export class FileText {
 
   async #findHoles(piece: number): Promise<Holes> {
     const { firstRow, rows: rowCount, bytes } = (await this.pieces())[piece]!
-    const deleted = await this.#table.deletedRows(this.file)
+    const deleted = await this.deletedRows()
     const from = lowerBound(deleted, firstRow)
     const to = lowerBound(deleted, firstRow + rowCount)
     if (from === to) return NO_HOLES

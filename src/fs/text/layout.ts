@@ -1,8 +1,21 @@
+import { schemaFingerprint } from '../../columns/schema.ts'
 import { csvHeader } from '../../columns/text/csv.ts'
-import type { LiveFile, Snapshot } from '../../table/snapshot.ts'
+import { type Difference, Ordered } from '../../core/ordered.ts'
+import { inViewOrder, type LiveFile, type Snapshot } from '../../table/snapshot.ts'
 import type { Table } from '../../table/table.ts'
 import { FileText } from './file-text.ts'
-import { inOrder, type Placement, place, type RowRange } from './placement.ts'
+import {
+  type Block,
+  blocksOf,
+  type FileNode,
+  type FileTexts,
+  type Leaf,
+  leavesOf,
+  placesOfGuests,
+  type Rope,
+  ropeOf,
+  textOrdering,
+} from './placement.ts'
 import { type Segments, type TextFormat, type TextKind, textKind } from './segments.ts'
 import { joined, type Text } from './text.ts'
 
@@ -36,37 +49,17 @@ export interface Section extends ByteRange {
 /** A physical row of a data file, or the place in front of all rows. */
 export type RowPlace = 'start' | { readonly path: string; readonly row: number }
 
-/** Rows that stand next to each other both in the view and in one piece of one file. */
-interface Leaf {
-  readonly file: number
-  readonly piece: number
-  readonly rowStart: number
-  readonly rowEnd: number
-  /** Offset in the live text of the piece. */
-  readonly start: number
-  readonly size: number
-}
-
-/** Some rows of one node with what hangs on them; cut into leaves when somebody reads there. */
-interface Block {
-  readonly root: RowRange
-  readonly size: number
-  leaves: Promise<readonly Leaf[]> | undefined
-}
-
-/** Node 0 stands in front of all files, node i + 1 for file i. */
-interface Rope {
-  readonly placement: Placement
-  /** Where each node begins; one more than there are nodes. */
-  readonly starts: Float64Array
-  readonly blocks: Map<number, Promise<readonly Block[]>>
-}
-
 /** A leaf and the part of it that a range covers, as offsets in the live text of its piece. */
 interface Stretch {
   readonly leaf: Leaf
   readonly from: number
   readonly to: number
+}
+
+/** The rope of another version, from which this one's is made. */
+interface Base {
+  readonly texts: FileTexts
+  readonly rope: Promise<Rope>
 }
 
 /**
@@ -80,25 +73,35 @@ export class TableText implements Text {
   readonly headerBytes: Uint8Array
   readonly size: number
   readonly #segments: Segments
-  readonly #files: readonly FileText[]
-  readonly #bodySize: number
+  readonly #texts: FileTexts
+  #base: Base | undefined
   #rope: Promise<Rope> | undefined
   #readEnd = 0
 
-  constructor(snapshot: Snapshot, format: TextFormat, segments: Segments, files: readonly FileText[]) {
+  /** `texts`: of the snapshot's files. `previous`: another version's text in the same format, under the same columns. */
+  constructor(snapshot: Snapshot, format: TextFormat, segments: Segments, texts: FileTexts, previous?: TableText) {
     this.snapshot = snapshot
     this.format = format
     this.#segments = segments
-    this.#files = files
+    this.#texts = texts
+    this.#base = previous?.knownRope
     this.headerBytes = format === 'csv' ? csvHeader(snapshot.schema) : NOTHING
-    this.#bodySize = files.reduce((sum, { size }) => sum + size, 0)
     const brackets = this.#bodySize === 0 ? EMPTY_ARRAY.length : ARRAY_END.length
     this.size = this.headerBytes.length + this.#bodySize + (format === 'json' ? brackets : 0)
   }
 
   /** The files' texts, for the next version. */
-  get files(): readonly FileText[] {
-    return this.#files
+  get texts(): FileTexts {
+    return this.#texts
+  }
+
+  /** The rope of this version, or of the nearest one before it that has been worked out, for the next version. */
+  get knownRope(): Base | undefined {
+    return this.#rope === undefined ? this.#base : { texts: this.#texts, rope: this.#rope }
+  }
+
+  get #bodySize(): number {
+    return this.#texts.sum
   }
 
   async read(start: number, end: number): Promise<Uint8Array> {
@@ -116,18 +119,17 @@ export class TableText implements Text {
   async rowStart(offset: number): Promise<number> {
     const at = offset - this.headerBytes.length
     for await (const { leaf, from } of this.#stretches(at, at + 1)) {
-      const text = this.#files[leaf.file]!
-      return offset - from + (await text.offsetOf(leaf.piece, await text.rowAt(leaf.piece, from)))
+      return offset - from + (await leaf.text.offsetOf(leaf.piece, await leaf.text.rowAt(leaf.piece, from)))
     }
     return 0
   }
 
   /** The live rows behind row-aligned byte ranges: physical numbers, ascending, by file. */
   async rowsAt(ranges: readonly ByteRange[]): Promise<{ file: LiveFile; rows: Uint32Array }[]> {
-    const found = new Map<number, Uint32Array[]>()
-    const add = (file: number, rows: Uint32Array): void => {
-      const known = found.get(file)
-      if (known === undefined) found.set(file, [rows])
+    const found = new Map<FileText, Uint32Array[]>()
+    const add = (text: FileText, rows: Uint32Array): void => {
+      const known = found.get(text)
+      if (known === undefined) found.set(text, [rows])
       else known.push(rows)
     }
     const header = this.headerBytes.length
@@ -135,21 +137,29 @@ export class TableText implements Text {
       const start = range.start - header
       const end = range.end - header
       if (start <= 0 && end >= this.#bodySize) {
-        for (const [i, text] of this.#files.entries()) add(i, await text.liveRows(0, await text.rows()))
+        for (const text of this.#texts) add(text, await text.liveRows(0, await text.rows()))
         continue
       }
       for await (const { leaf, from, to } of this.#stretches(start, end)) {
-        const text = this.#files[leaf.file]!
-        const whole = from === leaf.start && to === leaf.start + leaf.size
-        const first = whole ? leaf.rowStart : await text.rowAt(leaf.piece, from)
-        const last = whole ? leaf.rowEnd : (await text.rowAt(leaf.piece, to - 1)) + 1
-        add(leaf.file, await text.liveRows(first, last))
+        const { text, piece } = leaf
+        const whole = from === leaf.from && to === leaf.from + leaf.size
+        const first = whole ? leaf.start : await text.rowAt(piece, from)
+        const last = whole ? leaf.end : (await text.rowAt(piece, to - 1)) + 1
+        const own = this.#textOf(text.file)
+        add(own, await own.liveRows(first, last))
       }
     }
     return [...found]
-      .sort(([a], [b]) => a - b)
-      .map(([i, lists]) => ({ file: this.#files[i]!.file, rows: merged(lists) }))
+      .sort(([a], [b]) => inViewOrder(a.file, b.file))
+      .map(([text, lists]) => ({ file: text.file, rows: merged(lists) }))
       .filter(({ rows }) => rows.length > 0)
+  }
+
+  /** The text that a file has in this version: a leaf may be of another one, in which the same of its rows are deleted. */
+  #textOf(file: LiveFile): FileText {
+    const text = this.#texts.find(other => inViewOrder(file, other.file))
+    if (text === undefined) throw new Error(`${file.path} has rows in the view and is not in it`)
+    return text
   }
 
   /** The rows that end at these offsets (ascending): the header's end is the start. */
@@ -162,8 +172,7 @@ export class TableText implements Text {
         continue
       }
       for await (const { leaf, to } of this.#stretches(at - 1, at)) {
-        const text = this.#files[leaf.file]!
-        places.push({ path: text.file.path, row: await text.rowAt(leaf.piece, to - 1) })
+        places.push({ path: leaf.text.file.path, row: await leaf.text.rowAt(leaf.piece, to - 1) })
       }
     }
     return places
@@ -172,16 +181,19 @@ export class TableText implements Text {
   /** The text cut by the files' places; what stands in front of all files belongs to the first section. */
   async sections(): Promise<Section[]> {
     const rope = await this.#ropeOf()
-    const header = this.headerBytes.length
-    return this.#files.map((text, i) => {
-      const guests = [...rope.placement.guests(i), ...(i === 0 ? rope.placement.guests(-1) : [])]
-      return {
-        start: header + (i === 0 ? 0 : rope.starts[i + 1]!),
-        end: header + rope.starts[i + 2]!,
-        file: text.file,
-        files: new Set([text.file, ...guests.map(guest => this.#files[guest]!.file)]),
-      }
-    })
+    const filesAt = new Map<FileNode | undefined, Set<LiveFile>>()
+    for (const node of rope.nodes) filesAt.set(node, new Set([node.text.file]))
+    filesAt.set(undefined, filesAt.get(rope.nodes.at(0)) ?? new Set())
+    for (const [guest, places] of placesOfGuests(rope))
+      for (const place of places) filesAt.get(place)?.add(guest.text.file)
+    const sections: Section[] = []
+    let at = this.headerBytes.length
+    for (const node of rope.nodes) {
+      const start = at
+      at += node.size + (sections.length === 0 ? rope.startBytes : 0)
+      sections.push({ start, end: at, file: node.text.file, files: filesAt.get(node)! })
+    }
+    return sections
   }
 
   async #readBody(from: number, to: number, parts: Uint8Array[]): Promise<void> {
@@ -190,7 +202,7 @@ export class TableText implements Text {
     let missing = to - from
     for await (const { leaf, from: start, to: end } of this.#stretches(from, to)) {
       if (goesOn && missing === to - from) await this.#readAhead(leaf)
-      await this.#files[leaf.file]!.read(leaf.piece, start, end, parts)
+      await leaf.text.read(leaf.piece, start, end, parts)
       missing -= end - start
     }
     if (missing > 0) throw new Error(`the text of version ${this.snapshot.version} lacks ${missing} bytes at ${from}`)
@@ -200,11 +212,13 @@ export class TableText implements Text {
   async #readAhead(leaf: Leaf): Promise<void> {
     let wanted = this.#segments.parallel
     let piece = leaf.piece + 1
-    for (let file = leaf.file; file < this.#files.length && wanted > 0; file++, piece = 0) {
-      const text = this.#files[file]!
-      if (text.size === 0) continue
-      const { length } = await text.pieces()
-      for (; piece < length && wanted > 0; piece++, wanted--) text.prefetch(piece)
+    for (const text of this.#texts.from(other => inViewOrder(leaf.text.file, other.file))) {
+      if (wanted <= 0) return
+      if (text.size > 0) {
+        const { length } = await text.pieces()
+        for (; piece < length && wanted > 0; piece++, wanted--) text.prefetch(piece)
+      }
+      piece = 0
     }
   }
 
@@ -228,100 +242,55 @@ export class TableText implements Text {
   /** What the body offsets [from, to) are made of, in order. */
   async *#stretches(from: number, to: number): AsyncGenerator<Stretch> {
     const rope = await this.#ropeOf()
-    for (let node = lastAtOrBelow(rope.starts, from); node + 1 < rope.starts.length; node++) {
-      let at = rope.starts[node]!
+    if (from < rope.startBytes) yield* this.#within(rope, rope.startBlocks, 0, from, to)
+    const first = rope.nodes.atSum(Math.max(0, from - rope.startBytes))
+    if (first === undefined) return
+    let at = rope.startBytes + first.start
+    for (const node of rope.nodes.from(other => inViewOrder(first.item.text.file, other.text.file))) {
       if (at >= to) return
-      if (rope.starts[node + 1]! <= from) continue
-      for (const block of await this.#blocksOf(rope, node)) {
-        const start = at
-        at += block.size
-        if (at <= from) continue
-        if (start >= to) return
-        yield* cut(await this.#leavesOf(rope, block), start, from, to)
-      }
+      if (node.size > 0) yield* this.#within(rope, await blocksOf(node), at, from, to)
+      at += node.size
+    }
+  }
+
+  /** What some blocks, which begin at `start`, have of the body offsets [from, to). */
+  async *#within(
+    rope: Rope,
+    blocks: readonly Block[],
+    start: number,
+    from: number,
+    to: number,
+  ): AsyncGenerator<Stretch> {
+    let at = start
+    for (const block of blocks) {
+      const blockStart = at
+      at += block.size
+      if (at <= from) continue
+      if (blockStart >= to) return
+      yield* cut(await leavesOf(rope, block), blockStart, from, to)
     }
   }
 
   #ropeOf(): Promise<Rope> {
     if (this.#rope === undefined) {
-      this.#rope = this.#makeRope()
-      this.#rope.catch(() => {
-        this.#rope = undefined
-      })
+      this.#rope = this.#makeRope(this.#base)
+      this.#rope.then(
+        () => {
+          this.#base = undefined
+        },
+        () => {
+          this.#rope = undefined
+        },
+      )
     }
     return this.#rope
   }
 
-  async #makeRope(): Promise<Rope> {
-    const placement = await place(this.#files, this.#segments)
-    const starts = new Float64Array(this.#files.length + 2)
-    starts[1] = placement.startBytes
-    for (let i = 0; i < this.#files.length; i++) starts[i + 2] = starts[i + 1]! + placement.bytesAt(i)
-    return { placement, starts, blocks: new Map() }
+  async #makeRope(base: Base | undefined): Promise<Rope> {
+    const rope = await base?.rope.catch(() => undefined)
+    const known = base && rope && { texts: base.texts, rope }
+    return ropeOf(this.#texts, this.snapshot.live, this.#segments, known)
   }
-
-  #blocksOf(rope: Rope, node: number): Promise<readonly Block[]> {
-    let blocks = rope.blocks.get(node)
-    if (blocks === undefined) {
-      blocks = node === 0 ? Promise.resolve(startBlocks(rope.placement)) : this.#fileBlocks(rope.placement, node - 1)
-      rope.blocks.set(node, blocks)
-      blocks.catch(() => rope.blocks.delete(node))
-    }
-    return blocks
-  }
-
-  async #fileBlocks(placement: Placement, file: number): Promise<readonly Block[]> {
-    const text = this.#files[file]!
-    const pieces = await text.pieces()
-    const own = placement.ownRows(file) ?? [{ file, start: 0, end: await text.rows() }]
-    const anchors = placement.anchors(file)
-    const blocks: Block[] = []
-    let next = 0
-    for (const range of own) {
-      for (const piece of pieces) {
-        const start = Math.max(range.start, piece.firstRow)
-        const end = Math.min(range.end, piece.firstRow + piece.rows)
-        if (start >= end) continue
-        let size = await text.sizeOf(start, end)
-        while (next < anchors.length && anchors[next]!.row < start) next++
-        for (; next < anchors.length && anchors[next]!.row < end; next++) {
-          for (const { bytes } of anchors[next]!.attached) size += bytes
-        }
-        if (size > 0) blocks.push({ root: { file, start, end }, size, leaves: undefined })
-      }
-    }
-    return blocks
-  }
-
-  #leavesOf(rope: Rope, block: Block): Promise<readonly Leaf[]> {
-    if (block.leaves === undefined) {
-      block.leaves = this.#findLeaves(rope.placement, block.root)
-      block.leaves.catch(() => {
-        block.leaves = undefined
-      })
-    }
-    return block.leaves
-  }
-
-  async #findLeaves(placement: Placement, root: RowRange): Promise<readonly Leaf[]> {
-    const leaves: Leaf[] = []
-    for (const { file, start, end } of inOrder(placement, root)) {
-      const text = this.#files[file]!
-      for (const [i, piece] of (await text.pieces()).entries()) {
-        const rowStart = Math.max(start, piece.firstRow)
-        const rowEnd = Math.min(end, piece.firstRow + piece.rows)
-        if (rowStart >= rowEnd) continue
-        const from = await text.offsetOf(i, rowStart)
-        const size = (await text.offsetOf(i, rowEnd)) - from
-        if (size > 0) leaves.push({ file, piece: i, rowStart, rowEnd, start: from, size })
-      }
-    }
-    return leaves
-  }
-}
-
-function startBlocks(placement: Placement): readonly Block[] {
-  return placement.start.map(attached => ({ root: attached, size: attached.bytes, leaves: undefined }))
 }
 
 function* cut(leaves: readonly Leaf[], start: number, from: number, to: number): Generator<Stretch> {
@@ -330,21 +299,9 @@ function* cut(leaves: readonly Leaf[], start: number, from: number, to: number):
     if (at >= to) return
     const first = Math.max(0, from - at)
     const last = Math.min(leaf.size, to - at)
-    if (first < last) yield { leaf, from: leaf.start + first, to: leaf.start + last }
+    if (first < last) yield { leaf, from: leaf.from + first, to: leaf.from + last }
     at += leaf.size
   }
-}
-
-/** The last index whose value is not above `value`. */
-function lastAtOrBelow(values: Float64Array, value: number): number {
-  let low = 0
-  let high = values.length - 1
-  while (low < high) {
-    const middle = (low + high + 1) >>> 1
-    if (values[middle]! <= value) low = middle
-    else high = middle - 1
-  }
-  return low
 }
 
 function merged(lists: readonly Uint32Array[]): Uint32Array {
@@ -371,35 +328,35 @@ export async function openText(
   previous?: TableText,
 ): Promise<TableText> {
   const kind = textKind(snapshot, format)
-  const known = knownFiles(kind, format, previous)
-  const files: FileText[] = []
-  const unmeasured: number[] = []
-  for (const [i, file] of snapshot.files.entries()) {
-    const text = known(file, i) ?? FileText.recorded(table, segments, kind, file)
-    if (text === undefined) unmeasured.push(i)
-    else files[i] = text
+  const known = previous !== undefined && isAlike(kind, format, previous) ? previous : undefined
+  let texts = known?.texts ?? Ordered.of(textOrdering)
+  const unmeasured: { readonly file: LiveFile; readonly former: FileText | undefined }[] = []
+  const opened: FileText[] = []
+  for (const { before, after } of changedFiles(snapshot, known)) {
+    const former = before && texts.find(text => inViewOrder(before, text.file))
+    if (former !== undefined) texts = texts.without(former)
+    if (after === undefined) continue
+    const text = FileText.recorded(table, segments, kind, after)
+    if (text === undefined) unmeasured.push({ file: after, former })
+    else opened.push(text)
   }
   const measureSome = async (): Promise<void> => {
-    for (let i = unmeasured.shift(); i !== undefined; i = unmeasured.shift()) {
-      files[i] = await FileText.measured(table, segments, kind, snapshot.files[i]!)
-    }
+    for (let next = unmeasured.pop(); next !== undefined; next = unmeasured.pop())
+      opened.push(await FileText.measured(table, segments, kind, next.file, next.former))
   }
   await Promise.all(Array.from({ length: OPENING_MAX }, measureSome))
-  return new TableText(snapshot, format, segments, files)
+  texts = texts.size === 0 ? Ordered.of(textOrdering, opened) : opened.reduce((all, text) => all.with(text), texts)
+  return new TableText(snapshot, format, segments, texts, known)
 }
 
-function knownFiles(
-  kind: TextKind,
-  format: TextFormat,
-  previous: TableText | undefined,
-): (file: LiveFile, index: number) => FileText | undefined {
-  if (previous === undefined || previous.format !== format) return () => undefined
-  if (textKind(previous.snapshot, format).fingerprint !== kind.fingerprint) return () => undefined
-  let byKey: Map<string, FileText> | undefined
-  return (file, index) => {
-    const sameplace = previous.files[index]
-    if (sameplace?.file.key === file.key) return sameplace
-    byKey ??= new Map(previous.files.map(text => [text.file.key, text]))
-    return byKey.get(file.key)
-  }
+/** What is other in a version's files than in those of a text, or than in no files. */
+function changedFiles({ live }: Snapshot, known: TableText | undefined): Iterable<Difference<LiveFile>> {
+  if (known !== undefined) return live.changesSince(known.snapshot.live)
+  return live.toArray().map(after => ({ before: undefined, after }))
+}
+
+function isAlike(kind: TextKind, format: TextFormat, { snapshot, format: other }: TableText): boolean {
+  return (
+    other === format && snapshot.tableId === kind.tableId && schemaFingerprint(snapshot.schema) === kind.fingerprint
+  )
 }

@@ -1,184 +1,495 @@
+import { Ordered, type Ordering } from '../../core/ordered.ts'
+import { type FilePlace, inViewOrder, type LiveFiles, ORDER_TAG } from '../../table/snapshot.ts'
 import type { FileText } from './file-text.ts'
 import type { Segments } from './segments.ts'
 
-/** Rows [start, end) of a file: the index of the file in view order, physical row numbers. */
+/** Physical rows [start, end) of a file. */
 export interface RowRange {
-  readonly file: number
   readonly start: number
   readonly end: number
 }
 
-/** A row range that an order hint puts behind a row of another file, or at the start of the table. */
-interface Attached extends RowRange {
-  /** Bytes of its live rows, and of what hangs on them. */
-  bytes: number
+/** Rows that an order hint puts behind a row of another file, or at the start of the table. */
+export interface Attached extends RowRange {
+  /** The file that they are of. */
+  readonly file: FilePlace
+  /** Bytes of the live ones, and of what hangs on them; never 0. */
+  readonly bytes: number
 }
 
-/** The rows that stand behind one row: later files first. */
-interface Anchor {
+/** What stands behind one row: rows of later files first. */
+export interface Anchor {
   readonly row: number
-  readonly attached: Attached[]
+  readonly attached: readonly Attached[]
 }
 
-/** Where the rows of files with order hints stand (see OrderHint). */
-export interface Placement {
-  /** What stands in front of all files. */
-  readonly start: readonly Attached[]
-  readonly startBytes: number
-  /** Rows that stand at their file's own place; undefined: all of them. */
-  ownRows(file: number): readonly RowRange[] | undefined
-  /** Bytes that stand at a file's own place, what hangs on its rows included. */
-  bytesAt(file: number): number
-  anchors(file: number): readonly Anchor[]
-  /** Files that have rows at the place of `file` without being it; of -1: at the start. */
-  guests(file: number): ReadonlySet<number>
+/** Rows of a file that stand elsewhere. */
+interface Run extends RowRange {
+  /** The file behind a row of which they stand; undefined: the start of the table. */
+  readonly target: FilePlace | undefined
+  readonly row: number
+  /** Of the live rows alone. */
+  readonly bytes: number
+  /** With what hangs on them. */
+  readonly total: number
 }
 
-interface Run extends Attached {
-  /** The file at whose own place it stands in the end; -1: the start. */
-  place: number
-  /** -1: the start of the table. */
-  readonly targetFile: number
-  readonly targetRow: number
+/** A file in the rope. It never changes, nor does what hangs on it: then there is another one in its place. */
+export class FileNode {
+  readonly text: FileText
+  /** Rows that stand at the file's own place; undefined: all of them. */
+  readonly own: readonly RowRange[] | undefined
+  readonly runs: readonly Run[]
+  /** What hangs on its rows, in the order of the rows. */
+  readonly anchors: readonly Anchor[]
+  /** Bytes at the file's own place, with what hangs on the rows there. */
+  readonly size: number
+  /** What is at the file's own place, worked out when somebody reads there. */
+  blocks: Promise<readonly Block[]> | undefined
+
+  constructor({ text, own, runs, anchors, size }: Omit<FileNode, 'blocks'>) {
+    this.text = text
+    this.own = own
+    this.runs = runs
+    this.anchors = anchors
+    this.size = size
+  }
 }
 
 /**
- * Finds the places of hinted rows. A hint counts only where it names a row of a live file in front of its own, which all
- * hints of ours do: so no two files can wait for each other. Rows with no such place stand at their file's own.
+ * Rows that stand next to each other both in the view and in one piece of one file. `text` may be the file's of an earlier
+ * version: then the same of these rows are deleted in it.
  */
-export async function place(files: readonly FileText[], segments: Segments): Promise<Placement> {
-  const hinted = files.flatMap((text, i) => (text.file.tag('posixlake.order') === undefined ? [] : [i]))
-  const placing = new Placing(files)
-  if (hinted.length > 0) {
-    const indexOf = new Map(files.map((text, i) => [text.file.path, i]))
-    for (const file of hinted) await placing.addRuns(file, segments, indexOf)
-    placing.hang()
-  }
-  return placing
+export interface Leaf extends RowRange {
+  readonly text: FileText
+  readonly piece: number
+  /** Offset in the live text of the piece. */
+  readonly from: number
+  readonly size: number
 }
 
-class Placing implements Placement {
-  readonly start: Attached[] = []
-  readonly #files: readonly FileText[]
-  readonly #runs = new Map<number, Run[]>()
-  readonly #own = new Map<number, RowRange[]>()
-  readonly #ownBytes = new Map<number, number>()
-  readonly #hanging = new Map<number, number>()
-  readonly #anchors = new Map<number, Anchor[]>()
-  readonly #guests = new Map<number, Set<number>>()
+/** Some rows of one file with what hangs on them; cut into leaves when somebody reads there. */
+export interface Block {
+  readonly file: FilePlace
+  readonly root: RowRange
+  readonly size: number
+  leaves: Promise<readonly Leaf[]> | undefined
+}
 
-  constructor(files: readonly FileText[]) {
-    this.#files = files
+/** Where all rows of a version stand: at the start, then at the files' places. It shares with other versions what is the same. */
+export interface Rope {
+  readonly nodes: Ordered<FileNode>
+  readonly start: readonly Attached[]
+  readonly startBlocks: readonly Block[]
+  readonly startBytes: number
+  /** Files that hints name where no row of theirs can be: if they come (again), all places are worked out anew. */
+  readonly unresolved: ReadonlySet<string>
+}
+
+/** The texts of a version's files, in view order. */
+export type FileTexts = Ordered<FileText>
+
+export const textOrdering: Ordering<FileText> = {
+  compare: (a, b) => inViewOrder(a.file, b.file),
+  hash: ({ file }) => file.hash,
+  measure: ({ size }) => size,
+}
+const nodeOrdering: Ordering<FileNode> = {
+  compare: (a, b) => inViewOrder(a.text.file, b.text.file),
+  hash: ({ text }) => text.file.hash,
+  measure: ({ size }) => size,
+}
+
+const EMPTY: Rope = {
+  nodes: Ordered.of(nodeOrdering),
+  start: [],
+  startBlocks: [],
+  startBytes: 0,
+  unresolved: new Set(),
+}
+
+/** A version of which the rope is known. */
+export interface KnownRope {
+  readonly texts: FileTexts
+  readonly rope: Rope
+}
+
+/**
+ * The rope of a version; of one that differs little from another whose rope is known, in the time that the difference
+ * takes. A hint counts only where it names a row of a live file in front of its own, which all hints of ours do: so no two
+ * files can wait for each other. Rows with no such place stand at their file's own.
+ */
+export async function ropeOf(
+  texts: FileTexts,
+  live: LiveFiles,
+  segments: Segments,
+  known: KnownRope | undefined,
+): Promise<Rope> {
+  if (known !== undefined) {
+    const next = await new Placing(known.rope, live, segments).next(texts, known.texts)
+    if (next !== undefined) return next
+  }
+  const next = await new Placing(EMPTY, live, segments).next(texts, Ordered.of(textOrdering))
+  if (next === undefined) throw new Error('rows hang on a file that is not there')
+  return next
+}
+
+export function nodeAt(nodes: Ordered<FileNode>, file: FilePlace): FileNode | undefined {
+  return nodes.find(node => inViewOrder(file, node.text.file))
+}
+
+/** Rows of `file` that hang elsewhere count for other bytes now: `before` 0: they did not, `after` 0: they do no more. */
+interface Moved extends RowRange {
+  readonly file: FilePlace
+  readonly row: number
+  readonly before: number
+  readonly after: number
+}
+
+/** What is to be done at one file: what hangs on it changes. */
+interface Pending {
+  readonly file: FilePlace
+  readonly moved: Moved[]
+}
+
+const pendingOrdering: Ordering<Pending> = {
+  compare: (a, b) => inViewOrder(a.file, b.file),
+  hash: ({ file }) => file.modificationTime ^ file.path.length,
+}
+
+/** One rope on the way to the next. */
+class Placing {
+  readonly #live: LiveFiles
+  readonly #segments: Segments
+  readonly #before: Rope
+  #nodes: Ordered<FileNode>
+  #unresolved: Set<string> | undefined
+  #pending = Ordered.of(pendingOrdering)
+  readonly #atStart: Moved[] = []
+
+  constructor(before: Rope, live: LiveFiles, segments: Segments) {
+    this.#before = before
+    this.#live = live
+    this.#segments = segments
+    this.#nodes = before.nodes
   }
 
-  get startBytes(): number {
-    return this.start.reduce((sum, { bytes }) => sum + bytes, 0)
+  /** Undefined where the places of rows change that did not change themselves: all have to be worked out anew. */
+  async next(texts: FileTexts, before: FileTexts): Promise<Rope | undefined> {
+    const changes = texts.changesSince(before)
+    for (const { before: old, after } of changes) {
+      const isNew = old === undefined && after !== undefined
+      if (isNew && this.#before.unresolved.has(after.file.path)) return undefined
+      const isGone = old !== undefined && after === undefined
+      if (isGone && nodeAt(this.#nodes, old.file)?.anchors.length !== 0) return undefined
+    }
+    for (const { before: old, after } of changes) {
+      const node = old && nodeAt(this.#nodes, old.file)
+      if (after === undefined) this.#remove(node!)
+      else if (node === undefined) await this.#add(after)
+      else await this.#change(node, after)
+    }
+    while (this.#pending.size > 0) if (!this.#hangNext()) return undefined
+    const start = this.#atStart.length === 0 ? this.#before.start : hung(this.#before.start, this.#atStart)
+    return {
+      nodes: this.#nodes,
+      start,
+      startBlocks: start === this.#before.start ? this.#before.startBlocks : start.map(startBlock),
+      startBytes: start === this.#before.start ? this.#before.startBytes : bytesOf(start),
+      unresolved: this.#unresolved ?? this.#before.unresolved,
+    }
   }
 
-  ownRows(file: number): readonly RowRange[] | undefined {
-    return this.#own.get(file)
+  #remove(node: FileNode): void {
+    this.#nodes = this.#nodes.without(node)
+    for (const run of node.runs) this.#move(node.text.file, run, 0)
   }
 
-  bytesAt(file: number): number {
-    return (this.#ownBytes.get(file) ?? this.#files[file]!.size) + (this.#hanging.get(file) ?? 0)
+  async #add(text: FileText): Promise<void> {
+    const { runs, own } = await this.#runsOf(text)
+    const size = text.size - runs.reduce((sum, { bytes }) => sum + bytes, 0)
+    this.#nodes = this.#nodes.with(
+      new FileNode({ text, own: runs.length === 0 ? undefined : own, runs, anchors: [], size }),
+    )
+    for (const run of runs) this.#move(text.file, { ...run, total: 0 }, run.total)
   }
 
-  anchors(file: number): readonly Anchor[] {
-    return this.#anchors.get(file) ?? []
+  /** Other rows of the file are deleted now. */
+  async #change(node: FileNode, text: FileText): Promise<void> {
+    const touched = node.runs.length === 0 ? undefined : await differing(node.text, text)
+    const runs: Run[] = []
+    let ownSize = node.size + text.size - node.text.size
+    for (const run of node.runs) {
+      if (touched?.has(run) !== true) {
+        runs.push(run)
+        continue
+      }
+      const bytes = await text.sizeOf(run.start, run.end)
+      const total = run.total + bytes - run.bytes
+      ownSize -= bytes - run.bytes
+      runs.push({ ...run, bytes, total })
+      this.#move(text.file, run, total)
+    }
+    this.#nodes = this.#nodes.with(new FileNode({ ...node, text, runs, size: ownSize }))
   }
 
-  guests(file: number): ReadonlySet<number> {
-    return this.#guests.get(file) ?? new Set()
+  /** Rows count for other bytes from now on where they hang; or for the same, but they are others. */
+  #move(file: FilePlace, { start, end, target, row, total }: Run, after: number): void {
+    if (total === 0 && after === 0) return
+    const moved = { file, start, end, row, before: total, after }
+    if (target === undefined) {
+      this.#atStart.push(moved)
+      return
+    }
+    const probe = { file: target, moved: [moved] }
+    const pending = this.#pending.get(probe)
+    if (pending === undefined) this.#pending = this.#pending.with(probe)
+    else pending.moved.push(moved)
   }
 
-  async addRuns(file: number, segments: Segments, indexOf: ReadonlyMap<string, number>): Promise<void> {
-    const text = this.#files[file]!
-    const hint = await segments.orderHint(text.file)
-    if (hint === undefined) return
-    const rows = await text.rows()
+  /**
+   * Hangs what is to be hung on the last of the files where something is: hints lead to earlier files, so that nothing can
+   * come to it any more. False if the file is not there.
+   */
+  #hangNext(): boolean {
+    const pending = this.#pending.at(-1)!
+    this.#pending = this.#pending.without(pending)
+    const node = nodeAt(this.#nodes, pending.file)
+    if (node === undefined) return false
+    const changedRuns = new Map<Run, number>()
+    let size = node.size
+    for (const { row, before, after } of pending.moved) {
+      const run = runAt(node.runs, row)
+      if (run === undefined) size += after - before
+      else changedRuns.set(run, (changedRuns.get(run) ?? run.total) + after - before)
+    }
+    const runs = changedRuns.size === 0 ? node.runs : node.runs.map(run => withTotal(run, changedRuns.get(run)))
+    this.#nodes = this.#nodes.with(
+      new FileNode({ ...node, runs, size, anchors: anchored(node.anchors, pending.moved) }),
+    )
+    for (const [run, total] of changedRuns) this.#move(node.text.file, run, total)
+    return true
+  }
+
+  async #runsOf(text: FileText): Promise<{ readonly runs: readonly Run[]; readonly own: readonly RowRange[] }> {
+    const hint = text.file.tag(ORDER_TAG) === undefined ? undefined : await this.#segments.orderHint(text.file)
     const runs: Run[] = []
     const own: RowRange[] = []
+    if (hint === undefined) return { runs, own }
+    const rows = await text.rows()
+    const targets = await this.#targetsOf(text, hint.refs)
     let at = 0
     for (const { count, ref, row } of hint.runs) {
       const start = at
       const end = Math.min(rows, at + count)
       if (start >= end) break
       at = end
-      const targetFile = ref < 0 ? -1 : (indexOf.get(hint.refs[ref]!) ?? file)
-      if (targetFile >= file || (targetFile >= 0 && row >= (await this.#files[targetFile]!.rows())))
-        own.push({ file, start, end })
-      else runs.push({ file, start, end, bytes: 0, targetFile, targetRow: row, place: targetFile })
-    }
-    if (runs.length === 0) return
-    if (at < rows) own.push({ file, start: at, end: rows })
-    const [only] = runs
-    if (only !== undefined && runs.length === 1 && own.length === 0) only.bytes = text.size
-    else for (const run of runs) run.bytes = await text.sizeOf(run.start, run.end)
-    this.#runs.set(file, runs)
-    this.#own.set(file, own)
-    this.#ownBytes.set(file, text.size - runs.reduce((sum, { bytes }) => sum + bytes, 0))
-  }
-
-  /** Hangs all runs on their anchors; later files first, so that a run's own bytes are complete when it is hung. */
-  hang(): void {
-    const byFile = [...this.#runs].sort(([a], [b]) => b - a)
-    const anchorOf = new Map<number, Map<number, Anchor>>()
-    for (const [, runs] of byFile) {
-      for (const run of runs) {
-        if (run.targetFile < 0) {
-          this.start.push(run)
-          continue
-        }
-        const anchors = getOrAdd(anchorOf, run.targetFile, () => new Map<number, Anchor>())
-        getOrAdd(anchors, run.targetRow, () => ({ row: run.targetRow, attached: [] })).attached.push(run)
-        const carrier = this.#carrierOf(run)
-        if (carrier !== undefined) carrier.bytes += run.bytes
-        else this.#hanging.set(run.targetFile, (this.#hanging.get(run.targetFile) ?? 0) + run.bytes)
+      const target = ref < 0 ? undefined : targets[ref]
+      if (ref >= 0 && (target === undefined || row >= target.rows)) own.push({ start, end })
+      else {
+        const bytes = await text.sizeOf(start, end)
+        runs.push({ start, end, target: target?.file, row, bytes, total: bytes })
       }
     }
-    for (const [file, anchors] of anchorOf) {
-      const inRows = [...anchors.values()].sort((a, b) => a.row - b.row)
-      this.#anchors.set(file, inRows)
-    }
-    // Hints lead to earlier files, so the place of what carries a run is known before the run's.
-    for (const [file, runs] of byFile.reverse()) {
-      for (const run of runs) {
-        run.place = run.targetFile < 0 ? -1 : (this.#carrierOf(run)?.place ?? run.targetFile)
-        getOrAdd(this.#guests, run.place, () => new Set<number>()).add(file)
-      }
-    }
+    if (at < rows) own.push({ start: at, end: rows })
+    return { runs, own }
   }
 
-  /** The run that the anchor row is itself part of, if it does not stand at its file's own place. */
-  #carrierOf(run: Run): Run | undefined {
-    const runs = this.#runs.get(run.targetFile)
-    if (runs === undefined) return undefined
-    let low = 0
-    let high = runs.length
-    while (low < high) {
-      const middle = (low + high) >>> 1
-      if (runs[middle]!.end <= run.targetRow) low = middle + 1
-      else high = middle
+  /** The files that a hint names and rows of this file may hang on. */
+  async #targetsOf(
+    text: FileText,
+    refs: readonly string[],
+  ): Promise<({ readonly file: FilePlace; readonly rows: number } | undefined)[]> {
+    const targets: ({ readonly file: FilePlace; readonly rows: number } | undefined)[] = []
+    for (const path of refs) {
+      const file = this.#live.get(path)
+      if (file !== undefined && inViewOrder(file, text.file) < 0) {
+        targets.push({ file, rows: await this.#segments.rows(file) })
+        continue
+      }
+      targets.push(undefined)
+      this.#unresolved ??= new Set(this.#before.unresolved)
+      this.#unresolved.add(path)
     }
-    const found = runs[low]
-    return found !== undefined && found.start <= run.targetRow ? found : undefined
+    return targets
   }
 }
 
+/** The runs of a file in which other rows are deleted than before. */
+async function differing(before: FileText, after: FileText): Promise<{ has(run: RowRange): boolean }> {
+  const rows = symmetricDifference(await before.deletedRows(), await after.deletedRows())
+  return {
+    has: ({ start, end }) => {
+      let low = 0
+      let high = rows.length
+      while (low < high) {
+        const middle = (low + high) >>> 1
+        if (rows[middle]! < start) low = middle + 1
+        else high = middle
+      }
+      return low < rows.length && rows[low]! < end
+    },
+  }
+}
+
+/** What is in only one of two ascending lists. */
+function symmetricDifference(a: Uint32Array, b: Uint32Array): number[] {
+  const found: number[] = []
+  for (let i = 0, j = 0; i < a.length || j < b.length; ) {
+    if (a[i] === b[j]) {
+      i++
+      j++
+    } else if (j >= b.length || (i < a.length && a[i]! < b[j]!)) found.push(a[i++]!)
+    else found.push(b[j++]!)
+  }
+  return found
+}
+
+function withTotal(run: Run, total: number | undefined): Run {
+  return total === undefined ? run : { ...run, total }
+}
+
+/** The run that a row is part of, if it does not stand at its file's own place. */
+function runAt<R extends RowRange>(runs: readonly R[], row: number): R | undefined {
+  let low = 0
+  let high = runs.length
+  while (low < high) {
+    const middle = (low + high) >>> 1
+    if (runs[middle]!.end <= row) low = middle + 1
+    else high = middle
+  }
+  const found = runs[low]
+  return found !== undefined && found.start <= row ? found : undefined
+}
+
+/** Later files first, and the rows of one file in their order. */
+function inHangingOrder(a: { file: FilePlace; start: number }, b: { file: FilePlace; start: number }): number {
+  return inViewOrder(b.file, a.file) || a.start - b.start
+}
+
+/** What hangs at one place, after some of it changed. */
+function hung(attached: readonly Attached[], moved: readonly Moved[]): readonly Attached[] {
+  // The sort is stable: what changed more than once is in the end as it was changed last.
+  const changes = [...moved].sort(inHangingOrder)
+  const next: Attached[] = []
+  let i = 0
+  for (const [n, change] of changes.entries()) {
+    const { file, start, end, after } = change
+    if (n + 1 < changes.length && inHangingOrder(change, changes[n + 1]!) === 0) continue
+    while (i < attached.length && inHangingOrder(attached[i]!, { file, start }) < 0) next.push(attached[i++]!)
+    if (i < attached.length && inHangingOrder(attached[i]!, { file, start }) === 0) i++
+    if (after > 0) next.push({ file, start, end, bytes: after })
+  }
+  for (; i < attached.length; i++) next.push(attached[i]!)
+  return next
+}
+
+/** What hangs on a file's rows, after some of it changed. */
+function anchored(anchors: readonly Anchor[], moved: readonly Moved[]): readonly Anchor[] {
+  const byRow = new Map<number, Moved[]>()
+  for (const change of moved) {
+    const list = byRow.get(change.row)
+    if (list === undefined) byRow.set(change.row, [change])
+    else list.push(change)
+  }
+  const next: Anchor[] = []
+  let i = 0
+  for (const [row, changes] of [...byRow].sort(([a], [b]) => a - b)) {
+    while (i < anchors.length && anchors[i]!.row < row) next.push(anchors[i++]!)
+    const attached = hung(anchors[i]?.row === row ? anchors[i++]!.attached : [], changes)
+    if (attached.length > 0) next.push({ row, attached })
+  }
+  for (; i < anchors.length; i++) next.push(anchors[i]!)
+  return next
+}
+
+function bytesOf(attached: readonly Attached[]): number {
+  return attached.reduce((sum, { bytes }) => sum + bytes, 0)
+}
+
+function startBlock(attached: Attached): Block {
+  return { file: attached.file, root: attached, size: attached.bytes, leaves: undefined }
+}
+
+/** What is at a file's own place, cut by the pieces of its text. */
+export function blocksOf(node: FileNode): Promise<readonly Block[]> {
+  if (node.blocks === undefined) {
+    node.blocks = findBlocks(node)
+    node.blocks.catch(() => {
+      node.blocks = undefined
+    })
+  }
+  return node.blocks
+}
+
+async function findBlocks({ text, own, anchors }: FileNode): Promise<readonly Block[]> {
+  const pieces = await text.pieces()
+  const blocks: Block[] = []
+  let next = 0
+  for (const range of own ?? [{ start: 0, end: await text.rows() }]) {
+    for (const piece of pieces) {
+      const start = Math.max(range.start, piece.firstRow)
+      const end = Math.min(range.end, piece.firstRow + piece.rows)
+      if (start >= end) continue
+      let size = await text.sizeOf(start, end)
+      while (next < anchors.length && anchors[next]!.row < start) next++
+      for (; next < anchors.length && anchors[next]!.row < end; next++) size += bytesOf(anchors[next]!.attached)
+      if (size > 0) blocks.push({ file: text.file, root: { start, end }, size, leaves: undefined })
+    }
+  }
+  return blocks
+}
+
+/** The leaves of a block of a rope. */
+export function leavesOf({ nodes }: Rope, block: Block): Promise<readonly Leaf[]> {
+  if (block.leaves === undefined) {
+    block.leaves = findLeaves(nodes, block)
+    block.leaves.catch(() => {
+      block.leaves = undefined
+    })
+  }
+  return block.leaves
+}
+
+async function findLeaves(nodes: Ordered<FileNode>, { file, root }: Block): Promise<readonly Leaf[]> {
+  const leaves: Leaf[] = []
+  for (const { text, start, end } of inOrder(nodes, { ...root, file })) {
+    for (const [i, piece] of (await text.pieces()).entries()) {
+      const rowStart = Math.max(start, piece.firstRow)
+      const rowEnd = Math.min(end, piece.firstRow + piece.rows)
+      if (rowStart >= rowEnd) continue
+      const from = await text.offsetOf(i, rowStart)
+      const size = (await text.offsetOf(i, rowEnd)) - from
+      if (size > 0) leaves.push({ text, piece: i, start: rowStart, end: rowEnd, from, size })
+    }
+  }
+  return leaves
+}
+
+interface ShownRows extends RowRange {
+  readonly text: FileText
+}
+
 /** The rows of a range with what hangs on them, in the order in which they are shown. */
-export function inOrder(placement: Placement, range: RowRange): RowRange[] {
-  const shown: RowRange[] = []
-  const waiting: RowRange[] = [range]
+function inOrder(nodes: Ordered<FileNode>, range: RowRange & { readonly file: FilePlace }): ShownRows[] {
+  const shown: ShownRows[] = []
+  const waiting: { node: FileNode; start: number; end: number }[] = []
+  const wait = ({ file, start, end }: RowRange & { readonly file: FilePlace }): void => {
+    const node = nodeAt(nodes, file)
+    if (node === undefined) throw new Error(`${file.path} has rows in the view and is not in it`)
+    waiting.push({ node, start, end })
+  }
+  wait(range)
   for (let next = waiting.pop(); next !== undefined; next = waiting.pop()) {
-    const { file, start, end } = next
-    const anchor = firstAnchor(placement.anchors(file), start, end)
+    const { node, start, end } = next
+    const anchor = firstAnchor(node.anchors, start, end)
     if (anchor === undefined) {
-      if (start < end) shown.push(next)
+      if (start < end) shown.push({ text: node.text, start, end })
       continue
     }
-    shown.push({ file, start, end: anchor.row + 1 })
-    waiting.push({ file, start: anchor.row + 1, end })
-    for (let i = anchor.attached.length - 1; i >= 0; i--) waiting.push(anchor.attached[i]!)
+    shown.push({ text: node.text, start, end: anchor.row + 1 })
+    waiting.push({ node, start: anchor.row + 1, end })
+    for (let i = anchor.attached.length - 1; i >= 0; i--) wait(anchor.attached[i]!)
   }
   return shown
 }
@@ -195,11 +506,23 @@ function firstAnchor(anchors: readonly Anchor[], start: number, end: number): An
   return found !== undefined && found.row < end ? found : undefined
 }
 
-function getOrAdd<K, V>(map: Map<K, V>, key: K, make: () => V): V {
-  let value = map.get(key)
-  if (value === undefined) {
-    value = make()
-    map.set(key, value)
+/** For each file that has rows elsewhere, the files at whose own places these stand in the end; undefined: at the start. */
+export function placesOfGuests({ nodes }: Rope): ReadonlyMap<FileNode, ReadonlySet<FileNode | undefined>> {
+  const places = new Map<FileNode, ReadonlySet<FileNode | undefined>>()
+  const ofRun = new Map<Run, FileNode | undefined>()
+  // Hints lead to earlier files, so the place of what carries a run is known before the run's.
+  for (const node of nodes) {
+    if (node.runs.length === 0) continue
+    const found = new Set<FileNode | undefined>()
+    for (const run of node.runs) {
+      const target = run.target && nodeAt(nodes, run.target)
+      if (run.target !== undefined && target === undefined) continue // Nothing of it is left to be seen.
+      const carrier = target && runAt(target.runs, run.row)
+      const place = carrier === undefined ? target : ofRun.get(carrier)
+      ofRun.set(run, place)
+      found.add(place)
+    }
+    places.set(node, found)
   }
-  return value
+  return places
 }

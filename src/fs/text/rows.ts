@@ -1,17 +1,33 @@
 import { rowEnd } from '../../columns/text/csv.ts'
 import { type RenderedText, ROW_INDEX_STRIDE } from '../../columns/text/rendered.ts'
+import type { TextFormat } from './segments.ts'
 
 const QUOTE = 0x22
 const LF = 0x0a
 
-/** Where rows begin and end in the text of one row group. JSON rows never hold a newline; CSV rows may, in quotes. */
+/**
+ * How a text as posixlake writes it is cut into rows: for bytes that begin with a row, the step from where a row begins to
+ * behind its newline; 0 or less where the bytes end before it does.
+ */
+export type RowCut = (bytes: Uint8Array) => (start: number) => number
+
+const everyLine: RowCut = bytes => start => bytes.indexOf(LF, start) + 1
+
+/** CSV rows may hold a newline, in quotes; JSON rows never do. */
+export const ROW_CUTS: Readonly<Record<TextFormat, RowCut>> = {
+  csv: bytes => (bytes.includes(QUOTE) ? start => rowEnd(bytes, start) : everyLine(bytes)),
+  jsonl: everyLine,
+  json: everyLine,
+}
+
+/** Where rows begin and end in the text of one row group. */
 export class RowPlaces {
   readonly #text: RenderedText
-  readonly #quoted: boolean
+  readonly #cut: RowCut
 
-  constructor(text: RenderedText, format: 'csv' | 'jsonl' | 'json') {
+  constructor(text: RenderedText, format: TextFormat) {
     this.#text = text
-    this.#quoted = format === 'csv'
+    this.#cut = ROW_CUTS[format]
   }
 
   /** The byte offset at which row `row` begins; for `rows`, the end of the text. */
@@ -57,8 +73,8 @@ export class RowPlaces {
   /** Steps from the start of a row to its end, within one block of the index. */
   #stepper(block: number): (at: number) => number {
     const { bytes, index } = this.#text
-    const end = index[block + 1] ?? bytes.length
-    if (this.#quoted && bytes.subarray(index[block], end).includes(QUOTE)) return at => rowEnd(bytes, at)
-    return at => bytes.indexOf(LF, at) + 1
+    const from = index[block]!
+    const next = this.#cut(bytes.subarray(from, index[block + 1] ?? bytes.length))
+    return at => from + next(at - from)
   }
 }

@@ -4,13 +4,12 @@ import { type Footer, readFooter, readRowGroup } from '../../columns/parquet/rea
 import { type ByteSource, localSource, storeSource } from '../../columns/parquet/source.ts'
 import { textSizes } from '../../columns/parquet/write.ts'
 import { schemaFingerprint, schemaToJson } from '../../columns/schema.ts'
-import { renderCsv } from '../../columns/text/csv.ts'
-import { renderJsonArrayRows, renderJsonLines } from '../../columns/text/json.ts'
 import { type RenderedText, ROW_INDEX_STRIDE, TEXT_FORMAT_VERSION } from '../../columns/text/rendered.ts'
 import type { Schema } from '../../columns/types.ts'
 import type { WorkerPool } from '../../columns/workers/pool.ts'
-import { runTask } from '../../columns/workers/tasks.ts'
+import { renderBatch, runTask } from '../../columns/workers/tasks.ts'
 import { discarded } from '../../core/garbage.ts'
+import { schemaInFiles } from '../../table/column-mapping.ts'
 import { decodeOrderHint, ORDER_KEY, type OrderHint } from '../../table/order-hint.ts'
 import { fileTextSizes, type LiveFile, type Snapshot } from '../../table/snapshot.ts'
 import type { Table } from '../../table/table.ts'
@@ -54,7 +53,8 @@ export interface MeasuringProgress {
 }
 
 export function textKind(snapshot: Snapshot, format: TextFormat): TextKind {
-  const { schema, tableId } = snapshot
+  const { tableId } = snapshot
+  const schema = schemaInFiles(snapshot)
   return { tableId, schema, schemaJson: schemaToJson(schema), fingerprint: schemaFingerprint(schema), format }
 }
 
@@ -63,6 +63,9 @@ export class Segments {
   readonly #cache: ByteCache
   readonly #pool: WorkerPool
   readonly #store: Table['store']
+  readonly #report: (sentence: string) => void
+  /** Files that hold text which is not UTF-8, and where the first is. */
+  readonly #notUtf8 = new Map<string, string>()
   readonly #recent = new Map<string, Promise<RenderedText>>()
   readonly #recentBytes = new Map<string, number>()
   readonly #facts = new Map<string, Promise<FileFacts>>()
@@ -72,7 +75,14 @@ export class Segments {
   #held = 0
   #measuring = { doneBytes: 0, totalBytes: 0, files: 0 }
 
-  constructor(options: { readonly cache: ByteCache; readonly pool: WorkerPool; readonly store: Table['store'] }) {
+  /** `report` hears, once for each file, of text that is not shown as it is. */
+  constructor(options: {
+    readonly cache: ByteCache
+    readonly pool: WorkerPool
+    readonly store: Table['store']
+    readonly report?: (sentence: string) => void
+  }) {
+    this.#report = options.report ?? (() => undefined)
     this.#cache = options.cache
     this.#pool = options.pool
     this.#store = options.store
@@ -164,10 +174,30 @@ export class Segments {
 
   async #load(key: string, kind: TextKind, file: LiveFile, rowGroup: number): Promise<RenderedText> {
     const cached = fromCached(await this.#cache.get(key))
-    if (cached !== undefined) return cached
-    const rendered = await this.#render(kind, file, rowGroup)
-    await this.#cache.put(key, toCached(rendered))
+    const rendered = cached ?? (await this.#render(kind, file, rowGroup))
+    if (rendered.notUtf8 !== undefined) await this.#noteNotUtf8(kind, file, rowGroup, rendered.notUtf8)
+    if (cached === undefined) await this.#cache.put(key, toCached(rendered))
     return rendered
+  }
+
+  async #noteNotUtf8(
+    { schema }: TextKind,
+    file: LiveFile,
+    rowGroup: number,
+    { column, row }: NonNullable<RenderedText['notUtf8']>,
+  ): Promise<void> {
+    const firstRow = (await this.#factsOf(file)).rowGroups[rowGroup]?.firstRow ?? 0
+    if (this.#notUtf8.has(file.path)) return
+    const where = `${file.path}: row ${firstRow + row + 1}, column ${schema[column]?.name}`
+    this.#notUtf8.set(file.path, `row ${firstRow + row + 1}, column ${schema[column]?.name}`)
+    this.#report(`${where}: the text is not UTF-8; what is not is shown as \ufffd`)
+  }
+
+  /** Where text that is not UTF-8 stands in a file first; undefined if all is. Renders the file. */
+  async notUtf8(kind: TextKind, file: LiveFile): Promise<string | undefined> {
+    const { length } = (await this.#factsOf(file)).rowGroups
+    for (let i = 0; i < length && !this.#notUtf8.has(file.path); i++) await this.piece(kind, file, i)
+    return this.#notUtf8.get(file.path)
   }
 
   async #render(kind: TextKind, file: LiveFile, rowGroup: number): Promise<RenderedText> {
@@ -182,8 +212,7 @@ export class Segments {
     }
     const source = this.#source(file)
     const batch = await readRowGroup(source, await readFooter(source), rowGroup, kind.schema, file.partition)
-    if (kind.format === 'csv') return renderCsv(batch, kind.schema)
-    return kind.format === 'jsonl' ? renderJsonLines(batch, kind.schema) : renderJsonArrayRows(batch, kind.schema)
+    return renderBatch(batch, kind.schema, kind.format)
   }
 
   /** Keeps a piece at hand; others go when there are too many bytes. */
@@ -299,10 +328,11 @@ function extraPerRow(kind: TextKind, recorded: string): number | undefined {
   return undefined
 }
 
-function toCached({ bytes, rows, index }: RenderedText): CachedBytes {
-  const meta = new Uint32Array(index.length + 1)
+function toCached({ bytes, rows, index, notUtf8 }: RenderedText): CachedBytes {
+  const meta = new Uint32Array(1 + index.length + (notUtf8 === undefined ? 0 : 2))
   meta[0] = rows
   meta.set(index, 1)
+  if (notUtf8 !== undefined) meta.set([notUtf8.column, notUtf8.row], 1 + index.length)
   return { bytes, meta: new Uint8Array(meta.buffer) }
 }
 
@@ -310,8 +340,11 @@ function fromCached(cached: CachedBytes | undefined): RenderedText | undefined {
   if (cached === undefined || cached.meta.length < 4 || cached.meta.length % 4 !== 0) return undefined
   const numbers = new Uint32Array(cached.meta.slice().buffer)
   const rows = numbers[0]!
-  if (numbers.length - 1 !== Math.ceil(rows / ROW_INDEX_STRIDE)) return undefined
-  return { bytes: cached.bytes, rows, index: numbers.subarray(1) }
+  const indexEnd = 1 + Math.ceil(rows / ROW_INDEX_STRIDE)
+  const text = { bytes: cached.bytes, rows, index: numbers.subarray(1, indexEnd) }
+  if (numbers.length === indexEnd) return text
+  if (numbers.length !== indexEnd + 2) return undefined
+  return { ...text, notUtf8: { column: numbers[indexEnd]!, row: numbers[indexEnd + 1]! } }
 }
 
 function sizesFromCached(

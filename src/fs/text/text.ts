@@ -39,6 +39,43 @@ export function continued(text: Text, tail: Uint8Array): Text {
   }
 }
 
+/** Parts of texts, one behind the other, as one text. */
+export function rope(parts: readonly { readonly text: Text; readonly start: number; readonly end: number }[]): Text {
+  const filled = parts.filter(({ start, end }) => start < end)
+  const ends: number[] = []
+  let size = 0
+  for (const { start, end } of filled) {
+    size += end - start
+    ends.push(size)
+  }
+  return {
+    size,
+    read: async (start, end) => {
+      const read: Uint8Array[] = []
+      for (let i = firstAbove(ends, start), at = start; at < end; i++) {
+        const part = filled[i]!
+        const stop = Math.min(end, ends[i]!)
+        const from = part.end - (ends[i]! - at)
+        read.push(await part.text.read(from, from + stop - at))
+        at = stop
+      }
+      return joined(read)
+    },
+  }
+}
+
+/** The index of the first of ascending numbers that is above `value`. */
+function firstAbove(numbers: readonly number[], value: number): number {
+  let low = 0
+  let high = numbers.length
+  while (low < high) {
+    const middle = (low + high) >>> 1
+    if (numbers[middle]! <= value) low = middle + 1
+    else high = middle
+  }
+  return low
+}
+
 /** Whether a text has these bytes at an offset. */
 export async function isAt(text: Text, offset: number, bytes: Uint8Array): Promise<boolean> {
   if (offset + bytes.length > text.size) return false

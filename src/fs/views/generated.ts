@@ -70,7 +70,8 @@ export class GeneratedView implements ViewFile {
 
   async truncate(size: number, before: Attributes): Promise<Change> {
     const { clear } = this.#options
-    if (size !== 0 || clear === undefined) throw new FsError('EACCES', `${this.name} is a read-only view`)
+    if (size !== 0 || clear === undefined)
+      throw new FsError('EACCES', `${this.name}: it can be emptied, and not written`)
     clear()
     return { before, after: await this.attributes() }
   }

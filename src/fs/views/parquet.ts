@@ -1,4 +1,5 @@
-import type { LiveFile, Snapshot } from '../../table/snapshot.ts'
+import { type Difference, hashOf, Ordered, type Ordering } from '../../core/ordered.ts'
+import type { LiveFile, LiveFiles, Snapshot } from '../../table/snapshot.ts'
 import type { Table } from '../../table/table.ts'
 import { MODE, type Owner, viewAttributes } from '../attributes.ts'
 import { FsError } from '../filesystem.ts'
@@ -6,7 +7,7 @@ import type { Text } from '../text/text.ts'
 import { readText, type ViewFile } from './view.ts'
 
 /** Far from all other ids; the rest of the id is a hash of the path, so that it is the same after a restart. */
-const FIRST_ID = 1n << 62n
+export const FIRST_PARQUET_ID = 1n << 62n
 const NAME_BYTES_MAX = 255
 /** Files that are gone from the table are still served to those who had them open, as long as they are on disk. */
 const FORMER_KEPT = 1000
@@ -18,13 +19,18 @@ export interface ParquetEntry {
   readonly file: LiveFile
 }
 
+const byId: Ordering<ParquetEntry> = {
+  compare: (a, b) => (a.id < b.id ? -1 : a.id > b.id ? 1 : 0),
+  hash: ({ file }) => hashOf(file.path),
+}
+
 /** The live snapshot's Parquet files, byte for byte. */
 export class ParquetFiles {
   readonly #store: Table['store']
   readonly #owner: Owner
-  #files: readonly LiveFile[] | undefined
-  #byName = new Map<string, ParquetEntry>()
-  #byId = new Map<bigint, ParquetEntry>()
+  #live: LiveFiles | undefined
+  /** By id; made when somebody lists the files, or comes with the handle of one. */
+  #entries: { readonly of: LiveFiles; readonly byId: Ordered<ParquetEntry> } | undefined
   readonly #former = new Map<bigint, ParquetEntry>()
 
   constructor(store: Table['store'], owner: Owner) {
@@ -33,38 +39,72 @@ export class ParquetFiles {
   }
 
   /** Makes the list that of a snapshot. */
-  update({ files }: Snapshot): void {
-    if (files === this.#files) return
-    const before = this.#byId
-    this.#files = files
-    this.#byName = new Map()
-    this.#byId = new Map()
-    for (const file of files) {
-      const id = idOf(file.path)
-      const entry = { name: nameOf(file.path, id), id, file }
-      this.#byName.set(entry.name, entry)
-      this.#byId.set(id, entry)
-      this.#former.delete(id)
+  update({ live }: Snapshot): void {
+    this.#live = live
+  }
+
+  /** At most `limit` entries whose ids are above `after`, in the order of their ids, which are their READDIR cookies. */
+  list(after: bigint, limit: number): ParquetEntry[] {
+    const found: ParquetEntry[] = []
+    for (const entry of this.#index().from(({ id }) => (id <= after ? 1 : -1))) {
+      if (found.length >= limit) break
+      found.push(entry)
     }
-    for (const [id, entry] of before) if (!this.#byId.has(id)) this.#former.set(id, entry)
+    return found
+  }
+
+  byName(name: string): ParquetEntry | undefined {
+    for (const path of pathsOf(name)) {
+      const file = this.#live?.get(path)
+      if (file !== undefined && entryOf(file).name === name) return entryOf(file)
+    }
+    const id = idIn(name)
+    const entry = id === undefined ? undefined : this.#find(id)
+    return entry?.name === name ? entry : undefined
+  }
+
+  #find(id: bigint): ParquetEntry | undefined {
+    return this.#index().find(entry => (id < entry.id ? -1 : id > entry.id ? 1 : 0))
+  }
+
+  /** The entries of the files that are live now: those of the version before, but for what changed. */
+  #index(): Ordered<ParquetEntry> {
+    const live = this.#live
+    if (live === undefined) return Ordered.of(byId)
+    if (this.#entries?.of === live) return this.#entries.byId
+    const entries =
+      this.#entries === undefined
+        ? Ordered.of(byId, live.toArray().map(entryOf))
+        : this.#changed(this.#entries.byId, live.changesSince(this.#entries.of))
+    this.#entries = { of: live, byId: entries }
+    return entries
+  }
+
+  #changed(entries: Ordered<ParquetEntry>, changes: readonly Difference<LiveFile>[]): Ordered<ParquetEntry> {
+    let changed = entries
+    for (const { before } of changes) {
+      if (before === undefined) continue
+      const entry = entryOf(before)
+      changed = changed.without(entry)
+      this.#former.set(entry.id, entry)
+    }
+    for (const { after } of changes) {
+      if (after === undefined) continue
+      const entry = entryOf(after)
+      changed = changed.with(entry)
+      this.#former.delete(entry.id)
+    }
     for (const id of this.#former.keys()) {
       if (this.#former.size <= FORMER_KEPT) break
       this.#former.delete(id)
     }
-  }
-
-  /** In the order of their ids, which are their READDIR cookies. */
-  list(): ParquetEntry[] {
-    return [...this.#byId.values()].sort((a, b) => (a.id < b.id ? -1 : 1))
-  }
-
-  byName(name: string): ParquetEntry | undefined {
-    return this.#byName.get(name)
+    return changed
   }
 
   /** A file by its id, also one that left the table since. */
   file(id: bigint): ViewFile | undefined {
-    const entry = this.#byId.get(id) ?? this.#former.get(id)
+    if (id < FIRST_PARQUET_ID) return undefined
+    const entry = this.#find(id) ?? this.#former.get(id)
     if (entry === undefined) return undefined
     const { name, file } = entry
     const mtime = BigInt(file.modificationTime) * 1_000_000n
@@ -86,13 +126,33 @@ export class ParquetFiles {
   }
 }
 
-function idOf(path: string): bigint {
-  return FIRST_ID | (BigInt.asUintN(64, BigInt(Bun.hash.wyhash(path))) & (FIRST_ID - 1n))
+function entryOf(file: LiveFile): ParquetEntry {
+  const id = idOf(file.path)
+  return { name: nameOf(file.path, id), id, file }
 }
+
+function idOf(path: string): bigint {
+  return FIRST_PARQUET_ID | (BigInt.asUintN(64, BigInt(Bun.hash.wyhash(path))) & (FIRST_PARQUET_ID - 1n))
+}
+
+const SUFFIX = '.parquet'
 
 /** Files in folders (partitions) get a name in one piece. */
 function nameOf(path: string, id: bigint): string {
   const flat = path.replaceAll('%', '%25').replaceAll('/', '%2F')
-  const name = flat.endsWith('.parquet') ? flat : `${flat}.parquet`
-  return Buffer.byteLength(name) <= NAME_BYTES_MAX ? name : `${id.toString(36)}.parquet`
+  const name = flat.endsWith(SUFFIX) ? flat : `${flat}${SUFFIX}`
+  return Buffer.byteLength(name) <= NAME_BYTES_MAX ? name : `${id.toString(36)}${SUFFIX}`
+}
+
+/** The paths that a name may stand for. */
+function pathsOf(name: string): string[] {
+  if (!name.endsWith(SUFFIX)) return []
+  return [name, name.slice(0, -SUFFIX.length)].map(flat => flat.replaceAll('%2F', '/').replaceAll('%25', '%'))
+}
+
+/** The id that stands in the place of a name that would be too long. */
+function idIn(name: string): bigint | undefined {
+  const digits = /^([0-9a-z]{1,13})\.parquet$/.exec(name)?.[1]
+  if (digits === undefined) return undefined
+  return [...digits].reduce((id, digit) => id * 36n + BigInt(Number.parseInt(digit, 36)), 0n)
 }

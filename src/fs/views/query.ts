@@ -1,7 +1,10 @@
 import { messageOf } from '../../core/errors.ts'
+import { discarded } from '../../core/garbage.ts'
+import { SqlError } from '../../sql/errors.ts'
 import type { ResultFormat } from '../../sql/format.ts'
 import { laterTime, MODE, type Owner, viewAttributes } from '../attributes.ts'
 import {
+  type Asker,
   type Attributes,
   type Caller,
   type Change,
@@ -11,20 +14,24 @@ import {
   type TimeNs,
 } from '../filesystem.ts'
 import { bytesText, type Text } from '../text/text.ts'
+import { StagedQuery } from './staged-query.ts'
 import { type ReadResult, readText, type ViewFile, type WriteResult } from './view.ts'
 
-const QUERY_BYTES_MAX = 1 << 20
 /** So many clients have a `.query` of their own at a time; whoever did not use it for longest loses it first. */
 const FILES_MAX = 256
-const EMPTY_BYTES = new Uint8Array(0)
-const EMPTY = bytesText(EMPTY_BYTES)
+const EMPTY = bytesText(new Uint8Array(0))
+/** Ids of `.query`'s files are told from all others, also those that an earlier server gave out. */
+const ID_TAG = 1n << 60n
 
 export interface RunSqlOptions {
   /** How rows are written; CSV if not given. */
   readonly format?: ResultFormat
   /** Refuse a statement that changes the table. */
   readonly readOnly?: boolean
-  readonly signal?: AbortSignal
+  /** Ends the statement when nobody waits for it any more. */
+  readonly signal?: AbortSignal | undefined
+  /** What tells the call that it comes with from all others, and is the same when that is repeated. */
+  readonly call?: string | undefined
 }
 
 /**
@@ -34,7 +41,8 @@ export interface RunSqlOptions {
 export type RunSql = (sql: string, options?: RunSqlOptions) => Promise<Text>
 
 export interface QueryViewOptions {
-  readonly run: RunSql
+  /** As RunSql; for who asked, with the rights of the export that it came through. */
+  readonly run: (sql: string, asker: Asker) => Promise<Text>
   readonly owner: Owner
   /** Nanoseconds since the epoch. */
   readonly now: () => TimeNs
@@ -64,17 +72,20 @@ export class QueryView {
   readonly #files = new Map<string, QueryFile>()
   readonly #lastOf = new Map<number | undefined, Answer>()
   readonly #none: Answer
+  /** Smaller ones are of an earlier server. */
+  readonly #firstId: bigint
   #asked = 0
 
   constructor(options: QueryViewOptions) {
-    this.#options = options
+    this.#options = { ...options, nextId: () => ID_TAG | options.nextId() }
+    this.#firstId = this.#options.nextId()
     this.#none = { text: EMPTY, mtime: options.now(), number: 0 }
   }
 
   /** What the name leads to for a caller. */
   of(caller: Caller): QueryFile {
     const known = this.#files.get(keyOf(caller))
-    return this.#use(caller, known ?? this.#newFile(caller.uid))
+    return this.#use(caller, known ?? this.#newFile(caller.uid, this.#options.nextId()))
   }
 
   /**
@@ -89,12 +100,15 @@ export class QueryView {
       // Handles do not travel between clients: this is a further connection of the same one.
       return this.#use(caller, file)
     }
-    return undefined
+    // A client repeats what it had written when the server ended. What that had answered before is lost.
+    const isOld = id >= ID_TAG && id < this.#firstId
+    return isOld ? this.#use(caller, this.#newFile(caller.uid, id, true)) : undefined
   }
 
-  #newFile(uid: number | undefined): QueryFile {
-    return new QueryFile(uid, {
+  #newFile(uid: number | undefined, id: bigint, isLost = false): QueryFile {
+    return new QueryFile(uid, id, {
       ...this.#options,
+      isLost,
       number: () => ++this.#asked,
       lastOfUser: () => this.#lastOf.get(uid) ?? this.#none,
       onAnswer: answer => {
@@ -120,6 +134,8 @@ function keyOf({ uid, connection }: Caller): string {
 }
 
 interface QueryFileOptions extends QueryViewOptions {
+  /** It was another server's, and cannot be read until something was written. */
+  readonly isLost: boolean
   readonly number: () => number
   readonly lastOfUser: () => Answer
   readonly onAnswer: (answer: Answer) => void
@@ -134,13 +150,17 @@ export class QueryFile implements ViewFile {
   #id: bigint
   #own: Answer | undefined
   /** The SQL of the save under way; undefined: none is. */
-  #pending: Uint8Array | undefined
+  #pending: StagedQuery | undefined
   #pendingMtime: TimeNs = 0n
+  #isLost: boolean
+  /** Writes take effect in the order of their arrival. */
+  #staging: Promise<unknown> = Promise.resolve()
 
-  constructor(uid: number | undefined, options: QueryFileOptions) {
+  constructor(uid: number | undefined, id: bigint, options: QueryFileOptions) {
     this.uid = uid
     this.#options = options
-    this.#id = options.nextId()
+    this.#id = id
+    this.#isLost = options.isLost
   }
 
   /** A new one after a query that failed: an error sticks to the client's inode. */
@@ -159,35 +179,28 @@ export class QueryFile implements ViewFile {
   }
 
   async truncate(size: number, before: Attributes): Promise<Change> {
-    if (size > QUERY_BYTES_MAX) throw tooLarge()
-    this.#stage(resized(this.#pending ?? EMPTY_BYTES, size))
+    await this.#stage(staged => staged.resized(size))
     return { before, after: await this.attributes() }
   }
 
   /** Stages written bytes. Written behind the result that is shown, they are a query of their own. */
-  async write(offset: number, bytes: Uint8Array, stability: Stability): Promise<WriteResult> {
+  async write(offset: number, bytes: Uint8Array, stability: Stability, asker: Asker): Promise<WriteResult> {
+    this.#isLost = false
     const before = await this.attributes()
-    const end = offset + bytes.length
-    const { text } = this.#shown()
-    if (end > QUERY_BYTES_MAX + text.size) throw tooLarge()
-    const shown = this.#pending === undefined ? await text.read(0, Math.min(text.size, end)) : EMPTY_BYTES
-    // Another WRITE may have come meanwhile.
-    const image = this.#pending ?? shown
-    const pending = resized(image, Math.max(image.length, end))
-    pending.set(bytes, offset)
-    this.#stage(pending)
+    await this.#stage(staged => staged.written(offset, bytes))
     const count = bytes.length
     if (stability === 'unstable') {
       return { count, committed: stability, change: { before, after: await this.attributes() } }
     }
-    return { count, committed: 'file_sync', change: await this.commit() }
+    return { count, committed: 'file_sync', change: await this.commit(asker) }
   }
 
   /** Ends the save: runs what was written. Without attributes the client reads the result anew. */
-  async commit(): Promise<Change> {
+  async commit(asker: Asker): Promise<Change> {
     try {
-      await this.#finish()
+      await this.#finish(asker)
     } catch (error) {
+      if (error instanceof FsError && error.code === 'EJUKEBOX') throw error
       this.#id = this.#options.nextId()
       this.#options.onRefused()
       throw error
@@ -207,16 +220,21 @@ export class QueryFile implements ViewFile {
 
   /** What READ and GETATTR speak of. */
   #image(): Pick<Answer, 'text' | 'mtime'> {
-    return this.#pending === undefined ? this.#shown() : { text: bytesText(this.#pending), mtime: this.#pendingMtime }
+    if (this.#isLost) throw new FsError('ESTALE', 'what this query was answered ended with the server that answered it')
+    return this.#pending === undefined ? this.#shown() : { text: this.#pending.text, mtime: this.#pendingMtime }
   }
 
   #attributesOf({ text: { size }, mtime }: Pick<Answer, 'text' | 'mtime'>): Attributes {
     return viewAttributes(this.#options.owner, { id: this.#id, size, mtime, mode: MODE.file })
   }
 
-  #stage(bytes: Uint8Array): void {
-    this.#pendingMtime = this.#nextMtime()
-    this.#pending = bytes
+  #stage(change: (staged: StagedQuery) => Promise<StagedQuery>): Promise<void> {
+    const staging = this.#staging.then(async () => {
+      this.#pending = await change(this.#pending ?? StagedQuery.over(this.#shown().text))
+      this.#pendingMtime = this.#nextMtime()
+    })
+    this.#staging = staging.catch(() => undefined)
+    return staging
   }
 
   #nextMtime(): TimeNs {
@@ -229,48 +247,37 @@ export class QueryFile implements ViewFile {
 
   #answer(text: Text, number: number): void {
     if (number < (this.#own?.number ?? 0)) return
+    // Its place on the disk is free when it is collected.
+    discarded(this.#own?.text.size ?? 0)
     this.#own = { text, mtime: this.#nextMtime(), number }
     this.#options.onAnswer(this.#own)
   }
 
-  /** Rejects with FsError EINVAL if the engine refuses what was written. */
-  async #finish(): Promise<void> {
+  /** Rejects with FsError: EINVAL if the engine refuses what was written. */
+  async #finish(asker: Asker): Promise<void> {
     const pending = this.#pending
     if (pending === undefined) return
     const number = this.#options.number()
-    const sql = await this.#sqlOf(pending)
+    const sql = await pending.sql()
     if (this.#pending === pending) this.#pending = undefined
     if (sql.trim() === '') return this.#answer(EMPTY, number)
     try {
-      this.#answer(await this.#options.run(sql), number)
+      this.#answer(await this.#options.run(sql, asker), number)
     } catch (error) {
       const sentence = messageOf(error)
-      this.#answer(bytesText(new TextEncoder().encode(`${sentence.trimEnd()}\n`)), number)
-      throw new FsError('EINVAL', sentence, { cause: error })
+      const code = codeOf(error)
+      // The client writes the same bytes again, over the same ones.
+      if (code === 'EJUKEBOX') this.#pending ??= pending
+      else this.#answer(bytesText(new TextEncoder().encode(`${sentence.trimEnd()}\n`)), number)
+      throw new FsError(code, sentence, { cause: error })
     }
-  }
-
-  /** `>>` leaves the result of the last query in front of the new one. */
-  async #sqlOf(pending: Uint8Array): Promise<string> {
-    const { text } = this.#shown()
-    const { size } = text
-    if (
-      size > 0 &&
-      pending.length > size &&
-      Buffer.compare(await text.read(0, size), pending.subarray(0, size)) === 0
-    ) {
-      return new TextDecoder().decode(pending.subarray(size))
-    }
-    return new TextDecoder().decode(pending)
   }
 }
 
-function tooLarge(): FsError {
-  return new FsError('EFBIG', `.query takes SQL of up to ${QUERY_BYTES_MAX} bytes`)
-}
-
-function resized(bytes: Uint8Array, size: number): Uint8Array {
-  const image = new Uint8Array(size)
-  image.set(bytes.subarray(0, size))
-  return image
+/** A statement that is wrong is the user's to mend (EINVAL); what else fails is not (EIO), or may be known later (EJUKEBOX). */
+export function codeOf(error: unknown): FsError['code'] {
+  if (error instanceof FsError) return error.code
+  if (!(error instanceof SqlError)) return 'EIO'
+  if (error.code === 'undecided') return 'EJUKEBOX'
+  return error.code === 'invalid_sql' || error.code === 'unsupported' ? 'EINVAL' : 'EIO'
 }

@@ -1,13 +1,15 @@
 import { messageOf } from '../../core/errors.ts'
+import { discarded } from '../../core/garbage.ts'
 import { SqlError } from '../../sql/errors.ts'
-import { parseStatement } from '../../sql/statement.ts'
+import { mayModify, parseStatement } from '../../sql/statement.ts'
 import { splitStatements } from '../../sql/tokens.ts'
+import type { Watched } from '../askers.ts'
 import { laterTime, MODE, type Owner, viewAttributes } from '../attributes.ts'
-import { type Attributes, FsError, type Node, type TimeNs } from '../filesystem.ts'
+import { type Attributes, type Caller, FsError, type Node, type TimeNs } from '../filesystem.ts'
 import { RefusedChange, ROOT_ID } from '../names.ts'
 import type { Scratch } from '../scratch/scratch.ts'
 import type { Text } from '../text/text.ts'
-import type { RunSql } from './query.ts'
+import { codeOf, type RunSql } from './query.ts'
 import { type ReadResult, readText, type ViewFile } from './view.ts'
 
 /** The folder's name, in the root. */
@@ -39,6 +41,8 @@ export interface QueryResultsOptions {
   /** Nanoseconds since the epoch. */
   readonly now: () => TimeNs
   readonly nowMs: () => number
+  /** Tells whether who made a call still wants the answer. */
+  readonly watch: (caller: Caller) => Watched
   /** Takes the sentence for `.errors`. */
   readonly report: (sentence: string) => void
 }
@@ -177,13 +181,12 @@ export class QueryResults {
       name: result.name,
       writable: false,
       known: () => result.known(),
-      attributes: async () => {
+      attributes: async caller => {
         await this.#checkCurrent(result)
-        return result.attributes()
+        return result.attributes(caller)
       },
-      read: (offset, count) => result.read(offset, count),
-      truncate: () => result.truncate(),
-      write: () => result.write(),
+      read: (offset, count, caller) => result.read(offset, count, caller),
+      refusal: () => result.refusal(),
     }
   }
 
@@ -207,6 +210,8 @@ export class QueryResults {
       if (kept <= KEPT_MAX && this.#byId.size <= HANDLES_MAX) break
       if (old.isRunning || (!old.isComputed && this.#byId.size <= HANDLES_MAX)) continue
       if (old.isComputed) kept--
+      // Its place on the disk is free when it is collected.
+      discarded(Number(old.known().size))
       this.#byId.delete(id)
       const key = `${old.folder}/${old.fileName}`
       if (this.#current.get(key) === old) this.#current.delete(key)
@@ -231,6 +236,13 @@ interface Computed {
   readonly attributes: Attributes
 }
 
+interface Running {
+  readonly computed: Promise<Computed>
+  readonly ending: AbortController
+  /** How many wait for it. */
+  waiting: number
+}
+
 /** One statement on one version of the table, as a file in one format. */
 class Result implements ViewFile {
   readonly id: bigint
@@ -243,7 +255,7 @@ class Result implements ViewFile {
   readonly #options: ResultOptions
   /** Of the table; undefined as long as nobody has asked for the result. */
   #version: bigint | undefined
-  #running: Promise<Computed> | undefined
+  #running: Running | undefined
   #computed: Computed | undefined
 
   constructor(options: ResultOptions) {
@@ -271,49 +283,76 @@ class Result implements ViewFile {
     return this.#computed?.attributes ?? { ...this.#options.before, fileId: this.id }
   }
 
-  async attributes(): Promise<Attributes> {
-    return (await this.#compute()).attributes
+  async attributes(caller: Caller): Promise<Attributes> {
+    return (await this.#compute(caller)).attributes
   }
 
-  async read(offset: bigint, count: number): Promise<ReadResult> {
-    const { text, attributes } = await this.#compute()
+  async read(offset: bigint, count: number, caller: Caller): Promise<ReadResult> {
+    const { text, attributes } = await this.#compute(caller)
     this.lastReadMs = this.#options.nowMs()
     return { ...(await readText(text, offset, count)), attributes }
   }
 
-  async truncate(): Promise<never> {
-    throw keptName(this.fileName)
+  refusal(): RefusedChange {
+    return keptName(this.fileName)
   }
 
-  async write(): Promise<never> {
-    throw keptName(this.fileName)
-  }
-
-  /** All who ask meanwhile wait for one run; one that failed is tried again by the next who asks. */
-  async #compute(): Promise<Computed> {
+  /**
+   * All who ask meanwhile wait for one run, which ends when none of them wants it any more; one that failed is tried again
+   * by the next who asks.
+   */
+  async #compute(caller: Caller): Promise<Computed> {
     this.#options.onUse(this)
-    if (this.#computed !== undefined) return this.#computed
-    this.#running ??= this.#run().finally(() => {
+    for (;;) {
+      if (this.#computed !== undefined) return this.#computed
+      const running = this.#running ?? this.#start()
+      // One that is being ended is nobody's any more.
+      if (!running.ending.signal.aborted) return this.#wait(running, caller)
+      await running.computed.catch(() => undefined)
+    }
+  }
+
+  #start(): Running {
+    const ending = new AbortController()
+    const computed = this.#run(ending.signal).finally(() => {
       this.#running = undefined
       this.#options.onComputed()
     })
+    this.#running = { computed, ending, waiting: 0 }
     return this.#running
   }
 
-  async #run(): Promise<Computed> {
+  async #wait(running: Running, caller: Caller): Promise<Computed> {
+    const asked = this.#options.watch(caller)
+    running.waiting++
+    const leave = (): void => {
+      if (--running.waiting === 0) running.ending.abort()
+    }
+    asked.signal.addEventListener('abort', leave, { once: true })
+    if (asked.signal.aborted) leave()
+    try {
+      return await running.computed
+    } finally {
+      asked.signal.removeEventListener('abort', leave)
+      asked.end()
+    }
+  }
+
+  async #run(signal: AbortSignal): Promise<Computed> {
     const { settledVersion, run, format, report } = this.#options
     try {
       const sql = this.#checkedSql()
       // A commit between this and the run makes the next reader run it once more than needed, and nobody see an old result.
       this.#version = await settledVersion()
-      const text = await run(sql, { format, readOnly: true })
+      const text = await run(sql, { format, readOnly: true, signal })
       const computed = { text, attributes: this.#attributesOf(text) }
       this.#computed = computed
       return computed
     } catch (error) {
       this.#version = undefined
       const sentence = `${this.name}: ${messageOf(error).trimEnd()}`
-      report(sentence)
+      // Whoever gave up knows of it.
+      if (!signal.aborted) report(sentence)
       throw new FsError(codeOf(error), sentence, { cause: error })
     }
   }
@@ -322,7 +361,7 @@ class Result implements ViewFile {
   #checkedSql(): string {
     const { sql } = this.#options
     if (sql === undefined) throw new FsError('EFBIG', `a query has at most ${SQL_BYTES_MAX} bytes`)
-    for (const statement of splitStatements(sql)) {
+    for (const statement of mayModify(sql) ? splitStatements(sql) : []) {
       const kind = parseStatement(statement)?.kind
       if (kind === undefined || kind === 'query') continue
       throw new SqlError(
@@ -337,13 +376,6 @@ class Result implements ViewFile {
     const { owner, now, before } = this.#options
     return viewAttributes(owner, { id: this.id, size, mtime: laterTime(now(), before.mtime), mode: MODE.readOnly })
   }
-}
-
-/** A statement that is wrong is the user's to mend (EINVAL); what else fails is not (EIO). */
-function codeOf(error: unknown): FsError['code'] {
-  if (error instanceof FsError) return error.code
-  const isWrong = error instanceof SqlError && (error.code === 'invalid_sql' || error.code === 'unsupported')
-  return isWrong ? 'EINVAL' : 'EIO'
 }
 
 function keptName(name: string): RefusedChange {

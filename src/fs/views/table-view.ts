@@ -40,6 +40,8 @@ export interface TableViewOptions {
   readonly waitsFor: readonly TableView[]
   /** The table was seen at this version. */
   readonly onVersion: (version: bigint) => void
+  /** See LinesOptions. */
+  readonly leftMs: (version: bigint) => number
   /** What `data/` lists has changed. */
   readonly onNames: () => void
   /** A save was refused, and the name has a new handle. */
@@ -76,6 +78,7 @@ export class TableView {
       id,
       name,
       writable: editor !== undefined,
+      tellsRefusals: true,
       attributes: () => this.#attributes(line, frozen),
       read: (offset: bigint, count: number) => this.#read(line, frozen, offset, count),
     }
@@ -106,9 +109,14 @@ export class TableView {
     return this.lines.standIn(line, edit.mtimeBefore)
   }
 
-  /** The line that the name leads to, after a look at the table's log. */
+  /** The line that the name leads to, after a look at the table's log, and saves through other views are over. */
   async look(): Promise<Line> {
     for (const { editor } of this.#options.waitsFor) await editor?.settled()
+    return this.lookNow()
+  }
+
+  /** The line that the name leads to, after a look at the table's log. */
+  async lookNow(): Promise<Line> {
     const line = await this.lines.current()
     this.#options.onVersion(line.version)
     return line
@@ -202,6 +210,7 @@ export class TableView {
       referenced: () => scratch.references(),
       openText: (snapshot, of, previous) => openText(table, snapshot, segments, of, previous),
       isEdited: line => this.editor?.editOf(line) !== undefined,
+      leftMs: this.#options.leftMs,
     })
   }
 

@@ -1,4 +1,4 @@
-import type { Attributes, Change, ReadResult, Stability } from '../filesystem.ts'
+import type { Asker, Attributes, Caller, Change, FsError, ReadResult, Stability } from '../filesystem.ts'
 import type { Text } from '../text/text.ts'
 
 export type { ReadResult }
@@ -17,14 +17,19 @@ export interface ViewFile {
   readonly id: bigint
   readonly name: string
   readonly writable: boolean
-  attributes(): Promise<Attributes>
+  /** It tells of the saves that it refuses in `.errors` by itself, as some are refused when no call is under way. */
+  readonly tellsRefusals?: boolean
+  /** What a change of it is refused with, if it is read-only for a reason of its own. */
+  refusal?(): FsError
+  /** For who asks. */
+  attributes(caller: Caller): Promise<Attributes>
   /** What LOOKUP and listings tell, where `attributes` would do work that only a reader is to wait for. */
   known?(): Attributes
-  read(offset: bigint, count: number): Promise<ReadResult>
+  read(offset: bigint, count: number, caller: Caller): Promise<ReadResult>
   /** SETATTR of the size. */
   truncate?(size: number, before: Attributes): Promise<Change>
-  write?(offset: number, bytes: Uint8Array, stability: Stability): Promise<WriteResult>
-  commit?(): Promise<Change>
+  write?(offset: number, bytes: Uint8Array, stability: Stability, asker: Asker): Promise<WriteResult>
+  commit?(asker: Asker): Promise<Change>
 }
 
 /** The bytes that a READ of a text gives: fewer than asked for only before its end. */

@@ -92,6 +92,7 @@ export class Connection {
   #closed = false
   #draining: (() => void) | undefined
   #served = false
+  readonly #openedMs: number
   #lastActiveMs: number
   #lastSentMs: number
   #recordSinceMs: number
@@ -113,18 +114,29 @@ export class Connection {
     this.#budget = budget
     this.#events = events
     this.#records = new RecordReader(limits.recordBytesMax)
+    this.#openedMs = nowMs
     this.#lastActiveMs = nowMs
     this.#lastSentMs = nowMs
     this.#recordSinceMs = nowMs
   }
 
-  /** When the peer last sent something, and whether it ever made a call that was let in: decides who goes when there are too many. */
-  get lastActiveMs(): number {
-    return this.#lastActiveMs
-  }
-
+  /** Whether a call of this client ever got what only those get who may: not NULL, and no refusal. */
   get served(): boolean {
     return this.#served
+  }
+
+  /** A call of the client was granted. */
+  grant(): void {
+    this.#served = true
+  }
+
+  /**
+   * Since when the client has done nothing useful: since bytes last went either way; bytes of one that was never served
+   * count for nothing, so that it gains no time by dribbling. Undefined while a call of it is under way.
+   */
+  get idleSinceMs(): number | undefined {
+    if (this.#calls > 0) return undefined
+    return this.#served ? Math.max(this.#lastActiveMs, this.#lastSentMs) : this.#openedMs
   }
 
   get idle(): boolean {
@@ -169,7 +181,6 @@ export class Connection {
 
   /** Counts a call with the bytes that it holds, until the function returned is called. */
   begin(bytes: number): () => void {
-    this.#served = true
     this.#calls++
     this.#charge(bytes)
     return () => {

@@ -1,5 +1,6 @@
 import { type Codec, decode, type XdrWriter } from '../xdr/codec.ts'
 import type { Credential } from './message.ts'
+import type { CallUnderWay } from './under-way.ts'
 
 /** What a procedure knows of the call besides its arguments. */
 export interface Call {
@@ -11,6 +12,7 @@ export interface Call {
   readonly connection: number
   /** The inode number of the other end's socket, if that is one of this machine; see peer.ts. */
   readonly socket: number | undefined
+  readonly underWay: CallUnderWay
 }
 
 export interface ProcedureDefinition<Args, Result> {
@@ -23,7 +25,7 @@ export interface ProcedureDefinition<Args, Result> {
   readonly keepReply?: (result: Result) => boolean
   /** An estimate of the reply's size in bytes, for the bound on memory held for a client. */
   replyBytesMax?(args: Args): number
-  /** A short word for what became of the call, for tracing. */
+  /** A short word for what became of the call, `OK` if it is granted. */
   outcome?(result: Result): string
   handle(args: Args, call: Call): Promise<Result>
 }
@@ -48,6 +50,8 @@ export interface Outcome {
   encode(writer: XdrWriter): void
   readonly keep: boolean
   readonly name: string
+  /** Only who may use the server gets this. */
+  readonly granted: boolean
 }
 
 /** One version of an RPC program; `procedures` by number. */
@@ -59,6 +63,7 @@ export interface Program {
 }
 
 const SMALL_REPLY_BYTES = 1024
+const OK = 'OK'
 
 export function procedure<Args, Result>(definition: ProcedureDefinition<Args, Result>): Procedure {
   const { keepReply, name, anonymous } = definition
@@ -73,10 +78,12 @@ export function procedure<Args, Result>(definition: ProcedureDefinition<Args, Re
         replyBytesMax: definition.replyBytesMax?.(args) ?? SMALL_REPLY_BYTES,
         async run(call) {
           const result = await definition.handle(args, call)
+          const outcome = definition.outcome?.(result) ?? OK
           return {
             encode: writer => definition.result.encode(writer, result),
             keep: keepReply?.(result) ?? false,
-            name: definition.outcome?.(result) ?? 'OK',
+            name: outcome,
+            granted: !anonymous && outcome === OK,
           }
         },
       }

@@ -18,15 +18,20 @@ import {
 import type { PeerConnection } from './peer.ts'
 import type { Call, PreparedCall, Procedure, Program } from './program.ts'
 import { type KeptReply, ReplyCache, type ReplyCacheLimits } from './replies.ts'
+import { CallsUnderWay } from './under-way.ts'
 
 export class ListenError extends LakeError<'address_in_use' | 'listen_failed'> {}
 
 export interface RpcLimits extends ConnectionLimits, ReplyCacheLimits {
   readonly connectionsMax: number
+  /** For how long a client that was served must have been idle before its connection may be closed for another's. */
+  readonly servedIdleMs: number
   /** How often connections are looked at for the timeouts. */
   readonly sweepIntervalMs: number
   /** Bytes held for all connections. */
   readonly totalHeldBytesMax: number
+  /** For how long a client whose connection broke may take to repeat its calls until they are given up. */
+  readonly repeatWithinMs: number
 }
 
 /** What became of one call, for tracing. */
@@ -82,6 +87,7 @@ export class RpcServer {
   readonly #connections = new Set<Connection>()
   readonly #budget: Budget
   readonly #replies: ReplyCache
+  readonly #underWay: CallsUnderWay
   readonly #sweeper: ReturnType<typeof setInterval>
   #calls = 0
   #refused = 0
@@ -92,6 +98,7 @@ export class RpcServer {
     this.#options = options
     this.#budget = new Budget(options.limits.totalHeldBytesMax)
     this.#replies = new ReplyCache(options.limits, options.clock)
+    this.#underWay = new CallsUnderWay(options.limits.repeatWithinMs)
     this.#listener = this.#listen()
     this.#sweeper = setInterval(() => this.#sweep(), options.limits.sweepIntervalMs)
     this.#sweeper.unref()
@@ -192,17 +199,20 @@ export class RpcServer {
     this.#connections.add(connection)
   }
 
-  /** With too many connections, one that has done nothing useful has to go; a client that is served stays. */
+  /**
+   * With too many connections an idle one has to go, the longest idle first; those that were never served go before all
+   * others. NFS clients connect again by themselves and repeat what was not answered. False if nobody can go.
+   */
   #makeRoom(): boolean {
-    if (this.#connections.size < this.#options.limits.connectionsMax) return true
-    let oldest: Connection | undefined
-    for (const connection of this.#connections) {
-      if (connection.served || !connection.idle) continue
-      if (oldest === undefined || connection.lastActiveMs < oldest.lastActiveMs) oldest = connection
-    }
-    if (oldest === undefined) return false
-    this.#connections.delete(oldest)
-    oldest.terminate()
+    const { connectionsMax, servedIdleMs } = this.#options.limits
+    if (this.#connections.size < connectionsMax) return true
+    const idleBeforeMs = this.#now() - servedIdleMs
+    const leaving =
+      longestIdle(this.#connections, false, Number.POSITIVE_INFINITY) ??
+      longestIdle(this.#connections, true, idleBeforeMs)
+    if (leaving === undefined) return false
+    this.#connections.delete(leaving)
+    leaving.terminate()
     return true
   }
 
@@ -210,6 +220,7 @@ export class RpcServer {
     if (connection === undefined) return
     connection.closed()
     this.#connections.delete(connection)
+    this.#underWay.closed(connection)
     this.#options.onDisconnect?.()
   }
 
@@ -256,9 +267,14 @@ export class RpcServer {
     }
     const end = connection.begin(record.length + prepared.replyBytesMax)
     const { client, number, peerSocket } = connection
-    const call: Call = { xid, credential, client, connection: number, socket: peerSocket }
+    const name = procedure.executeOnce ? callName(client, credential, message) : undefined
+    const underWay = this.#underWay.enter(name, connection)
+    const call: Call = { xid, credential, client, connection: number, socket: peerSocket, underWay }
     // `#answer` never rejects: whatever goes wrong becomes a reply.
-    void this.#answer(connection, program, procedure, prepared, call, message).finally(end)
+    void this.#answer(connection, program, procedure, prepared, call).finally(() => {
+      underWay.leave()
+      end()
+    })
   }
 
   #prepare(program: Program, procedure: Procedure, args: Uint8Array): PreparedCall | undefined {
@@ -290,17 +306,21 @@ export class RpcServer {
     procedure: Procedure,
     prepared: PreparedCall,
     call: Call,
-    message: CallMessage,
   ): Promise<void> {
     this.#calls++
-    const execute = () => this.#execute(program, procedure, prepared, call)
-    const pieces = procedure.executeOnce
-      ? await this.#replies.once(replyKey(call, message), execute)
-      : (await execute()).pieces
+    const execute = () => this.#execute(connection, program, procedure, prepared, call)
+    const { name } = call.underWay
+    const pieces = name === undefined ? (await execute()).pieces : await this.#replies.once(name, execute)
     connection.send(pieces, this.#now())
   }
 
-  async #execute(program: Program, procedure: Procedure, prepared: PreparedCall, call: Call): Promise<KeptReply> {
+  async #execute(
+    connection: Connection,
+    program: Program,
+    procedure: Procedure,
+    prepared: PreparedCall,
+    call: Call,
+  ): Promise<KeptReply> {
     const { onCall, log } = this.#options
     const startedMs = onCall === undefined ? 0 : performance.now()
     let outcomeName = 'SYSTEM_ERR'
@@ -309,6 +329,7 @@ export class RpcServer {
       const writer = success(call.xid)
       outcome.encode(writer)
       outcomeName = outcome.name
+      if (outcome.granted) connection.grant()
       return { pieces: sealed(writer), keep: outcome.keep }
     } catch (error) {
       log(`${program.name} ${procedure.name} failed: ${messageOf(error)}`)
@@ -332,6 +353,20 @@ export class RpcServer {
   }
 }
 
+/** Of the connections with nothing under way that were served, or were not, the one idle for longest, if it is so since `beforeMs` or before. */
+function longestIdle(connections: Iterable<Connection>, served: boolean, beforeMs: number): Connection | undefined {
+  let found: Connection | undefined
+  let foundMs = Number.POSITIVE_INFINITY
+  for (const connection of connections) {
+    const { idleSinceMs } = connection
+    if (connection.served !== served || idleSinceMs === undefined) continue
+    if (idleSinceMs > beforeMs || idleSinceMs >= foundMs) continue
+    found = connection
+    foundMs = idleSinceMs
+  }
+  return found
+}
+
 /** A user's own program may claim any uid; where the system says who made the connection, that is who calls. */
 function credentialFor(connection: Connection, claimed: Credential): Credential {
   const { peerUid } = connection
@@ -340,10 +375,10 @@ function credentialFor(connection: Connection, claimed: Credential): Credential 
 }
 
 /**
- * Names a call in the reply cache. The XID alone does not do (clients choose their own), nor does the port (a client
- * retransmits over a new connection). Of long arguments both ends count.
+ * Names a call that must not be executed twice. The XID alone does not do (clients choose their own), nor does the port (a
+ * client retransmits over a new connection). Of long arguments both ends count.
  */
-function replyKey({ client, xid, credential }: Call, { program, procedure, args }: CallMessage): string {
+function callName(client: string, credential: Credential, { xid, program, procedure, args }: CallMessage): string {
   const uid = credential.flavor === 'sys' ? credential.uid : ''
   const head = Bun.hash(args.subarray(0, REPLY_KEY_BYTES))
   const tail = args.length > REPLY_KEY_BYTES ? Bun.hash(args.subarray(-REPLY_KEY_BYTES)) : ''

@@ -1,12 +1,35 @@
 import { readFooter, readRowGroup } from '../../columns/parquet/read.ts'
 import { storeSource } from '../../columns/parquet/source.ts'
 import { ParquetFileWriter } from '../../columns/parquet/write.ts'
-import type { Schema } from '../../columns/types.ts'
-import { takeRows } from '../../columns/vectors.ts'
+import { cellToJson } from '../../columns/text/json.ts'
+import type { Batch, Field, Schema } from '../../columns/types.ts'
+import { cellAt, takeRows } from '../../columns/vectors.ts'
 import type { ObjectStore } from '../../storage/object-store.ts'
+import { schemaInFiles } from '../column-mapping.ts'
+import { TableError } from '../errors.ts'
 import { newFile, pathInPlaceOf } from '../operations/write.ts'
 import type { LiveFile, Snapshot } from '../snapshot.ts'
 import type { NewFile } from './change-set.ts'
+
+/** Text that is not UTF-8 in a file by another writer would not be the same in the new one. */
+function checkText(batch: Batch, schema: Schema, kept: readonly number[], file: LiveFile): void {
+  for (const [i, vector] of batch.vectors.entries()) {
+    if (vector.notUtf8 === undefined) continue
+    if (kept.some(row => cellToJson(cellAt(vector, row), vector.type).includes(REPLACEMENT)))
+      throw textWouldBeLost(file, `column ${schema[i]?.name}`)
+  }
+}
+
+/** The refusal of a change that writes a file anew in which there is text that has no form in a new file. */
+export function textWouldBeLost({ path }: LiveFile, where: string): TableError {
+  return new TableError(
+    'constraint',
+    `${path}, ${where}: some text is not UTF-8 (it is shown with ${REPLACEMENT}), and would be lost when the file is written anew; change those rows, too, or let the table have deletion vectors (delta.enableDeletionVectors), so that it is not written anew`,
+  )
+}
+
+/** Stands in text for what is not UTF-8. */
+export const REPLACEMENT = '\ufffd'
 
 /**
  * Writes a file again without some of its rows, for tables that do not enable deletion vectors. The new file has the old
@@ -20,7 +43,9 @@ export async function withoutRows(
 ): Promise<NewFile> {
   const source = storeSource(store, file.path, file.sizeBytes)
   const footer = await readFooter(source)
-  const schema: Schema = snapshot.schema.filter(field => !snapshot.partitionColumns.includes(field.name))
+  const isInFile = (field: Field): boolean => !snapshot.partitionColumns.includes(field.name)
+  const schema = snapshot.schema.filter(isInFile)
+  const readSchema = schemaInFiles(snapshot).filter(isInFile)
   const path = pathInPlaceOf(file.path)
   const out = await store.create(path)
   try {
@@ -32,7 +57,10 @@ export async function withoutRows(
         if (deleted[next] === row) next++
         else kept.push(row - firstRow)
       }
-      if (kept.length > 0) await writer.write(takeRows(await readRowGroup(source, footer, group, schema), kept))
+      if (kept.length === 0) continue
+      const batch = await readRowGroup(source, footer, group, readSchema)
+      checkText(batch, schema, kept, file)
+      await writer.write(takeRows(batch, kept))
     }
     const written = await writer.finish()
     await out.close()

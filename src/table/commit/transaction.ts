@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import { readFooter } from '../../columns/parquet/read.ts'
 import { storeSource } from '../../columns/parquet/source.ts'
-import { schemaFingerprint, schemaToJson } from '../../columns/schema.ts'
+import { schemaFault, schemaFingerprint, schemaToJson } from '../../columns/schema.ts'
 import type { Field } from '../../columns/types.ts'
 import type { ObjectStore } from '../../storage/object-store.ts'
 import { withMaxColumnId, withPhysicalNames } from '../column-mapping.ts'
@@ -77,7 +77,7 @@ export async function actionsFor(change: ChangeSet, newest: Snapshot, context: T
     if (byVector && (!entry.whole || referenced.has(entry.file.path)))
       actions.push({ add: withVector(entry, vectors[next++]!, dataChange) })
   }
-  const modificationTime = Math.max(context.nowMs, (newest.files.at(-1)?.modificationTime ?? 0) + 1)
+  const modificationTime = Math.max(context.nowMs, (newest.live.last?.modificationTime ?? 0) + 1)
   for (const file of [...rewritten, ...change.add]) {
     actions.push({
       add: {
@@ -149,9 +149,7 @@ function admitsNulls(before: Field, after: Field): boolean {
 
 function checkReads(change: ChangeSet, newest: Snapshot): void {
   if (change.readWholeTable !== true || newest.version === change.base.version) return
-  const known = new Set(change.base.files.map(file => file.key))
-  const other = newest.files.find(file => !known.has(file.key))
-  if (other !== undefined || newest.files.length !== change.base.files.length) {
+  if (newest.live.changesSince(change.base.live).length > 0) {
     throw new TableError(
       'conflict',
       `another writer changed rows that this change was worked out from (version ${newest.version}); repeat it`,
@@ -160,7 +158,7 @@ function checkReads(change: ChangeSet, newest: Snapshot): void {
 }
 
 function liveFile(file: LiveFile, newest: Snapshot): LiveFile {
-  const live = newest.files.find(candidate => candidate.path === file.path)
+  const live = newest.live.get(file.path)
   if (live === undefined)
     throw new TableError(
       'conflict',
@@ -173,7 +171,7 @@ function liveFile(file: LiveFile, newest: Snapshot): LiveFile {
 
 async function rebase(deletion: Deletion, newest: Snapshot, context: TransactionContext): Promise<Rebased> {
   const { path } = deletion.file
-  const file = newest.files.find(candidate => candidate.path === path)
+  const file = newest.live.get(path)
   if (file === undefined)
     throw new TableError(
       'conflict',
@@ -205,29 +203,32 @@ function union(a: Uint32Array, b: Uint32Array, onBoth: (row: number) => never): 
   return out
 }
 
-/** Files that order hints of live or new files refer to: they stay, even with no row left, as places. */
+/**
+ * Of the files that lose their last row, those that order hints of live or new files refer to: they stay, even with no row
+ * left, as places.
+ */
 function referencedPaths(
   change: ChangeSet,
   newest: Snapshot,
   rebased: readonly Rebased[],
   removed: readonly LiveFile[],
 ): ReadonlySet<string> {
-  const gone = new Set([
-    ...rebased.filter(entry => entry.whole).map(entry => entry.file.path),
-    ...removed.map(file => file.path),
-  ])
-  const referenced = new Set<string>()
-  const refer = (refs: readonly string[]): void => {
-    for (const path of refs) referenced.add(path)
+  const empty = new Map(rebased.filter(entry => entry.whole).map(({ file }) => [file.path, file]))
+  const gone = new Set([...empty.keys(), ...removed.map(file => file.path)])
+  const named = new Set(empty.size === 0 ? [] : change.add.flatMap(file => refsOf(file.tags)))
+  const staying = new Set<string>()
+  const waiting: string[] = []
+  for (const path of empty.keys()) {
+    if (named.has(path) || newest.live.referrers(path).some(from => !gone.has(from))) waiting.push(path)
   }
-  for (const file of newest.files) if (!gone.has(file.path)) refer(file.orderRefs)
-  for (const file of change.add) refer(refsOf(file.tags))
   // A file that stays only as a place may itself have its place by another.
-  for (let size = -1; size !== referenced.size; ) {
-    size = referenced.size
-    for (const file of newest.files) if (referenced.has(file.path)) refer(file.orderRefs)
+  for (let path = waiting.pop(); path !== undefined; path = waiting.pop()) {
+    const file = empty.get(path)
+    if (file === undefined || staying.has(path)) continue
+    staying.add(path)
+    waiting.push(...file.orderRefs)
   }
-  return referenced
+  return staying
 }
 
 function refsOf(tags: ReadonlyMap<string, string> | undefined): readonly string[] {
@@ -296,6 +297,10 @@ function commitInfo(change: ChangeSet, newest: Snapshot, { nowMs }: TransactionC
 
 function metadataActions(change: ChangeSet, newest: Snapshot): Action[] {
   if (change.schema === undefined) return []
+  const fault = schemaFault(change.schema)
+  // What another writer's table has already is not for this change to answer for.
+  if (fault !== undefined && schemaFault(newest.schema) === undefined)
+    throw new TableError('bad_schema', `the table cannot have these columns: ${fault}`)
   const protocol = protocolFor(newest.protocol, change.schema)
   const schema = withPhysicalNames(change.schema, newest)
   const metaData: MetadataAction = {

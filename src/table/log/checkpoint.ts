@@ -10,10 +10,12 @@ import { messageOf } from '../../core/errors.ts'
 import { type ObjectStore, StorageError } from '../../storage/object-store.ts'
 import { TableError } from '../errors.ts'
 import type { Snapshot } from '../snapshot.ts'
-import { type Action, checkAction, keepNumbers, parseCommit, rawNumber } from './actions.ts'
+import { type Action, checkAction, keepNumbers, type RemoveAction, rawNumber, readActions } from './actions.ts'
 import { checkpointPath, LAST_CHECKPOINT, LOG_FOLDER } from './paths.ts'
 
 const STATS_PARSED = 'stats_parsed'
+/** So many actions are worked on at a time: some milliseconds of work, and some megabytes. */
+const GROUP_ROWS = 2048
 const VECTOR = 'struct<storageType:string, pathOrInlineDv:string, offset:int, sizeInBytes:int, cardinality:bigint>'
 
 /** The columns of a checkpoint (PROTOCOL.md, "Checkpoint Schema"). */
@@ -33,9 +35,7 @@ const READ_SCHEMA: Schema = [...CHECKPOINT_SCHEMA, ...parseDdl('sidecar: struct<
 /** The actions of a checkpoint file, and of the sidecars that it names. TableError if it is damaged or incomplete. */
 export async function readCheckpoint(store: ObjectStore, path: string, json: boolean): Promise<Action[]> {
   try {
-    const actions = json
-      ? parseCommit(await store.read(path), `${store.location}/${path}`)
-      : await readParquetActions(await sourceOf(store, path))
+    const actions = json ? await readActions(store, path) : await readParquetActions(await sourceOf(store, path))
     const all = actions.filter(action => !action.sidecar)
     for (const { sidecar } of actions) {
       if (!sidecar) continue
@@ -82,8 +82,8 @@ async function readParquetActions(source: ByteSource): Promise<Action[]> {
 
 /** The columns to read of a checkpoint: statistics may be there in the types of their columns, and not as text. */
 function schemaOf(footer: Footer, name: string): Schema {
-  const add = footer.tree.children.find(child => child.element.name === 'add')
-  if (add === undefined || !add.children.some(child => child.element.name === STATS_PARSED)) return READ_SCHEMA
+  const add = footer.root.children.find(child => child.name === 'add')
+  if (add === undefined || !add.children.some(child => child.name === STATS_PARSED)) return READ_SCHEMA
   const found = schemaOfFooter(footer, name).find(field => field.name === 'add')?.type
   const stats = found?.kind === 'struct' ? found.fields.find(field => field.name === STATS_PARSED) : undefined
   return READ_SCHEMA.map(field =>
@@ -150,53 +150,64 @@ function cellOf(value: unknown, type: DataType): Cell {
   }
 }
 
-/** The actions that make up a snapshot, tombstones younger than `keepRemovedSinceMs` included. */
-function actionsOf(snapshot: Snapshot, keepRemovedSinceMs: number): Action[] {
-  const { protocol, metadata, state, files } = snapshot
-  return [
-    { protocol },
-    { metaData: metadata.action },
-    ...[...state.txns.values()].map(txn => ({ txn })),
-    ...[...state.domains.values()].map(domainMetadata => ({ domainMetadata })),
-    ...[...state.tombstones.values()]
-      .filter(remove => (remove.deletionTimestamp ?? 0) >= keepRemovedSinceMs)
-      .map(remove => ({ remove: { ...remove, dataChange: false } })),
-    ...files.map(({ add }) => ({ add: { ...add, partitionValues: add.partitionValues ?? {}, dataChange: false } })),
-  ]
+/** The actions that make up a snapshot. Tombstones that are older than `keepRemovedSinceMs` are not among them. */
+function* actionsOf({ protocol, metadata, state, live }: Snapshot, keepRemovedSinceMs: number): Generator<Action> {
+  yield { protocol }
+  yield { metaData: metadata.action }
+  for (const txn of state.txns.values()) yield { txn }
+  for (const domainMetadata of state.domains.values()) yield { domainMetadata }
+  for (const remove of state.tombstones.values())
+    if (!isOver(remove, keepRemovedSinceMs)) yield { remove: { ...remove, dataChange: false } }
+  for (const { add } of live) yield { add: { ...add, partitionValues: add.partitionValues ?? {}, dataChange: false } }
 }
 
-/** Writes the classic checkpoint of a snapshot and then `_last_checkpoint` (PROTOCOL.md, "Checkpoints"). */
+/** Whether a removed file need not be remembered any more. */
+function isOver({ deletionTimestamp }: RemoveAction, keepRemovedSinceMs: number): boolean {
+  return (deletionTimestamp ?? 0) < keepRemovedSinceMs
+}
+
+/** The keys of a snapshot's tombstones whose time is over. */
+export function tombstonesOver({ state }: Snapshot, keepRemovedSinceMs: number): string[] {
+  return [...state.tombstones].flatMap(([key, remove]) => (isOver(remove, keepRemovedSinceMs) ? [key] : []))
+}
+
+/**
+ * Writes the classic checkpoint of a snapshot and then `_last_checkpoint` (PROTOCOL.md, "Checkpoints"), some actions at a
+ * time, so that its memory does not grow with the table and whoever else has work gets a turn in between.
+ */
 export async function writeCheckpoint(
   store: ObjectStore,
   snapshot: Snapshot,
   keepRemovedSinceMs: number,
 ): Promise<void> {
-  const actions = actionsOf(snapshot, keepRemovedSinceMs)
-  const path = checkpointPath(snapshot.version)
-  const rows = actions.map(action =>
-    CHECKPOINT_SCHEMA.map(field => cellOf(action[field.name as keyof Action], field.type)),
-  )
-  const out = await store.create(path)
+  const out = await store.create(checkpointPath(snapshot.version))
+  let size = 0
   let sizeInBytes: number
   try {
-    const writer = new ParquetFileWriter(out, CHECKPOINT_SCHEMA)
-    await writer.write(
-      batchOf(
-        CHECKPOINT_SCHEMA.map(field => field.type),
-        rows,
-      ),
-    )
+    const writer = new ParquetFileWriter(out, CHECKPOINT_SCHEMA, { rowGroupRows: GROUP_ROWS, isDataFile: false })
+    const types = CHECKPOINT_SCHEMA.map(field => field.type)
+    for (const rows of grouped(actionsOf(snapshot, keepRemovedSinceMs))) {
+      await writer.write(batchOf(types, rows))
+      size += rows.length
+    }
     sizeInBytes = (await writer.finish()).sizeBytes
     await out.close()
   } catch (error) {
     await out.abort()
     throw error
   }
-  const last = {
-    version: Number(snapshot.version),
-    size: actions.length,
-    sizeInBytes,
-    numOfAddFiles: snapshot.files.length,
-  }
+  const last = { version: Number(snapshot.version), size, sizeInBytes, numOfAddFiles: snapshot.live.size }
   await store.write(LAST_CHECKPOINT, new TextEncoder().encode(JSON.stringify(last)))
+}
+
+/** Rows of the checkpoint, as many at a time as a row group has. */
+function* grouped(actions: Iterable<Action>): Generator<Cell[][]> {
+  let rows: Cell[][] = []
+  for (const action of actions) {
+    rows.push(CHECKPOINT_SCHEMA.map(field => cellOf(action[field.name as keyof Action], field.type)))
+    if (rows.length < GROUP_ROWS) continue
+    yield rows
+    rows = []
+  }
+  if (rows.length > 0) yield rows
 }

@@ -2,7 +2,7 @@ import type { ObjectStore } from '../../storage/object-store.ts'
 import { StorageError } from '../../storage/object-store.ts'
 import { TableError } from '../errors.ts'
 import { type Snapshot, SnapshotBuilder } from '../snapshot.ts'
-import { type Action, parseCommit } from './actions.ts'
+import { type Action, readActions } from './actions.ts'
 import { readCheckpoint } from './checkpoint.ts'
 import { commitPath, LAST_CHECKPOINT, LOG_FOLDER, type LogFile, parseLogFile } from './paths.ts'
 
@@ -79,7 +79,7 @@ async function replay(
   for (const commit of commits) {
     if (commit.version < next || commit.version > target) continue
     if (commit.version !== next) throw gap(store, next)
-    builder.apply(parseCommit(await store.read(commit.path), `${store.location}/${commit.path}`), commit.modifiedMs)
+    builder.apply(await readActions(store, commit.path), commit.modifiedMs)
     next++
   }
   if (next !== target + 1n) throw gap(store, next)
@@ -89,7 +89,7 @@ async function replay(
 /** Of a commit that a checkpoint covers, what the checkpoint leaves out: its own time, which the next one must exceed. */
 async function timesOf(store: ObjectStore, commit: Commit, builder: SnapshotBuilder): Promise<Action[]> {
   if (!builder.hasInCommitTimestamps) return []
-  const actions = parseCommit(await store.read(commit.path), `${store.location}/${commit.path}`)
+  const actions = await readActions(store, commit.path)
   return actions.flatMap(({ commitInfo }) => (commitInfo ? [{ commitInfo }] : []))
 }
 
@@ -132,8 +132,8 @@ async function listLog(store: ObjectStore, from: bigint | undefined): Promise<Li
   return { commits, checkpoints }
 }
 
-/** The version that `_last_checkpoint` names; it is only a hint, and may be stale, cut off or empty. */
-async function lastCheckpoint(store: ObjectStore): Promise<bigint | undefined> {
+/** The version that `_last_checkpoint` names, or undefined; it is only a hint, and may be stale, cut off or empty. */
+export async function lastCheckpoint(store: ObjectStore): Promise<bigint | undefined> {
   try {
     const json = JSON.parse(new TextDecoder().decode(await store.read(LAST_CHECKPOINT))) as { version?: unknown }
     return Number.isSafeInteger(json.version) ? BigInt(json.version as number) : undefined
@@ -148,15 +148,20 @@ export async function readCommit(
   version: bigint,
 ): Promise<{ actions: Action[]; modifiedMs: number } | undefined> {
   const path = commitPath(version)
-  let bytes: Uint8Array
+  let actions: Action[]
   try {
-    bytes = await store.read(path)
+    actions = await readActions(store, path)
   } catch (error) {
     if (error instanceof StorageError && error.code === 'not_found') return undefined
     throw error
   }
-  const actions = parseCommit(bytes, `${store.location}/${path}`)
   return { actions, modifiedMs: Math.trunc((await store.stat(path))?.modifiedMs ?? 0) }
+}
+
+/** Whether there is a table at all: told by the names in its log. */
+export async function hasLog(store: ObjectStore): Promise<boolean> {
+  for (const { path } of await store.list(`${LOG_FOLDER}/`)) if (parseLogFile(path) !== undefined) return true
+  return false
 }
 
 /** The versions whose commits are still in the log, newest first. */

@@ -1,3 +1,6 @@
+import { TableError } from '../errors.ts'
+import { shown } from './shapes.ts'
+
 export const LOG_FOLDER = '_delta_log'
 export const LAST_CHECKPOINT = `${LOG_FOLDER}/_last_checkpoint`
 
@@ -53,9 +56,43 @@ export function parseLogFile(path: string): LogFile | undefined {
   return undefined
 }
 
-/** The path in an action as a path in the store: percent-decoded exactly once. Throws URIError. */
-export function decodePath(encoded: string): string {
-  return decodeURIComponent(encoded)
+const ABSOLUTE = /^[a-z][a-z0-9+.-]*:|^\//i
+
+/**
+ * The path in an action as a path in the store: percent-decoded exactly once, relative to the table if it lies inside.
+ * However a path is spelled, this tells the file. What cannot be one is given back as it is, see `checkFilePath`.
+ */
+export function pathOf(location: string, encoded: string): string {
+  if (!encoded.includes('%') && !ABSOLUTE.test(encoded)) return encoded
+  const path = decoded(encoded)
+  if (path === undefined || !ABSOLUTE.test(encoded)) return path ?? encoded
+  const absolute = path.replace(/^file:(?:\/\/)?/i, '')
+  return absolute.startsWith(`${location}/`) ? absolute.slice(location.length + 1) : path
+}
+
+/** Refuses a live file whose path (`path`: what `pathOf` made of it) leads nowhere, or out of the table. TableError. */
+export function checkFilePath(location: string, encoded: string, path: string): void {
+  if (decoded(encoded) === undefined)
+    throw new TableError(
+      'corrupt_log',
+      `${location}: the path ${shown(encoded)} in the log is not percent-encoded as it should be`,
+    )
+  const parts = path.split('/')
+  if ((ABSOLUTE.test(encoded) && path === decoded(encoded)) || parts.includes('..'))
+    throw new TableError(
+      'unsupported_feature',
+      `${location}: the data file ${shown(path)} lies outside the table; such a (shallow) clone is not supported`,
+    )
+  if (parts.includes('') || parts.includes('.') || path.includes('\0'))
+    throw new TableError('corrupt_log', `${location}: the path ${shown(encoded)} in the log leads to no file`)
+}
+
+function decoded(encoded: string): string | undefined {
+  try {
+    return decodeURIComponent(encoded)
+  } catch {
+    return undefined
+  }
 }
 
 /** What the path of a URI does not have as it is: blanks, control characters, and these signs. */

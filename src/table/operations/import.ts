@@ -1,30 +1,39 @@
 import { randomUUID } from 'node:crypto'
-import { existsSync, mkdirSync, rmSync } from 'node:fs'
-import { type FileHandle, open, stat, unlink } from 'node:fs/promises'
-import { dirname, join } from 'node:path'
+import { type FileHandle, unlink } from 'node:fs/promises'
+import { join } from 'node:path'
 import { TextError } from '../../columns/errors.ts'
-import { type Footer, readFooter, readRowGroup } from '../../columns/parquet/read.ts'
-import { schemaOfFooter } from '../../columns/parquet/schema.ts'
-import { localSource } from '../../columns/parquet/source.ts'
-import { ParquetFileWriter } from '../../columns/parquet/write.ts'
-import { schemaFingerprint, schemaToJson, sqlType } from '../../columns/schema.ts'
+import { schemaToJson } from '../../columns/schema.ts'
 import {
   countLines,
+  crToLf,
   delimiterOf,
+  endsInCr,
   lastRowEnd,
   matchHeader,
   parseHeader,
   SchemaInference,
+  textStart,
 } from '../../columns/text/csv.ts'
 import type { Schema } from '../../columns/types.ts'
-import type { WorkerPool } from '../../columns/workers/pool.ts'
-import type { Clock } from '../../core/clock.ts'
-import { errnoOf, LakeError, messageOf } from '../../core/errors.ts'
-import { localStore, storageError } from '../../storage/local.ts'
+import { errnoOf, LakeError } from '../../core/errors.ts'
+import { storageError } from '../../storage/local.ts'
 import type { NewFile } from '../commit/change-set.ts'
-import { TableError } from '../errors.ts'
-import { checkNoTable, createTable, type Table } from '../table.ts'
+import type { Table } from '../table.ts'
+import { type FolderValues, folderColumns, type WithFolders, withFolders } from './hive-folders.ts'
+import {
+  type ImportOptions,
+  importing,
+  named,
+  openFile,
+  type SourceFile,
+  sourceFile,
+  takeAway,
+  withName,
+} from './import-source.ts'
 import { newFile } from './write.ts'
+
+export { createFromParquet } from './import-parquet.ts'
+export type { ImportOptions } from './import-source.ts'
 
 /** Each piece becomes a data file of its own. */
 const PIECE_BYTES = 12 << 20
@@ -32,24 +41,6 @@ const SAMPLE_BYTES = 4 << 20
 const HEAD_BYTES = 1 << 20
 const LF = 0x0a
 const COMMA = 0x2c
-
-export interface ImportOptions {
-  readonly pool: WorkerPool
-  readonly clock?: Clock
-  readonly name?: string
-  /** The columns; found from the data if not given. */
-  readonly schema?: Schema
-  readonly progress?: (doneBytes: number, totalBytes: number) => void
-  /** The byte between CSV fields; found from the first rows of each file if not given. */
-  readonly delimiter?: number | undefined
-  /** Hears of what was found out and may surprise. */
-  readonly log?: (sentence: string) => void
-  /** Ends the work as if it had failed, unless the table is there already. */
-  readonly signal?: AbortSignal
-}
-
-/** Stands for standard input among paths. */
-const STDIN = '-'
 
 /**
  * Creates a table from CSV files with a header, in one commit. Types are found from a sample, and again from everything
@@ -64,24 +55,45 @@ export async function createFromCsv(
   return importing(directory, options, async written => {
     const inputs: CsvInput[] = []
     for (const path of paths) inputs.push(await openCsv(await sourceFile(path, directory, written, options), options))
-    const write = (schema: Schema): Promise<NewFile[]> => writeCsv(directory, inputs, schema, options, written)
-    const schema = options.schema ?? (await inferred(inputs, SAMPLE_BYTES, options))
+    const names = inputs.map(({ name }) => name)
+    const write = async ({ schema, notes, isSure }: Inferred, given?: Schema): Promise<Written> => {
+      const all = withFolders(schema, names, given)
+      const files = await writeCsv(directory, inputs, all, { ...options, areGuessed: !isSure }, written)
+      for (const note of [...all.notes, ...notes]) options.log?.(note)
+      return { schema: given ?? all.schema, files }
+    }
+    const given = options.schema
+    if (given !== undefined) return write(wanted(inputs, given), given)
+    const found = await inferred(inputs, SAMPLE_BYTES, options)
     try {
-      return { schema, files: await write(schema) }
+      return await write(found)
     } catch (error) {
-      if (options.schema !== undefined || !(error instanceof TextError) || error.code !== 'bad_value') throw error
+      if (found.isSure || !(error instanceof TextError) || error.code !== 'bad_value') throw error
       // The sample promised more than the rest keeps.
-      const wider = await inferred(inputs, Number.POSITIVE_INFINITY, options)
-      if (schemaFingerprint(wider) === schemaFingerprint(schema)) throw error
-      return { schema: wider, files: await write(wider) }
+      return write(await inferred(inputs, Number.POSITIVE_INFINITY, options))
     }
   })
 }
 
-/** A file to import: as messages call it, and where it can be read again and again. */
-interface SourceFile {
-  readonly name: string
-  readonly path: string
+/** Columns that were found, and what may surprise about them. */
+interface Inferred {
+  readonly schema: Schema
+  readonly notes: readonly string[]
+  /** All rows were looked at. */
+  readonly isSure: boolean
+}
+
+interface Written {
+  readonly schema: Schema
+  readonly files: NewFile[]
+}
+
+/** The columns of `schema` that the files have to have: all but those that are in the names of their folders alone. */
+function wanted(inputs: readonly CsvInput[], schema: Schema): Inferred {
+  const folders = folderColumns(inputs.map(({ name }) => name)).schema.map(({ name }) => name)
+  const isInFiles = (name: string): boolean => inputs.some(({ names }) => names.includes(name))
+  const own = schema.filter(({ name }) => isInFiles(name) || !folders.includes(name))
+  return { schema: own, notes: [], isSure: true }
 }
 
 interface CsvInput extends SourceFile {
@@ -91,83 +103,8 @@ interface CsvInput extends SourceFile {
   readonly bodyStart: number
   readonly bodyLine: number
   readonly delimiter: number
-}
-
-/** Makes the folder, and takes everything back if the work fails: it lists in `written` the data files that it began. */
-async function importing(
-  directory: string,
-  options: ImportOptions,
-  work: (written: string[]) => Promise<{ schema: Schema; files: NewFile[] }>,
-): Promise<Table> {
-  const made = firstMissing(directory)
-  mkdirSync(directory, { recursive: true })
-  const store = localStore(directory)
-  const written: string[] = []
-  try {
-    await checkNoTable(store)
-    const { schema, files } = await work(written)
-    const { name, clock, signal } = options
-    signal?.throwIfAborted()
-    const table = await createTable(store, {
-      schema,
-      add: files,
-      ...(name === undefined ? {} : { name }),
-      ...(clock === undefined ? {} : { clock }),
-    })
-    const kept = new Set(files.map(({ path }) => path))
-    await takeAway(
-      directory,
-      written.filter(path => !kept.has(path)),
-    )
-    return table
-  } catch (error) {
-    await takeAway(directory, written)
-    if (made !== undefined) rmSync(made, { recursive: true, force: true })
-    throw error
-  }
-}
-
-/** What stays behind does no harm: no version names it. */
-async function takeAway(directory: string, paths: readonly string[]): Promise<void> {
-  await Promise.all(paths.map(path => unlink(join(directory, path)).catch(() => undefined)))
-}
-
-/** The topmost folder that has to be made. */
-function firstMissing(directory: string): string | undefined {
-  let missing: string | undefined
-  for (let path = directory; !existsSync(path); path = dirname(path)) missing = path
-  return missing
-}
-
-/** What can be read only once, such as a pipe, is copied beside the data first. */
-async function sourceFile(
-  path: string,
-  directory: string,
-  written: string[],
-  { signal }: ImportOptions,
-): Promise<SourceFile> {
-  if (path !== STDIN && !(await isPipe(path))) return { name: path, path }
-  const name = path === STDIN ? 'standard input' : path
-  const copy = `.posixlake-${randomUUID()}.tmp`
-  const full = join(directory, copy)
-  written.push(copy)
-  try {
-    const sink = Bun.file(full).writer()
-    for await (const bytes of (path === STDIN ? Bun.stdin : Bun.file(path)).stream()) {
-      signal?.throwIfAborted()
-      sink.write(bytes)
-      await sink.flush()
-    }
-    await sink.end()
-  } catch (error) {
-    throw errnoOf(error) === undefined ? error : storageError(full, error)
-  }
-  return { name, path: full }
-}
-
-async function isPipe(path: string): Promise<boolean> {
-  const info = await stat(path).catch(() => undefined)
-  return info !== undefined && (info.isFIFO() || info.isCharacterDevice() || info.isSocket())
+  /** Lines end in CR alone. */
+  readonly crOnly: boolean
 }
 
 async function openCsv(source: SourceFile, options: ImportOptions): Promise<CsvInput> {
@@ -180,12 +117,17 @@ async function openCsv(source: SourceFile, options: ImportOptions): Promise<CsvI
       throw new TextError('bad_header', `${name}: the file is empty; its first line has to name the columns`)
     const encoding = foreignEncoding(head)
     if (encoding !== undefined) throw new TextError('malformed_text', `${name}: ${encoding}`)
+    const crOnly = endsInCr(head.subarray(textStart(head)), options.delimiter)
+    if (crOnly) {
+      crToLf(head.subarray(textStart(head)), head.length === sizeBytes, options.delimiter)
+      options.log?.(`${name}: the lines end in CR alone`)
+    }
     const delimiter = options.delimiter ?? delimiterOf(wholeLines(head, sizeBytes))
     if (options.delimiter === undefined && delimiter !== COMMA)
       options.log?.(`${name}: the fields are separated by ${JSON.stringify(String.fromCharCode(delimiter))}`)
     const { names, endOffset } = named(name, () => parseHeader(head, delimiter))
     const bodyLine = 1 + countLines(head.subarray(0, endOffset))
-    return { ...source, sizeBytes, names, bodyStart: endOffset, bodyLine, delimiter }
+    return { ...source, sizeBytes, names, bodyStart: endOffset, bodyLine, delimiter, crOnly }
   } finally {
     await file.close()
   }
@@ -209,49 +151,25 @@ const ENCODINGS: readonly (readonly [first: readonly number[], sentence: string]
 ]
 
 function foreignEncoding(head: Uint8Array): string | undefined {
-  return ENCODINGS.find(([first]) => first.every((byte, i) => head[i] === byte))?.[1]
-}
-
-async function openFile({ name, path }: SourceFile): Promise<FileHandle> {
-  let isFolder = false
-  try {
-    const file = await open(path, 'r')
-    const info = await file.stat()
-    if (info.isFile()) return file
-    isFolder = info.isDirectory()
-    await file.close()
-  } catch (error) {
-    const why = errnoOf(error) === 'ENOENT' ? 'there is no such file' : messageOf(error)
-    throw new TableError('missing_file', `${name}: ${why}`, { cause: error })
+  const found = ENCODINGS.find(([first]) => first.every((byte, i) => head[i] === byte))?.[1]
+  if (found !== undefined) return found
+  // Letters in 16 bits have a byte 0 each.
+  for (const [first, order] of [
+    [0, 'BE'],
+    [1, 'LE'],
+  ] as const) {
+    if (head.length > 3 && head[first] === 0 && head[first + 2] === 0)
+      return `this is UTF-16; convert it: iconv -f UTF-16${order} -t UTF-8 FILE | posixlake create TABLE --from-csv -`
   }
-  const advice = isFolder ? `; name the files in it, as a pattern in quotes: '${join(name, '*')}'` : ''
-  throw new TableError('missing_file', `${name} is not a file${advice}`)
-}
-
-/** Puts the file's name in front of what is wrong in it. */
-function named<T>(path: string, run: () => T): T {
-  try {
-    return run()
-  } catch (error) {
-    throw withName(path, error)
-  }
-}
-
-function withName(path: string, error: unknown): unknown {
-  if (!(error instanceof TextError)) return error
-  const { line, column } = error
-  return new TextError(error.code, `${path}: ${error.message}`, {
-    cause: error,
-    ...(line === undefined ? {} : { line }),
-    ...(column === undefined ? {} : { column }),
-  })
+  return undefined
 }
 
 /** The columns of all inputs, by at most so many bytes of each. */
-async function inferred(inputs: readonly CsvInput[], bytesMax: number, { signal }: ImportOptions): Promise<Schema> {
+async function inferred(inputs: readonly CsvInput[], bytesMax: number, { signal }: ImportOptions): Promise<Inferred> {
   const [first] = inputs
   if (first === undefined) throw new TextError('bad_header', 'there is no file to import')
   const inference = new SchemaInference(first.names)
+  let isSure = true
   for (const input of inputs) {
     if (input.names.join('\0') !== first.names.join('\0')) {
       throw new TextError(
@@ -266,8 +184,9 @@ async function inferred(inputs: readonly CsvInput[], bytesMax: number, { signal 
       seen += bytes.length
       if (seen >= bytesMax) break
     }
+    isSure &&= input.bodyStart + seen === input.sizeBytes
   }
-  return inference.result()
+  return { schema: inference.result(), notes: inference.notes(), isSure }
 }
 
 /** The rows of a CSV file, cut at row ends. `line` is that of the piece's first byte. */
@@ -281,6 +200,7 @@ async function* pieces(input: CsvInput, bytesMax: number): AsyncGenerator<{ byte
       if (bytes.length === 0)
         throw new TextError('malformed_text', `${input.name}: the file became shorter while it was read`)
       const last = at + bytes.length >= input.sizeBytes
+      if (input.crOnly) crToLf(bytes, last, input.delimiter)
       const length = last ? bytes.length : lastRowEnd(bytes, input.delimiter)
       if (length === 0) {
         want *= 2 // One row is longer than the piece.
@@ -313,8 +233,9 @@ async function readAt(file: FileHandle, position: number, length: number): Promi
 async function writeCsv(
   directory: string,
   inputs: readonly CsvInput[],
-  schema: Schema,
-  options: ImportOptions,
+  { schema, added, values }: WithFolders,
+  /** `areGuessed`: the types are those of some of the rows. */
+  options: ImportOptions & { readonly areGuessed: boolean },
   written: string[],
 ): Promise<NewFile[]> {
   const { pool, progress, signal } = options
@@ -328,6 +249,7 @@ async function writeCsv(
   const encode = async (
     input: CsvInput,
     columns: Schema,
+    { constants, repeated }: FolderValues,
     bytes: Uint8Array,
     line: number,
     at: number,
@@ -342,9 +264,12 @@ async function writeCsv(
         schemaJson: schemaToJson(columns),
         firstLine: line,
         delimiter: input.delimiter,
+        foundTypes: options.areGuessed,
+        constants: { schemaJson: schemaToJson(added), cells: added.map(({ name }) => constants.get(name) ?? null) },
+        expected: repeated,
         outPath: join(directory, path),
       })
-      if (file.rows > 0) files[at] = newFile(path, file, columns)
+      if (file.rows > 0) files[at] = newFile(path, file, [...columns, ...added])
       else await unlink(join(directory, path))
       doneBytes += size
       progress?.(doneBytes, totalBytes)
@@ -356,12 +281,14 @@ async function writeCsv(
     }
   }
   try {
-    for (const input of inputs) {
-      const columns = inTextOrder(input, schema)
+    for (const [i, input] of inputs.entries()) {
+      const columns = inTextOrder(input, schema, added)
       for await (const { bytes, line } of pieces(input, PIECE_BYTES)) {
         if (signal?.aborted === true) failure ??= signal.reason
         if (failure !== undefined) break
-        const task: Promise<void> = encode(input, columns, bytes, line, number++).finally(() => going.delete(task))
+        const task: Promise<void> = encode(input, columns, values[i]!, bytes, line, number++).finally(() =>
+          going.delete(task),
+        )
         going.add(task)
         // One more than there are threads, so that none has to wait for the disk.
         if (going.size > pool.threads) await Promise.race(going)
@@ -378,83 +305,15 @@ async function writeCsv(
   return files.filter(file => file !== undefined)
 }
 
-function inTextOrder(input: CsvInput, schema: Schema): Schema {
-  const matched = matchHeader(input.names, schema)
+/** The columns of a file in its order: all of the table's but those that the folders add. */
+function inTextOrder(input: CsvInput, schema: Schema, added: Schema): Schema {
+  const own = schema.filter(field => !added.includes(field))
+  const matched = matchHeader(input.names, own)
   if (matched === undefined || matched.added.length > 0 || matched.missing.length > 0) {
     throw new TextError(
       'bad_header',
-      `${input.name}: line 1: the columns are ${input.names.join(', ')}; expected ${schema.map(({ name }) => name).join(', ')}`,
+      `${input.name}: line 1: the columns are ${input.names.join(', ')}; expected ${own.map(({ name }) => name).join(', ')}`,
     )
   }
   return matched.fields
-}
-
-/** Creates a table from Parquet files whose columns agree, in one commit. */
-export async function createFromParquet(
-  directory: string,
-  paths: readonly string[],
-  options: ImportOptions,
-): Promise<Table> {
-  return importing(directory, options, async written => {
-    const inputs: ParquetInput[] = []
-    for (const path of paths) inputs.push(await openParquet(await sourceFile(path, directory, written, options)))
-    const [first] = inputs
-    if (first === undefined) throw new TableError('missing_file', 'there is no file to import')
-    const schema = first.schema.map(field => ({ ...field, nullable: true }))
-    const totalBytes = inputs.reduce((sum, { source }) => sum + source.sizeBytes, 0)
-    let doneBytes = 0
-    const store = localStore(directory)
-    const files: NewFile[] = []
-    for (const [i, { name, source, footer, schema: own }] of inputs.entries()) {
-      checkSame(schema, own, name, first.name)
-      const path = `part-${String(i).padStart(5, '0')}-${randomUUID()}.snappy.parquet`
-      const out = await store.create(path)
-      written.push(path)
-      try {
-        const writer = new ParquetFileWriter(out, schema)
-        for (let group = 0; group < footer.rowGroups.length; group++) {
-          options.signal?.throwIfAborted()
-          await writer.write(await readRowGroup(source, footer, group, schema))
-          doneBytes += source.sizeBytes / footer.rowGroups.length
-          options.progress?.(doneBytes, totalBytes)
-        }
-        const file = await writer.finish()
-        await out.close()
-        files.push(newFile(path, file, schema))
-      } catch (error) {
-        await out.abort()
-        throw error
-      }
-    }
-    return { schema, files }
-  })
-}
-
-interface ParquetInput {
-  readonly name: string
-  readonly source: ReturnType<typeof localSource>
-  readonly footer: Footer
-  readonly schema: Schema
-}
-
-async function openParquet(file: SourceFile): Promise<ParquetInput> {
-  await (await openFile(file)).close()
-  const { name, path } = file
-  const source = { ...localSource(path, (await stat(path)).size), name }
-  const footer = await readFooter(source)
-  return { name, source, footer, schema: schemaOfFooter(footer, name) }
-}
-
-function checkSame(schema: Schema, own: Schema, path: string, firstPath: string): void {
-  const wrong = schema.find(field => {
-    const other = own.find(candidate => candidate.name === field.name)
-    return other === undefined || sqlType(other.type) !== sqlType(field.type)
-  })
-  if (wrong !== undefined || own.length !== schema.length) {
-    const columns = (of: Schema): string => of.map(({ name, type }) => `${name} ${sqlType(type)}`).join(', ')
-    throw new TableError(
-      'bad_schema',
-      `${path} has the columns ${columns(own)}, ${firstPath} has ${columns(schema)}; import them one by one`,
-    )
-  }
 }

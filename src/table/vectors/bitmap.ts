@@ -8,77 +8,107 @@ const OFFSETS_FROM = 4
 const ARRAY_MAX = 4096
 const BITMAP_BYTES = 8192
 
+/** What is known of a vector before its bitmap is read. */
+export interface Announced {
+  /** How many rows are deleted. */
+  readonly cardinality: number
+  /** How many rows the data file has. */
+  readonly fileRows: number
+}
+
 /**
- * Reads the row numbers of a bitmap, ascending. Throws Error with what is wrong; that it has other than `expectedRows` is
- * noticed before they are made, for a few bytes can announce billions. Rows beyond 2^32 are refused: no Parquet file of
- * ours has them.
+ * Reads the row numbers of a bitmap, ascending. Throws Error with what is wrong. A few bytes can announce billions of
+ * rows: what they announce is compared with what is known before anything is made of it.
  */
-export function decodeBitmap(bytes: Uint8Array, expectedRows?: number): Uint32Array {
+export function decodeBitmap(bytes: Uint8Array, announced: Announced): Uint32Array {
+  if (announced.cardinality > announced.fileRows)
+    throw new Error(`${announced.cardinality} rows are announced, the file has ${announced.fileRows}`)
   const reader = new Reader(bytes)
   const magic = reader.u32()
-  if (magic === MAGIC) return decodePortable(reader, expectedRows)
+  if (magic === MAGIC) return decodePortable(reader, announced)
   reader.at = 0
-  if (reader.u32BigEndian() === MAGIC_BIG_ENDIAN) return decodeBigEndian(reader, expectedRows)
+  if (reader.u32BigEndian() === MAGIC_BIG_ENDIAN) return decodeBigEndian(reader, announced)
   throw new Error(`the magic number ${magic} is unknown`)
 }
 
-function decodePortable(reader: Reader, expectedRows: number | undefined): Uint32Array {
+function decodePortable(reader: Reader, announced: Announced): Uint32Array {
   const count = reader.u64()
-  if (count === 0) return checked(new Uint32Array(0), expectedRows)
+  if (count === 0) return noRows(announced)
   // Keys ascend from bitmap to bitmap, so that a second one could only mark later rows.
   if (reader.u32() !== 0 || count > 1) throw new Error('it marks rows beyond 4,294,967,296')
-  return decodeRoaring(reader, expectedRows)
+  return decodeRoaring(reader, announced)
 }
 
 /** The older form: the bitmaps stand in a dense array, of which ours is the first, and sizes are big-endian. */
-function decodeBigEndian(reader: Reader, expectedRows: number | undefined): Uint32Array {
+function decodeBigEndian(reader: Reader, announced: Announced): Uint32Array {
   const count = reader.u32BigEndian()
-  let rows: Uint32Array = new Uint32Array(0)
-  for (let i = 0; i < count; i++) {
-    const size = reader.u32BigEndian()
-    const bitmap = new Reader(reader.take(size))
-    if (i === 0) rows = decodeRoaring(bitmap, expectedRows)
-    else decodeRoaring(bitmap, 0)
-  }
-  return checked(rows, expectedRows)
+  if (count === 0) return noRows(announced)
+  const first = decodeRoaring(new Reader(reader.take(reader.u32BigEndian())), announced)
+  for (let i = 1; i < count; i++)
+    decodeRoaring(new Reader(reader.take(reader.u32BigEndian())), { cardinality: 0, fileRows: 0 })
+  return first
 }
 
-function checked(rows: Uint32Array, expectedRows: number | undefined): Uint32Array {
-  checkCount(rows.length, expectedRows)
-  return rows
+function noRows(announced: Announced): Uint32Array {
+  checkCount(0, announced)
+  return new Uint32Array(0)
 }
 
-function checkCount(count: number, expectedRows: number | undefined): void {
-  if (expectedRows !== undefined && count !== expectedRows)
-    throw new Error(`it has ${count} rows where ${expectedRows} are announced`)
+function checkCount(count: number, announced: Announced): void {
+  if (count !== announced.cardinality)
+    throw new Error(`it has ${count} rows where ${announced.cardinality} are announced`)
 }
 
-function decodeRoaring(reader: Reader, expectedRows: number | undefined): Uint32Array {
-  const cookie = reader.u32()
-  const withRuns = (cookie & 0xffff) === COOKIE_RUNS
-  if (!withRuns && cookie !== COOKIE_NO_RUNS) throw new Error(`the cookie ${cookie} is unknown`)
-  const containers = withRuns ? (cookie >>> 16) + 1 : reader.u32()
-  if (containers > 65_536) throw new Error(`it announces ${containers} containers`)
-  const runs = withRuns ? reader.take(Math.ceil(containers / 8)) : undefined
-  const headers = Array.from({ length: containers }, () => ({ key: reader.u16(), cardinality: reader.u16() + 1 }))
-  if (!withRuns || containers >= OFFSETS_FROM) reader.take(containers * 4)
-  const count = headers.reduce((sum, header) => sum + header.cardinality, 0)
-  checkCount(count, expectedRows)
+interface Container {
+  /** The upper 16 bits of its rows. */
+  readonly key: number
+  readonly cardinality: number
+  readonly isRun: boolean
+}
+
+function decodeRoaring(reader: Reader, announced: Announced): Uint32Array {
+  const containers = readHeaders(reader)
+  const count = containers.reduce((sum, { cardinality }) => sum + cardinality, 0)
+  checkCount(count, announced)
   const rows = new Uint32Array(count)
   let at = 0
-  for (const [i, { key, cardinality }] of headers.entries()) {
-    const base = key * 65_536
-    const isRun = runs !== undefined && ((runs[i >> 3]! >> (i & 7)) & 1) === 1
-    const end = isRun
-      ? readRuns(reader, base, rows, at)
-      : cardinality <= ARRAY_MAX
-        ? readArray(reader, base, cardinality, rows, at)
-        : readBits(reader, base, rows, at)
-    if (end - at !== cardinality) throw new Error(`a container has ${end - at} rows where ${cardinality} are announced`)
+  for (const container of containers) {
+    const end = at + container.cardinality
+    const filled = readContainer(reader, container, rows, at)
+    if (filled !== end) throw new Error(`a container has ${filled - at} rows where ${end - at} are announced`)
     at = end
   }
   for (let i = 1; i < rows.length; i++) if (rows[i]! <= rows[i - 1]!) throw new Error('its rows are not in order')
+  const last = rows.at(-1)
+  if (last !== undefined && last >= announced.fileRows)
+    throw new Error(`it marks row ${last}, the file has ${announced.fileRows}`)
   return rows
+}
+
+function readHeaders(reader: Reader): Container[] {
+  const cookie = reader.u32()
+  const withRuns = (cookie & 0xffff) === COOKIE_RUNS
+  if (!withRuns && cookie !== COOKIE_NO_RUNS) throw new Error(`the cookie ${cookie} is unknown`)
+  const count = withRuns ? (cookie >>> 16) + 1 : reader.u32()
+  if (count > 65_536) throw new Error(`it announces ${count} containers`)
+  const runs = withRuns ? reader.take(Math.ceil(count / 8)) : undefined
+  const containers: Container[] = []
+  for (let i = 0; i < count; i++) {
+    const isRun = runs !== undefined && ((runs[i >> 3]! >> (i & 7)) & 1) === 1
+    containers.push({ key: reader.u16(), cardinality: reader.u16() + 1, isRun })
+  }
+  if (!withRuns || count >= OFFSETS_FROM) reader.take(count * 4)
+  return containers
+}
+
+/** Fills in the rows of a container from index `at` on; returns the index behind them. */
+function readContainer(reader: Reader, container: Container, rows: Uint32Array, at: number): number {
+  const { key, cardinality, isRun } = container
+  const base = key * 65_536
+  if (isRun) return readRuns(reader, base, cardinality, rows, at)
+  return cardinality <= ARRAY_MAX
+    ? readArray(reader, base, cardinality, rows, at)
+    : readBits(reader, base, cardinality, rows, at)
 }
 
 function readArray(reader: Reader, base: number, count: number, rows: Uint32Array, at: number): number {
@@ -86,22 +116,29 @@ function readArray(reader: Reader, base: number, count: number, rows: Uint32Arra
   return at
 }
 
-function readRuns(reader: Reader, base: number, rows: Uint32Array, at: number): number {
+/** Runs may overlap in damaged bytes: they are followed no further than the container's rows go. */
+function readRuns(reader: Reader, base: number, count: number, rows: Uint32Array, at: number): number {
   const runs = reader.u16()
+  const end = at + count
   for (let run = 0; run < runs; run++) {
     const start = reader.u16()
     const length = reader.u16() + 1
     if (start + length > 65_536) throw new Error('a run leaves its container')
+    if (at + length > end) throw new Error(`a container has more than the ${count} rows that are announced`)
     for (let i = 0; i < length; i++) rows[at++] = base + start + i
   }
   return at
 }
 
-function readBits(reader: Reader, base: number, rows: Uint32Array, at: number): number {
+function readBits(reader: Reader, base: number, count: number, rows: Uint32Array, at: number): number {
   const bits = reader.take(BITMAP_BYTES)
+  const end = at + count
   for (let i = 0; i < BITMAP_BYTES; i++) {
-    for (let byte = bits[i]!, bit = 0; byte !== 0; byte >>= 1, bit++)
-      if ((byte & 1) === 1) rows[at++] = base + i * 8 + bit
+    for (let byte = bits[i]!, bit = 0; byte !== 0; byte >>= 1, bit++) {
+      if ((byte & 1) === 0) continue
+      if (at === end) throw new Error(`a container has more than the ${count} rows that are announced`)
+      rows[at++] = base + i * 8 + bit
+    }
   }
   return at
 }

@@ -3,6 +3,7 @@ import { messageOf } from '../../core/errors.ts'
 import { type ObjectStore, StorageError } from '../../storage/object-store.ts'
 import { TableError } from '../errors.ts'
 import type { DeletionVectorDescriptor } from '../log/actions.ts'
+import { shown } from '../log/shapes.ts'
 import { decodeBitmap, encodeBitmap } from './bitmap.ts'
 import { decodeZ85, encodeZ85 } from './z85.ts'
 
@@ -11,25 +12,47 @@ const INLINE_BYTES_MAX = 512
 const UUID_TEXT = 20
 const FILE_VERSION = 1
 
-/** Reads the deleted row numbers of a vector, ascending (PROTOCOL.md, "Deletion Vectors"). TableError names the vector. */
-export async function readVector(store: ObjectStore, descriptor: DeletionVectorDescriptor): Promise<Uint32Array> {
+/**
+ * Reads the deleted row numbers of a vector, ascending (PROTOCOL.md, "Deletion Vectors"). `fileRows`: how many rows its
+ * data file has; `path`: that file, for messages. TableError `corrupt_log`, `missing_file`, `unsupported_feature`.
+ */
+export async function readVector(
+  store: ObjectStore,
+  descriptor: DeletionVectorDescriptor,
+  fileRows: number,
+  path: string,
+): Promise<Uint32Array> {
   const { storageType, cardinality } = descriptor
   try {
-    const bytes =
-      storageType === 'i'
-        ? decodeZ85(descriptor.pathOrInlineDv).subarray(0, descriptor.sizeInBytes)
-        : await readFile(store, descriptor)
-    return decodeBitmap(bytes, cardinality)
+    if (cardinality > fileRows) throw tooManyRows(cardinality, fileRows)
+    const bytes = storageType === 'i' ? inlineBytes(descriptor) : await readFile(store, descriptor)
+    return decodeBitmap(bytes, { cardinality, fileRows })
   } catch (cause) {
     if (cause instanceof TableError) throw cause
+    const of = `${store.location}/${path}`
     if (cause instanceof StorageError && cause.code === 'not_found')
-      throw new TableError('missing_file', `a deletion vector is missing: ${cause.message}`, { cause })
+      throw new TableError(
+        'missing_file',
+        `${of}: its deletion vector ${shown(descriptor.pathOrInlineDv)} is missing`,
+        { cause },
+      )
     throw new TableError(
       'corrupt_log',
-      `the deletion vector ${descriptor.storageType}${descriptor.pathOrInlineDv} cannot be read: ${messageOf(cause)}`,
+      `${of}: its deletion vector ${shown(storageType)}${shown(descriptor.pathOrInlineDv)} cannot be read: ${messageOf(cause)}`,
       { cause },
     )
   }
+}
+
+/** What is wrong with a vector that deletes more rows than there are. */
+export function tooManyRows(cardinality: number, fileRows: number): Error {
+  return new Error(`it deletes ${cardinality} rows, the file has ${fileRows}`)
+}
+
+function inlineBytes({ pathOrInlineDv, sizeInBytes }: DeletionVectorDescriptor): Uint8Array {
+  const bytes = decodeZ85(pathOrInlineDv)
+  if (bytes.length < sizeInBytes) throw new Error(`the log says ${sizeInBytes} bytes, and has ${bytes.length}`)
+  return bytes.subarray(0, sizeInBytes)
 }
 
 async function readFile(store: ObjectStore, descriptor: DeletionVectorDescriptor): Promise<Uint8Array> {
@@ -57,7 +80,7 @@ export function vectorPath(store: ObjectStore, { storageType, pathOrInlineDv }: 
   if (!absolute.startsWith(`${store.location}/`)) {
     throw new TableError(
       'unsupported_feature',
-      `the deletion vector ${pathOrInlineDv} lies outside the table; such a (shallow) clone is not supported`,
+      `the deletion vector ${shown(pathOrInlineDv)} lies outside the table; such a (shallow) clone is not supported`,
     )
   }
   return absolute.slice(store.location.length + 1)

@@ -1,6 +1,7 @@
 import { describe, expect, test } from 'bun:test'
 import { rowEnd } from '../../../src/columns/text/csv.ts'
 import { diffText, type RowText } from '../../../src/fs/edits/diff.ts'
+import { ROW_CUTS } from '../../../src/fs/text/rows.ts'
 import { bytesText } from '../../../src/fs/text/text.ts'
 
 const encoder = new TextEncoder()
@@ -29,7 +30,11 @@ async function diff(
   base: string,
   image: string,
 ): Promise<{ removed: string[]; added: { rows: string; behind: string }[] }> {
-  const result = await diffText(rowText(base), bytesText(encoder.encode(image)), { baseStart: 0, imageStart: 0 })
+  const result = await diffText(rowText(base), bytesText(encoder.encode(image)), {
+    cut: ROW_CUTS.csv,
+    baseStart: 0,
+    imageStart: 0,
+  })
   const baseBytes = encoder.encode(base)
   const imageBytes = encoder.encode(image)
   return {

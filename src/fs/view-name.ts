@@ -4,24 +4,26 @@ import type { Editor, HoldTimes } from './edits/editor.ts'
 import { fileText } from './edits/spool.ts'
 import { type Caller, type Change, type CreateHow, FsError, type Node, type TimeNs } from './filesystem.ts'
 import { BELIEVED_BYTES_MAX, isContinuation, type Line } from './lines.ts'
-import { exists, isSillyName, noEntry } from './names.ts'
+import { exists, isSillyName, noEntry, RefusedChange } from './names.ts'
 import type { Unseen } from './saves/outcome.ts'
 import type { Scratch } from './scratch/scratch.ts'
 import type { TableText } from './text/layout.ts'
-import { bytesText } from './text/text.ts'
+import { bytesText, type Text } from './text/text.ts'
 import type { TableView } from './views/table-view.ts'
 
-/** After `rm data.csv` an exclusive CREATE (mv from another file system) finds the name free for this long. */
+/** After `rm` an exclusive CREATE (mv from another file system) finds the name free for this long. */
 const REMOVED_MS = 2000
 /** After a save over a backup was refused, its editor puts the backup back within this time. */
 const RESTORED_MS = 5000
 /** A file whose writer has been done with it for longer than this was not made from what the table is now. */
 const FINISHED_NS = 2_000_000_000n
 
-export interface CsvNameOptions {
-  readonly csv: TableView
+export interface ViewNameOptions {
+  readonly view: TableView
   readonly editor: Editor
   readonly scratch: Scratch
+  /** What a file shows that is a version of some view, under a name elsewhere. */
+  readonly textOfLine: (id: bigint) => Promise<Text | undefined>
   readonly times: HoldTimes
   readonly nowMs: () => number
   /** Runs after the change of names that is under way. */
@@ -31,7 +33,7 @@ export interface CsvNameOptions {
   readonly log: (sentence: string) => void
 }
 
-/** `data.csv` was renamed to another name and is waited for. */
+/** The view was renamed to another name and is waited for. */
 interface Away {
   readonly line: Line
   /** The client's own rename of an open file that was removed: counts as `rm` if nothing takes the name. */
@@ -45,12 +47,12 @@ interface Away {
 }
 
 /**
- * What programs do to the name `data.csv`: they remove it, rename it to a backup, create it anew, and rename other files
- * onto it. The name always comes back; what it then leads to is the rewritten table (see the design, "When is an edit
+ * What programs do to the name of a view that can be edited: they remove it, rename it to a backup, create it anew, and
+ * rename other files onto it. The name always comes back; what it then leads to is the rewritten table (see the design, "When is an edit
  * complete?"). Calls come one after the other.
  */
-export class CsvName {
-  readonly #options: CsvNameOptions
+export class ViewName {
+  readonly #options: ViewNameOptions
   #away: Away | undefined
   /** The line that was created in place of one that was renamed to a backup. */
   #createdOver: { readonly line: Line; readonly backup: Line } | undefined
@@ -58,8 +60,16 @@ export class CsvName {
   #restoringUntilMs = Number.NEGATIVE_INFINITY
   #removedMs = Number.NEGATIVE_INFINITY
 
-  constructor(options: CsvNameOptions) {
+  constructor(options: ViewNameOptions) {
     this.#options = options
+  }
+
+  get view(): TableView {
+    return this.#options.view
+  }
+
+  get name(): string {
+    return this.view.name
   }
 
   get isAway(): boolean {
@@ -68,8 +78,8 @@ export class CsvName {
 
   /** Takes up a name that was away when an earlier process ended: its client may be about to rename a new file onto it. */
   async recover(): Promise<void> {
-    const { csv, scratch, times } = this.#options
-    const line = await csv.lines.current()
+    const { view, scratch, times } = this.#options
+    const line = await view.lines.current()
     const reference = scratch.entryOf(line.id)
     if (reference !== undefined) this.#goAway(line, isSillyName(reference.name), times.answeredMs, true)
   }
@@ -99,7 +109,7 @@ export class CsvName {
     this.#endAway()
   }
 
-  /** A save was refused. vim has a backup in `data.csv~`, which it will rename back after removing the name. */
+  /** A save was refused. vim has a backup in `data.csv~` or the like, which it will rename back after removing the name. */
   saveRefused(line: Line): void {
     const { nowMs, scratch } = this.#options
     const over = this.#createdOver
@@ -111,18 +121,18 @@ export class CsvName {
 
   /** CREATE: the line that the name leads to then. */
   async create(how: CreateHow, caller: Caller): Promise<Line> {
-    const { csv, nowMs, onNames } = this.#options
+    const { view, nowMs, onNames } = this.#options
     const away = this.#away
     let line: Line
     if (away !== undefined) {
       this.#endAway()
-      line = csv.lines.start(await csv.lines.text(away.line))
+      line = view.lines.start(await view.lines.text(away.line))
       this.#createdOver = { line, backup: away.line }
       await this.#options.editor.startEmpty(line, caller)
     } else {
-      line = await csv.look()
+      line = await view.lookNow()
       const justRemoved = nowMs() - this.#removedMs < REMOVED_MS || this.#options.editor.isEmptied(line)
-      if (how.kind !== 'unchecked' && !justRemoved) throw exists(csv.name)
+      if (how.kind !== 'unchecked' && !justRemoved) throw exists(view.name)
       if (how.kind !== 'unchecked') await this.#options.editor.truncate(line, 0, caller)
       else if (how.attributes.size !== undefined) {
         await this.#options.editor.truncate(line, sizeOf(how.attributes.size), caller)
@@ -134,9 +144,9 @@ export class CsvName {
 
   /** `rm`: all rows go; the name stays, with the header. */
   async remove(): Promise<Change> {
-    const { csv, editor, nowMs, onNames, times } = this.#options
-    if (this.#away !== undefined) throw noEntry(csv.name)
-    const line = await csv.look()
+    const { view, editor, nowMs, onNames, times } = this.#options
+    if (this.#away !== undefined) throw noEntry(view.name)
+    const line = await view.lookNow()
     if (nowMs() < this.#restoringUntilMs) {
       this.#restoringUntilMs = Number.NEGATIVE_INFINITY
       this.#goAway(line, false, times.awayMs)
@@ -144,53 +154,50 @@ export class CsvName {
     }
     await editor.finish()
     await editor.abandon()
-    await editor.removeRows(csv.lines.start(await csv.lines.text(await csv.look())))
+    await editor.removeRows(view.lines.start(await view.lines.text(await view.lookNow())))
     this.#removedMs = nowMs()
     onNames()
     // Without directory attributes the client does not remember the name as gone.
     return {}
   }
 
-  /** `mv data.csv elsewhere`, a backup, or the client's rename of an open file: held, see the design. */
+  /** `mv` of the view elsewhere, a backup, or the client's rename of an open file: held, see the design. */
   async renameAway(toDirectory: Node, toName: string): Promise<void> {
-    const { csv, scratch } = this.#options
+    const { view, scratch } = this.#options
     if (this.#away !== undefined) {
       // Repeated after a restart.
       const entry = scratch.entryOf(this.#away.line.id)
       if (entry?.dirId === toDirectory.id && entry.name === toName) return
-      throw noEntry(csv.name)
+      throw noEntry(view.name)
     }
     await this.#options.editor.finish()
-    const line = await csv.look()
-    const { size } = await csv.lines.text(line)
+    const line = await view.lookNow()
+    const { size } = await view.lines.text(line)
     await scratch.placeReference(toDirectory.id, toName, line.id, { size, mtime: line.mtime })
     this.#goAway(line, isSillyName(toName), this.#options.times.awayMs)
   }
 
   /** A whole new file takes the name: one commit of what differs, or both names as they were. */
   async renameOnto(fromDirectory: Node, fromName: string): Promise<void> {
-    const { csv, scratch, onNames } = this.#options
-    const { lines } = csv
+    const { view, scratch, onNames } = this.#options
+    const { lines } = view
     const origin = `${fromDirectory.id}/${fromName}`
     const entry = await this.#entryToRename(fromDirectory, fromName, origin)
     if (entry === undefined) return
     const away = this.#away
     const old = lines.get(entry.id)
-    const written =
-      old === undefined
-        ? { sinceMs: scratch.createdMs(entry.id), finished: (await scratch.getattr(entry.id)).ctime }
-        : undefined
+    const shown = old === undefined ? await this.#options.textOfLine(entry.id) : await lines.text(old)
+    const { ctime: finished, size } = await scratch.getattr(entry.id)
+    const written = shown === undefined ? { sinceMs: scratch.createdMs(entry.id), finished } : undefined
     const { base, unseen } = await this.#baseOfReplacement(away, written)
-    const image =
-      old === undefined
-        ? fileText(scratch.realPath(entry.id), sizeOf((await scratch.getattr(entry.id)).size))
-        : await lines.text(old)
+    const image = shown ?? fileText(scratch.realPath(entry.id), sizeOf(size))
     try {
       const { text, asWritten } = await this.#options.editor.replace(base, image, unseen)
       await scratch.take(entry.id)
       this.#endAway()
       if (old === undefined) {
-        const line = lines.start(text, entry.id, origin)
+        // A version of another view goes on as that one's.
+        const line = lines.start(text, shown === undefined ? entry.id : undefined, origin)
         if (!asWritten) {
           lines.touch(line)
           if (image.size <= BELIEVED_BYTES_MAX) lines.believe(line, bytesText(await image.read(0, image.size)))
@@ -213,15 +220,15 @@ export class CsvName {
   }
 
   async #entryToRename(directory: Node, name: string, origin: string): Promise<{ id: bigint } | undefined> {
-    const { csv, scratch } = this.#options
+    const { view, scratch } = this.#options
     try {
       const entry = await scratch.lookup(directory.id, name)
       const { type } = await scratch.getattr(entry.id)
-      if (type === 'directory') throw new FsError('EISDIR', `a directory cannot take the place of ${csv.name}`)
+      if (type === 'directory') throw new RefusedChange('EISDIR', `${view.name}: a folder cannot take its place`)
       return entry
     } catch (error) {
-      // Repeated after a restart: the file is data.csv already.
-      const current = csv.lines.peek() ?? (await csv.lines.current())
+      // Repeated after a restart: the file is the view already.
+      const current = view.lines.peek() ?? (await view.lines.current())
       if (error instanceof FsError && error.code === 'ENOENT' && current.renamedFrom === origin) return undefined
       throw error
     }
@@ -236,10 +243,10 @@ export class CsvName {
     away: Away | undefined,
     file: { sinceMs: number; finished: TimeNs } | undefined,
   ): Promise<{ base: TableText; unseen?: Unseen }> {
-    const { csv, editor, nowMs } = this.#options
-    const { lines } = csv
+    const { view, editor, nowMs } = this.#options
+    const { lines } = view
     if (away === undefined) await editor.finish()
-    const line = away?.line ?? lines.peek() ?? (await csv.look())
+    const line = away?.line ?? (await view.lookNow())
     const base = await lines.text(line)
     if (file === undefined) return { base }
     const isFinished = BigInt(nowMs()) * 1_000_000n - file.finished > FINISHED_NS
@@ -251,7 +258,7 @@ export class CsvName {
   }
 
   #goAway(line: Line, silly: boolean, ms: number, recovered = false): void {
-    const { csv, alone, onNames, log } = this.#options
+    const { view, alone, onNames, log } = this.#options
     const timer = setTimeout(() => {
       void alone(async () => {
         if (this.#away?.timer !== timer) return
@@ -261,7 +268,7 @@ export class CsvName {
     }, ms)
     const { promise, resolve } = Promise.withResolvers<void>()
     this.#away = { line, silly, timer, recovered, ended: promise, end: resolve }
-    csv.away = line
+    view.away = line
     onNames()
   }
 
@@ -270,18 +277,18 @@ export class CsvName {
     if (away === undefined) return
     clearTimeout(away.timer)
     this.#away = undefined
-    this.#options.csv.away = undefined
+    this.#options.view.away = undefined
     away.end()
   }
 
   /** Nothing took the name: it comes back, without rows if the client removed it. */
   async #comeBack(line: Line, silly: boolean): Promise<void> {
-    const { csv, onNames } = this.#options
-    const text = await csv.lines.text(line)
+    const { view, onNames } = this.#options
+    const text = await view.lines.text(line)
     try {
-      csv.lines.start(silly ? await this.#withoutRows(text) : text)
+      view.lines.start(silly ? await this.#withoutRows(text) : text)
     } catch (error) {
-      csv.lines.start(text)
+      view.lines.start(text)
       throw error
     } finally {
       onNames()

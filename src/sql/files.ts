@@ -1,0 +1,113 @@
+import { mkdir, open } from 'node:fs/promises'
+import { join } from 'node:path'
+import { ParquetError } from '../columns/errors.ts'
+import { type Footer, readFooter, readRowGroup } from '../columns/parquet/read.ts'
+import { type ByteSource, localSource } from '../columns/parquet/source.ts'
+import { ParquetFileWriter } from '../columns/parquet/write.ts'
+import { physicalName, schemaFingerprint } from '../columns/schema.ts'
+import type { Schema } from '../columns/types.ts'
+import { errnoOf, LakeError, messageOf } from '../core/errors.ts'
+import { schemaInFiles } from '../table/column-mapping.ts'
+import { type LiveFile, type Snapshot, TEXT_TAG } from '../table/snapshot.ts'
+import type { Table } from '../table/table.ts'
+import { SqlError } from './errors.ts'
+import { readsInPlace } from './in-place.ts'
+import { localPathOf, type PathOf } from './relation.ts'
+
+/** Footers that are read at the same time. */
+const PARALLEL = 16
+/** Files that this process has found to be readable in place, by what that follows from: path, size, time and columns. */
+const known = new Set<string>()
+const KNOWN_MAX = 100_000
+
+export interface EngineFilesOptions {
+  /** Files that the engine is known to refuse. */
+  readonly isRefused?: (file: LiveFile) => boolean
+  /** Ends the copying. */
+  readonly signal?: AbortSignal | undefined
+}
+
+/**
+ * Where the engine finds the files of a snapshot: in place, or, where it would read something else than our own reader does
+ * (`readsInPlace`), in a copy that our reader makes in `folder`: the same rows, each at its place. The folder is made when it
+ * is needed. Rejects with SqlError, also for a file that nobody can read.
+ */
+export async function pathsForEngine(
+  table: Table,
+  snapshot: Snapshot,
+  folder: string,
+  { isRefused = () => false, signal }: EngineFilesOptions = {},
+): Promise<PathOf> {
+  const schema = schemaInFiles(snapshot).filter(({ name }) => !snapshot.partitionColumns.includes(name))
+  const fingerprint = schemaFingerprint(schema)
+  const keyOf = (file: LiveFile): string =>
+    `${localPathOf(table, file)}\0${file.sizeBytes}\0${file.modificationTime}\0${fingerprint}`
+  // Our own files need not be looked into, unless fields can have gone from inside others since: only mapped ones can.
+  const isMapped = schema.some(field => physicalName(field) !== field.name)
+  const isOurs = (file: LiveFile): boolean => !isMapped && file.tag(TEXT_TAG) !== undefined
+  const doubtful = snapshot.files.filter(file => isRefused(file) || !(isOurs(file) || known.has(keyOf(file))))
+  const copies = new Map<LiveFile, string>()
+  for (let start = 0; start < doubtful.length; start += PARALLEL) {
+    const some = doubtful.slice(start, start + PARALLEL)
+    const footers = await Promise.all(some.map(file => openFile(localPathOf(table, file), file.sizeBytes)))
+    for (const [i, opened] of footers.entries()) {
+      const file = some[i]!
+      if (opened === undefined) continue
+      if (!isRefused(file) && readsInPlace(opened.footer, schema)) remember(keyOf(file))
+      else copies.set(file, await copied(opened, schema, folder, `${copies.size}.parquet`, signal))
+    }
+  }
+  return file => copies.get(file) ?? localPathOf(table, file)
+}
+
+function remember(key: string): void {
+  if (known.size >= KNOWN_MAX) known.clear()
+  known.add(key)
+}
+
+/** A file whose footer has been read. */
+interface OpenFile {
+  readonly source: ByteSource
+  readonly footer: Footer
+}
+
+/** Undefined for a file that is not there: the engine says so, if the statement gets to it. */
+async function openFile(path: string, sizeBytes: number): Promise<OpenFile | undefined> {
+  const source = localSource(path, sizeBytes)
+  try {
+    return { source, footer: await readFooter(source) }
+  } catch (cause) {
+    if (cause instanceof ParquetError) throw new SqlError('failed', cause.message, { cause })
+    return undefined
+  }
+}
+
+async function copied(
+  { source, footer }: OpenFile,
+  schema: Schema,
+  folder: string,
+  name: string,
+  signal: AbortSignal | undefined,
+): Promise<string> {
+  try {
+    await mkdir(folder, { recursive: true, mode: 0o700 })
+    const path = join(folder, name)
+    const file = await open(path, 'wx', 0o600)
+    try {
+      const writer = new ParquetFileWriter({ write: bytes => file.writeFile(bytes) }, schema)
+      for (let group = 0; group < footer.rowGroups.length; group++) {
+        signal?.throwIfAborted()
+        await writer.write(await readRowGroup(source, footer, group, schema))
+      }
+      await writer.finish()
+    } finally {
+      await file.close()
+    }
+    return path
+  } catch (cause) {
+    signal?.throwIfAborted()
+    if (cause instanceof LakeError) throw new SqlError('failed', cause.message, { cause })
+    const why = errnoOf(cause) === 'ENOSPC' ? 'the disk is full' : messageOf(cause)
+    throw new SqlError('failed', `${source.name} cannot be made readable for SQL in ${folder}: ${why}`, { cause })
+  }
+}

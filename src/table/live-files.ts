@@ -1,0 +1,245 @@
+import { TEXT_FORMAT_VERSION } from '../columns/text/rendered.ts'
+import type { Cell } from '../columns/types.ts'
+import { type Difference, hashOf, Ordered, type Ordering } from '../core/ordered.ts'
+import type { AddAction, DeletionVectorDescriptor } from './log/actions.ts'
+import { vectorId } from './vectors/store.ts'
+
+/** Tags that posixlake puts on its files. */
+export const TEXT_TAG = 'posixlake.text'
+export const LIVE_TAG = 'posixlake.live'
+export const ORDER_TAG = 'posixlake.order'
+export const ORDER_REFS_TAG = 'posixlake.order.refs'
+
+/** No Parquet file that can be read here has more rows: their numbers are of 32 bits. */
+const ROWS_MAX = 2 ** 32
+
+/** A data file of the table, with the rows that its vector leaves. */
+export class LiveFile {
+  /** Relative to the table, as on disk. */
+  readonly path: string
+  readonly add: AddAction
+  /** Values of the partition columns, by physical name. */
+  readonly partition: ReadonlyMap<string, Cell>
+  #rows: number | undefined | 'unread' = 'unread'
+
+  constructor(add: AddAction, path: string, partition: ReadonlyMap<string, Cell>) {
+    this.add = add
+    this.path = path
+    this.partition = partition
+  }
+
+  /** 32 bits of the path, for an Ordering. */
+  get hash(): number {
+    return hashOf(this.path)
+  }
+
+  get sizeBytes(): number {
+    return this.add.size
+  }
+
+  get modificationTime(): number {
+    return this.add.modificationTime
+  }
+
+  get vector(): DeletionVectorDescriptor | undefined {
+    return this.add.deletionVector ?? undefined
+  }
+
+  /** What tells this logical file from every other: the path and the vector. */
+  get key(): string {
+    return logicalKey(this.path, this.vector)
+  }
+
+  /** The rows in the file, deleted ones too, if its statistics say. */
+  get rows(): number | undefined {
+    if (this.#rows === 'unread') this.#rows = numRecords(this.add.stats)
+    return this.#rows
+  }
+
+  tag(name: string): string | undefined {
+    return this.add.tags?.[name] ?? undefined
+  }
+
+  /** The paths that the file's order hint refers to. */
+  get orderRefs(): readonly string[] {
+    const refs = this.tag(ORDER_REFS_TAG)
+    if (refs === undefined) return []
+    try {
+      const list: unknown = JSON.parse(refs)
+      return Array.isArray(list) ? list.filter(path => typeof path === 'string') : []
+    } catch {
+      return []
+    }
+  }
+}
+
+/** The name of a logical file: a path in the store, and a vector. */
+export function logicalKey(path: string, vector: DeletionVectorDescriptor | null | undefined): string {
+  return `${path}\0${vectorId(vector)}`
+}
+
+/** `numRecords` of statistics. It stands first as a rule; columns may have that name too, and so may their bounds. */
+function numRecords(stats: string | null | undefined): number | undefined {
+  const first = /^\s*{\s*"numRecords"\s*:\s*(\d+)\s*[,}]/.exec(stats ?? '')
+  if (first !== null) return rowCount(Number(first[1]))
+  try {
+    return rowCount((JSON.parse(stats ?? '{}') as { numRecords?: unknown } | null)?.numRecords)
+  } catch {
+    return undefined
+  }
+}
+
+/** What cannot be a number of rows says nothing: then the file is asked. */
+function rowCount(value: unknown): number | undefined {
+  return Number.isSafeInteger(value) && (value as number) >= 0 && (value as number) <= ROWS_MAX
+    ? (value as number)
+    : undefined
+}
+
+/** The text sizes of a whole physical file as its tag gives them, for the schema of that time; undefined where there are none. */
+export function fileTextSizes(
+  file: LiveFile,
+): { readonly schema: string; readonly csv: number; readonly jsonl: number } | undefined {
+  const tag = file.tag(TEXT_TAG)
+  if (tag === undefined) return undefined
+  try {
+    const json = JSON.parse(tag) as { v: number; schema: string; csv: number; jsonl: number } | null
+    return json?.v === TEXT_FORMAT_VERSION && isSize(json.csv) && isSize(json.jsonl) ? json : undefined
+  } catch {
+    return undefined
+  }
+}
+
+function isSize(value: number): boolean {
+  return Number.isSafeInteger(value) && value >= 0
+}
+
+/** What a file's place among the others follows from. */
+export type FilePlace = Pick<LiveFile, 'modificationTime' | 'path'>
+
+/** The order in which a table's views show its files: by modification time, then by the bytes of the path. */
+export function inViewOrder(a: FilePlace, b: FilePlace): number {
+  return a.modificationTime - b.modificationTime || byBytes(a.path, b.path)
+}
+
+/** Texts without these characters stand in the order of their UTF-16 units as in that of their UTF-8 bytes. */
+const ABOVE_SURROGATES = /[\ud800-\uffff]/
+
+function byBytes(a: string, b: string): number {
+  if (a === b) return 0
+  if (ABOVE_SURROGATES.test(a) || ABOVE_SURROGATES.test(b)) return Buffer.compare(Buffer.from(a), Buffer.from(b))
+  return a < b ? -1 : 1
+}
+
+const viewOrdering: Ordering<LiveFile> = { compare: inViewOrder, hash: ({ hash }) => hash }
+const pathOrdering: Ordering<LiveFile> = {
+  compare: (a, b) => compareTexts(a.path, b.path),
+  hash: ({ hash }) => hash,
+}
+/** One file's order hint names another file. */
+interface Reference {
+  readonly to: string
+  readonly from: string
+}
+const referenceOrdering: Ordering<Reference> = {
+  compare: (a, b) => compareTexts(a.to, b.to) || compareTexts(a.from, b.from),
+  hash: ({ to, from }) => hashOf(`${to}\0${from}`),
+}
+
+function compareTexts(a: string, b: string): number {
+  return a < b ? -1 : a > b ? 1 : 0
+}
+
+/**
+ * The files of one version, in view order and by path. It never changes: the next version's shares with it all that is
+ * the same, so that a commit costs its own files, and versions are compared in the time that their difference takes.
+ */
+export class LiveFiles implements Iterable<LiveFile> {
+  readonly #inOrder: Ordered<LiveFile>
+  readonly #byPath: Ordered<LiveFile>
+  readonly #references: Ordered<Reference>
+
+  private constructor(inOrder: Ordered<LiveFile>, byPath: Ordered<LiveFile>, references: Ordered<Reference>) {
+    this.#inOrder = inOrder
+    this.#byPath = byPath
+    this.#references = references
+  }
+
+  /** Of files of which no two have the same path. */
+  static of(files: readonly LiveFile[]): LiveFiles {
+    return new LiveFiles(
+      Ordered.of(viewOrdering, files),
+      Ordered.of(pathOrdering, files),
+      Ordered.of(referenceOrdering, files.flatMap(referencesOf)),
+    )
+  }
+
+  get size(): number {
+    return this.#inOrder.size
+  }
+
+  /** The file that stands last. */
+  get last(): LiveFile | undefined {
+    return this.#inOrder.at(-1)
+  }
+
+  get(path: string): LiveFile | undefined {
+    return this.#byPath.find(file => compareTexts(path, file.path))
+  }
+
+  /** With a file, instead of the one that may have its path. */
+  with(file: LiveFile): LiveFiles {
+    const before = this.get(file.path)
+    const cleared =
+      before === undefined || (isSamePlace(before, file) && isSameHint(before, file)) ? this : this.without(before)
+    return new LiveFiles(
+      cleared.#inOrder.with(file),
+      cleared.#byPath.with(file),
+      cleared === this && before !== undefined
+        ? this.#references
+        : referencesOf(file).reduce((references, reference) => references.with(reference), cleared.#references),
+    )
+  }
+
+  without(file: LiveFile): LiveFiles {
+    return new LiveFiles(
+      this.#inOrder.without(file),
+      this.#byPath.without(file),
+      referencesOf(file).reduce((references, reference) => references.without(reference), this.#references),
+    )
+  }
+
+  /** The paths of the files whose order hints name a file. */
+  *referrers(path: string): Generator<string> {
+    for (const { to, from } of this.#references.from(reference => compareTexts(path, reference.to) || -1)) {
+      if (to !== path) return
+      yield from
+    }
+  }
+
+  [Symbol.iterator](): Iterator<LiveFile> {
+    return this.#inOrder[Symbol.iterator]()
+  }
+
+  toArray(): LiveFile[] {
+    return this.#inOrder.toArray()
+  }
+
+  /** The files that are others than in `before`, in view order; a file whose vector changed is one difference. */
+  changesSince(before: LiveFiles): Difference<LiveFile>[] {
+    // The same file read from the log twice is two objects.
+    return this.#inOrder.changesSince(before.#inOrder).filter(change => change.before?.key !== change.after?.key)
+  }
+}
+
+function referencesOf(file: LiveFile): Reference[] {
+  return [...new Set(file.orderRefs)].map(to => ({ to, from: file.path }))
+}
+
+function isSamePlace(a: LiveFile, b: LiveFile): boolean {
+  return inViewOrder(a, b) === 0
+}
+
+function isSameHint(a: LiveFile, b: LiveFile): boolean {
+  return a.tag(ORDER_REFS_TAG) === b.tag(ORDER_REFS_TAG)
+}

@@ -1,0 +1,70 @@
+import { describe, expect, test } from 'bun:test'
+import { parseDdl, schemaToJson } from '../../src/columns/schema.ts'
+import { localStore } from '../../src/storage/local.ts'
+import { bytes, ENCODING, type HandmadeGroup, handmade, int32s, pageV1, REQUIRED, TYPE } from '../columns/handmade.ts'
+import { commitLines, foreignTable } from '../table/fixture.ts'
+import { type ServedTable, serveMade } from './served.ts'
+
+/** Files with the columns `ID` and `Name` of a table by another writer, which calls them `id` and `name`. */
+function serveFiles(...files: readonly (readonly (readonly string[])[])[]): Promise<ServedTable> {
+  const fields = [
+    { name: 'ID', type: TYPE.INT32, repetition: REQUIRED },
+    { name: 'Name', type: TYPE.BYTE_ARRAY, converted: 0, repetition: REQUIRED },
+  ]
+  const group = (names: readonly string[]): HandmadeGroup => {
+    const ids = int32s(...names.keys())
+    const texts = bytes(...names.flatMap(name => [...int32s(name.length), ...new TextEncoder().encode(name)]))
+    const chunk = (body: Uint8Array) => ({
+      pages: names.length === 0 ? [] : [pageV1(names.length, ENCODING.PLAIN, body)],
+      values: names.length,
+    })
+    return { rows: names.length, chunks: { ID: chunk(ids), Name: chunk(texts) } }
+  }
+  return serveMade(async directory => {
+    const store = localStore(directory)
+    await foreignTable(store, { schema: JSON.parse(schemaToJson(parseDdl('id:Int32,name:String'))) as object })
+    const adds: object[] = []
+    for (const [i, groups] of files.entries()) {
+      const file = handmade(fields, groups.map(group))
+      await store.write(`${i}.parquet`, file)
+      const add = {
+        path: `${i}.parquet`,
+        partitionValues: {},
+        size: file.length,
+        modificationTime: i,
+        dataChange: true,
+      }
+      adds.push({ add })
+    }
+    await commitLines(store, 1n, adds)
+  })
+}
+
+describe('a table of files by another writer', () => {
+  test('whose row groups have no rows, some or all, is served as any other', async () => {
+    await using s = await serveFiles([[], ['a', 'b'], [], ['c']], [[]], [], [['d'], []])
+    expect(await s.read()).toBe('id,name\n0,a\n1,b\n0,c\n0,d\n')
+    expect(await s.read('data/data.jsonl')).toContain('{"id":0,"name":"c"}\n')
+    expect(await s.read('data/data.json')).toContain('"name":"d"')
+    expect(JSON.parse(await s.read('.stats'))).toMatchObject({ total_files: 4 })
+  })
+
+  test('without any row shows its header, and takes rows', async () => {
+    await using s = await serveFiles([[]])
+    expect(await s.read()).toBe('id,name\n')
+    await s.client.write(await s.csv(), 8n, '1,x\n')
+    expect(await s.read()).toBe('id,name\n1,x\n')
+  })
+
+  test('that spells its columns in another case shows their values, and an edit keeps them', async () => {
+    await using s = await serveFiles([['a', 'b'], ['c']])
+    expect(await s.read()).toBe('id,name\n0,a\n1,b\n0,c\n')
+    const { handle } = await s.client.create(s.data, 'temp')
+    await s.client.write(handle, 0n, 'id,name\n0,a\n1,changed\n0,c\n')
+    await s.client.rename(s.data, 'temp', s.data, 'data.csv')
+    expect(await s.commits()).toBe(1)
+    expect(await s.read()).toBe('id,name\n0,a\n1,changed\n0,c\n')
+    await s.elsewhere("DELETE FROM data WHERE name = 'a'")
+    expect(await s.read()).toBe('id,name\n1,changed\n0,c\n')
+  })
+})

@@ -1,0 +1,156 @@
+import { afterAll, describe, expect, test } from 'bun:test'
+import type { ByteCache, CachedBytes } from '../../../src/cache/byte-cache.ts'
+import { parseDdl } from '../../../src/columns/schema.ts'
+import { batchOf } from '../../../src/columns/vectors.ts'
+import { WorkerPool } from '../../../src/columns/workers/pool.ts'
+import { openText, type TableText } from '../../../src/fs/text/layout.ts'
+import { Segments } from '../../../src/fs/text/segments.ts'
+import { memoryStore } from '../../../src/storage/memory.ts'
+import type { ObjectStore } from '../../../src/storage/object-store.ts'
+import type { DeletionVectorDescriptor } from '../../../src/table/log/actions.ts'
+import { commitPath } from '../../../src/table/log/paths.ts'
+import { writeDataFiles } from '../../../src/table/operations/write.ts'
+import { createTable, type NewFile, openTable, type Table } from '../../../src/table/table.ts'
+import { writeVectors } from '../../../src/table/vectors/store.ts'
+
+const schema = parseDdl('id:Int64,text:String')
+const types = schema.map(field => field.type)
+const pool = new WorkerPool({ threads: 1 })
+afterAll(() => pool.close())
+
+function mapCache(): ByteCache {
+  const map = new Map<string, CachedBytes>()
+  return {
+    get: async key => map.get(key),
+    put: async (key, value) => void map.set(key, value),
+    stats: () => ({ entries: map.size, sizeBytes: 0, capacityBytes: 0, hits: 0, misses: 0 }),
+    close: async () => undefined,
+  }
+}
+
+type Random = (n: number) => number
+
+function generator(seed: number): Random {
+  let state = seed
+  return n => {
+    state = (Math.imul(state, 1103515245) + 12345) >>> 0
+    return Math.floor((state / 2 ** 32) * n)
+  }
+}
+
+/** Data files whose order hints name any of the others, those before and those behind them. */
+async function dataFiles(table: Table, random: Random): Promise<NewFile[]> {
+  const files: NewFile[] = []
+  for (let i = 0; i < 12; i++) {
+    const rows = 1 + random(6)
+    const batch = batchOf(
+      types,
+      Array.from({ length: rows }, (_, row) => [BigInt(100 * i + row), 'x'.repeat(random(4))]),
+    )
+    const refs = [...new Set(Array.from({ length: random(4) }, () => `f${random(12)}`))].filter(ref => ref !== `f${i}`)
+    const runs = Array.from({ length: 1 + random(4) }, () => ({
+      count: 1 + random(2),
+      ref: random(refs.length + 1) - 1,
+      row: random(6),
+    }))
+    const order = i < 3 || random(4) === 0 ? {} : { order: { refs, runs } }
+    const [file] = await writeDataFiles(table, [batch], order)
+    await table.store.write(`f${i}`, await table.store.read(file!.path))
+    files.push({ ...file!, path: `f${i}` })
+  }
+  return files
+}
+
+interface Live {
+  readonly vector: DeletionVectorDescriptor | undefined
+  readonly time: number
+}
+
+/** Files come, go, come back, move, and lose or get back rows, as other engines and RESTORE might have it. */
+async function randomCommit(
+  store: ObjectStore,
+  version: bigint,
+  files: readonly NewFile[],
+  live: Map<string, Live>,
+  random: Random,
+): Promise<void> {
+  const actions: object[] = []
+  for (const { path, sizeBytes, rows, stats, tags } of files) {
+    if (random(5) > 0) continue
+    const known = live.get(path)
+    if (known !== undefined) {
+      const { vector } = known
+      actions.push({ remove: { path, dataChange: true, ...(vector ? { deletionVector: vector } : {}) } })
+      live.delete(path)
+    }
+    if (known !== undefined && random(4) === 0) continue
+    const deleted = Uint32Array.from({ length: rows }, (_, row) => row).filter(() => random(3) === 0)
+    const [vector] = deleted.length === 0 || random(3) === 0 ? [] : await writeVectors(store, [deleted])
+    const time = known !== undefined && random(8) > 0 ? known.time : Number(path.slice(1)) + random(3)
+    live.set(path, { vector, time })
+    actions.push({
+      add: {
+        path,
+        partitionValues: {},
+        size: sizeBytes,
+        modificationTime: time,
+        dataChange: true,
+        stats,
+        tags: Object.fromEntries(tags ?? []),
+        ...(vector ? { deletionVector: vector } : {}),
+      },
+    })
+  }
+  const lines = [{ commitInfo: {} }, ...actions].map(action => JSON.stringify(action)).join('\n')
+  await store.write(commitPath(version), new TextEncoder().encode(lines))
+}
+
+/** All that can be asked of a text, with some ranges. */
+async function essence(text: TableText, random: Random): Promise<object> {
+  const all = new TextDecoder().decode(await text.read(0, text.size))
+  const ends = [...all].flatMap((char, at) => (char === '\n' ? [at + 1] : []))
+  const from = random(ends.length)
+  const to = from + random(ends.length - from)
+  const rows = await text.rowsAt([{ start: ends[from]!, end: ends[to]! }])
+  const sections = await text.sections()
+  return {
+    size: text.size,
+    all,
+    part: new TextDecoder().decode(await text.read(ends[from]! - 1, ends[to]!)),
+    rows: rows.map(({ file, rows }) => [file.key, ...rows]),
+    starts: await Promise.all(ends.slice(from + 1, to + 1).map(end => text.rowStart(end - 1))),
+    anchors: await text.anchorsAt(ends.slice(from, to)),
+    sections: sections.map(({ start, end, file }) => [start, end, file.key]),
+  }
+}
+
+describe('the text of a version', () => {
+  test('made from that of another version is the one made from nothing', async () => {
+    const seeds = Number(process.env['SEEDS'] ?? 6)
+    for (let seed = 1; seed <= seeds; seed++) {
+      const random = generator(seed)
+      const store = memoryStore()
+      const table = await createTable(store, { schema })
+      const files = await dataFiles(table, random)
+      const segments = new Segments({ cache: mapCache(), pool, store })
+      const live = new Map<string, Live>()
+      const texts: TableText[] = [await openText(table, table.snapshot, segments, 'csv')]
+      for (let version = 1n; version <= 25n; version++) {
+        await randomCommit(store, version, files, live, random)
+        const snapshot = random(3) === 0 ? (await openTable(store)).snapshot : await table.refresh()
+        await table.refresh()
+        const previous = random(4) === 0 ? texts[random(texts.length)]! : texts.at(-1)!
+        const text = await openText(table, snapshot, segments, 'csv', previous)
+        texts.push(text)
+        if (random(3) === 0) continue // Nobody reads this version, or not yet.
+        for (const read of random(4) === 0 ? [texts[random(texts.length)]!, text] : [text]) {
+          const fresh = new Segments({ cache: mapCache(), pool, store })
+          const scratch = await openText(table, read.snapshot, fresh, 'csv')
+          const pick = random(1000)
+          const said = `seed ${seed}, version ${read.snapshot.version} at ${version}`
+          expect([said, await essence(read, generator(pick))]).toEqual([said, await essence(scratch, generator(pick))])
+        }
+      }
+    }
+  })
+})
