@@ -81,7 +81,7 @@ export interface TableServer {
 
 /** Serves a table over NFS. Rejects with ServeError, TableError or StorageError. */
 export async function serveTable(options: ServeOptions): Promise<TableServer> {
-  const { location, log, onLocked, cacheDirectory, cacheBytes } = options
+  const { location, log, onLocked, onUnlock, cacheDirectory, cacheBytes } = options
   const lake = await openLake(location, {
     log,
     onVersion: version => log(versionSentence(version)),
@@ -91,7 +91,7 @@ export async function serveTable(options: ServeOptions): Promise<TableServer> {
   let state: StateFolder | undefined
   try {
     const besideTable = lake.table.store.localPath('_posixlake')
-    state = openState({ besideTable, location: lake.location, log, onLocked })
+    state = openState({ besideTable, location: lake.location, log, onLocked, onUnlock })
     return await serveLake(lake, state, options)
   } catch (error) {
     state?.close()
@@ -147,7 +147,6 @@ async function serveLake(lake: Lake, state: StateFolder, options: ServeOptions):
       log('a save that is held is not at its end; it is kept for the next server of the table')
     fs.close()
     await lake.close()
-    options.onUnlock?.()
     state.close()
   }
   return {
