@@ -55,7 +55,7 @@ export function openSql({ table, location, clock }: Lake, options: OpenSqlOption
     limits: { ...serverLimits(), ...options.limits },
     table,
     clock,
-    command: sqlProcessCommand(location),
+    command: () => sqlProcessCommand(location),
   })
 }
 

@@ -82,9 +82,11 @@ export interface TableServer {
 /** Serves a table over NFS. Rejects with ServeError, TableError or StorageError. */
 export async function serveTable(options: ServeOptions): Promise<TableServer> {
   const { location, log, onLocked, onUnlock, cacheDirectory, cacheBytes } = options
+  // Statements commit in processes of their own.
+  let sql: SqlService | undefined
   const lake = await openLake(location, {
     log,
-    onVersion: version => log(versionSentence(version)),
+    onVersion: version => log(versionSentence(version, sql?.hasBegun(version.txnId))),
     ...(cacheDirectory === undefined ? {} : { cacheDirectory }),
     ...(cacheBytes === undefined ? {} : { cacheBytes }),
   })
@@ -92,7 +94,8 @@ export async function serveTable(options: ServeOptions): Promise<TableServer> {
   try {
     const besideTable = lake.table.store.localPath('_posixlake')
     state = openState({ besideTable, location: lake.location, log, onLocked, onUnlock })
-    return await serveLake(lake, state, options)
+    sql = openSql(lake, { folder: join(state.directory, 'sql'), limits: options.sqlLimits, log })
+    return await serveLake(lake, state, sql, options)
   } catch (error) {
     state?.close()
     await lake.close()
@@ -100,7 +103,7 @@ export async function serveTable(options: ServeOptions): Promise<TableServer> {
   }
 }
 
-async function serveLake(lake: Lake, state: StateFolder, options: ServeOptions): Promise<TableServer> {
+async function serveLake(lake: Lake, state: StateFolder, sql: SqlService, options: ServeOptions): Promise<TableServer> {
   const { log } = options
   const refusals = new RefusalLog(log, lake.clock)
   const errorsPath = join(state.directory, 'errors.log')
@@ -110,7 +113,6 @@ async function serveLake(lake: Lake, state: StateFolder, options: ServeOptions):
   let endpoints: Endpoints | undefined
   const ports = (): number[] => endpoints?.all.map(({ port }) => port) ?? []
   const openers = options.openers ?? new ProcOpeners({ ports })
-  const sql = openSql(lake, { folder: join(state.directory, 'sql'), limits: options.sqlLimits, log })
   const fs = fileSystemOf(lake, state, segments, errors, sql, { ...options, openers })
   let recovered: Promise<void> | undefined
   const recover = (rights: Rights): Promise<void> => {

@@ -30,7 +30,7 @@ const ATTEMPTS_MAX = 3
 
 export interface SqlServiceOptions {
   /** The command line of a process that runs statements on the table (see process.ts). */
-  readonly command: readonly string[]
+  readonly command: () => readonly string[]
   /** The table that they are run on; only looked at here. */
   readonly table: Table
   /** A folder of ours alone: results, what the engine spills, and what is kept of statements. */
@@ -98,6 +98,11 @@ export class SqlService {
   /** Takes up what an earlier server left of statements that changed the table; to be called before one may. */
   recover(): Promise<void> {
     return this.#ledger.recover()
+  }
+
+  /** Whether a transaction is that of a statement which was run here. */
+  hasBegun(txnId: string | undefined): boolean {
+    return txnId !== undefined && this.#ledger.hasBegun(txnId)
   }
 
   /** Processes that live, for who wants to know. */

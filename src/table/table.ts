@@ -51,6 +51,7 @@ export interface NewVersion {
   readonly operation: string
   readonly metrics: Readonly<Record<string, unknown>>
   readonly engine: string | undefined
+  readonly txnId?: string | undefined
   /** How long the change took; undefined for one of another process. */
   readonly durationMs: number | undefined
 }
@@ -266,7 +267,7 @@ export class Table {
     const { operation, metrics, engine, txnId } = historyEntry(version, 0, actions)
     if (startedMs === undefined && txnId !== undefined && this.#txnIds.has(txnId)) return
     const durationMs = startedMs === undefined ? undefined : performance.now() - startedMs
-    this.#onVersion({ version, operation, metrics, engine, durationMs })
+    this.#onVersion({ version, operation, metrics, engine, txnId, durationMs })
   }
 
   /** The table as it was at a version. TableError `no_such_version`. */

@@ -1,5 +1,5 @@
 import { afterEach, describe, expect, test } from 'bun:test'
-import { existsSync, readdirSync } from 'node:fs'
+import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { temporaryFolder } from '../helpers/temporary.ts'
 import { type Handle, NfsClient } from '../nfs/client.ts'
@@ -55,7 +55,7 @@ async function start(
     env: environment,
     stdin: 'ignore',
     stdout: 'pipe',
-    stderr: 'ignore',
+    stderr: Bun.file(`${location}.log`),
   })
   const reader = server.stdout.getReader()
   let said = ''
@@ -169,6 +169,7 @@ describe('a server with statements under way', () => {
     // By its name: what a statement changes is a new file behind it.
     const root = await after.client.mount('/')
     expect(await after.client.readText(await after.client.walk(root, 'data/data.csv'))).toBe('id,name\n1,a\n')
+    expect(readFileSync(`${s.location}.log`, 'utf8')).toContain('version 1: WRITE, 1 row inserted, by SQL')
   }, 30_000)
 
   test('bounds them as its flags say', async () => {

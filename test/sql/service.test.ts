@@ -52,7 +52,7 @@ async function bench(options: Options = {}): Promise<Bench> {
 
 async function serviceOf(table: Table, location: string, folder: string, options: Options): Promise<Bench> {
   const service = new SqlService({
-    command: sqlProcessCommand(location),
+    command: () => sqlProcessCommand(location),
     table,
     folder,
     log: () => undefined,
@@ -338,14 +338,14 @@ describe('a process that dies', () => {
   })
 
   test('at once, whenever it is started, is a sentence', async () => {
-    const b = await bench({ command: ['/bin/false'] })
+    const b = await bench({ command: () => ['/bin/false'] })
     expect(await b.failure('SELECT 1')).toMatchObject({
       code: 'unavailable',
       message: 'no process for SQL stays alive: exit status 1',
     })
-    const none = await bench({ command: ['/nonexistent/posixlake'] })
+    const none = await bench({ command: () => ['/nonexistent/posixlake'] })
     expect(await none.failure('SELECT 1')).toMatchObject({ code: 'unavailable' })
-    const talker = await bench({ command: ['/bin/sh', '-c', 'echo hello; cat >/dev/null'] })
+    const talker = await bench({ command: () => ['/bin/sh', '-c', 'echo hello; cat >/dev/null'] })
     expect((await talker.failure('SELECT 1')).code).toBe('unavailable')
     await until(() => talker.leftOver().length === 0)
   })
