@@ -30,13 +30,8 @@ export function python(): string {
   if (existsSync(stamp) && readFileSync(stamp, 'utf8') === wanted) return program
   rmSync(FOLDER, { recursive: true, force: true })
   mkdirSync(FOLDER, { recursive: true })
-  const make = ['python3', '-m', 'venv', FOLDER]
-  if (!run(make).ok) {
-    // Debian keeps venv in a package of its own.
-    run(['apt-get', 'install', '-y', '-qq', '--no-install-recommends', 'python3-venv'])
-    const made = run(make)
-    if (!made.ok) throw new Error(`python3 with venv is needed: ${made.output}`)
-  }
+  const made = run(['python3', '-m', 'venv', FOLDER])
+  if (!made.ok) throw new Error(`python3 with venv is needed, on Debian the package python3-venv: ${made.output}`)
   const installed = run([program, '-m', 'pip', 'install', '-q', '--disable-pip-version-check', ...PACKAGES])
   if (!installed.ok) throw new Error(`the engines could not be installed: ${installed.output}`)
   writeFileSync(stamp, wanted)
@@ -115,3 +110,6 @@ async function* linesOf(stream: ReadableStream<Uint8Array>): AsyncGenerator<stri
   }
   return undefined
 }
+
+// Run by itself, it installs the engines.
+if (import.meta.main) python()

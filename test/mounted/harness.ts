@@ -56,6 +56,8 @@ export async function run(command: readonly string[], cwd = '/', env: Record<str
     new Response(child.stderr).text(),
     child.exited,
   ])
+  const missing = /([^\s:]+): command not found/.exec(stderr)?.[1]
+  if (missing !== undefined) throw new Error(`${missing} is missing: its Debian package belongs into .ci/programs.mjs`)
   return { code, stdout, stderr }
 }
 
