@@ -81,7 +81,7 @@ export interface TableServer {
 
 /** Serves a table over NFS. Rejects with ServeError, TableError or StorageError. */
 export async function serveTable(options: ServeOptions): Promise<TableServer> {
-  const { location, log, onLocked, cacheDirectory, cacheBytes } = options
+  const { location, log, onLocked, onUnlock, cacheDirectory, cacheBytes } = options
   // Statements commit in processes of their own.
   let sql: SqlService | undefined
   const lake = await openLake(location, {
@@ -93,7 +93,7 @@ export async function serveTable(options: ServeOptions): Promise<TableServer> {
   let state: StateFolder | undefined
   try {
     const besideTable = lake.table.store.localPath('_posixlake')
-    state = openState({ besideTable, location: lake.location, log, onLocked })
+    state = openState({ besideTable, location: lake.location, log, onLocked, onUnlock })
     sql = openSql(lake, { folder: join(state.directory, 'sql'), limits: options.sqlLimits, log })
     return await serveLake(lake, state, sql, options)
   } catch (error) {
@@ -149,7 +149,6 @@ async function serveLake(lake: Lake, state: StateFolder, sql: SqlService, option
       log('a save that is held is not at its end; it is kept for the next server of the table')
     fs.close()
     await lake.close()
-    options.onUnlock?.()
     state.close()
   }
   return {
