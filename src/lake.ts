@@ -6,7 +6,7 @@ import { MemoryCache } from './cache/memory.ts'
 import { TieredCache } from './cache/tiered.ts'
 import { WorkerPool } from './columns/workers/pool.ts'
 import { type Clock, systemClock } from './core/clock.ts'
-import type { SqlLimits } from './sql/limits.ts'
+import { type SqlLimits, serverLimits } from './sql/limits.ts'
 import { sqlProcessCommand } from './sql/program.ts'
 import { SqlService } from './sql/service.ts'
 import { openStore, parseLocation } from './storage/location.ts'
@@ -41,17 +41,22 @@ export interface Lake {
 export interface OpenSqlOptions {
   /** A folder of the server's own. */
   readonly folder: string
-  readonly limits?: SqlLimits | undefined
-  /** Leave everything of the table as it is. */
-  readonly readOnly: boolean
+  /** What differs from the limits of a server. */
+  readonly limits?: Partial<SqlLimits> | undefined
   readonly log: (sentence: string) => void
 }
 
 /** What runs SQL on the table of a server. It loads no engine here: processes of its own do. */
 export type { SqlLimits, SqlService }
 
-export function openSql({ table, location, clock }: Lake, options: OpenSqlOptions): Promise<SqlService> {
-  return SqlService.open({ ...options, table, clock, command: sqlProcessCommand(location) })
+export function openSql({ table, location, clock }: Lake, options: OpenSqlOptions): SqlService {
+  return new SqlService({
+    ...options,
+    limits: { ...serverLimits(), ...options.limits },
+    table,
+    clock,
+    command: () => sqlProcessCommand(location),
+  })
 }
 
 /** Where caches live when nothing else is said: `$XDG_CACHE_HOME/posixlake` or `~/.cache/posixlake`. */

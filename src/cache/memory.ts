@@ -3,6 +3,9 @@ import type { ByteCache, CachedBytes, CacheStats } from './byte-cache.ts'
 /** What takes more than this share of the cache would drive out too much else. */
 const SHARE_MAX = 4
 
+/** What an entry takes beside its bytes, roughly: small ones would take far more than they count for otherwise. */
+const ENTRY_BYTES = 512
+
 /** Bytes in memory; the least recently used go first. */
 export class MemoryCache implements ByteCache {
   readonly #capacityBytes: number
@@ -63,5 +66,5 @@ export class MemoryCache implements ByteCache {
 }
 
 function sizeOf({ bytes, meta }: CachedBytes): number {
-  return bytes.length + meta.length
+  return bytes.length + meta.length + ENTRY_BYTES
 }

@@ -38,30 +38,29 @@ export const serverSqlArgs = {
   },
 } as const
 
-/** The limits that flags name; the others are those of `known`. UsageError. */
-export function sqlLimitsOf(
-  args: { readonly [flag in keyof typeof serverSqlArgs]?: string | undefined },
-  known: SqlLimits = defaults,
-): SqlLimits {
-  const memoryBytes = bytesOf('query-memory', args['query-memory']) ?? known.memoryBytes
-  if (memoryBytes < MEMORY_BYTES_MIN)
+type SqlArgs = { readonly [flag in keyof typeof serverSqlArgs]?: string | undefined }
+
+/** The limits that flags name, and no others. UsageError. */
+export function sqlLimitsOf(args: SqlArgs): Partial<SqlLimits> {
+  const timeoutMs = durationMsOf('query-timeout', args['query-timeout'])
+  const memoryBytes = bytesOf('query-memory', args['query-memory'])
+  const resultBytes = bytesOf('query-result', args['query-result'])
+  if (memoryBytes !== undefined && memoryBytes < MEMORY_BYTES_MIN)
     throw new UsageError(`--query-memory takes ${sizeText(MEMORY_BYTES_MIN)} at least, not ${args['query-memory']}`)
   return {
-    timeoutMs: durationMsOf('query-timeout', args['query-timeout']) ?? known.timeoutMs,
-    memoryBytes,
-    resultBytes: bytesOf('query-result', args['query-result']) ?? known.resultBytes,
+    ...(timeoutMs === undefined ? {} : { timeoutMs }),
+    ...(memoryBytes === undefined ? {} : { memoryBytes }),
+    ...(resultBytes === undefined ? {} : { resultBytes }),
   }
 }
 
-/** The command line that gives a server these limits. */
-export function sqlLimitFlags({ timeoutMs, memoryBytes, resultBytes }: SqlLimits): string[] {
+/** The flags that name these limits. */
+export function sqlLimitFlags({ timeoutMs, memoryBytes, resultBytes }: Partial<SqlLimits>): string[] {
+  const timeout = timeoutMs === Number.POSITIVE_INFINITY ? 'none' : `${timeoutMs}ms`
   return [
-    '--query-timeout',
-    timeoutMs === Number.POSITIVE_INFINITY ? 'none' : `${timeoutMs}ms`,
-    '--query-memory',
-    String(memoryBytes),
-    '--query-result',
-    String(resultBytes),
+    ...(timeoutMs === undefined ? [] : ['--query-timeout', timeout]),
+    ...(memoryBytes === undefined ? [] : ['--query-memory', String(memoryBytes)]),
+    ...(resultBytes === undefined ? [] : ['--query-result', String(resultBytes)]),
   ]
 }
 

@@ -76,7 +76,7 @@ interface Conversation {
   gone: PromiseWithResolvers<void>
   /** The answer is complete. */
   answered: boolean
-  /** Whoever has joined stays connected. */
+  /** Whoever has joined, or waits for the end of a server in order to join the next one, stays connected. */
   stays: boolean
   beat: Timer | undefined
 }
@@ -155,7 +155,7 @@ async function answer(socket: Socket<Conversation>, handlers: ControlHandlers): 
   const reply = await answerTo(operation, json, handlers, asker)
   clearInterval(data.beat)
   data.answered = true
-  data.stays = operation === 'join' && reply.ok
+  data.stays = operation === 'join' && (reply.ok || reply.code === 'stopping')
   data.reply = new TextEncoder().encode(`${JSON.stringify(reply)}\n`)
   sendOn(socket)
 }

@@ -53,14 +53,18 @@ export function logLine(sentence: string): string {
   return `${new Date().toISOString()} ${text}\n`
 }
 
-/** A commit in a sentence: its version, operation, rows, and how long it took. */
-export function versionSentence({ version, operation, metrics, engine, durationMs }: NewVersion): string {
+/** A commit in a sentence: its version, operation, rows, and how long it took, or who made it. `isSql`: a statement of ours did. */
+export function versionSentence(
+  { version, operation, metrics, engine, durationMs }: NewVersion,
+  isSql = false,
+): string {
   const rows = ROW_COUNTS.flatMap(([word, ...names]) => {
     const count = Number(metrics[names.find(name => metrics[name] !== undefined) ?? ''] ?? 0)
     return count > 0 ? [`${count} ${count === 1 ? 'row' : 'rows'} ${word}`] : []
   })
   const what = [`version ${version}: ${operation}`, ...rows].join(', ')
   if (durationMs !== undefined) return `${what}, in ${Math.max(1, Math.round(durationMs))} ms`
+  if (isSql) return `${what}, by SQL`
   return `${what}, by another process (${engine ?? 'it does not say which engine'})`
 }
 

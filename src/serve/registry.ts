@@ -18,7 +18,7 @@ export interface ServerSettings extends Rights {
   /** The bound of the disk cache, in bytes. */
   readonly cacheBytes: number | undefined
   /** What each SQL statement may take. */
-  readonly sqlLimits: SqlLimits
+  readonly sqlLimits: Partial<SqlLimits>
   /** The file that the log goes to; undefined: standard error. */
   readonly logFile: string | undefined
   /** It ends with the last mount; otherwise when it is told to. */
@@ -145,6 +145,7 @@ function readRecord(path: string): ServerRecord | undefined {
 /** JSON has no Infinity, which stands for a statement that may take as long as it wants. */
 function withoutNull(record: ServerRecord): ServerRecord {
   const { settings } = record
-  const timeoutMs = settings.sqlLimits?.timeoutMs ?? Number.POSITIVE_INFINITY
-  return { ...record, settings: { ...settings, sqlLimits: { ...settings.sqlLimits, timeoutMs } } }
+  const { timeoutMs, ...limits } = settings.sqlLimits ?? {}
+  const timeout = timeoutMs === undefined ? {} : { timeoutMs: timeoutMs ?? Number.POSITIVE_INFINITY }
+  return { ...record, settings: { ...settings, sqlLimits: { ...limits, ...timeout } } }
 }

@@ -2,7 +2,7 @@ import { messageOf } from '../core/errors.ts'
 import { type Control, type ControlHandlers, type ServerStatus, startControl } from './control.ts'
 import { ServeError } from './errors.ts'
 import { exportRecords, Mounts } from './mounts.ts'
-import { recordOf, removeRecord, type ServerSettings, writeRecord } from './registry.ts'
+import { recordOf, removeRecord, type ServerRecord, type ServerSettings, writeRecord } from './registry.ts'
 import { serveTable, type TableServer } from './table-server.ts'
 
 export interface RunOptions {
@@ -46,15 +46,13 @@ export async function runServer(options: RunOptions): Promise<Running> {
       onDisconnect: () => ready?.mounts.look(),
     })
     ready = new Life(server, options)
-    await ready.mounts.inherit(previous)
-    ready.writeRecord()
+    await ready.begin(previous)
     life.resolve(ready)
     const { ended, stop } = ready
     // What it fails with, `stopped` tells.
     return { server, stopped: ended.finally(() => control?.close()), stop: () => void stop().catch(() => undefined) }
   } catch (error) {
     life.reject(error)
-    control?.unlisten()
     await control?.close()
     throw error
   }
@@ -124,6 +122,17 @@ class Life {
   }
 
   readonly isStopping = (): boolean => this.#stopping !== undefined
+
+  /** Takes over what a server that died has left, and tells other processes of this one. */
+  async begin(previous: ServerRecord | undefined): Promise<void> {
+    try {
+      await this.mounts.inherit(previous)
+      this.writeRecord()
+    } catch (error) {
+      await this.server.stop()
+      throw error
+    }
+  }
 
   /** Unmounts, brings what is held to its end, and closes everything; the same promise for all who ask. */
   readonly stop = (): Promise<void> => {

@@ -13,8 +13,9 @@ export interface StateOptions {
   readonly besideTable: string | undefined
   readonly location: string
   readonly log: (sentence: string) => void
-  /** Called at once when the table is locked. */
+  /** Called as soon as the table is locked, and just before it is not any more. */
   readonly onLocked?: (() => void) | undefined
+  readonly onUnlock?: (() => void) | undefined
 }
 
 /** What a server keeps on disk. While it is open, no other process serves the table. */
@@ -32,17 +33,21 @@ export interface StateFolder {
 export function openState(options: StateOptions): StateFolder {
   const { files, directory } = foldersOf(options)
   const lock = lockState(directory, options.location)
+  const unlock = (): void => {
+    options.onUnlock?.()
+    lock.close()
+  }
   try {
     options.onLocked?.()
     const secret = secretOf(directory)
     const database = openDatabase(join(directory, 'state.sqlite'), options.log)
     const close = (): void => {
       database.close()
-      lock.close()
+      unlock()
     }
     return { files, directory, database, secret, close }
   } catch (error) {
-    lock.close()
+    unlock()
     throw error
   }
 }

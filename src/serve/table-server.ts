@@ -34,7 +34,7 @@ export interface ServeOptions extends WantedEndpoint, Rights {
   readonly cacheDirectory?: string | undefined
   readonly cacheBytes?: number | undefined
   /** What each SQL statement may take. */
-  readonly sqlLimits?: SqlLimits | undefined
+  readonly sqlLimits?: Partial<SqlLimits> | undefined
   readonly holdTimes?: HoldTimes | undefined
   /** Who has files open for writing; by default /proc is asked. */
   readonly openers?: Openers | undefined
@@ -81,18 +81,21 @@ export interface TableServer {
 
 /** Serves a table over NFS. Rejects with ServeError, TableError or StorageError. */
 export async function serveTable(options: ServeOptions): Promise<TableServer> {
-  const { location, log, onLocked, cacheDirectory, cacheBytes } = options
+  const { location, log, onLocked, onUnlock, cacheDirectory, cacheBytes } = options
+  // Statements commit in processes of their own.
+  let sql: SqlService | undefined
   const lake = await openLake(location, {
     log,
-    onVersion: version => log(versionSentence(version)),
+    onVersion: version => log(versionSentence(version, sql?.hasBegun(version.txnId))),
     ...(cacheDirectory === undefined ? {} : { cacheDirectory }),
     ...(cacheBytes === undefined ? {} : { cacheBytes }),
   })
   let state: StateFolder | undefined
   try {
     const besideTable = lake.table.store.localPath('_posixlake')
-    state = openState({ besideTable, location: lake.location, log, onLocked })
-    return await serveLake(lake, state, options)
+    state = openState({ besideTable, location: lake.location, log, onLocked, onUnlock })
+    sql = openSql(lake, { folder: join(state.directory, 'sql'), limits: options.sqlLimits, log })
+    return await serveLake(lake, state, sql, options)
   } catch (error) {
     state?.close()
     await lake.close()
@@ -100,7 +103,7 @@ export async function serveTable(options: ServeOptions): Promise<TableServer> {
   }
 }
 
-async function serveLake(lake: Lake, state: StateFolder, options: ServeOptions): Promise<TableServer> {
+async function serveLake(lake: Lake, state: StateFolder, sql: SqlService, options: ServeOptions): Promise<TableServer> {
   const { log } = options
   const refusals = new RefusalLog(log, lake.clock)
   const errorsPath = join(state.directory, 'errors.log')
@@ -110,18 +113,11 @@ async function serveLake(lake: Lake, state: StateFolder, options: ServeOptions):
   let endpoints: Endpoints | undefined
   const ports = (): number[] => endpoints?.all.map(({ port }) => port) ?? []
   const openers = options.openers ?? new ProcOpeners({ ports })
-  // Each statement is bound by the rights of the export that it came through.
-  const sql = await openSql(lake, {
-    folder: join(state.directory, 'sql'),
-    limits: options.sqlLimits,
-    readOnly: false,
-    log,
-  })
   const fs = fileSystemOf(lake, state, segments, errors, sql, { ...options, openers })
   let recovered: Promise<void> | undefined
   const recover = (rights: Rights): Promise<void> => {
     // What an earlier server held is brought to its end by one that may write.
-    if (!rights.readOnly) recovered ??= fs.recover()
+    if (!rights.readOnly) recovered ??= sql.recover().then(() => fs.recover())
     return recovered ?? Promise.resolve()
   }
   await recover(options)
@@ -153,7 +149,6 @@ async function serveLake(lake: Lake, state: StateFolder, options: ServeOptions):
       log('a save that is held is not at its end; it is kept for the next server of the table')
     fs.close()
     await lake.close()
-    options.onUnlock?.()
     state.close()
   }
   return {

@@ -48,6 +48,7 @@ interface Known extends Entry {
 export class StatementLedger {
   readonly #options: LedgerOptions
   readonly #known: Known[] = []
+  readonly #begun = new Set<string>()
 
   constructor(options: LedgerOptions) {
     this.#options = options
@@ -86,6 +87,11 @@ export class StatementLedger {
     return entry.changed
   }
 
+  /** Whether a transaction is that of one of the last statements that were begun. */
+  hasBegun(txnId: string): boolean {
+    return this.#begun.has(txnId)
+  }
+
   /** Writes down a statement that is about to run. SqlError if that is not possible. */
   async begin(sql: string, call: string | undefined, process: ProcessId): Promise<Entry> {
     const { folder, table, clock } = this.#options
@@ -97,6 +103,11 @@ export class StatementLedger {
       call,
       process,
       begunMs: clock.nowMs(),
+    }
+    this.#begun.add(header.txnId)
+    for (const oldest of this.#begun) {
+      if (this.#begun.size <= KNOWN_MAX) break
+      this.#begun.delete(oldest)
     }
     try {
       return { path: await beginRecord(folder, header), header }

@@ -8,8 +8,8 @@ import { tooMany } from './limits.ts'
 const KEPT_BYTES_MAX = 512e6
 
 export interface PoolOptions {
-  /** The command line of a process. */
-  readonly command: readonly string[]
+  /** The command line of a process, as it is when one is started. */
+  readonly command: () => readonly string[]
   /** Each process has a folder of its own in it, which goes with the process. */
   readonly folder: string
   readonly processesMax: number
@@ -103,7 +103,7 @@ export class ProcessPool {
     const folder = join(this.#options.folder, randomUUID())
     mkdirSync(folder, { recursive: true, mode: 0o700 })
     try {
-      const slot: Slot = { child: new SqlChild(this.#options.command, this.#options.log), folder }
+      const slot: Slot = { child: new SqlChild(this.#options.command(), this.#options.log), folder }
       this.#slots.set(slot, undefined)
       void slot.child.ended.then(() => this.#ended(slot))
       return slot

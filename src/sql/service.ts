@@ -1,4 +1,4 @@
-import { existsSync, readdirSync, rmSync } from 'node:fs'
+import { rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { type Clock, systemClock } from '../core/clock.ts'
 import type { Table } from '../table/table.ts'
@@ -30,11 +30,9 @@ const ATTEMPTS_MAX = 3
 
 export interface SqlServiceOptions {
   /** The command line of a process that runs statements on the table (see process.ts). */
-  readonly command: readonly string[]
+  readonly command: () => readonly string[]
   /** The table that they are run on; only looked at here. */
   readonly table: Table
-  /** Nothing of the table is touched, not even what an earlier server left half done. */
-  readonly readOnly?: boolean
   /** A folder of ours alone: results, what the engine spills, and what is kept of statements. */
   readonly folder: string
   readonly limits?: SqlLimits | undefined
@@ -80,7 +78,8 @@ export class SqlService {
   readonly #runs = new Map<Run, Promise<unknown>>()
   #stopped = false
 
-  private constructor(options: SqlServiceOptions) {
+  /** No process is started before there is a statement; what processes of an earlier server left is taken away. */
+  constructor(options: SqlServiceOptions) {
     const { command, folder, processesMax, waitingMax, idleMs, table, clock = systemClock, log } = options
     this.#options = options
     this.#limits = options.limits ?? serverLimits()
@@ -93,17 +92,17 @@ export class SqlService {
       log,
     })
     this.#ledger = new StatementLedger({ folder: join(folder, 'statements'), table, clock, log })
+    takeAway(join(folder, 'processes'))
   }
 
-  /** Takes up what an earlier server left in the folder. No process is started before there is a statement. */
-  static async open(options: SqlServiceOptions): Promise<SqlService> {
-    const service = new SqlService(options)
-    if (options.readOnly !== true) await service.#ledger.recover()
-    const leftOver = join(options.folder, 'processes')
-    if (existsSync(leftOver)) {
-      for (const name of readdirSync(leftOver)) rmSync(join(leftOver, name), { recursive: true, force: true })
-    }
-    return service
+  /** Takes up what an earlier server left of statements that changed the table; to be called before one may. */
+  recover(): Promise<void> {
+    return this.#ledger.recover()
+  }
+
+  /** Whether a transaction is that of a statement which was run here. */
+  hasBegun(txnId: string | undefined): boolean {
+    return txnId !== undefined && this.#ledger.hasBegun(txnId)
   }
 
   /** Processes that live, for who wants to know. */
@@ -263,6 +262,15 @@ export class SqlService {
 
   #watch({ ending }: Run, { child }: Slot): void {
     if ((child.residentBytes() ?? 0) > processBytesMax(this.#limits)) ending.abort(overMemory(this.#limits))
+  }
+}
+
+/** What an earlier server's processes left; one that is ending just now may be in the way, and then the next start does it. */
+function takeAway(folder: string): void {
+  try {
+    rmSync(folder, { recursive: true, force: true })
+  } catch {
+    // No harm is done but to the space that it takes.
   }
 }
 

@@ -4,6 +4,8 @@ import { storeSource } from '../columns/parquet/source.ts'
 import { schemaFault, schemaToJson } from '../columns/schema.ts'
 import type { Schema } from '../columns/types.ts'
 import { type Clock, systemClock } from '../core/clock.ts'
+import { discarded } from '../core/garbage.ts'
+import { Recent } from '../core/recent.ts'
 import type { ObjectStore } from '../storage/object-store.ts'
 import type { ChangeSet, NewFile } from './commit/change-set.ts'
 import { Staging } from './commit/staging.ts'
@@ -26,7 +28,8 @@ import { readVector } from './vectors/store.ts'
 export type { ChangeSet, Deletion, NewFile } from './commit/change-set.ts'
 
 const COMMIT_ATTEMPTS_MAX = 1000
-const VECTORS_KEPT = 256
+/** Deletion vectors at hand, in bytes. */
+const VECTORS_BYTES = 64 << 20
 /** So many rows may be deleted on the log's word that the file has as many. */
 const BELIEVED_ROWS_MAX = 1 << 20
 /**
@@ -51,6 +54,7 @@ export interface NewVersion {
   readonly operation: string
   readonly metrics: Readonly<Record<string, unknown>>
   readonly engine: string | undefined
+  readonly txnId?: string | undefined
   /** How long the change took; undefined for one of another process. */
   readonly durationMs: number | undefined
 }
@@ -187,7 +191,7 @@ export class Table {
   #nextCheckpoint = 0n
   /** Tombstones whose time was over when the last checkpoint was written. */
   #forgotten: readonly string[] = []
-  readonly #vectors = new Map<string, Promise<Uint32Array>>()
+  readonly #vectors = new Recent<Uint32Array>(VECTORS_BYTES, rows => rows.byteLength, discarded)
   readonly #onVersion: TableOptions['onVersion']
   /** Of commits that are on their way: who reads their version back need not tell of it. */
   readonly #txnIds = new Set<string>()
@@ -266,7 +270,7 @@ export class Table {
     const { operation, metrics, engine, txnId } = historyEntry(version, 0, actions)
     if (startedMs === undefined && txnId !== undefined && this.#txnIds.has(txnId)) return
     const durationMs = startedMs === undefined ? undefined : performance.now() - startedMs
-    this.#onVersion({ version, operation, metrics, engine, durationMs })
+    this.#onVersion({ version, operation, metrics, engine, txnId, durationMs })
   }
 
   /** The table as it was at a version. TableError `no_such_version`. */
@@ -288,14 +292,7 @@ export class Table {
   deletedRows(file: LiveFile): Promise<Uint32Array> {
     const { vector } = file
     if (vector === undefined) return Promise.resolve(NO_ROWS)
-    let rows = this.#vectors.get(file.key)
-    if (rows === undefined) {
-      if (this.#vectors.size >= VECTORS_KEPT) this.#vectors.delete(this.#vectors.keys().next().value!)
-      rows = this.#readVector(file, vector)
-      this.#vectors.set(file.key, rows)
-      rows.catch(() => this.#vectors.delete(file.key))
-    }
-    return rows
+    return this.#vectors.get(file.key, () => this.#readVector(file, vector))
   }
 
   async #readVector(file: LiveFile, vector: DeletionVectorDescriptor): Promise<Uint32Array> {

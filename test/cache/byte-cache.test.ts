@@ -88,14 +88,17 @@ for (const [name, make] of kinds) {
 
 describe('a memory cache', () => {
   test('forgets what was not used for the longest time, and does not keep what would drive out the rest', async () => {
-    const cache = new MemoryCache(1000)
-    for (let i = 0; i < 5; i++) await cache.put(`k${i}`, { bytes: filled(200, i), meta: none })
+    const cache = new MemoryCache(110_000)
+    for (let i = 0; i < 5; i++) await cache.put(`k${i}`, { bytes: filled(20_000, i), meta: none })
     await cache.get('k0')
-    await cache.put('k5', { bytes: filled(200, 5), meta: none })
+    await cache.put('k5', { bytes: filled(20_000, 5), meta: none })
     expect(await cache.get('k0')).toBeDefined()
     expect(await cache.get('k1')).toBeUndefined()
-    await cache.put('large', { bytes: filled(900, 1), meta: none })
+    await cache.put('large', { bytes: filled(90_000, 1), meta: none })
     expect(await cache.get('large')).toBeUndefined()
+    // Small ones count for what they take beside their bytes, too.
+    for (let i = 0; i < 1000; i++) await cache.put(`small ${i}`, { bytes: filled(1, i), meta: none })
+    expect(cache.stats().entries).toBeLessThan(300)
   })
 })
 

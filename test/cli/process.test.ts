@@ -1,5 +1,7 @@
 import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
 import {
+  chmodSync,
+  chownSync,
   closeSync,
   existsSync,
   mkdirSync,
@@ -14,6 +16,8 @@ import { join } from 'node:path'
 import { temporaryFolder } from '../helpers/temporary.ts'
 
 const MAIN = join(import.meta.dir, '../../src/main.ts')
+/** A user who is root nowhere. */
+const NOBODY = 65_534
 const folder = temporaryFolder()
 const table = join(folder.path, 'table')
 const environment = {
@@ -312,6 +316,33 @@ describe('a server', () => {
       .on('connect', () => resolve(true))
       .on('error', () => resolve(false))
     expect(await promise).toBe(false)
+  })
+
+  test.skipIf(process.getuid?.() !== 0)('of another user is said to be one (needs root, to run one)', async () => {
+    using other = temporaryFolder()
+    const theirs = join(other.path, 'table')
+    const env = { ...environment, XDG_CACHE_HOME: join(other.path, 'cache'), XDG_STATE_HOME: other.path }
+    expect(run(['create', theirs, '--schema', 'id:Int64']).code).toBe(0)
+    chmodSync(other.path, 0o755)
+    for (const path of ['.', ...readdirSync(other.path, { recursive: true })])
+      chownSync(join(other.path, String(path)), NOBODY, NOBODY)
+    const server = Bun.spawn([process.execPath, MAIN, 'serve', theirs, '--port', '0'], {
+      env,
+      cwd: '/',
+      uid: NOBODY,
+      gid: NOBODY,
+      stdin: 'ignore',
+      stdout: 'pipe',
+      stderr: 'ignore',
+    })
+    await server.stdout.getReader().read()
+    const { code, stderr } = run(['serve', theirs, '--port', '0'])
+    expect({ code, stderr }).toEqual({
+      code: 1,
+      stderr: expect.stringMatching(new RegExp(`is being served already, by process ${server.pid} of user \\w+; only`)),
+    })
+    server.kill('SIGTERM')
+    expect(await server.exited).toBe(0)
   })
 
   test('is stopped by unmount, too', async () => {

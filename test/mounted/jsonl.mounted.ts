@@ -306,6 +306,14 @@ describe('the two views of one table', () => {
     expect((await m.read()).split('\n').length).toBe(ids.length + 2)
     expect(await m.errors()).not.toContain('set aside')
   })
+  test('may be made from each other, though the shell truncates before anything is read', async () => {
+    await startWith(PEOPLE)
+    const older = PEOPLE.map(person => ({ ...person, age: person.age! + 1 }))
+    const csv = `(echo id,name,age,city; jq -r '[.id, .name, .age + 1, .city] | @csv' data.jsonl) > data.csv`
+    await saves(`cd ${m.data} && ${csv}`, older)
+    const object = '{id: .[0] | tonumber, name: .[1], age: (.[2] | tonumber - 1), city: .[3]}'
+    await saves(`cd ${m.data} && tail -n +2 data.csv | jq -Rc 'split(",") | ${object}' > data.jsonl`, PEOPLE, 2)
+  })
   test('a key that is new is a column of both', async () => {
     await startWith(PEOPLE)
     const { code } = await m.sh(`jq -c '. + {adult: (.age > 26)}' ${jsonl} | sponge ${jsonl}`)

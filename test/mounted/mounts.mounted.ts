@@ -137,7 +137,8 @@ describe('two mounts of a table', () => {
     ])
     expect(await sh(`echo 1,x >> ${b}/data/data.csv`)).toMatchObject({ code: 0 })
     for (const point of points) expect(await cat(point)).toBe('id,name\n1,x\n')
-    for (const point of [a, c]) expect((await sh(`echo 2,x >> ${point}/data/data.csv`)).stderr).toContain('Read-only')
+    for (const point of [a, c])
+      expect((await sh(`echo 2,x >> ${point}/data/data.csv`)).stderr).toContain('Permission denied')
     // The system's own "ro" can be taken away; the export's cannot.
     await must(['mount', '-o', 'remount,rw', a])
     expect((await sh(`echo 2,x >> ${a}/data/data.csv`)).code).not.toBe(0)
@@ -189,7 +190,7 @@ describe('two mounts of a table', () => {
     expect(await posixlake('mount', table, b)).toBe(`${table} is mounted at ${b} again; its server was gone.\n`)
     await must(['bash', '-c', `echo 1,x >> ${a}/data/data.csv`])
     for (const point of [a, b]) expect(await cat(point)).toBe('id,name\n1,x\n')
-    expect((await sh(`echo 2,x >> ${b}/data/data.csv`)).stderr).toContain('Read-only')
+    expect((await sh(`echo 2,x >> ${b}/data/data.csv`)).stderr).toContain('Permission denied')
 
     await kill((await statusOf(a)).pid)
     expect(await posixlake('mount', table, c)).toBe(`${table} is mounted at ${c}.\n`)
@@ -334,6 +335,35 @@ describe('a served table', () => {
     await ended(pid)
     expect(readRecords().filter(record => record.location === table)).toEqual([])
   }, 60_000)
+
+  test('on an address that others reach lets in who knows the path, but no other user of this machine', async () => {
+    const { table, points } = await newTable()
+    const [a = ''] = points
+    await must(['ip', 'address', 'add', '10.98.76.54/32', 'dev', 'lo'])
+    const { stdout, stderr } = await run([BINARY, 'mount', table, a, '--host', '10.98.76.54'])
+    expect(stdout).toContain('is mounted')
+    expect(stderr).toMatch(/^Whoever reaches 10\.98\.76\.54:\d+ .* can read and change this table/)
+    await must(['bash', '-c', `echo 1,x >> ${a}/data/data.csv`])
+    const record = recordOf(table)!
+    const mountAs = async (uid: number, path: string): Promise<string> => {
+      const client = join(import.meta.dir, '../nfs/client.ts')
+      const script = `
+        const { NfsClient } = await import(${JSON.stringify(client)})
+        const [host, port, path] = ${JSON.stringify([record.host, record.port, path])}
+        const said = await NfsClient.connect({ host, port, uid: 0 })
+          .then(client => client.mount(path)).then(() => 'let in', error => error.code ?? 'refused')
+        process.stdout.write(said)
+        process.exit()`
+      const ids = [`--reuid=${uid}`, `--regid=${uid}`, '--clear-groups']
+      return must(['setpriv', ...ids, process.execPath, '-e', script])
+    }
+    expect(await mountAs(0, record.exportPath)).toBe('let in')
+    expect(await mountAs(0, '/')).toBe('ENOENT')
+    expect(await mountAs(65_534, record.exportPath)).not.toBe('let in')
+    expect(await cat(a)).toBe('id,name\n1,x\n')
+    await posixlake('unmount', a)
+    await must(['ip', 'address', 'del', '10.98.76.54/32', 'dev', 'lo'])
+  })
 
   test('has a log of its commits and refusals', async () => {
     const { table, points } = await newTable()

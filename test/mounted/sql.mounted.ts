@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'bun:test'
-import { existsSync, readdirSync, readFileSync } from 'node:fs'
+import { existsSync, readdirSync } from 'node:fs'
 import { join } from 'node:path'
-import { sqlProcesses, until } from '../sql/processes.ts'
+import { begun, sqlProcesses, until } from '../sql/processes.ts'
 import { type Mounted, mountTable, must } from './harness.ts'
 
 /** Runs for hours. */
@@ -11,19 +11,6 @@ const SLOW = 'SELECT sum(a.range * b.range) FROM range(100000000) a, range(10000
 function leftOver({ table }: Mounted): string[] {
   const folder = join(table, '_posixlake', 'state', 'sql', 'processes')
   return existsSync(folder) ? readdirSync(folder) : []
-}
-
-function isInEngine(pid: number): boolean {
-  try {
-    return readFileSync(`/proc/${pid}/maps`, 'utf8').includes('duckdb')
-  } catch {
-    return false
-  }
-}
-
-/** Resolves when a statement runs. */
-async function begun({ table }: Mounted): Promise<void> {
-  await until(() => sqlProcesses(table).some(({ pid }) => isInEngine(pid)))
 }
 
 /** Resolves when nothing of it is left. */
@@ -36,7 +23,7 @@ describe('SQL in a mount', () => {
     const m = await mountTable({ schema: 'id:Int64,name:String' })
     await m.sh(`echo 1,a >> data/data.csv`)
     const writer = Bun.spawn(['bash', '-c', `exec cat > .query <<< '${SLOW}'`], { cwd: m.mount, stderr: 'ignore' })
-    await begun(m)
+    await begun(m.table)
     expect(await m.read()).toBe('id,name\n1,a\n')
     expect(
       (await m.sh('echo 2,b >> data/data.csv; sed -i s/1,a/1,A/ data/data.csv; cat data/data.csv; ls data')).stdout,
@@ -68,7 +55,7 @@ describe('SQL in a mount', () => {
         stdout: 'ignore',
         stderr: 'ignore',
       })
-      await begun(m)
+      await begun(m.table)
       writer.kill(signal)
       await writer.exited
       expect({ command, signal: writer.signalCode }).toEqual({ command, signal })
@@ -92,17 +79,30 @@ describe('SQL in a mount', () => {
       stdout: 'pipe',
       stderr: 'ignore',
     })
-    await begun(m)
+    await begun(m.table)
     shell.kill('SIGINT')
     expect(await new Response(shell.stdout).text()).toBe('caught\nnext\n')
     await over(m)
     await m.close()
   }, 120_000)
 
+  test('in queries/ ends with the last program that reads its result', async () => {
+    const m = await mountTable({ schema: 'id:Int64,name:String' })
+    await m.write(join(m.mount, 'queries', 'slow.sql'), SLOW)
+    const read = () => Bun.spawn(['cat', 'queries/slow.csv'], { cwd: m.mount, stdout: 'ignore', stderr: 'ignore' })
+    const reader = read()
+    await begun(m.table)
+    reader.kill('SIGINT')
+    await reader.exited
+    await over(m)
+    expect(await m.errors()).toBe('')
+    await m.close()
+  }, 120_000)
+
   test('ends with the mount', async () => {
     const m = await mountTable({ schema: 'id:Int64,name:String' })
     const writer = Bun.spawn(['bash', '-c', `exec cat > .query <<< '${SLOW}'`], { cwd: m.mount, stderr: 'ignore' })
-    await begun(m)
+    await begun(m.table)
     // A program waits there, and so the mount is in use.
     expect(await m.posixlake('unmount', m.mount)).toMatchObject({ code: 1 })
     expect(await m.posixlake('unmount', m.mount, '--force')).toMatchObject({ code: 0 })
@@ -114,7 +114,7 @@ describe('SQL in a mount', () => {
   test('ends with the server', async () => {
     const m = await mountTable({ schema: 'id:Int64,name:String' })
     const writer = Bun.spawn(['bash', '-c', `exec cat > .query <<< '${SLOW}'`], { cwd: m.mount, stderr: 'ignore' })
-    await begun(m)
+    await begun(m.table)
     const [status] = JSON.parse((await m.posixlake('status', m.mount, '--format', 'json')).stdout)
     process.kill(status.pid, 'SIGTERM')
     expect(await writer.exited).not.toBe(0)
@@ -131,7 +131,7 @@ describe('SQL in a mount', () => {
       code: 0,
       stdout: 'n\n1\n',
     })
-    expect((await m.sh(`echo 'DELETE FROM data' > .query`)).code).not.toBe(0)
+    expect(await m.sh(`cat <<< 'DELETE FROM data' > .query`)).toMatchObject({ code: 1 })
     expect((await m.sh('cat .query')).stdout).toBe(
       'DELETE is refused: the table is read-only here; a statement can be a query\n',
     )

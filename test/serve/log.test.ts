@@ -69,6 +69,7 @@ describe('a commit in the log', () => {
       durationMs: undefined,
     }
     expect(versionSentence({ ...rest, engine })).toBe('version 7: OPTIMIZE, by another process (x/1)')
+    expect(versionSentence({ ...rest, engine }, true)).toBe('version 7: OPTIMIZE, by SQL')
     expect(versionSentence({ ...rest, engine: undefined })).toContain('does not say which engine')
     expect(sentence('ODD', { numOutputRows: 'many' })).toBe('version 7: ODD, in 12 ms')
   })

@@ -28,3 +28,17 @@ export function sqlProcesses(location: string): RunningProcess[] {
 export async function until(holds: () => boolean | Promise<boolean>): Promise<void> {
   while (!(await holds())) await Bun.sleep(5)
 }
+
+/** Whether a process has come as far as the engine. */
+export function isInEngine(pid: number): boolean {
+  try {
+    return readFileSync(`/proc/${pid}/maps`, 'utf8').includes('duckdb')
+  } catch {
+    return false
+  }
+}
+
+/** Resolves when that many statements run on a table. */
+export async function begun(location: string, count = 1): Promise<void> {
+  await until(() => sqlProcesses(location).filter(({ pid }) => isInEngine(pid)).length >= count)
+}

@@ -3,7 +3,7 @@ import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { temporaryFolder } from '../helpers/temporary.ts'
 import { type Handle, NfsClient } from '../nfs/client.ts'
-import { sqlProcesses, until } from './processes.ts'
+import { begun, isInEngine, sqlProcesses, until } from './processes.ts'
 
 const MAIN = join(import.meta.dir, '../../src/main.ts')
 /** Runs for hours. */
@@ -55,7 +55,7 @@ async function start(
     env: environment,
     stdin: 'ignore',
     stdout: 'pipe',
-    stderr: 'ignore',
+    stderr: Bun.file(`${location}.log`),
   })
   const reader = server.stdout.getReader()
   let said = ''
@@ -100,19 +100,6 @@ async function start(
   }
 }
 
-function isInEngine(pid: number): boolean {
-  try {
-    return readFileSync(`/proc/${pid}/maps`, 'utf8').includes('duckdb')
-  } catch {
-    return false
-  }
-}
-
-/** Resolves when that many statements run. */
-async function begun({ location }: Served, count: number): Promise<void> {
-  await until(() => sqlProcesses(location).filter(({ pid }) => isInEngine(pid)).length >= count)
-}
-
 const status = (call: Promise<unknown>): Promise<string> =>
   call.then(
     () => 'OK',
@@ -125,7 +112,7 @@ describe('a server with statements under way', () => {
     await s.client.write(s.csv, 8n, '1,a\n')
     const writers = [await s.connect(), await s.connect()]
     const slow = writers.map(client => status(client.write(s.query, 0n, SLOW)))
-    await begun(s, 1)
+    await begun(s.location)
     expect(await s.client.readText(s.csv)).toBe('id,name\n1,a\n')
     await s.client.write(s.csv, 12n, '2,b\n')
     expect(await s.client.readText(s.csv)).toBe('id,name\n1,a\n2,b\n')
@@ -144,7 +131,7 @@ describe('a server with statements under way', () => {
     const insert = status(
       writer.write(s.query, 0n, `INSERT INTO data SELECT range, repeat('x', 100) FROM range(1000000000)\n`),
     )
-    await begun(s, 1)
+    await begun(s.location)
     s.kill('SIGTERM')
     expect(await s.exited).toBe(0)
     expect(await insert).not.toBe('OK')
@@ -156,7 +143,7 @@ describe('a server with statements under way', () => {
     const s = await serve()
     const writer = await s.connect()
     const slow = status(writer.write(s.query, 0n, SLOW))
-    await begun(s, 1)
+    await begun(s.location)
     writer.close()
     expect(await slow).toBe('the connection is gone')
     await until(() => sqlProcesses(s.location).length === 0)
@@ -170,7 +157,7 @@ describe('a server with statements under way', () => {
     const writers = [SLOW, `INSERT INTO data SELECT range, 'x' FROM range(1000000000)\n`]
     const statements = writers.map(async sql => status((await s.connect()).write(s.query, 0n, sql)))
     writer.close()
-    await begun(s, 1)
+    await begun(s.location)
     s.kill('SIGKILL')
     await Promise.all(statements)
     // The end of the server is the end of what its processes listen to.
@@ -182,6 +169,7 @@ describe('a server with statements under way', () => {
     // By its name: what a statement changes is a new file behind it.
     const root = await after.client.mount('/')
     expect(await after.client.readText(await after.client.walk(root, 'data/data.csv'))).toBe('id,name\n1,a\n')
+    expect(readFileSync(`${s.location}.log`, 'utf8')).toContain('version 1: WRITE, 1 row inserted, by SQL')
   }, 30_000)
 
   test('bounds them as its flags say', async () => {

@@ -1,5 +1,5 @@
 import { afterEach, describe, expect, test } from 'bun:test'
-import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, readdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { parseDdl } from '../../src/columns/schema.ts'
 import { execute } from '../../src/sql/engine.ts'
@@ -12,7 +12,7 @@ import { type RunStatement, SqlService, type SqlServiceOptions } from '../../src
 import { localStore } from '../../src/storage/local.ts'
 import { createTable, type Table } from '../../src/table/table.ts'
 import { temporaryFolder } from '../helpers/temporary.ts'
-import { sqlProcesses, until } from './processes.ts'
+import { begun, sqlProcesses, until } from './processes.ts'
 
 /** Runs for hours, and can be interrupted at no point that we know. */
 const SLOW = 'SELECT sum(a.range * b.range) FROM range(100000000) a, range(100000000) b'
@@ -51,14 +51,15 @@ async function bench(options: Options = {}): Promise<Bench> {
 }
 
 async function serviceOf(table: Table, location: string, folder: string, options: Options): Promise<Bench> {
-  const service = await SqlService.open({
-    command: sqlProcessCommand(location),
+  const service = new SqlService({
+    command: () => sqlProcessCommand(location),
     table,
     folder,
     log: () => undefined,
     ...options,
     limits: { ...serverLimits(), ...options.limits },
   })
+  await service.recover()
   const run = async (sql: string, more: Partial<RunStatement> = {}): Promise<string> => {
     const answer = await service.run(sql, { readOnly: false, ...more })
     const text = new TextDecoder().decode(await answer.read(0, answer.size))
@@ -94,20 +95,6 @@ async function serviceOf(table: Table, location: string, folder: string, options
   }
   opened.push(made)
   return made
-}
-
-/** Resolves when that many statements run. */
-async function begun(b: Bench, count = 1): Promise<void> {
-  await until(() => sqlProcesses(b.location).filter(({ pid }) => isInEngine(pid)).length >= count)
-}
-
-/** Whether a process has come as far as the engine, which has threads of its own. */
-function isInEngine(pid: number): boolean {
-  try {
-    return readFileSync(`/proc/${pid}/maps`, 'utf8').includes('duckdb')
-  } catch {
-    return false
-  }
 }
 
 describe('statements in processes of their own', () => {
@@ -223,7 +210,7 @@ describe('a statement that is ended', () => {
     const b = await bench()
     const asker = new AbortController()
     const statement = b.failure(SLOW, { signal: asker.signal })
-    await begun(b)
+    await begun(b.location)
     asker.abort()
     expect(await statement).toMatchObject({ code: 'ended', message: expect.stringContaining('is gone') })
     await until(() => sqlProcesses(b.location).length === 0)
@@ -253,7 +240,7 @@ describe('a statement that is ended', () => {
   test('when the service is closed, is told so', async () => {
     const b = await bench()
     const statements = [SLOW, `INSERT INTO data SELECT range, 'x' FROM range(1000000000)`].map(sql => b.failure(sql))
-    await begun(b, 2)
+    await begun(b.location, 2)
     await b.service.close()
     for (const statement of statements)
       expect(await statement).toMatchObject({ code: 'ended', message: expect.stringContaining('being stopped') })
@@ -330,7 +317,7 @@ describe('a process that dies', () => {
   test('is an error of its statement alone', async () => {
     const b = await bench({ processesMax: 2 })
     const doomed = b.failure(SLOW)
-    await begun(b)
+    await begun(b.location)
     await killOne(b)
     const { code, message } = await doomed
     expect({ code, message }).toEqual({
@@ -351,14 +338,14 @@ describe('a process that dies', () => {
   })
 
   test('at once, whenever it is started, is a sentence', async () => {
-    const b = await bench({ command: ['/bin/false'] })
+    const b = await bench({ command: () => ['/bin/false'] })
     expect(await b.failure('SELECT 1')).toMatchObject({
       code: 'unavailable',
       message: 'no process for SQL stays alive: exit status 1',
     })
-    const none = await bench({ command: ['/nonexistent/posixlake'] })
+    const none = await bench({ command: () => ['/nonexistent/posixlake'] })
     expect(await none.failure('SELECT 1')).toMatchObject({ code: 'unavailable' })
-    const talker = await bench({ command: ['/bin/sh', '-c', 'echo hello; cat >/dev/null'] })
+    const talker = await bench({ command: () => ['/bin/sh', '-c', 'echo hello; cat >/dev/null'] })
     expect((await talker.failure('SELECT 1')).code).toBe('unavailable')
     await until(() => talker.leftOver().length === 0)
   })
@@ -466,6 +453,34 @@ describe('a changing statement that comes once more', () => {
     other.kill()
     await other.exited
   })
+
+  test('after nobody could tell what came of it, is found out about first', async () => {
+    for (const isCommitted of [false, true]) {
+      const b = await bench()
+      let isReadable = true
+      const table: Table = new Proxy(b.table, {
+        get: (target, name) => {
+          if (name === 'refresh' && !isReadable) return () => Promise.reject(new Error('the disk reports an error'))
+          const value: unknown = Reflect.get(target, name, target)
+          return typeof value === 'function' ? value.bind(target) : value
+        },
+      })
+      const after = await b.again({ table })
+      const slow = `INSERT INTO data SELECT 1, 'a' FROM range(1000000000) LIMIT ${isCommitted ? 1 : 2}`
+      isReadable = false
+      const statement = after.failure(slow, { call: 'client 1' })
+      await until(() => sqlProcesses(b.location).length > 0 && b.leftOver().some(name => name.endsWith('.statement')))
+      for (const { pid } of sqlProcesses(b.location)) process.kill(pid, 'SIGKILL')
+      expect(await statement).toMatchObject({ code: 'undecided', message: expect.stringContaining('is not known') })
+      expect(await after.failure(slow, { call: 'client 2' })).toMatchObject({ code: 'undecided' })
+      isReadable = true
+      const [record = ''] = readdirSync(join(b.folder, 'statements'))
+      if (isCommitted) await execute(b.table, sql, { txnId: record.replace(/\..*/, '') })
+      const count = isCommitted ? 1 : 2
+      expect(await after.run(slow, { call: 'client 3' })).toBe(`inserted,updated,deleted\n${count},0,0\n`)
+      expect(await after.run('SELECT count(*) AS n FROM data')).toBe(`n\n${count}\n`)
+    }
+  }, 30_000)
 
   test('is forgotten after a while, and a record that is damaged is none', async () => {
     const b = await bench()

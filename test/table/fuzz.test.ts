@@ -158,7 +158,7 @@ function isSentence(error: unknown): boolean {
     error instanceof ParquetError ||
     error instanceof StorageError ||
     error instanceof TextError
-  return isOurs && error.message.length < 2000
+  return isOurs && error.message.length < 12_000
 }
 
 async function sentenceOr<T>(run: () => Promise<T>): Promise<T | undefined> {

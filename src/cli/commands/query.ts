@@ -52,11 +52,7 @@ export default command({
     if ((format === 'parquet' || format === 'arrow') && process.stdout.isTTY) {
       throw new UsageError(`${format} is not for a terminal; send it to a file: > result.${format}`)
     }
-    const limits = sqlLimitsOf(args, {
-      timeoutMs: Number.POSITIVE_INFINITY,
-      memoryBytes: defaultMemoryBytes(1),
-      resultBytes: Number.POSITIVE_INFINITY,
-    })
+    const limits = { timeoutMs: Number.POSITIVE_INFINITY, memoryBytes: defaultMemoryBytes(1), ...sqlLimitsOf(args) }
     const sql = args.sql === '-' ? await Bun.stdin.text() : args.sql
     await settle(args.table)
     const written: WrittenFile[] = []
@@ -79,7 +75,7 @@ export default command({
 })
 
 /** For what the engine says of limits that it was set. */
-function inTheseWords(limits: SqlLimits): (error: unknown) => never {
+function inTheseWords(limits: Pick<SqlLimits, 'memoryBytes'>): (error: unknown) => never {
   return error => {
     throw error instanceof SqlError ? inWordsOfLimits(error, limits) : error
   }

@@ -5,7 +5,7 @@ import { REPLACEMENT, textWouldBeLost } from '../../table/commit/copy-on-write.t
 import { writeDataFiles } from '../../table/operations/write.ts'
 import type { OrderHint } from '../../table/order-hint.ts'
 import { usesDeletionVectors } from '../../table/protocol.ts'
-import type { LiveFile, Snapshot } from '../../table/snapshot.ts'
+import type { Snapshot } from '../../table/snapshot.ts'
 import type { Committed, NewFile, Table } from '../../table/table.ts'
 import { type Section, TableText } from '../text/layout.ts'
 import { type Segments, textKind } from '../text/segments.ts'
@@ -256,13 +256,8 @@ function prime(
   const [only] = add
   const [batch] = batches
   if (only === undefined || add.length !== 1 || batch === undefined || batches.length !== 1) return
-  const file = findFromEnd(snapshot.files, only.path)
+  const file = snapshot.live.get(only.path)
   if (file === undefined || batch.rows > FIRST_ROW_GROUP_ROWS || snapshot.partitionColumns.length > 0) return
   const { name, render } = editFormat(plan.base.format)
   segments.prime(snapshot, file, 0, name, render(batch, snapshot.schema))
-}
-
-function findFromEnd(files: readonly LiveFile[], path: string): LiveFile | undefined {
-  for (let i = files.length - 1; i >= 0; i--) if (files[i]?.path === path) return files[i]
-  return undefined
 }

@@ -548,6 +548,7 @@ export class Editor {
 
   #splice(edit: Edit, offset: number, bytes: Uint8Array, stable: boolean): void {
     this.#stopTimers(edit)
+    edit.watch.written()
     edit.sequence++
     // What its client takes to be behind the end is behind the end.
     const { believed = edit.base, base } = edit

@@ -2,33 +2,28 @@ import { closeSync, openSync, readSync, unlinkSync, writeSync } from 'node:fs'
 import { join } from 'node:path'
 import { errnoOf, messageOf } from '../../core/errors.ts'
 import { FsError } from '../filesystem.ts'
-import type { Text } from '../text/text.ts'
+import { bytesText, joined, type Text } from '../text/text.ts'
 import type { TextSpool } from './plan.ts'
 
 const BUFFER_BYTES = 1 << 20
 
-/** A text as large as a table, kept in an unlinked temporary file: it goes with the process, or when it is collected. */
+/**
+ * A text as large as a table. A small one stays in memory, a larger one is kept in an unlinked temporary file: it goes with
+ * the process, or when it is collected.
+ */
 export class FileSpool implements TextSpool {
-  readonly #fd: number
   readonly #path: string
+  #fd: number | undefined
   #pending: Uint8Array[] = []
   #pendingBytes = 0
   #size = 0
 
-  private constructor(path: string, fd: number) {
+  private constructor(path: string) {
     this.#path = path
-    this.#fd = fd
   }
 
   static create(directory: string): FileSpool {
-    const path = join(directory, `${crypto.randomUUID()}.spool`)
-    try {
-      const fd = openSync(path, 'wx+', 0o600)
-      unlinkSync(path)
-      return new FileSpool(path, fd)
-    } catch (error) {
-      throw spoolError(path, error)
-    }
+    return new FileSpool(join(directory, `${crypto.randomUUID()}.spool`))
   }
 
   append(bytes: Uint8Array): void {
@@ -38,12 +33,14 @@ export class FileSpool implements TextSpool {
   }
 
   finish(): Text {
+    if (this.#fd === undefined) return bytesText(joined(this.#pending))
     this.#flush()
     return new FileText(this.#fd, this.#size)
   }
 
   #flush(): void {
     try {
+      this.#fd ??= openUnlinked(this.#path)
       for (const bytes of this.#pending) {
         let done = 0
         while (done < bytes.length) done += writeSync(this.#fd, bytes, done, bytes.length - done, this.#size + done)
@@ -55,6 +52,12 @@ export class FileSpool implements TextSpool {
     this.#pending = []
     this.#pendingBytes = 0
   }
+}
+
+function openUnlinked(path: string): number {
+  const fd = openSync(path, 'wx+', 0o600)
+  unlinkSync(path)
+  return fd
 }
 
 const closer = new FinalizationRegistry<number>(fd => closeSync(fd))

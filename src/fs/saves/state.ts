@@ -75,6 +75,7 @@ export function next(state: SaveState, event: SaveEvent, sight: Sight, shape: Sh
       return state.kind === 'held' && state.until.kind === 'closed' ? looked(sight) : { kind: 'stay' }
     case 'deadline':
       if (state.kind === 'receiving') {
+        if (sight.kind === 'open') return { kind: 'receive' }
         return { kind: 'set aside', because: 'it was not finished, and its client has not been heard of since' }
       }
       return sight.kind === 'open' || sight.kind === 'killed' ? looked(sight) : { kind: 'judge' }

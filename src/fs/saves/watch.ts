@@ -75,6 +75,11 @@ export class Watch {
     this.#openingUntilMs = performance.now() + OPENING_MS + this.#lookMs
   }
 
+  /** Bytes have come: whoever cut the file to nothing has opened it. */
+  written(): void {
+    this.#openingUntilMs = Number.NEGATIVE_INFINITY
+  }
+
   /**
    * Looks once. A descriptor that can only append (O_APPEND) does not rewrite, and only what is written in place may come
    * from a shared mapping.

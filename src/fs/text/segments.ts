@@ -9,6 +9,7 @@ import type { Schema } from '../../columns/types.ts'
 import type { WorkerPool } from '../../columns/workers/pool.ts'
 import { renderBatch, runTask } from '../../columns/workers/tasks.ts'
 import { discarded } from '../../core/garbage.ts'
+import { Recent } from '../../core/recent.ts'
 import { schemaInFiles } from '../../table/column-mapping.ts'
 import { decodeOrderHint, ORDER_KEY, type OrderHint } from '../../table/order-hint.ts'
 import { fileTextSizes, type LiveFile, type Snapshot } from '../../table/snapshot.ts'
@@ -18,7 +19,8 @@ export type TextFormat = 'csv' | 'jsonl' | 'json'
 
 /** Rendered row groups that are kept at hand, in bytes: a mapping made anew for every READ would cost more than the READ. */
 const RECENT_BYTES = 48 << 20
-const FACTS_KEPT = 20_000
+/** What is known of files' footers, and of the sizes of other writers' texts, in bytes. */
+const FACTS_BYTES = 16 << 20
 /** A row group of so few rows and bytes is rendered where it is asked for: quicker than a thread is started. */
 const SMALL_ROWS = 16_384
 const SMALL_BYTES = 1 << 20
@@ -66,13 +68,15 @@ export class Segments {
   readonly #report: (sentence: string) => void
   /** Files that hold text which is not UTF-8, and where the first is. */
   readonly #notUtf8 = new Map<string, string>()
-  readonly #recent = new Map<string, Promise<RenderedText>>()
-  readonly #recentBytes = new Map<string, number>()
-  readonly #facts = new Map<string, Promise<FileFacts>>()
-  readonly #measured = new Map<string, Promise<readonly PieceSize[]>>()
+  readonly #recent = new Recent<RenderedText>(
+    RECENT_BYTES,
+    ({ bytes, index }) => bytes.length + index.byteLength,
+    discarded,
+  )
+  readonly #facts = new Recent<FileFacts>(FACTS_BYTES, factsBytes)
+  readonly #measured = new Recent<readonly PieceSize[]>(FACTS_BYTES, sizes => sizes.length * OBJECT_BYTES)
   /** Files whose recorded sizes turned out to be wrong. */
   readonly #distrusted = new Set<string>()
-  #held = 0
   #measuring = { doneBytes: 0, totalBytes: 0, files: 0 }
 
   /** `report` hears, once for each file, of text that is not shown as it is. */
@@ -101,15 +105,7 @@ export class Segments {
   /** The text of one row group, all its rows. Rejects with ParquetError, StorageError or the system's Error. */
   piece(kind: TextKind, file: LiveFile, rowGroup: number): Promise<RenderedText> {
     const key = pieceKey(kind, file, rowGroup)
-    const known = this.#recent.get(key)
-    if (known !== undefined) {
-      this.#recent.delete(key)
-      this.#recent.set(key, known)
-      return known
-    }
-    const loading = this.#load(key, kind, file, rowGroup)
-    this.#remember(key, loading)
-    return loading
+    return this.#recent.get(key, () => this.#load(key, kind, file, rowGroup))
   }
 
   /** Whether a piece needs no rendering, as far as is known without looking. */
@@ -121,7 +117,7 @@ export class Segments {
   prime(snapshot: Snapshot, file: LiveFile, rowGroup: number, format: TextFormat, rendered: RenderedText): void {
     const key = pieceKey(textKind(snapshot, format), file, rowGroup)
     if (this.#recent.has(key)) return
-    this.#remember(key, Promise.resolve(rendered))
+    void this.#recent.get(key, () => Promise.resolve(rendered))
     void this.#cache.put(key, toCached(rendered))
   }
 
@@ -147,13 +143,7 @@ export class Segments {
       })
     }
     const key = pieceKey(kind, file, -1)
-    let measured = this.#measured.get(key)
-    if (measured === undefined) {
-      measured = this.#measure(key, kind, file, facts)
-      this.#measured.set(key, measured)
-      measured.catch(() => this.#measured.delete(key))
-    }
-    return measured
+    return this.#measured.get(key, () => this.#measure(key, kind, file, facts))
   }
 
   /** The order hint of a file that announces one by its tag; undefined if its footer has none. */
@@ -215,42 +205,8 @@ export class Segments {
     return renderBatch(batch, kind.schema, kind.format)
   }
 
-  /** Keeps a piece at hand; others go when there are too many bytes. */
-  #remember(key: string, loading: Promise<RenderedText>): void {
-    this.#recent.set(key, loading)
-    loading.then(
-      rendered => {
-        if (this.#recent.get(key) !== loading) return
-        const bytes = rendered.bytes.length + rendered.index.byteLength
-        this.#recentBytes.set(key, bytes)
-        this.#held += bytes
-        for (const oldest of this.#recent.keys()) {
-          if (this.#held <= RECENT_BYTES || oldest === key) break
-          this.#forget(oldest)
-        }
-      },
-      () => this.#recent.delete(key),
-    )
-  }
-
-  #forget(key: string): void {
-    const bytes = this.#recentBytes.get(key)
-    if (bytes === undefined) return // It is still being loaded.
-    this.#held -= bytes
-    this.#recentBytes.delete(key)
-    this.#recent.delete(key)
-    discarded(bytes)
-  }
-
   #factsOf(file: LiveFile): Promise<FileFacts> {
-    let facts = this.#facts.get(file.path)
-    if (facts === undefined) {
-      if (this.#facts.size >= FACTS_KEPT) this.#facts.delete(this.#facts.keys().next().value!)
-      facts = this.#readFacts(file)
-      this.#facts.set(file.path, facts)
-      facts.catch(() => this.#facts.delete(file.path))
-    }
-    return facts
+    return this.#facts.get(file.path, () => this.#readFacts(file))
   }
 
   async #readFacts(file: LiveFile): Promise<FileFacts> {
@@ -301,6 +257,15 @@ export class Segments {
     await this.#cache.put(key, { bytes, meta: new Uint8Array(0) })
     return sizes
   }
+}
+
+/** What a small object takes, roughly. */
+const OBJECT_BYTES = 64
+
+function factsBytes({ rowGroups, sizes, order }: FileFacts): number {
+  const groups = rowGroups.length + (sizes?.groups.length ?? 0)
+  const runs = (order?.runs.length ?? 0) + (order?.refs.length ?? 0)
+  return (groups + runs) * OBJECT_BYTES
 }
 
 /** A piece's text never changes while these stay the same. Row group -1 stands for the sizes of all. */

@@ -79,8 +79,8 @@ export function struct(members: Readonly<Record<string, Shape>>): Shape {
 }
 
 /** A text from the log in a message: what is damaged may be of any length. */
-export function shown(text: string): string {
-  return text.length <= SHOWN_MAX ? text : `${text.slice(0, SHOWN_MAX)}... (${text.length} characters)`
+export function shown(text: string, max: number = SHOWN_MAX): string {
+  return text.length <= max ? text : `${text.slice(0, max)}... (${text.length} characters)`
 }
 
 /** Whether a value is what JSON calls an object. */

@@ -11,6 +11,7 @@ import { decodeZ85, encodeZ85 } from './z85.ts'
 const INLINE_BYTES_MAX = 512
 const UUID_TEXT = 20
 const FILE_VERSION = 1
+const MESSAGE_SHOWN_MAX = 500
 
 /**
  * Reads the deleted row numbers of a vector, ascending (PROTOCOL.md, "Deletion Vectors"). `fileRows`: how many rows its
@@ -33,7 +34,7 @@ export async function readVector(
     if (cause instanceof StorageError && cause.code === 'not_found')
       throw new TableError(
         'missing_file',
-        `${of}: its deletion vector ${shown(descriptor.pathOrInlineDv)} is missing`,
+        `${of}: its deletion vector is missing: ${shown(cause.message, MESSAGE_SHOWN_MAX)}`,
         { cause },
       )
     throw new TableError(

@@ -1,0 +1,322 @@
+/*
+ * A server that lives for long: bun bench/soak.ts [OPERATIONS] [BINARY] [PLOT.svg]
+ * Does 100,000 mixed operations on a served table over NFS, with a client of our own that looks names up for each open as the
+ * kernel does: appends, reads, renames onto data.csv, rewrites in place, rows that are refused, SQL queries and changes. The
+ * table keeps its size: renames drop the oldest rows. What is read is compared with what was written. At each of some points
+ * the server's memory, descriptors and files on disk are noted, with the median time of each operation since the one before;
+ * all of it is printed as a table and drawn as a plot, and should be flat. In the end the server is left alone for a while.
+ *
+ * A table remembers the files that it removed for a week, as Delta wants it: so many operations within the hour would be a
+ * week's. RETENTION (default: interval 60 seconds) is what the table asks for instead; IDLE_SECONDS (70) is the pause;
+ * ONLY=append,read leaves out all other operations.
+ */
+import { lstatSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join, resolve } from 'node:path'
+import { parseDdl } from '../src/columns/schema.ts'
+import { readRecords } from '../src/serve/registry.ts'
+import { localStore } from '../src/storage/local.ts'
+import { createTable } from '../src/table/table.ts'
+import { type Handle, NfsClient, NfsClientError } from '../test/nfs/client.ts'
+import { seeded } from '../test/nfs/random.ts'
+
+const OPERATIONS = Number(process.argv[2] ?? 100_000)
+const BINARY = resolve(process.argv[3] ?? 'dist/posixlake')
+const PLOT = process.argv[4] ?? 'soak.svg'
+const RETENTION = process.env['RETENTION'] ?? 'interval 60 seconds'
+const IDLE_SECONDS = Number(process.env['IDLE_SECONDS'] ?? 70)
+const ONLY = process.env['ONLY']?.split(',')
+const POINTS = Math.min(50, OPERATIONS)
+const ROWS_KEPT = 200
+const ROWS_MAX = 400
+const HEADER = 'id,name\n'
+const random = seeded(Number(process.env['SEED'] ?? 1))
+const folder = mkdtempSync(join(process.env['BENCH_DIR'] ?? tmpdir(), 'posixlake-soak-'))
+const location = join(folder, 'table')
+const encode = (text: string): Uint8Array => new TextEncoder().encode(text)
+
+interface Server {
+  readonly client: NfsClient
+  readonly root: Handle
+  readonly data: Handle
+  readonly pid: number
+  stop(): Promise<void>
+}
+
+async function serve(): Promise<Server> {
+  mkdirSync(location, { recursive: true })
+  const configuration = { 'delta.deletedFileRetentionDuration': RETENTION }
+  await createTable(localStore(location), { schema: parseDdl('id:Int64,name:String'), configuration })
+  const child = Bun.spawn([BINARY, 'serve', location, '--port', '0'], {
+    env: { ...process.env, XDG_CACHE_HOME: join(folder, 'cache') },
+    stdin: 'ignore',
+    stdout: 'ignore',
+    stderr: Bun.file(join(folder, 'log')),
+  })
+  let record = readRecords().find(known => known.pid === child.pid)
+  while (record === undefined) {
+    if (child.exitCode !== null) throw new Error(`${BINARY} ended with exit status ${child.exitCode}`)
+    await Bun.sleep(5)
+    record = readRecords().find(known => known.pid === child.pid)
+  }
+  const client = await NfsClient.connect({ port: record.port })
+  const root = await client.mount(record.exportPath)
+  const data = await client.walk(root, 'data')
+  return {
+    client,
+    root,
+    data,
+    pid: child.pid,
+    stop: async () => {
+      client.close()
+      child.kill('SIGTERM')
+      await child.exited
+    },
+  }
+}
+
+/** The rows that the table must have, in the order of the view. */
+let rows: string[] = []
+let nextId = 0
+
+function newRow(): string {
+  return `${nextId++},row ${random.below(1000)}\n`
+}
+
+function image(): Uint8Array {
+  return encode(HEADER + rows.join(''))
+}
+
+function changeOne(): void {
+  const at = random.below(rows.length)
+  rows[at] = `${rows[at]!.split(',')[0]},changed ${random.below(1_000_000)}\n`
+}
+
+async function open({ client, data }: Server): Promise<Handle> {
+  return (await client.lookup(data, 'data.csv')).handle
+}
+
+async function readAll({ client }: Server, handle: Handle): Promise<string> {
+  return client.readText(handle)
+}
+
+/** Runs SQL as a program does that writes `.query` and reads it. */
+async function query({ client, root }: Server, sql: string): Promise<string> {
+  const { handle } = await client.lookup(root, '.query')
+  await client.setattr(handle, { size: 0n })
+  await client.write(handle, 0n, `${sql}\n`)
+  return client.readText((await client.lookup(root, '.query')).handle)
+}
+
+function expectSame(what: string, found: string, expected: string): void {
+  if (found !== expected)
+    throw new Error(`${what}: ${found.length} bytes were read, ${expected.length} expected; see ${folder}`)
+}
+
+interface Operation {
+  readonly name: string
+  /** How many of a hundred operations are of this kind. */
+  readonly share: number
+  run(server: Server): Promise<void>
+}
+
+const allOperations: readonly Operation[] = [
+  {
+    name: 'append',
+    share: 45,
+    run: async server => {
+      const handle = await open(server)
+      const { size } = await server.client.getattr(handle)
+      const row = newRow()
+      await server.client.write(handle, size, row)
+      rows.push(row)
+    },
+  },
+  {
+    name: 'read',
+    share: 25,
+    run: async server => expectSame('data.csv', await readAll(server, await open(server)), HEADER + rows.join('')),
+  },
+  {
+    name: 'rename',
+    share: 10,
+    run: async server => {
+      const { client, data } = server
+      await readAll(server, await open(server))
+      // Fewer rows in place would be waited for, as the rest of them may be on its way.
+      if (rows.length > ROWS_MAX) rows = rows.slice(-ROWS_KEPT)
+      else changeOne()
+      const { handle } = await client.create(data, 'sedAbCdEf')
+      await client.write(handle, 0n, image())
+      await client.rename(data, 'sedAbCdEf', data, 'data.csv')
+    },
+  },
+  {
+    name: 'rewrite',
+    share: 8,
+    run: async server => {
+      const handle = await open(server)
+      await readAll(server, handle)
+      changeOne()
+      await server.client.setattr(handle, { size: 0n })
+      await server.client.write(handle, 0n, image())
+    },
+  },
+  {
+    name: 'bad row',
+    share: 5,
+    run: async server => {
+      const handle = await open(server)
+      const { size } = await server.client.getattr(handle)
+      try {
+        await server.client.write(handle, size, 'no number,x\n')
+      } catch (error) {
+        if (error instanceof NfsClientError && error.code === 'EINVAL') return
+        throw error
+      }
+      throw new Error('a row that does not fit was taken')
+    },
+  },
+  {
+    name: 'SELECT',
+    share: 4,
+    run: async server => {
+      const counted = await query(server, 'SELECT count(*) AS n FROM data')
+      expectSame('SELECT count(*)', counted, `n\n${rows.length}\n`)
+    },
+  },
+  {
+    name: 'UPDATE',
+    share: 3,
+    run: async server => {
+      const at = random.below(rows.length)
+      const [id] = rows[at]!.split(',')
+      const name = `updated ${random.below(1000)}`
+      await query(server, `UPDATE data SET name = '${name}' WHERE id = ${id}`)
+      rows[at] = `${id},${name}\n`
+      // A statement may put the rows it changes elsewhere.
+      const now = (await readAll(server, await open(server))).slice(HEADER.length).split(/(?<=\n)/)
+      expectSame('data.csv after UPDATE', [...now].sort().join(''), [...rows].sort().join(''))
+      rows = now
+    },
+  },
+]
+
+const operations = allOperations.filter(({ name }) => ONLY === undefined || ONLY.includes(name))
+
+function pick(): Operation {
+  let left = random.below(operations.reduce((sum, { share }) => sum + share, 0))
+  for (const operation of operations) {
+    if (left < operation.share) return operation
+    left -= operation.share
+  }
+  return operations[0]!
+}
+
+/** What is noted at a point, by name, in the unit that the name ends in. */
+type Sample = Readonly<Record<string, number>>
+
+function sizeOf(path: string): { readonly megabytes: number; readonly files: number } {
+  let megabytes = 0
+  let files = 0
+  for (const entry of readdirSync(path, { recursive: true, withFileTypes: true })) {
+    const stat = lstatSync(join(entry.parentPath, entry.name), { throwIfNoEntry: false })
+    if (stat === undefined || !stat.isFile()) continue
+    megabytes += (stat.blocks * 512) / 1e6
+    files++
+  }
+  return { megabytes, files }
+}
+
+function sample(pid: number, done: number, times: ReadonlyMap<string, number[]>): Sample {
+  const status = readFileSync(`/proc/${pid}/status`, 'utf8')
+  const state = sizeOf(join(location, '_posixlake'))
+  const medians = operations.map(({ name }) => {
+    const sorted = [...(times.get(name) ?? [])].sort((a, b) => a - b)
+    return [`${name} ms`, sorted[sorted.length >> 1] ?? Number.NaN] as const
+  })
+  return {
+    done,
+    'memory MB': Number(/VmRSS:\s+(\d+) kB/.exec(status)?.[1]) / 1e3,
+    descriptors: readdirSync(`/proc/${pid}/fd`).length,
+    'state MB': state.megabytes,
+    'state files': state.files,
+    'cache MB': sizeOf(join(folder, 'cache')).megabytes,
+    ...Object.fromEntries(medians),
+  }
+}
+
+function line(values: readonly (string | number)[]): string {
+  const cells = values.map(value =>
+    (typeof value === 'string' ? value : Number.isInteger(value) ? String(value) : value.toFixed(1)).padStart(12),
+  )
+  return `${cells.join('')}\n`
+}
+
+const PANEL = { width: 900, height: 90, left: 110, gap: 26 }
+
+/** Each thing that was noted as a line over the operations done, from 0 to its greatest value. */
+function plot(samples: readonly Sample[]): string {
+  const names = Object.keys(samples[0]!).filter(name => name !== 'done')
+  const last = samples.at(-1)!['done']!
+  const panels = names.map((name, i) => {
+    const top = 20 + i * (PANEL.height + PANEL.gap)
+    const known = samples.filter(each => Number.isFinite(each[name]))
+    const most = Math.max(...known.map(each => each[name]!), 1e-9)
+    const points = known.map(each => {
+      const x = PANEL.left + (each['done']! / last) * PANEL.width
+      return `${x.toFixed(1)},${(top + PANEL.height * (1 - each[name]! / most)).toFixed(1)}`
+    })
+    const bottom = top + PANEL.height
+    return (
+      `<text x="${PANEL.left - 8}" y="${top + 12}" text-anchor="end">${most.toPrecision(3)}</text>` +
+      `<text x="${PANEL.left - 8}" y="${bottom}" text-anchor="end">0</text>` +
+      `<text x="${PANEL.left + 4}" y="${top - 4}" font-weight="bold">${name}</text>` +
+      `<path d="M${PANEL.left},${top}V${bottom}H${PANEL.left + PANEL.width}" fill="none" stroke="#999"/>` +
+      `<polyline points="${points.join(' ')}" fill="none" stroke="#1565c0" stroke-width="1.5"/>`
+    )
+  })
+  const height = 20 + names.length * (PANEL.height + PANEL.gap) + 10
+  const width = PANEL.left + PANEL.width + 20
+  return (
+    `<svg xmlns="http://www.w3.org/2000/svg" width="${width}" height="${height}" font-family="sans-serif" font-size="12">` +
+    `<rect width="100%" height="100%" fill="white"/>${panels.join('')}` +
+    `<text x="${PANEL.left + PANEL.width}" y="${height - 4}" text-anchor="end">${last} operations</text></svg>\n`
+  )
+}
+
+async function main(): Promise<void> {
+  const server = await serve()
+  const samples: Sample[] = []
+  const note = (done: number, times: ReadonlyMap<string, number[]>): void => {
+    samples.push(sample(server.pid, done, times))
+    if (samples.length === 1) process.stdout.write(line(Object.keys(samples[0]!)))
+    process.stdout.write(line(Object.values(samples.at(-1)!)))
+    writeFileSync(PLOT, plot(samples))
+  }
+  try {
+    rows = Array.from({ length: ROWS_KEPT }, newRow)
+    await server.client.write(await open(server), BigInt(HEADER.length), rows.join(''))
+    let times = new Map<string, number[]>()
+    for (let done = 1; done <= OPERATIONS; done++) {
+      const operation = pick()
+      const started = performance.now()
+      await operation.run(server)
+      const list = times.get(operation.name) ?? []
+      times.set(operation.name, list)
+      list.push(performance.now() - started)
+      if (done % Math.ceil(OPERATIONS / POINTS) !== 0 && done !== OPERATIONS) continue
+      note(done, times)
+      times = new Map()
+    }
+    await Bun.sleep(IDLE_SECONDS * 1000)
+    process.stdout.write(`after ${IDLE_SECONDS} s with nothing to do:\n`)
+    note(OPERATIONS, new Map())
+    expectSame('data.csv in the end', await readAll(server, await open(server)), HEADER + rows.join(''))
+  } finally {
+    await server.stop()
+  }
+  rmSync(folder, { recursive: true, force: true })
+}
+
+await main()

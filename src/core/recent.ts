@@ -1,0 +1,64 @@
+/** What a key, a promise and a place in a map take, roughly, beside what is in them. */
+const ENTRY_BYTES = 1024
+
+/**
+ * Values that take time to make, of which those that were used last stay at hand, as many as fit into a number of bytes. What
+ * is being made is made once for all who ask; what failed is made anew for who asks next.
+ */
+export class Recent<T> {
+  readonly #bytesMax: number
+  readonly #bytesOf: (value: T) => number
+  readonly #dropped: (bytes: number) => void
+  readonly #entries = new Map<string, { readonly value: Promise<T>; bytes: number | undefined }>()
+  #bytes = 0
+
+  /** `bytesOf`: what a value takes. `dropped` hears of the bytes of what is not kept any more. */
+  constructor(bytesMax: number, bytesOf: (value: T) => number, dropped: (bytes: number) => void = () => undefined) {
+    this.#bytesMax = bytesMax
+    this.#bytesOf = bytesOf
+    this.#dropped = dropped
+  }
+
+  get size(): number {
+    return this.#entries.size
+  }
+
+  /** Whether a value is at hand, or being made. */
+  has(key: string): boolean {
+    return this.#entries.has(key)
+  }
+
+  /** The value of a key; `make` is called if it is not at hand. */
+  get(key: string, make: () => Promise<T>): Promise<T> {
+    const known = this.#entries.get(key)
+    if (known === undefined) return this.#keep(key, make())
+    this.#entries.delete(key)
+    this.#entries.set(key, known)
+    return known.value
+  }
+
+  #keep(key: string, value: Promise<T>): Promise<T> {
+    const entry: { readonly value: Promise<T>; bytes: number | undefined } = { value, bytes: undefined }
+    this.#entries.set(key, entry)
+    value.then(
+      made => {
+        entry.bytes = this.#bytesOf(made) + ENTRY_BYTES
+        this.#bytes += entry.bytes
+        this.#makeRoom(key)
+      },
+      () => this.#entries.delete(key),
+    )
+    return value
+  }
+
+  /** The oldest go; what is being made stays, and so does what was asked for just now. */
+  #makeRoom(newest: string): void {
+    for (const [key, { bytes }] of this.#entries) {
+      if (this.#bytes <= this.#bytesMax || key === newest) return
+      if (bytes === undefined) continue
+      this.#entries.delete(key)
+      this.#bytes -= bytes
+      this.#dropped(bytes)
+    }
+  }
+}

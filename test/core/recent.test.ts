@@ -1,0 +1,46 @@
+import { describe, expect, test } from 'bun:test'
+import { Recent } from '../../src/core/recent.ts'
+
+const sized = (recent: Recent<number>, key: string, bytes: number): Promise<number> =>
+  recent.get(key, () => Promise.resolve(bytes))
+
+describe('values that are kept at hand', () => {
+  test('are those used last, as many as fit, each with what it takes by itself', async () => {
+    const dropped: number[] = []
+    const recent = new Recent<number>(
+      10_000,
+      bytes => bytes,
+      bytes => dropped.push(bytes),
+    )
+    for (const key of ['a', 'b', 'c']) await sized(recent, key, 2000)
+    await sized(recent, 'a', 0)
+    await sized(recent, 'd', 2000)
+    expect(['a', 'b', 'c', 'd'].filter(key => recent.has(key))).toEqual(['a', 'c', 'd'])
+    expect(dropped).toEqual([3024])
+    for (let i = 0; i < 1000; i++) await sized(recent, `small ${i}`, 0)
+    expect(recent.size).toBe(9)
+  })
+
+  test('are made once for all who ask, and anew where that failed', async () => {
+    const recent = new Recent<string>(1 << 20, () => 0)
+    let made = 0
+    const make = async (): Promise<string> => {
+      made++
+      if (made === 1) throw new Error('not yet')
+      return 'made'
+    }
+    const first = [recent.get('a', make), recent.get('a', make)]
+    expect((await Promise.allSettled(first)).map(({ status }) => status)).toEqual(['rejected', 'rejected'])
+    expect(await Promise.all([recent.get('a', make), recent.get('a', make)])).toEqual(['made', 'made'])
+    expect(made).toBe(2)
+  })
+
+  test('may be larger than all that fits: then the newest stays alone', async () => {
+    const recent = new Recent<number>(1000, bytes => bytes)
+    await sized(recent, 'a', 10)
+    await sized(recent, 'b', 1 << 20)
+    expect([recent.has('a'), recent.has('b')]).toEqual([false, true])
+    await sized(recent, 'c', 10)
+    expect([recent.has('b'), recent.has('c')]).toEqual([false, true])
+  })
+})
