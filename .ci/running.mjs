@@ -9,7 +9,7 @@
 import { spawn } from 'node:child_process'
 import { closeSync, mkdirSync, openSync, readFileSync, rmSync } from 'node:fs'
 import { setPriority } from 'node:os'
-import { dirname, join } from 'node:path'
+import { dirname, join, resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { note, readReport } from './reporting.mjs'
 
@@ -83,6 +83,7 @@ async function runAndShow(job, before) {
   closeSync(output)
   note(`${job.name}: ${result.outcome} after ${result.seconds.toFixed(1)} s`)
   process.stderr.write(readFileSync(join(root, file)))
+  rmSync(join(root, file))
   return result
 }
 
@@ -98,10 +99,10 @@ async function runStep(step, output) {
     note(`${step.name}: ${step.refusal}`)
     return result(isCi || step.needed ? 'failed' : 'skipped')
   }
-  if (step.report !== undefined) rmSync(join(root, step.report), { force: true })
+  if (step.report !== undefined) rmSync(resolve(root, step.report), { force: true })
   const status = await start(step, output)
   if (step.report === undefined) return result(status === 0 ? 'ok' : 'failed')
-  const tests = readReport(join(root, step.report)) ?? []
+  const tests = readReport(resolve(root, step.report)) ?? []
   const skips = tests.some(({ outcome }) => outcome === 'skipped')
   if (skips && isCi) note(`${step.name}: tests were skipped, which CI does not allow`)
   if (tests.length === 0) note(`${step.name}: it ended with status ${status} and reported no test`)

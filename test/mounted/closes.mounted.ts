@@ -167,7 +167,7 @@ ctypes.CDLL(None).pthread_exit(None)"`,
     const result = await m.sh('(sleep 7; cat /tmp/new) > data/data.csv & sleep 6; cat data/data.csv; wait')
     expect(result.stdout).toBe(HEADER + ROWS)
     await isOneCommit(NEW)
-  }, 60_000)
+  }, 120_000)
 
   test('a version before, put back by a pipe of its own', async () => {
     await startWith()

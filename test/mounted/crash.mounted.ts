@@ -84,6 +84,7 @@ describe('a server that is killed at any moment and started again', () => {
   test('ends sed -i, which renames, exactly once', async () => {
     const m = await mountTable({ schema: 'id:Int64,name:String' })
     await m.sh(`printf 'id,name\\n1,a0\\n2,b\\n' > data/data.csv`)
+    await m.settle()
     for (let i = 0; i < 4; i++) {
       const commits = await m.commits()
       const save = m.sh(`sed -i 's/a${i}/a${i + 1}/' data/data.csv`)

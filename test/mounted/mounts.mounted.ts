@@ -334,7 +334,7 @@ describe('a served table', () => {
     process.kill(pid, 'SIGCONT')
     await ended(pid)
     expect(readRecords().filter(record => record.location === table)).toEqual([])
-  }, 60_000)
+  }, 120_000)
 
   test('on an address that others reach lets in who knows the path, but no other user of this machine', async () => {
     const { table, points } = await newTable()

@@ -94,10 +94,12 @@ export class ProcOpeners implements Openers {
     return { openers, dying }
   }
 
-  killedBy({ pid, startTime, command }: Opener): Killed | undefined {
+  killedBy({ pid, startTime }: Opener): Killed | undefined {
     const stat = this.#stat(pid)
-    const signal = stat?.startTime === startTime ? deadlySignal(stat) : 0
-    return signal === 0 ? undefined : { pid, command, signal }
+    if (stat?.startTime !== startTime) return undefined
+    const signal = deadlySignal(stat)
+    // It may have been another program when it was seen first: a shell opens the file, and then calls exec.
+    return signal === 0 ? undefined : { pid, command: stat.command, signal }
   }
 
   isWaiting({ pid, startTime }: Opener): boolean {

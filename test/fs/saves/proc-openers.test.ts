@@ -144,6 +144,8 @@ describe('/proc', () => {
       }),
     )
     expect(killed.map(found => found?.signal)).toEqual([9, undefined, undefined, 2, undefined])
+    // Each was cp when it was seen: a shell opens a file, too, and then becomes another program.
+    expect(killed[0]?.command).toBe('cat')
     expect((await openers.look(FILE, false)).dying).toEqual([{ pid: 1, command: 'cat', signal: 9, uid: 1000 }])
     const other = {
       pid: 1,
