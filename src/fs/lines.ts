@@ -3,18 +3,18 @@ import { TEXT_FORMAT_VERSION } from '../columns/text/rendered.ts'
 import type { Clock } from '../core/clock.ts'
 import { isAppendOnly, type Snapshot } from '../table/snapshot.ts'
 import type { Table } from '../table/table.ts'
+import { type EndOfFile, EndsOfFile, type FileClient, isEndOf } from './ends-of-file.ts'
 import { FsError } from './filesystem.ts'
 import type { TableText, TextFormat } from './text/layout.ts'
-import { isAt, type Text } from './text/text.ts'
+import { isAt } from './text/text.ts'
 
 const OLD_LINES_KEPT = 1000
 /** Texts of a line from before commits of others that are remembered. */
 const EARLIER_KEPT = 64
-const BELIEFS_KEPT = 16
-/** What has more bytes is not remembered in order to know by it what is appended next. */
-export const BELIEVED_BYTES_MAX = 1 << 20
-/** A client that holds written pages back sends them within 30 seconds or a little more. */
-const UNREAD_MS = 60_000
+/** Clients write whole pages: so a change of the middle ends where a page does. */
+const PAGE_BYTES = 4096
+/** Earlier versions that are looked through for the end of one whose connection was told nothing. */
+const VERSIONS_TRIED = 16
 
 /**
  * One line of versions of a view (see the design, "One open, one snapshot"): what a file handle stands for. Appends and
@@ -35,8 +35,8 @@ export interface Line {
   lastReadMs: number
   /** The text that it showed then. */
   lastReadText: TableText | undefined
-  /** Texts that a client may still take for this one, as nobody has read it since: others put rows in or behind them. */
-  beliefs: readonly Belief[]
+  /** What its clients take for its end. */
+  readonly ends: EndsOfFile
   /** The WRITEs that made its text what it is, for a client that sends them once more after a restart (see `writeKey`). */
   written: readonly string[]
   /** Those of an earlier process: as long as nothing else was written, they are no new ones. */
@@ -61,10 +61,15 @@ export interface LinesOptions {
   readonly leftMs: (version: bigint) => number
 }
 
-export interface Belief {
-  readonly text: Text
-  readonly untilMs: number
-}
+/**
+ * Where a WRITE belongs. behind: what it has beyond `end` is appended; all in front is what its client knows there.
+ * here: at its offset, in the text as it is; `isAppend`: up to its end, its client has what stands there. on: it changes an earlier
+ * text, the last that its client knows of.
+ */
+export type WritePlace =
+  | { readonly kind: 'behind'; readonly end: EndOfFile }
+  | { readonly kind: 'here'; readonly isAppend: boolean }
+  | { readonly kind: 'on'; readonly text: TableText }
 
 /** What a program saw of the view. */
 export interface Seen {
@@ -167,34 +172,87 @@ export class Lines {
     this.#earlier = [...this.#earlier, { line, text, untilMs, isSure }].slice(-EARLIER_KEPT)
   }
 
-  /** Bytes of a line up to `end` were read; `text`: the table's, if it was not that of an edit. */
-  noteRead(line: Line, text: TableText | undefined, end: number): void {
+  /** A client was sent the bytes of a line up to `end`, and the size; `text`: the table's, if it was not that of an edit. */
+  noteRead(line: Line, client: FileClient, text: TableText | undefined, end: number, size: number): void {
     line.lastReadMs = this.#options.clock.nowMs()
     line.lastReadText = text
-    if (line.beliefs.length > 0) line.beliefs = line.beliefs.filter(known => end <= known.text.size)
+    line.ends.know(client, end, end === size ? size : undefined)
   }
 
-  /** A client takes `text` for what the line shows, until it reads it. */
-  believe(line: Line, text: Text): void {
-    const untilMs = this.#options.clock.nowMs()
-    line.beliefs = [...line.beliefs, { text, untilMs }].slice(-BELIEFS_KEPT)
+  /** Where a WRITE of a client belongs that comes while no save is under way. */
+  async placeOf(line: Line, client: FileClient, offset: number, bytes: Uint8Array): Promise<WritePlace> {
+    const text = await this.text(line)
+    const { version } = text.snapshot
+    const ends = line.ends.of(client)
+    const last = ends.at(-1)
+    if (last === undefined) return this.#placeOfUnknown(line, text, offset, bytes)
+    const at = (end: EndOfFile): WritePlace =>
+      isEndOf(end, version) ? { kind: 'here', isAppend: true } : { kind: 'behind', end }
+    const exact = ends.findLast(({ size }) => size === offset)
+    if (exact !== undefined) return at(exact)
+    // It knows the text by another way than a READ: bytes of others, and more behind them, are no coincidence.
+    if (offset + bytes.length > text.size && isEndOf(last, version) && (await isStillAt(text, offset, bytes)))
+      return at(last)
+    for (const end of ends) {
+      if (offset < end.size && (await this.#hasInFront(line, end, offset, bytes))) return at(end)
+    }
+    if (isEndOf(last, version)) return { kind: 'here', isAppend: false }
+    // Pages of one flush come in any order.
+    if (offset > last.size) return at(last)
+    const known = last.version === undefined ? undefined : await this.#textAt(line, last.version)
+    return known === undefined ? { kind: 'here', isAppend: false } : { kind: 'on', text: known }
   }
 
   /**
-   * The text to whose end a program appends, if that is not the line's: where it takes the end to be there are rows of
-   * others by now, which it has not read and does not mean to replace.
+   * Its connection was told nothing yet: its client has connected anew, or the server was started anew. What others were
+   * told, it may have been told; and each of the last versions.
    */
-  async beliefBehind(line: Line, offset: number, bytes: Uint8Array): Promise<Text | undefined> {
-    if (line.beliefs.length === 0) return undefined
-    const text = await this.text(line)
-    const end = offset + bytes.length
-    if (await isAt(text, offset, bytes.subarray(0, Math.max(0, text.size - offset)))) return undefined
-    const sinceMs = this.#options.clock.nowMs() - UNREAD_MS
-    for (const { text: known, untilMs } of line.beliefs.toReversed()) {
-      if (known.size < offset || known.size >= end || untilMs < sinceMs) continue
-      if (await isAt(known, offset, bytes.subarray(0, known.size - offset))) return known
+  async #placeOfUnknown(line: Line, text: TableText, offset: number, bytes: Uint8Array): Promise<WritePlace> {
+    const here = { kind: 'here', isAppend: false } as const
+    const stop = offset + bytes.length
+    if (await isStillAt(text, offset, bytes)) return here
+    if (stop === text.size || (stop < text.size && stop % PAGE_BYTES === 0)) return here
+    const fits = async (end: EndOfFile): Promise<boolean> =>
+      end.size >= offset &&
+      end.size < stop &&
+      !isEndOf(end, text.snapshot.version) &&
+      (await this.#hasInFront(line, end, offset, bytes))
+    for (const end of line.ends.all()) if (await fits(end)) return { kind: 'behind', end }
+    let { version } = text.snapshot
+    for (let i = 0; i < VERSIONS_TRIED && version > 0n; i++) {
+      version--
+      const earlier = await this.#textAt(line, version)
+      if (earlier === undefined || !isContinuation(earlier, text)) break
+      const end = { size: earlier.size, version, tail: new Uint8Array(0) }
+      if (await fits(end)) return { kind: 'behind', end }
     }
-    return undefined
+    return here
+  }
+
+  /** Whether a WRITE has, up to an end, what stands in front of that. */
+  async #hasInFront(line: Line, end: EndOfFile, offset: number, bytes: Uint8Array): Promise<boolean> {
+    const front = bytes.subarray(0, end.size - offset)
+    const tailStart = end.size - end.tail.length
+    const own = Math.max(0, tailStart - offset)
+    const tail = end.tail.subarray(Math.max(0, offset - tailStart), Math.max(0, offset + front.length - tailStart))
+    if (Buffer.compare(front.subarray(own), tail) !== 0) return false
+    const before = front.subarray(0, own)
+    // Rows in front of an end mostly stay where they are.
+    if (before.length === 0 || (await isAt(await this.text(line), offset, before))) return true
+    if (end.version === undefined || end.version === line.version) return false
+    const text = await this.#textAt(line, end.version)
+    return text !== undefined && isAt(text, offset, before)
+  }
+
+  /** The text of a version, or undefined if the table no longer has it. */
+  async #textAt(line: Line, version: bigint): Promise<TableText | undefined> {
+    if (line.text?.snapshot.version === version) return line.text
+    try {
+      const snapshot = await this.#options.table.at(version)
+      return await this.#options.openText(snapshot, line.format, line.text ?? this.#current?.text)
+    } catch {
+      return undefined
+    }
   }
 
   /**
@@ -353,7 +411,6 @@ export class Lines {
     const grew = text.size > before.size
     this.#goOn(current, text, [])
     if (!grew) return current
-    this.believe(current, before)
     this.touch(current)
     return current
   }
@@ -407,12 +464,17 @@ function newLine(id: bigint, format: TextFormat, status: Line['status'], version
     mtime: 0n,
     lastReadMs: 0,
     lastReadText: undefined,
-    beliefs: [],
+    ends: new EndsOfFile(),
     written: [],
     repeats: NOTHING,
     renamedFrom: undefined,
     text: undefined,
   }
+}
+
+/** Whether bytes are what a text has at an offset, as far as it goes. */
+function isStillAt(text: TableText, offset: number, bytes: Uint8Array): Promise<boolean> {
+  return isAt(text, offset, bytes.subarray(0, Math.max(0, text.size - offset)))
 }
 
 /** Whether a text is an earlier one and rows behind its end. */
