@@ -211,7 +211,10 @@ export class LakeFileSystem implements FileSystem {
 
   close(): void {
     for (const name of this.#viewNames) name.close()
-    for (const { editor } of this.#tableViews) editor?.close()
+    for (const { editor, lines } of this.#tableViews) {
+      editor?.close()
+      lines.close()
+    }
     this.#options.scratch.close()
   }
 

@@ -8,7 +8,16 @@ import { FsError } from './filesystem.ts'
 import type { TableText, TextFormat } from './text/layout.ts'
 import { isAt } from './text/text.ts'
 
+/** Old lines whose handles are still good; of these, the ones that were used last are in memory, for as long as they are used. */
 const OLD_LINES_KEPT = 1000
+const LINES_IN_MEMORY = 32
+const UNUSED_MS = 60_000
+const SWEEP_MS = 15_000
+/** What no client has used for so long is forgotten, and a line in use is noted as used so often. */
+const FORGOTTEN_MS = 7 * 24 * 3_600_000
+const NOTED_MS = 3_600_000
+/** So many lines begin between two looks for what can be forgotten. */
+const BEGUN_MAX = 256
 /** Texts of a line from before commits of others that are remembered. */
 const EARLIER_KEPT = 64
 /** Clients write whole pages: so a change of the middle ends where a page does. */
@@ -33,8 +42,9 @@ export interface Line {
   mtime: bigint
   /** When a program last read from it (ms since the epoch; 0: never in this process). */
   lastReadMs: number
-  /** The text that it showed then. */
-  lastReadText: TableText | undefined
+  /** When a client last called on it, and when it was last written to the state database. */
+  usedMs: number
+  savedMs: number
   /** What its clients take for its end. */
   readonly ends: EndsOfFile
   /** The WRITEs that made its text what it is, for a client that sends them once more after a restart (see `writeKey`). */
@@ -43,6 +53,7 @@ export interface Line {
   repeats: ReadonlySet<string>
   /** For a line that began as a file renamed into place: `<directory id>/<name>`, so that a repeated RENAME is known. */
   renamedFrom: string | undefined
+  /** Made again on demand, if it is not there. */
   text: TableText | undefined
 }
 
@@ -79,6 +90,14 @@ export interface Seen {
   readonly isSure: boolean
 }
 
+/** A version that the name led to. Its text is made again if it is asked for. */
+interface Earlier {
+  readonly line: Line
+  readonly version: bigint
+  readonly isSure: boolean
+  readonly untilMs: number
+}
+
 const NOTHING: ReadonlySet<string> = new Set()
 
 /** A WRITE, told by where it went and by its bytes. */
@@ -99,11 +118,25 @@ interface LineRow {
 /** The lines of one view, kept in the state database, so that handles survive a restart. */
 export class Lines {
   readonly #options: LinesOptions
-  readonly #byId = new Map<bigint, Line>()
+  /** All that the state database has. */
+  #ids = new Set<bigint>()
+  /** Those in use, the ones that were used last at the end. */
+  readonly #inUse = new Map<bigint, Line>()
+  /** Others that somebody still holds: no line is there twice. */
+  readonly #held = new Map<bigint, WeakRef<Line>>()
+  readonly #dropped = new FinalizationRegistry<bigint>(id => {
+    if (this.#held.get(id)?.deref() === undefined) this.#held.delete(id)
+  })
+  /** Those that programs save into. */
+  readonly #writing = new Set<Line>()
+  /** What was read last, of whichever line; no text: it was that of an edit. */
+  #lastRead: { readonly line: Line; readonly text: TableText | undefined; readonly ms: number } | undefined
+  #sweeping: Timer | undefined
+  #begun = 0
   #current: Line | undefined
   #refreshing: Promise<Line> | undefined
   /** What the name led to before the commits of others and appends, oldest first, each with the time at which that ended. */
-  #earlier: (Seen & { readonly untilMs: number })[] = []
+  #earlier: Earlier[] = []
   /** When somebody looked last and an edit kept the line at its version. */
   #editedMs = 0
 
@@ -127,7 +160,59 @@ export class Lines {
 
   /** The line of a file id, or undefined if the id is not one of this view's. */
   get(id: bigint): Line | undefined {
-    return this.#byId.get(id)
+    if (!this.#ids.has(id)) return undefined
+    const line = this.#inUse.get(id) ?? this.#held.get(id)?.deref() ?? this.#fromDatabase(id)
+    if (line !== undefined) this.#use(line)
+    return line
+  }
+
+  #use(line: Line): void {
+    line.usedMs = this.#options.clock.nowMs()
+    this.#inUse.delete(line.id)
+    this.#inUse.set(line.id, line)
+    this.#held.delete(line.id)
+    this.#sweepLater()
+  }
+
+  #sweepLater(): void {
+    if (this.#sweeping !== undefined || this.#inUse.size < 2) return
+    this.#sweeping = setTimeout(() => {
+      this.#sweeping = undefined
+      this.#sweep(UNUSED_MS)
+      this.#sweepLater()
+    }, SWEEP_MS)
+    this.#sweeping.unref()
+  }
+
+  /** Drops from memory what was not used for a while, and what is too much. */
+  #sweep(unusedMs: number): void {
+    const now = this.#options.clock.nowMs()
+    let left = this.#inUse.size
+    for (const line of [...this.#inUse.values()]) {
+      if (line === this.#current || this.#writing.has(line) || this.#options.isEdited(line)) continue
+      try {
+        if (now - line.usedMs > unusedMs || left > LINES_IN_MEMORY) {
+          this.save(line)
+          this.#drop(line)
+          left--
+        } else if (now - line.savedMs > NOTED_MS) this.save(line)
+      } catch {
+        // The state database cannot be written now: it stays, and is looked at again.
+      }
+    }
+  }
+
+  #drop(line: Line): void {
+    line.text = undefined
+    this.#inUse.delete(line.id)
+    this.#held.set(line.id, new WeakRef(line))
+    this.#dropped.register(line, line.id)
+  }
+
+  /** Nothing is written to the state database by itself any more. */
+  close(): void {
+    clearTimeout(this.#sweeping)
+    this.#inUse.clear()
   }
 
   /** The current line as it was last seen, without a look at the table; undefined before the first look. */
@@ -147,7 +232,8 @@ export class Lines {
   async text(line: Line): Promise<TableText> {
     if (line.text !== undefined) return line.text
     const snapshot = await this.#options.table.at(line.version)
-    line.text ??= await this.#options.openText(snapshot, line.format, undefined)
+    // Of another version's text it takes over what they share.
+    line.text ??= await this.#options.openText(snapshot, line.format, this.#current?.text)
     return line.text
   }
 
@@ -155,27 +241,28 @@ export class Lines {
    * What a program saw that has been at work since `sinceMs`: what was read last since then; if nothing was (the client
    * may have known it already), what the name led to then. Undefined if the table has not changed, or only by edits.
    */
-  seenSince(sinceMs: number): Seen | undefined {
-    let latest: Line | undefined
-    for (const line of this.#byId.values()) {
-      if (line.lastReadMs >= sinceMs && line.lastReadMs > (latest?.lastReadMs ?? 0)) latest = line
-    }
-    if (latest !== undefined) {
-      return latest.lastReadText && { line: latest, text: latest.lastReadText, isSure: true }
+  async seenSince(sinceMs: number): Promise<Seen | undefined> {
+    const last = this.#lastRead
+    if (last !== undefined && last.ms >= sinceMs) {
+      return last.text && { line: last.line, text: last.text, isSure: true }
     }
     const since = this.#earlier.filter(({ untilMs }) => untilMs > sinceMs)
     const [first] = since
-    return first && { ...first, isSure: since.every(({ isSure }) => isSure) }
+    if (first === undefined) return undefined
+    const { line, version } = first
+    const { table, openText } = this.#options
+    const text = await openText(await table.at(version), line.format, this.#current?.text)
+    return { line, text, isSure: since.every(({ isSure }) => isSure) }
   }
 
-  #noteEarlier(line: Line, text: TableText, isSure: boolean, untilMs: number): void {
-    this.#earlier = [...this.#earlier, { line, text, untilMs, isSure }].slice(-EARLIER_KEPT)
+  #noteEarlier(line: Line, { snapshot: { version } }: TableText, isSure: boolean, untilMs: number): void {
+    this.#earlier = [...this.#earlier, { line, version, untilMs, isSure }].slice(-EARLIER_KEPT)
   }
 
   /** A client was sent the bytes of a line up to `end`, and the size; `text`: the table's, if it was not that of an edit. */
   noteRead(line: Line, client: FileClient, text: TableText | undefined, end: number, size: number): void {
     line.lastReadMs = this.#options.clock.nowMs()
-    line.lastReadText = text
+    this.#lastRead = { line, text, ms: line.lastReadMs }
     line.ends.know(client, end, end === size ? size : undefined)
   }
 
@@ -260,11 +347,11 @@ export class Lines {
    * `id`: of a file renamed into place.
    */
   start(text: TableText, id: bigint = this.#options.nextId(), renamedFrom?: string): Line {
-    for (const line of this.#byId.values()) {
-      if (line.status !== 'writing') continue
+    for (const line of this.#writing) {
       line.status = 'old'
       this.save(line)
     }
+    this.#writing.clear()
     return this.#begin(text, id, renamedFrom)
   }
 
@@ -273,6 +360,7 @@ export class Lines {
     const text = await this.text(line)
     if (this.#current !== line) return this.#current ?? line
     line.status = 'writing'
+    this.#writing.add(line)
     const other = this.#begin(text, this.#options.nextId())
     other.mtime = mtime
     this.save(other)
@@ -289,9 +377,11 @@ export class Lines {
       if (before.status === 'current') before.status = 'old'
       this.save(before)
     }
-    this.#byId.set(id, line)
     this.#current = line
+    this.#use(line)
     this.save(line)
+    if (this.#inUse.size > LINES_IN_MEMORY) this.#sweep(UNUSED_MS)
+    if (++this.#begun % BEGUN_MAX === 0) this.#forgetOld()
     return line
   }
 
@@ -302,7 +392,9 @@ export class Lines {
       this.save(this.#current)
     }
     line.status = 'current'
+    this.#writing.delete(line)
     this.#current = line
+    this.#use(line)
     this.save(line)
   }
 
@@ -341,7 +433,7 @@ export class Lines {
   forgotten(version: bigint): Line {
     const line = newLine(this.#options.nextId(), this.format, 'old', version)
     line.mtime = this.#later(0n)
-    this.#byId.set(line.id, line)
+    this.#use(line)
     this.save(line)
     return line
   }
@@ -354,6 +446,7 @@ export class Lines {
   /** A save into the line was refused, which sticks to its handle: the name gets a new one, with these times. */
   retire(line: Line, mtime?: bigint): void {
     line.status = 'retired'
+    this.#writing.delete(line)
     this.save(line)
     if (this.#current !== line || line.text === undefined) return
     const other = this.#begin(line.text, this.#options.nextId())
@@ -364,6 +457,8 @@ export class Lines {
   }
 
   save(line: Line): void {
+    line.savedMs = this.#options.clock.nowMs()
+    this.#ids.add(line.id)
     this.#options.database
       .query(
         `INSERT INTO lines (id, format, status, version, mtime, renamed_from, written, text_format, changed)
@@ -381,7 +476,7 @@ export class Lines {
         line.renamedFrom ?? null,
         line.written.length === 0 ? null : line.written.join(' '),
         TEXT_FORMAT_VERSION,
-        this.#options.clock.nowMs(),
+        line.savedMs,
       )
   }
 
@@ -434,24 +529,50 @@ export class Lines {
   }
 
   #load(): void {
-    const { database, format, referenced } = this.#options
+    const { database, format } = this.#options
+    this.#forgetOld()
+    const rows = database
+      .query<LineRow, [string]>("SELECT * FROM lines WHERE format = ? AND status IN ('current', 'writing')")
+      .all(format)
+    for (const row of rows) {
+      const line = this.#lineOf(row)
+      this.#use(line)
+      if (line.status === 'current') this.#current = line
+      else this.#writing.add(line)
+    }
+  }
+
+  /** Takes out of the state database what no client has used for long, and what is too much. */
+  #forgetOld(): void {
+    const { database, format, referenced, clock } = this.#options
+    const kept = [...referenced(), ...this.#inUse.keys()].map(String)
     database
       .query(
-        `DELETE FROM lines WHERE format = ? AND status <> 'current' AND id NOT IN
-         (SELECT id FROM lines WHERE format = ? ORDER BY changed DESC LIMIT ${OLD_LINES_KEPT})
+        `DELETE FROM lines WHERE format = ? AND status <> 'current' AND (changed < ? OR id NOT IN
+         (SELECT id FROM lines WHERE format = ? ORDER BY changed DESC LIMIT ${OLD_LINES_KEPT}))
          AND id NOT IN (SELECT value FROM json_each(?))`,
       )
-      .run(format, format, JSON.stringify(referenced().map(String)))
-    for (const row of database.query<LineRow, [string]>('SELECT * FROM lines WHERE format = ?').all(format)) {
-      const line = newLine(BigInt(row.id), format, row.status, BigInt(row.version))
-      // The text is another one than the client remembers.
-      line.mtime = row.text_format === TEXT_FORMAT_VERSION ? BigInt(row.mtime) : this.#later(BigInt(row.mtime))
-      line.renamedFrom = row.renamed_from ?? undefined
-      if (row.written !== null) line.written = row.written.split(' ')
-      line.repeats = new Set(line.written)
-      this.#byId.set(line.id, line)
-      if (line.status === 'current') this.#current = line
-    }
+      .run(format, clock.nowMs() - FORGOTTEN_MS, format, JSON.stringify(kept))
+    const ids = database.query<{ id: string }, [string]>('SELECT id FROM lines WHERE format = ?').all(format)
+    this.#ids = new Set(ids.map(({ id }) => BigInt(id)))
+  }
+
+  #fromDatabase(id: bigint): Line | undefined {
+    const { database, format } = this.#options
+    const query = database.query<LineRow, [string, string]>('SELECT * FROM lines WHERE id = ? AND format = ?')
+    const row = query.get(String(id), format)
+    return row === null ? undefined : this.#lineOf(row)
+  }
+
+  #lineOf(row: LineRow): Line {
+    const line = newLine(BigInt(row.id), this.format, row.status, BigInt(row.version))
+    // The text is another one than the client remembers.
+    line.mtime = row.text_format === TEXT_FORMAT_VERSION ? BigInt(row.mtime) : this.#later(BigInt(row.mtime))
+    line.renamedFrom = row.renamed_from ?? undefined
+    if (row.written !== null) line.written = row.written.split(' ')
+    line.repeats = new Set(line.written)
+    line.savedMs = this.#options.clock.nowMs()
+    return line
   }
 }
 
@@ -463,7 +584,8 @@ function newLine(id: bigint, format: TextFormat, status: Line['status'], version
     version,
     mtime: 0n,
     lastReadMs: 0,
-    lastReadText: undefined,
+    usedMs: 0,
+    savedMs: 0,
     ends: new EndsOfFile(),
     written: [],
     repeats: NOTHING,

@@ -253,7 +253,7 @@ export class ViewName {
     if (file === undefined) return { base }
     const isFinished = BigInt(nowMs()) * 1_000_000n - file.finished > FINISHED_NS
     if (isFinished && line.mtime > file.finished) return { base }
-    const seen = lines.seenSince(file.sinceMs)
+    const seen = await lines.seenSince(file.sinceMs)
     if (seen === undefined) return { base }
     if (isContinuation(seen.text, base)) return { base, unseen: { from: seen.text.size, isSure: seen.isSure } }
     return { base: seen.line === line ? base : seen.text }
