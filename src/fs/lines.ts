@@ -178,20 +178,25 @@ export class Lines {
     if (this.#sweeping !== undefined || this.#inUse.size < 2) return
     this.#sweeping = setTimeout(() => {
       this.#sweeping = undefined
-      this.#sweep(UNUSED_MS)
+      this.sweep()
       this.#sweepLater()
     }, SWEEP_MS)
     this.#sweeping.unref()
   }
 
-  /** Drops from memory what was not used for a while, and what is too much. */
-  #sweep(unusedMs: number): void {
+  /** How many lines are in memory for their use; the others are in the state database. */
+  get inMemory(): number {
+    return this.#inUse.size
+  }
+
+  /** Drops from memory what was not used for a minute, and what is too much. Called now and then by itself. */
+  sweep(): void {
     const now = this.#options.clock.nowMs()
     let left = this.#inUse.size
     for (const line of [...this.#inUse.values()]) {
       if (line === this.#current || this.#writing.has(line) || this.#options.isEdited(line)) continue
       try {
-        if (now - line.usedMs > unusedMs || left > LINES_IN_MEMORY) {
+        if (now - line.usedMs > UNUSED_MS || left > LINES_IN_MEMORY) {
           this.save(line)
           this.#drop(line)
           left--
@@ -380,7 +385,7 @@ export class Lines {
     this.#current = line
     this.#use(line)
     this.save(line)
-    if (this.#inUse.size > LINES_IN_MEMORY) this.#sweep(UNUSED_MS)
+    if (this.#inUse.size > LINES_IN_MEMORY) this.sweep()
     if (++this.#begun % BEGUN_MAX === 0) this.#forgetOld()
     return line
   }
