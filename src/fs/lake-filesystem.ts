@@ -4,6 +4,7 @@ import type { Snapshot } from '../table/snapshot.ts'
 import { Askers } from './askers.ts'
 import { laterTime, MODE } from './attributes.ts'
 import { DEFAULT_HOLD_TIMES, type Editor } from './edits/editor.ts'
+import { fileClientOf } from './ends-of-file.ts'
 import {
   type Access,
   type Asker,
@@ -210,7 +211,10 @@ export class LakeFileSystem implements FileSystem {
 
   close(): void {
     for (const name of this.#viewNames) name.close()
-    for (const { editor } of this.#tableViews) editor?.close()
+    for (const { editor, lines } of this.#tableViews) {
+      editor?.close()
+      lines.close()
+    }
     this.#options.scratch.close()
   }
 
@@ -475,7 +479,7 @@ export class LakeFileSystem implements FileSystem {
 
   async #createView(directory: Node, name: ViewName, how: CreateHow): Promise<Created> {
     const before = await this.#attributes(directory)
-    const line = await name.create(how, directory.caller)
+    const line = await name.create(how, fileClientOf(directory))
     return {
       node: { ...exportOf(directory), id: line.id },
       attributes: await name.view.shownAttributes(line),

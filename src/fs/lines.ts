@@ -3,18 +3,27 @@ import { TEXT_FORMAT_VERSION } from '../columns/text/rendered.ts'
 import type { Clock } from '../core/clock.ts'
 import { isAppendOnly, type Snapshot } from '../table/snapshot.ts'
 import type { Table } from '../table/table.ts'
+import { type EndOfFile, EndsOfFile, type FileClient, isEndOf } from './ends-of-file.ts'
 import { FsError } from './filesystem.ts'
 import type { TableText, TextFormat } from './text/layout.ts'
-import { isAt, type Text } from './text/text.ts'
+import { isAt } from './text/text.ts'
 
+/** Old lines whose handles are still good; of these, the ones that were used last are in memory, for as long as they are used. */
 const OLD_LINES_KEPT = 1000
+const LINES_IN_MEMORY = 32
+const UNUSED_MS = 60_000
+const SWEEP_MS = 15_000
+/** What no client has used for so long is forgotten, and a line in use is noted as used so often. */
+const FORGOTTEN_MS = 7 * 24 * 3_600_000
+const NOTED_MS = 3_600_000
+/** So many lines begin between two looks for what can be forgotten. */
+const BEGUN_MAX = 256
 /** Texts of a line from before commits of others that are remembered. */
 const EARLIER_KEPT = 64
-const BELIEFS_KEPT = 16
-/** What has more bytes is not remembered in order to know by it what is appended next. */
-export const BELIEVED_BYTES_MAX = 1 << 20
-/** A client that holds written pages back sends them within 30 seconds or a little more. */
-const UNREAD_MS = 60_000
+/** Clients write whole pages: so a change of the middle ends where a page does. */
+const PAGE_BYTES = 4096
+/** Earlier versions that are looked through for the end of one whose connection was told nothing. */
+const VERSIONS_TRIED = 16
 
 /**
  * One line of versions of a view (see the design, "One open, one snapshot"): what a file handle stands for. Appends and
@@ -33,16 +42,18 @@ export interface Line {
   mtime: bigint
   /** When a program last read from it (ms since the epoch; 0: never in this process). */
   lastReadMs: number
-  /** The text that it showed then. */
-  lastReadText: TableText | undefined
-  /** Texts that a client may still take for this one, as nobody has read it since: others put rows in or behind them. */
-  beliefs: readonly Belief[]
+  /** When a client last called on it, and when it was last written to the state database. */
+  usedMs: number
+  savedMs: number
+  /** What its clients take for its end. */
+  readonly ends: EndsOfFile
   /** The WRITEs that made its text what it is, for a client that sends them once more after a restart (see `writeKey`). */
   written: readonly string[]
   /** Those of an earlier process: as long as nothing else was written, they are no new ones. */
   repeats: ReadonlySet<string>
   /** For a line that began as a file renamed into place: `<directory id>/<name>`, so that a repeated RENAME is known. */
   renamedFrom: string | undefined
+  /** Made again on demand, if it is not there. */
   text: TableText | undefined
 }
 
@@ -61,10 +72,15 @@ export interface LinesOptions {
   readonly leftMs: (version: bigint) => number
 }
 
-export interface Belief {
-  readonly text: Text
-  readonly untilMs: number
-}
+/**
+ * Where a WRITE belongs. behind: what it has beyond `end` is appended; all in front is what its client knows there.
+ * here: at its offset, in the text as it is; `isAppend`: up to its end, its client has what stands there. on: it changes an earlier
+ * text, the last that its client knows of.
+ */
+export type WritePlace =
+  | { readonly kind: 'behind'; readonly end: EndOfFile }
+  | { readonly kind: 'here'; readonly isAppend: boolean }
+  | { readonly kind: 'on'; readonly text: TableText }
 
 /** What a program saw of the view. */
 export interface Seen {
@@ -72,6 +88,14 @@ export interface Seen {
   readonly text: TableText
   /** False: rows came in behind it through this mount, which its program may have known without a READ. */
   readonly isSure: boolean
+}
+
+/** A version that the name led to. Its text is made again if it is asked for. */
+interface Earlier {
+  readonly line: Line
+  readonly version: bigint
+  readonly isSure: boolean
+  readonly untilMs: number
 }
 
 const NOTHING: ReadonlySet<string> = new Set()
@@ -94,11 +118,25 @@ interface LineRow {
 /** The lines of one view, kept in the state database, so that handles survive a restart. */
 export class Lines {
   readonly #options: LinesOptions
-  readonly #byId = new Map<bigint, Line>()
+  /** All that the state database has. */
+  #ids = new Set<bigint>()
+  /** Those in use, the ones that were used last at the end. */
+  readonly #inUse = new Map<bigint, Line>()
+  /** Others that somebody still holds: no line is there twice. */
+  readonly #held = new Map<bigint, WeakRef<Line>>()
+  readonly #dropped = new FinalizationRegistry<bigint>(id => {
+    if (this.#held.get(id)?.deref() === undefined) this.#held.delete(id)
+  })
+  /** Those that programs save into. */
+  readonly #writing = new Set<Line>()
+  /** What was read last, of whichever line; no text: it was that of an edit. */
+  #lastRead: { readonly line: Line; readonly text: TableText | undefined; readonly ms: number } | undefined
+  #sweeping: Timer | undefined
+  #begun = 0
   #current: Line | undefined
   #refreshing: Promise<Line> | undefined
   /** What the name led to before the commits of others and appends, oldest first, each with the time at which that ended. */
-  #earlier: (Seen & { readonly untilMs: number })[] = []
+  #earlier: Earlier[] = []
   /** When somebody looked last and an edit kept the line at its version. */
   #editedMs = 0
 
@@ -122,7 +160,64 @@ export class Lines {
 
   /** The line of a file id, or undefined if the id is not one of this view's. */
   get(id: bigint): Line | undefined {
-    return this.#byId.get(id)
+    if (!this.#ids.has(id)) return undefined
+    const line = this.#inUse.get(id) ?? this.#held.get(id)?.deref() ?? this.#fromDatabase(id)
+    if (line !== undefined) this.#use(line)
+    return line
+  }
+
+  #use(line: Line): void {
+    line.usedMs = this.#options.clock.nowMs()
+    this.#inUse.delete(line.id)
+    this.#inUse.set(line.id, line)
+    this.#held.delete(line.id)
+    this.#sweepLater()
+  }
+
+  #sweepLater(): void {
+    if (this.#sweeping !== undefined || this.#inUse.size < 2) return
+    this.#sweeping = setTimeout(() => {
+      this.#sweeping = undefined
+      this.sweep()
+      this.#sweepLater()
+    }, SWEEP_MS)
+    this.#sweeping.unref()
+  }
+
+  /** How many lines are in memory for their use; the others are in the state database. */
+  get inMemory(): number {
+    return this.#inUse.size
+  }
+
+  /** Drops from memory what was not used for a minute, and what is too much. Called now and then by itself. */
+  sweep(): void {
+    const now = this.#options.clock.nowMs()
+    let left = this.#inUse.size
+    for (const line of [...this.#inUse.values()]) {
+      if (line === this.#current || this.#writing.has(line) || this.#options.isEdited(line)) continue
+      try {
+        if (now - line.usedMs > UNUSED_MS || left > LINES_IN_MEMORY) {
+          this.save(line)
+          this.#drop(line)
+          left--
+        } else if (now - line.savedMs > NOTED_MS) this.save(line)
+      } catch {
+        // The state database cannot be written now: it stays, and is looked at again.
+      }
+    }
+  }
+
+  #drop(line: Line): void {
+    line.text = undefined
+    this.#inUse.delete(line.id)
+    this.#held.set(line.id, new WeakRef(line))
+    this.#dropped.register(line, line.id)
+  }
+
+  /** Nothing is written to the state database by itself any more. */
+  close(): void {
+    clearTimeout(this.#sweeping)
+    this.#inUse.clear()
   }
 
   /** The current line as it was last seen, without a look at the table; undefined before the first look. */
@@ -142,7 +237,8 @@ export class Lines {
   async text(line: Line): Promise<TableText> {
     if (line.text !== undefined) return line.text
     const snapshot = await this.#options.table.at(line.version)
-    line.text ??= await this.#options.openText(snapshot, line.format, undefined)
+    // Of another version's text it takes over what they share.
+    line.text ??= await this.#options.openText(snapshot, line.format, this.#current?.text)
     return line.text
   }
 
@@ -150,51 +246,105 @@ export class Lines {
    * What a program saw that has been at work since `sinceMs`: what was read last since then; if nothing was (the client
    * may have known it already), what the name led to then. Undefined if the table has not changed, or only by edits.
    */
-  seenSince(sinceMs: number): Seen | undefined {
-    let latest: Line | undefined
-    for (const line of this.#byId.values()) {
-      if (line.lastReadMs >= sinceMs && line.lastReadMs > (latest?.lastReadMs ?? 0)) latest = line
-    }
-    if (latest !== undefined) {
-      return latest.lastReadText && { line: latest, text: latest.lastReadText, isSure: true }
+  async seenSince(sinceMs: number): Promise<Seen | undefined> {
+    const last = this.#lastRead
+    if (last !== undefined && last.ms >= sinceMs) {
+      return last.text && { line: last.line, text: last.text, isSure: true }
     }
     const since = this.#earlier.filter(({ untilMs }) => untilMs > sinceMs)
     const [first] = since
-    return first && { ...first, isSure: since.every(({ isSure }) => isSure) }
+    if (first === undefined) return undefined
+    const { line, version } = first
+    const { table, openText } = this.#options
+    const text = await openText(await table.at(version), line.format, this.#current?.text)
+    return { line, text, isSure: since.every(({ isSure }) => isSure) }
   }
 
-  #noteEarlier(line: Line, text: TableText, isSure: boolean, untilMs: number): void {
-    this.#earlier = [...this.#earlier, { line, text, untilMs, isSure }].slice(-EARLIER_KEPT)
+  #noteEarlier(line: Line, { snapshot: { version } }: TableText, isSure: boolean, untilMs: number): void {
+    this.#earlier = [...this.#earlier, { line, version, untilMs, isSure }].slice(-EARLIER_KEPT)
   }
 
-  /** Bytes of a line up to `end` were read; `text`: the table's, if it was not that of an edit. */
-  noteRead(line: Line, text: TableText | undefined, end: number): void {
+  /** A client was sent the bytes of a line up to `end`, and the size; `text`: the table's, if it was not that of an edit. */
+  noteRead(line: Line, client: FileClient, text: TableText | undefined, end: number, size: number): void {
     line.lastReadMs = this.#options.clock.nowMs()
-    line.lastReadText = text
-    if (line.beliefs.length > 0) line.beliefs = line.beliefs.filter(known => end <= known.text.size)
+    this.#lastRead = { line, text, ms: line.lastReadMs }
+    line.ends.know(client, end, end === size ? size : undefined)
   }
 
-  /** A client takes `text` for what the line shows, until it reads it. */
-  believe(line: Line, text: Text): void {
-    const untilMs = this.#options.clock.nowMs()
-    line.beliefs = [...line.beliefs, { text, untilMs }].slice(-BELIEFS_KEPT)
+  /** Where a WRITE of a client belongs that comes while no save is under way. */
+  async placeOf(line: Line, client: FileClient, offset: number, bytes: Uint8Array): Promise<WritePlace> {
+    const text = await this.text(line)
+    const { version } = text.snapshot
+    const ends = line.ends.of(client)
+    const last = ends.at(-1)
+    if (last === undefined) return this.#placeOfUnknown(line, text, offset, bytes)
+    const at = (end: EndOfFile): WritePlace =>
+      isEndOf(end, version) ? { kind: 'here', isAppend: true } : { kind: 'behind', end }
+    const exact = ends.findLast(({ size }) => size === offset)
+    if (exact !== undefined) return at(exact)
+    // It knows the text by another way than a READ: bytes of others, and more behind them, are no coincidence.
+    if (offset + bytes.length > text.size && isEndOf(last, version) && (await isStillAt(text, offset, bytes)))
+      return at(last)
+    for (const end of ends) {
+      if (offset < end.size && (await this.#hasInFront(line, end, offset, bytes))) return at(end)
+    }
+    if (isEndOf(last, version)) return { kind: 'here', isAppend: false }
+    // Pages of one flush come in any order.
+    if (offset > last.size) return at(last)
+    const known = last.version === undefined ? undefined : await this.#textAt(line, last.version)
+    return known === undefined ? { kind: 'here', isAppend: false } : { kind: 'on', text: known }
   }
 
   /**
-   * The text to whose end a program appends, if that is not the line's: where it takes the end to be there are rows of
-   * others by now, which it has not read and does not mean to replace.
+   * Its connection was told nothing yet: its client has connected anew, or the server was started anew. What others were
+   * told, it may have been told; and each of the last versions.
    */
-  async beliefBehind(line: Line, offset: number, bytes: Uint8Array): Promise<Text | undefined> {
-    if (line.beliefs.length === 0) return undefined
-    const text = await this.text(line)
-    const end = offset + bytes.length
-    if (await isAt(text, offset, bytes.subarray(0, Math.max(0, text.size - offset)))) return undefined
-    const sinceMs = this.#options.clock.nowMs() - UNREAD_MS
-    for (const { text: known, untilMs } of line.beliefs.toReversed()) {
-      if (known.size < offset || known.size >= end || untilMs < sinceMs) continue
-      if (await isAt(known, offset, bytes.subarray(0, known.size - offset))) return known
+  async #placeOfUnknown(line: Line, text: TableText, offset: number, bytes: Uint8Array): Promise<WritePlace> {
+    const here = { kind: 'here', isAppend: false } as const
+    const stop = offset + bytes.length
+    if (await isStillAt(text, offset, bytes)) return here
+    if (stop === text.size || (stop < text.size && stop % PAGE_BYTES === 0)) return here
+    const fits = async (end: EndOfFile): Promise<boolean> =>
+      end.size >= offset &&
+      end.size < stop &&
+      !isEndOf(end, text.snapshot.version) &&
+      (await this.#hasInFront(line, end, offset, bytes))
+    for (const end of line.ends.all()) if (await fits(end)) return { kind: 'behind', end }
+    let { version } = text.snapshot
+    for (let i = 0; i < VERSIONS_TRIED && version > 0n; i++) {
+      version--
+      const earlier = await this.#textAt(line, version)
+      if (earlier === undefined || !isContinuation(earlier, text)) break
+      const end = { size: earlier.size, version, tail: new Uint8Array(0) }
+      if (await fits(end)) return { kind: 'behind', end }
     }
-    return undefined
+    return here
+  }
+
+  /** Whether a WRITE has, up to an end, what stands in front of that. */
+  async #hasInFront(line: Line, end: EndOfFile, offset: number, bytes: Uint8Array): Promise<boolean> {
+    const front = bytes.subarray(0, end.size - offset)
+    const tailStart = end.size - end.tail.length
+    const own = Math.max(0, tailStart - offset)
+    const tail = end.tail.subarray(Math.max(0, offset - tailStart), Math.max(0, offset + front.length - tailStart))
+    if (Buffer.compare(front.subarray(own), tail) !== 0) return false
+    const before = front.subarray(0, own)
+    // Rows in front of an end mostly stay where they are.
+    if (before.length === 0 || (await isAt(await this.text(line), offset, before))) return true
+    if (end.version === undefined || end.version === line.version) return false
+    const text = await this.#textAt(line, end.version)
+    return text !== undefined && isAt(text, offset, before)
+  }
+
+  /** The text of a version, or undefined if the table no longer has it. */
+  async #textAt(line: Line, version: bigint): Promise<TableText | undefined> {
+    if (line.text?.snapshot.version === version) return line.text
+    try {
+      const snapshot = await this.#options.table.at(version)
+      return await this.#options.openText(snapshot, line.format, line.text ?? this.#current?.text)
+    } catch {
+      return undefined
+    }
   }
 
   /**
@@ -202,11 +352,11 @@ export class Lines {
    * `id`: of a file renamed into place.
    */
   start(text: TableText, id: bigint = this.#options.nextId(), renamedFrom?: string): Line {
-    for (const line of this.#byId.values()) {
-      if (line.status !== 'writing') continue
+    for (const line of this.#writing) {
       line.status = 'old'
       this.save(line)
     }
+    this.#writing.clear()
     return this.#begin(text, id, renamedFrom)
   }
 
@@ -215,6 +365,7 @@ export class Lines {
     const text = await this.text(line)
     if (this.#current !== line) return this.#current ?? line
     line.status = 'writing'
+    this.#writing.add(line)
     const other = this.#begin(text, this.#options.nextId())
     other.mtime = mtime
     this.save(other)
@@ -231,9 +382,11 @@ export class Lines {
       if (before.status === 'current') before.status = 'old'
       this.save(before)
     }
-    this.#byId.set(id, line)
     this.#current = line
+    this.#use(line)
     this.save(line)
+    if (this.#inUse.size > LINES_IN_MEMORY) this.sweep()
+    if (++this.#begun % BEGUN_MAX === 0) this.#forgetOld()
     return line
   }
 
@@ -244,7 +397,9 @@ export class Lines {
       this.save(this.#current)
     }
     line.status = 'current'
+    this.#writing.delete(line)
     this.#current = line
+    this.#use(line)
     this.save(line)
   }
 
@@ -283,7 +438,7 @@ export class Lines {
   forgotten(version: bigint): Line {
     const line = newLine(this.#options.nextId(), this.format, 'old', version)
     line.mtime = this.#later(0n)
-    this.#byId.set(line.id, line)
+    this.#use(line)
     this.save(line)
     return line
   }
@@ -296,6 +451,7 @@ export class Lines {
   /** A save into the line was refused, which sticks to its handle: the name gets a new one, with these times. */
   retire(line: Line, mtime?: bigint): void {
     line.status = 'retired'
+    this.#writing.delete(line)
     this.save(line)
     if (this.#current !== line || line.text === undefined) return
     const other = this.#begin(line.text, this.#options.nextId())
@@ -306,6 +462,8 @@ export class Lines {
   }
 
   save(line: Line): void {
+    line.savedMs = this.#options.clock.nowMs()
+    this.#ids.add(line.id)
     this.#options.database
       .query(
         `INSERT INTO lines (id, format, status, version, mtime, renamed_from, written, text_format, changed)
@@ -323,7 +481,7 @@ export class Lines {
         line.renamedFrom ?? null,
         line.written.length === 0 ? null : line.written.join(' '),
         TEXT_FORMAT_VERSION,
-        this.#options.clock.nowMs(),
+        line.savedMs,
       )
   }
 
@@ -353,7 +511,6 @@ export class Lines {
     const grew = text.size > before.size
     this.#goOn(current, text, [])
     if (!grew) return current
-    this.believe(current, before)
     this.touch(current)
     return current
   }
@@ -377,24 +534,50 @@ export class Lines {
   }
 
   #load(): void {
-    const { database, format, referenced } = this.#options
+    const { database, format } = this.#options
+    this.#forgetOld()
+    const rows = database
+      .query<LineRow, [string]>("SELECT * FROM lines WHERE format = ? AND status IN ('current', 'writing')")
+      .all(format)
+    for (const row of rows) {
+      const line = this.#lineOf(row)
+      this.#use(line)
+      if (line.status === 'current') this.#current = line
+      else this.#writing.add(line)
+    }
+  }
+
+  /** Takes out of the state database what no client has used for long, and what is too much. */
+  #forgetOld(): void {
+    const { database, format, referenced, clock } = this.#options
+    const kept = [...referenced(), ...this.#inUse.keys()].map(String)
     database
       .query(
-        `DELETE FROM lines WHERE format = ? AND status <> 'current' AND id NOT IN
-         (SELECT id FROM lines WHERE format = ? ORDER BY changed DESC LIMIT ${OLD_LINES_KEPT})
+        `DELETE FROM lines WHERE format = ? AND status <> 'current' AND (changed < ? OR id NOT IN
+         (SELECT id FROM lines WHERE format = ? ORDER BY changed DESC LIMIT ${OLD_LINES_KEPT}))
          AND id NOT IN (SELECT value FROM json_each(?))`,
       )
-      .run(format, format, JSON.stringify(referenced().map(String)))
-    for (const row of database.query<LineRow, [string]>('SELECT * FROM lines WHERE format = ?').all(format)) {
-      const line = newLine(BigInt(row.id), format, row.status, BigInt(row.version))
-      // The text is another one than the client remembers.
-      line.mtime = row.text_format === TEXT_FORMAT_VERSION ? BigInt(row.mtime) : this.#later(BigInt(row.mtime))
-      line.renamedFrom = row.renamed_from ?? undefined
-      if (row.written !== null) line.written = row.written.split(' ')
-      line.repeats = new Set(line.written)
-      this.#byId.set(line.id, line)
-      if (line.status === 'current') this.#current = line
-    }
+      .run(format, clock.nowMs() - FORGOTTEN_MS, format, JSON.stringify(kept))
+    const ids = database.query<{ id: string }, [string]>('SELECT id FROM lines WHERE format = ?').all(format)
+    this.#ids = new Set(ids.map(({ id }) => BigInt(id)))
+  }
+
+  #fromDatabase(id: bigint): Line | undefined {
+    const { database, format } = this.#options
+    const query = database.query<LineRow, [string, string]>('SELECT * FROM lines WHERE id = ? AND format = ?')
+    const row = query.get(String(id), format)
+    return row === null ? undefined : this.#lineOf(row)
+  }
+
+  #lineOf(row: LineRow): Line {
+    const line = newLine(BigInt(row.id), this.format, row.status, BigInt(row.version))
+    // The text is another one than the client remembers.
+    line.mtime = row.text_format === TEXT_FORMAT_VERSION ? BigInt(row.mtime) : this.#later(BigInt(row.mtime))
+    line.renamedFrom = row.renamed_from ?? undefined
+    if (row.written !== null) line.written = row.written.split(' ')
+    line.repeats = new Set(line.written)
+    line.savedMs = this.#options.clock.nowMs()
+    return line
   }
 }
 
@@ -406,13 +589,19 @@ function newLine(id: bigint, format: TextFormat, status: Line['status'], version
     version,
     mtime: 0n,
     lastReadMs: 0,
-    lastReadText: undefined,
-    beliefs: [],
+    usedMs: 0,
+    savedMs: 0,
+    ends: new EndsOfFile(),
     written: [],
     repeats: NOTHING,
     renamedFrom: undefined,
     text: undefined,
   }
+}
+
+/** Whether bytes are what a text has at an offset, as far as it goes. */
+function isStillAt(text: TableText, offset: number, bytes: Uint8Array): Promise<boolean> {
+  return isAt(text, offset, bytes.subarray(0, Math.max(0, text.size - offset)))
 }
 
 /** Whether a text is an earlier one and rows behind its end. */

@@ -2,13 +2,14 @@ import { messageOf } from '../core/errors.ts'
 import { sizeOf } from './attributes.ts'
 import type { Editor, HoldTimes } from './edits/editor.ts'
 import { fileText } from './edits/spool.ts'
-import { type Caller, type Change, type CreateHow, FsError, type Node, type TimeNs } from './filesystem.ts'
-import { BELIEVED_BYTES_MAX, isContinuation, type Line } from './lines.ts'
+import { clientKey, endOf, endOfImage, type FileClient, fileClientOf } from './ends-of-file.ts'
+import { type Change, type CreateHow, FsError, type Node, type TimeNs } from './filesystem.ts'
+import { isContinuation, type Line } from './lines.ts'
 import { exists, isSillyName, noEntry, RefusedChange } from './names.ts'
 import type { Unseen } from './saves/outcome.ts'
 import type { Scratch } from './scratch/scratch.ts'
 import type { TableText } from './text/layout.ts'
-import { bytesText, type Text } from './text/text.ts'
+import type { Text } from './text/text.ts'
 import type { TableView } from './views/table-view.ts'
 
 /** After `rm` an exclusive CREATE (mv from another file system) finds the name free for this long. */
@@ -120,7 +121,7 @@ export class ViewName {
   }
 
   /** CREATE: the line that the name leads to then. */
-  async create(how: CreateHow, caller: Caller): Promise<Line> {
+  async create(how: CreateHow, caller: FileClient): Promise<Line> {
     const { view, nowMs, onNames } = this.#options
     const away = this.#away
     let line: Line
@@ -200,8 +201,9 @@ export class ViewName {
         const line = lines.start(text, shown === undefined ? entry.id : undefined, origin)
         if (!asWritten) {
           lines.touch(line)
-          if (image.size <= BELIEVED_BYTES_MAX) lines.believe(line, bytesText(await image.read(0, image.size)))
         }
+        const end = asWritten ? endOf(text.size, text.snapshot.version) : await endOfImage(image)
+        line.ends.wrote(clientKey(fileClientOf(fromDirectory)), end)
       } else {
         lines.advance(old, text)
         lines.adopt(old)
@@ -251,7 +253,7 @@ export class ViewName {
     if (file === undefined) return { base }
     const isFinished = BigInt(nowMs()) * 1_000_000n - file.finished > FINISHED_NS
     if (isFinished && line.mtime > file.finished) return { base }
-    const seen = lines.seenSince(file.sinceMs)
+    const seen = await lines.seenSince(file.sinceMs)
     if (seen === undefined) return { base }
     if (isContinuation(seen.text, base)) return { base, unseen: { from: seen.text.size, isSure: seen.isSure } }
     return { base: seen.line === line ? base : seen.text }

@@ -8,8 +8,9 @@ import { messageOf } from '../../core/errors.ts'
 import { checkWritable } from '../../table/protocol.ts'
 import type { Snapshot } from '../../table/snapshot.ts'
 import type { Table } from '../../table/table.ts'
+import { clientKey, endOf, endOfImage, type FileClient, isEndOf, TAIL_BYTES_MAX } from '../ends-of-file.ts'
 import { type Caller, FsError } from '../filesystem.ts'
-import { BELIEVED_BYTES_MAX, type Line, type Lines, writeKey } from '../lines.ts'
+import { type Line, type Lines, type WritePlace, writeKey } from '../lines.ts'
 import {
   type Incomplete,
   type IncompleteTimes,
@@ -21,8 +22,10 @@ import {
   PAGE_BYTES,
 } from '../saves/completeness.ts'
 import {
+  type ClientPlace,
   checkGap,
   type Edit,
+  isAsWritten,
   isOpenElsewhere,
   isWholeAppend,
   kindOf,
@@ -36,7 +39,7 @@ import { next, type SaveEvent, type Until } from '../saves/state.ts'
 import { type Sight, Watch } from '../saves/watch.ts'
 import type { TableText } from '../text/layout.ts'
 import type { Segments } from '../text/segments.ts'
-import { continued, isAt, type Text } from '../text/text.ts'
+import { isAt, joined, type Text } from '../text/text.ts'
 import { applyPlan } from './apply.ts'
 import { EditJournal, type JournalHeader, type JournalRecord } from './journal.ts'
 import { type ChangePlan, type EditPlan, type PlanOptions, planEdit } from './plan.ts'
@@ -108,11 +111,15 @@ interface Judging {
   readonly doubt?: { readonly committed: boolean; readonly isOpen: boolean }
 }
 
-interface StableWrite {
-  readonly line: Line
+/** What a WRITE brings. */
+interface Written {
   readonly offset: number
   readonly bytes: Uint8Array
-  readonly caller: Caller
+  readonly caller: FileClient
+}
+
+interface StableWrite extends Written {
+  readonly line: Line
   /** Its handle was good when it came: it is not to suffer from what went wrong in front of it. */
   readonly isGood: boolean
   readonly resolve: (outcome: Outcome) => void
@@ -156,17 +163,18 @@ export class Editor {
   }
 
   /** WRITE that may stay in memory (RFC 1813, UNSTABLE): staged, not judged. */
-  async writeUnstable(line: Line, offset: number, bytes: Uint8Array, caller: Caller): Promise<void> {
+  async writeUnstable(line: Line, offset: number, bytes: Uint8Array, caller: FileClient): Promise<void> {
     await this.#task(async () => {
-      const edit = await this.#beginWrite(line, offset, bytes, line.status !== 'retired')
+      const write = { offset, bytes, caller }
+      const edit = await this.#beginWrite(line, [write], line.status !== 'retired')
       await edit.watch.note(caller)
-      await this.#staging(edit, () => this.#splice(edit, offset, bytes, false))
+      await this.#staging(edit, () => this.#splice(edit, write, false))
       this.#receive(edit)
     })
   }
 
   /** WRITE that ends a save or a piece of one: judged, and committed where it is conclusive, before this resolves. */
-  writeStable(line: Line, offset: number, bytes: Uint8Array, caller: Caller): Promise<Outcome> {
+  writeStable(line: Line, offset: number, bytes: Uint8Array, caller: FileClient): Promise<Outcome> {
     return new Promise((resolve, reject) => {
       const isGood = line.status !== 'retired'
       this.#jobs.push({ kind: 'write', write: { line, offset, bytes, caller, isGood, resolve, reject } })
@@ -214,7 +222,7 @@ export class Editor {
   }
 
   /** SETATTR of the size. */
-  async truncate(line: Line, size: number, caller: Caller): Promise<Outcome> {
+  async truncate(line: Line, size: number, caller: FileClient): Promise<Outcome> {
     let outcome: Outcome = { kind: 'unchanged', asWritten: true }
     await this.#task(async () => {
       if (size === 0) await this.#endSaveBefore(line)
@@ -232,7 +240,8 @@ export class Editor {
         edit.journal.truncate(size)
       })
       edit.image.truncate(size)
-      edit.believed = undefined
+      edit.places.clear()
+      edit.places.set(clientKey(caller), placeAtOffset(base))
       edit.sequence++
       noteTruncation(edit, size)
       this.#options.lines.touch(line)
@@ -243,7 +252,7 @@ export class Editor {
   }
 
   /** An empty file has taken the view's name (CREATE after a RENAME away): what is written to it replaces the rows of `base`. */
-  async startEmpty(line: Line, caller: Caller): Promise<void> {
+  async startEmpty(line: Line, caller: FileClient): Promise<void> {
     await this.truncate(line, 0, caller)
   }
 
@@ -451,7 +460,7 @@ export class Editor {
     void (async () => {
       for (let job = this.#jobs.shift(); job !== undefined; job = this.#jobs.shift()) {
         if (job.kind === 'task') await job.run()
-        else await this.#writeTogether([job.write, ...this.#waitingWrites(job.write.line)])
+        else await this.#writeTogether([job.write, ...this.#waitingWrites(job.write)])
       }
       this.#pumping = false
       this.#wake()
@@ -459,9 +468,12 @@ export class Editor {
   }
 
   /** The stable writes to the same line that wait right behind: they share one commit. */
-  #waitingWrites(line: Line): StableWrite[] {
+  #waitingWrites({ line, caller }: StableWrite): StableWrite[] {
     const writes: StableWrite[] = []
+    // What goes into a save that is under way may be put off, if it is another client's.
+    const only = this.editOf(line) === undefined ? undefined : clientKey(caller)
     for (let job = this.#jobs[0]; job?.kind === 'write' && job.write.line === line; job = this.#jobs[0]) {
+      if (only !== undefined && clientKey(job.write.caller) !== only) break
       writes.push(job.write)
       this.#jobs.shift()
     }
@@ -493,11 +505,12 @@ export class Editor {
       if (keys.every(key => line.repeats.has(key))) return { kind: 'unchanged', asWritten: false }
       if (await this.#changesNothing(line, writes)) return { kind: 'unchanged', asWritten: true }
     }
-    const [first] = writes
-    const edit = await this.#beginWrite(line, first!.offset, first!.bytes, first!.isGood)
+    // What one client wrote stays together: it may have written its rows anew with each WRITE.
+    const byClient = [...Map.groupBy(writes, ({ caller }) => clientKey(caller)).values()].flat()
+    const edit = await this.#beginWrite(line, byClient, writes[0]!.isGood)
     for (const { caller } of writes) await edit.watch.note(caller)
     await this.#staging(edit, () => {
-      for (const { offset, bytes } of writes) this.#splice(edit, offset, bytes, true)
+      for (const write of byClient) this.#splice(edit, write, true)
     })
     edit.written = keys
     if (edit.state.kind !== 'receiving') return this.#decide(edit, 'stable write')
@@ -508,23 +521,114 @@ export class Editor {
   }
 
   /** Clients resend whole pages: bytes that are there already make no edit. */
-  async #changesNothing(line: Line, writes: readonly StableWrite[]): Promise<boolean> {
-    const text = await this.#options.lines.text(line)
-    for (const { offset, bytes } of writes) {
-      if (!(await isAt(text, offset, bytes))) return false
+  async #changesNothing(line: Line, writes: readonly Written[]): Promise<boolean> {
+    const { lines } = this.#options
+    const text = await lines.text(line)
+    for (const { offset, bytes, caller } of writes) {
+      const place = await lines.placeOf(line, caller, offset, bytes)
+      if (place.kind === 'on') return false
+      if (place.kind === 'here' && !(await isAt(text, offset, bytes))) return false
+      if (place.kind === 'behind' && offset + bytes.length > place.end.size) return false
     }
     return true
   }
 
-  async #beginWrite(line: Line, offset: number, bytes: Uint8Array, isGood: boolean): Promise<Edit> {
+  // --- where a WRITE belongs ---------------------------------------------------------------------------------------
+
+  /** The edit that some WRITEs go into, in which each of their clients has its place. */
+  async #beginWrite(line: Line, writes: readonly Written[], isGood: boolean): Promise<Edit> {
     const known = this.editOf(line)
-    if (known !== undefined) return known
-    if (!isGood) throw lostHandle(line)
+    if (known === undefined && !isGood) throw lostHandle(line)
     const { lines } = this.#options
-    const believed = await lines.beliefBehind(line, offset, bytes)
-    const edit = this.#begin(line, await lines.text(line))
-    edit.believed = believed
+    const places: [string, WritePlace][] = []
+    for (const { caller, offset, bytes } of writes) {
+      const key = clientKey(caller)
+      if (known?.places.has(key) === true || places.some(([other]) => other === key)) continue
+      places.push([key, await lines.placeOf(line, caller, offset, bytes)])
+    }
+    const first = places[0]?.[1]
+    const base = first?.kind === 'on' && places.length === 1 ? first.text : await lines.text(line)
+    const edit = known ?? this.#begin(line, base)
+    for (const [key, place] of places) await this.#join(edit, key, place, known !== undefined, writes)
     return edit
+  }
+
+  /** Gives a client its place in an edit. */
+  async #join(
+    edit: Edit,
+    key: string,
+    place: WritePlace,
+    isUnderWay: boolean,
+    writes: readonly Written[],
+  ): Promise<void> {
+    const { base, places, line } = edit
+    const [first] = places.values()
+    if (isUnderWay) {
+      if (first !== undefined && (await this.#isOthers(edit, place, writes))) {
+        throw new FsError('EJUKEBOX', `data.${line.format}: another client is in the middle of a save; ask again`)
+      }
+      // Its client has connected anew, or has several connections.
+      places.set(key, first ?? placeAtOffset(base))
+    } else if (place.kind === 'behind') places.set(key, { end: place.end, at: undefined, written: 0 })
+    else places.set(key, first === undefined ? placeAtOffset(base) : { ...placeAtOffset(base), at: undefined })
+  }
+
+  /** Whether WRITEs to a save that is under way are appends of somebody else, and no part of it that comes once more. */
+  async #isOthers(edit: Edit, place: WritePlace, writes: readonly Written[]): Promise<boolean> {
+    if (place.kind === 'on' || (place.kind === 'here' && !place.isAppend)) return false
+    const end = place.kind === 'behind' ? place.end.size : edit.base.size
+    const [first] = writes
+    if (first === undefined || first.offset > end || first.offset + first.bytes.length <= end) return false
+    if (edit.truncated) return true
+    const shift = place.kind === 'behind' ? edit.base.size - end : 0
+    const hole = edit.image.firstHole()
+    if (hole !== undefined && hole.start <= first.offset + first.bytes.length + shift) return false
+    const tail = first.bytes.subarray(end - first.offset)
+    const there = await edit.image.read(edit.base.size, Math.min(edit.image.size, edit.base.size + tail.length))
+    return there.length === 0 || Buffer.compare(there, tail.subarray(0, there.length)) !== 0
+  }
+
+  /** Stages a WRITE: what its client takes to be behind the end is behind the end. */
+  #splice(edit: Edit, { offset, bytes, caller }: Written, stable: boolean): void {
+    this.#stopTimers(edit)
+    edit.watch.written()
+    edit.sequence++
+    const place = edit.places.get(clientKey(caller))
+    if (place !== undefined) {
+      place.at ??= edit.image.size
+      place.written = Math.max(place.written, offset + bytes.length)
+    }
+    const shift = place?.at === undefined ? 0 : place.at - place.end.size
+    const known = shift === 0 ? 0 : Math.min(bytes.length, Math.max(0, place!.end.size - offset))
+    // In front of its end a client may have changed the text that the others have, too.
+    if (known > 0 && isEndOf(place!.end, edit.base.snapshot.version))
+      this.#stage(edit, offset, bytes.subarray(0, known), stable)
+    if (known < bytes.length) this.#stage(edit, offset + known + shift, bytes.subarray(known), stable)
+  }
+
+  /**
+   * A save is over: what its clients take for the end now, until they are told. At once, as their next WRITEs may be
+   * here already.
+   */
+  async #noteEnds(
+    { line, base, image, places }: Edit,
+    plan: EditPlan,
+    text: TableText,
+    asWritten: boolean,
+  ): Promise<void> {
+    for (const [key, { end, at, written }] of places) {
+      if (asWritten) line.ends.wrote(key, endOf(text.size, text.snapshot.version))
+      else if (at === undefined) continue
+      else if (isAppend(plan, base)) {
+        const stop = Math.min(image.size, at + Math.max(0, written - end.size))
+        const start = Math.max(at, stop - TAIL_BYTES_MAX)
+        const own = await image.read(start, stop)
+        line.ends.wrote(
+          key,
+          endOf(written, end.version ?? base.snapshot.version, start === at ? joined([end.tail, own]) : own),
+        )
+      } else if (at === end.size) line.ends.wrote(key, await endOfImage(image))
+    }
   }
 
   #begin(line: Line, base: TableText): Edit {
@@ -544,17 +648,6 @@ export class Editor {
   #newEdit(line: Line, base: TableText, journal: EditJournal): Edit {
     const { openers = noOpeners } = this.#options
     return newEdit(line, base, journal, new Watch(openers, line.id))
-  }
-
-  #splice(edit: Edit, offset: number, bytes: Uint8Array, stable: boolean): void {
-    this.#stopTimers(edit)
-    edit.watch.written()
-    edit.sequence++
-    // What its client takes to be behind the end is behind the end.
-    const { believed = edit.base, base } = edit
-    const known = believed === base ? 0 : Math.min(bytes.length, Math.max(0, believed.size - offset))
-    if (known < bytes.length)
-      this.#stage(edit, offset + known - believed.size + base.size, bytes.subarray(known), stable)
   }
 
   #stage(edit: Edit, offset: number, bytes: Uint8Array, stable: boolean): void {
@@ -783,6 +876,7 @@ export class Editor {
     }
     if (plan.kind === 'unchanged') {
       const asWritten = await showsAsWritten(plan, edit.base, edit.base, edit.image)
+      await this.#noteEnds(edit, plan, edit.base, asWritten)
       this.#drop(edit)
       this.#options.lines.release(edit.line)
       if (!asWritten) this.#options.lines.touch(edit.line)
@@ -792,22 +886,15 @@ export class Editor {
     if (wait !== undefined) return hold(wait)
     try {
       const text = await this.#apply(plan, edit.base, edit.journal.header.editId)
-      const asWritten = edit.believed === undefined && (await showsAsWritten(plan, edit.base, text, edit.image))
+      const asWritten = isAsWritten(edit) && (await showsAsWritten(plan, edit.base, text, edit.image))
       this.#options.lines.advance(edit.line, text, edit.written)
-      if (!asWritten && isAppend(plan, edit.base)) await this.#believe(edit)
+      await this.#noteEnds(edit, plan, text, asWritten)
       this.#drop(edit)
       if (!asWritten) this.#options.lines.touch(edit.line)
       return { kind: 'committed', asWritten }
     } catch (error) {
       return this.#refuse(edit, error, early)
     }
-  }
-
-  /** Other writers' rows came in front of what was appended: its client does not know that yet. */
-  async #believe({ line, base, image, believed = base }: Edit): Promise<void> {
-    if (image.size - base.size > BELIEVED_BYTES_MAX) return
-    const tail = await image.read(base.size, image.size)
-    this.#options.lines.believe(line, continued(believed, tail))
   }
 
   /** What an image would change; compared once, as long as it stays as it is. */
@@ -925,6 +1012,11 @@ export class Editor {
     this.#idle = []
     for (const resolve of waiting) resolve()
   }
+}
+
+/** The place of a client that writes where it says. */
+function placeAtOffset({ size, snapshot }: TableText): ClientPlace {
+  return { end: endOf(size, snapshot.version), at: size, written: 0 }
 }
 
 function lostHandle({ id, format }: Line): FsError {

@@ -1,16 +1,25 @@
 import { ImageRope } from '../edits/image.ts'
 import type { EditJournal, JournalRecord } from '../edits/journal.ts'
 import type { EditPlan } from '../edits/plan.ts'
+import type { EndOfFile } from '../ends-of-file.ts'
 import { FsError } from '../filesystem.ts'
 import type { Line } from '../lines.ts'
 import type { TableText } from '../text/layout.ts'
-import type { Text } from '../text/text.ts'
 import { endsInNewline, isAppend } from './completeness.ts'
 import type { SaveState } from './state.ts'
 import type { SaveKind, Watch } from './watch.ts'
 
 /** Pages of one save come in any order, but no save leaves a gap like this. */
 const GAP_BYTES_MAX = 2 ** 34
+
+/** What a client writes behind `end` stands in the image from `at` on. */
+export interface ClientPlace {
+  readonly end: EndOfFile
+  /** Undefined until its first bytes are there. */
+  at: number | undefined
+  /** Up to where it has written, as it counts. */
+  written: number
+}
 
 /** The image of a view while it differs from the table. */
 export interface Edit {
@@ -35,8 +44,8 @@ export interface Edit {
   committing: number
   /** Programs were told that bytes in it are saved: they are never dropped, but set aside if they cannot be taken. */
   answered: boolean
-  /** What its client takes for the base, of which the base is more: it appends to that. */
-  believed: Text | undefined
+  /** Where the WRITEs of its clients belong, by `clientKey`. */
+  readonly places: Map<string, ClientPlace>
   /** The last stable WRITEs, should they come once more after a restart (see Line). */
   written: readonly string[]
   /** When what it waits for has taken too long. */
@@ -48,6 +57,11 @@ export interface Edit {
 export function isOpenElsewhere({ state, watch }: Edit): boolean {
   if (state.kind === 'held') return state.until.kind === 'closed'
   return state.kind === 'receiving' && watch.canSee
+}
+
+/** Whether all that was written stands where its clients put it: each of them takes the image for what it is. */
+export function isAsWritten({ places }: Edit): boolean {
+  return [...places.values()].every(({ end, at }) => at === undefined || at === end.size)
 }
 
 /**
@@ -84,7 +98,7 @@ export function newEdit(line: Line, base: TableText, journal: EditJournal, watch
     mtimeBefore: line.mtime,
     committing: 0,
     answered: false,
-    believed: undefined,
+    places: new Map(),
     written: [],
     deadline: undefined,
     nextLook: undefined,

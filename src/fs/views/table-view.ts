@@ -4,11 +4,12 @@ import type { Clock } from '../../core/clock.ts'
 import type { Table } from '../../table/table.ts'
 import { MODE, type Owner, viewAttributes } from '../attributes.ts'
 import { Editor, type HoldTimes } from '../edits/editor.ts'
+import { clientKey, type FileClient, fileClientOf } from '../ends-of-file.ts'
 import type { ErrorJournal } from '../error-journal.ts'
-import type { Attributes, Caller, Change, Node, Stability } from '../filesystem.ts'
+import type { Attributes, Change, Node, Stability } from '../filesystem.ts'
 import { type Line, Lines, staleLine } from '../lines.ts'
 import { DATA_ID } from '../names.ts'
-import { isPrivate } from '../saves/edit.ts'
+import { isAsWritten, isPrivate } from '../saves/edit.ts'
 import type { Openers } from '../saves/openers.ts'
 import type { Outcome } from '../saves/outcome.ts'
 import type { Scratch } from '../scratch/scratch.ts'
@@ -70,24 +71,26 @@ export class TableView {
   }
 
   /** What a handle's id stands for, if it is one of this view's. */
-  file({ id, frozen, caller }: Node): ViewFile | undefined {
+  file(node: Node): ViewFile | undefined {
+    const { id } = node
     const line = this.lines.get(id)
     if (line === undefined) return undefined
     const { name, editor } = this
+    const client = fileClientOf(node)
     const file = {
       id,
       name,
       writable: editor !== undefined,
       tellsRefusals: true,
-      attributes: () => this.#attributes(line, frozen),
-      read: (offset: bigint, count: number) => this.#read(line, frozen, offset, count),
+      attributes: () => this.#attributes(line, client),
+      read: (offset: bigint, count: number) => this.#read(line, client, offset, count),
     }
     if (editor === undefined) return file
     return {
       ...file,
-      truncate: async (size, before) => this.#changed(line, before, await editor.truncate(line, size, caller)),
-      write: (offset, bytes, stability) => this.#write(editor, line, caller, offset, bytes, stability),
-      commit: () => this.#commit(editor, line, caller),
+      truncate: async (size, before) => this.#changed(line, client, before, await editor.truncate(line, size, client)),
+      write: (offset, bytes, stability) => this.#write(editor, line, client, offset, bytes, stability),
+      commit: () => this.#commit(editor, line, client),
     }
   }
 
@@ -127,14 +130,22 @@ export class TableView {
     return this.#attributesOf(line, await this.#shown(line))
   }
 
-  async #attributes(line: Line, frozen: boolean): Promise<Attributes> {
+  async #attributes(line: Line, client: FileClient): Promise<Attributes> {
+    const { frozen } = client
     if (line.status === 'current' && this.away !== line) await this.look()
     if (line.status === 'retired' && !frozen) throw staleLine(line)
     const { scratch, clock } = this.#context
     if (line.status === 'old' && !frozen && scratch.entryOf(line.id) === undefined) {
       if (clock.nowMs() - line.lastReadMs > OLD_LINE_READ_MS) throw staleLine(line)
     }
-    return this.shownAttributes(line)
+    return this.#told(line, client)
+  }
+
+  /** The attributes that a client is sent, which tell it where the file ends. */
+  async #told(line: Line, client: FileClient): Promise<Attributes> {
+    const text = await this.#shown(line)
+    line.ends.tell(client, text.size, text instanceof TableText ? text.snapshot.version : undefined)
+    return this.#attributesOf(line, text)
   }
 
   #attributesOf(line: Line, { size }: Text): Attributes {
@@ -146,19 +157,21 @@ export class TableView {
     return this.editor?.editOf(line)?.image ?? (await this.lines.text(line))
   }
 
-  async #read(line: Line, frozen: boolean, offset: bigint, count: number): Promise<ReadResult> {
+  async #read(line: Line, client: FileClient, offset: bigint, count: number): Promise<ReadResult> {
     // Only who wrote into it is to hear of a refusal; who reads goes on.
-    if (line.status === 'retired' && !frozen) throw staleLine(line)
+    if (line.status === 'retired' && client.frozen !== true) throw staleLine(line)
     const text = await this.#shown(line)
     const read = await readText(text, offset, count)
-    this.lines.noteRead(line, text instanceof TableText ? text : undefined, Number(offset) + read.bytes.length)
-    return { ...read, attributes: await this.shownAttributes(line) }
+    const attributes = await this.#told(line, client)
+    const end = read.bytes.length === 0 ? 0 : Number(offset) + read.bytes.length
+    this.lines.noteRead(line, client, text instanceof TableText ? text : undefined, end, text.size)
+    return { ...read, attributes }
   }
 
   async #write(
     editor: Editor,
     line: Line,
-    caller: Caller,
+    client: FileClient,
     offset: number,
     bytes: Uint8Array,
     stability: Stability,
@@ -168,26 +181,56 @@ export class TableView {
     const before = this.#attributesOf(line, editor.editOf(line)?.image ?? line.text!)
     const count = bytes.length
     if (stability === 'unstable') {
-      await editor.writeUnstable(line, offset, bytes, caller)
-      return { count, committed: 'unstable', change: { before, after: await this.shownAttributes(line) } }
+      await editor.writeUnstable(line, offset, bytes, client)
+      const outcome = { kind: 'held', asWritten: true } as const
+      return {
+        count,
+        committed: 'unstable',
+        change: await this.#changed(line, client, before, outcome, offset + count),
+      }
     }
-    const outcome = await this.#hearingOfRefusal(line, () => editor.writeStable(line, offset, bytes, caller))
-    return { count, committed: 'file_sync', change: await this.#changed(line, before, outcome) }
+    const outcome = await this.#hearingOfRefusal(line, () => editor.writeStable(line, offset, bytes, client))
+    const change = await this.#changed(line, client, before, outcome, offset + count)
+    return { count, committed: 'file_sync', change }
   }
 
-  async #commit(editor: Editor, line: Line, caller: Caller): Promise<Change> {
+  async #commit(editor: Editor, line: Line, client: FileClient): Promise<Change> {
     // Success would say that what was written is saved.
     if (line.status === 'retired') throw staleLine(line)
     const before = await this.shownAttributes(line)
-    const outcome = await this.#hearingOfRefusal(line, () => editor.commit(line, caller))
-    return this.#changed(line, before, outcome)
+    const outcome = await this.#hearingOfRefusal(line, () => editor.commit(line, client))
+    return this.#changed(line, client, before, outcome)
   }
 
-  async #changed(line: Line, before: Attributes, outcome: Outcome): Promise<Change> {
+  /** `written`: up to where a WRITE went. */
+  async #changed(
+    line: Line,
+    client: FileClient,
+    before: Attributes,
+    outcome: Outcome,
+    written?: number,
+  ): Promise<Change> {
     this.lines.save(line)
     this.#options.onVersion(line.version)
     // What the client wrote is not what the file now is: without attributes it asks for them, and reads again.
-    return outcome.asWritten ? { before, after: await this.shownAttributes(line) } : {}
+    if (!outcome.asWritten) return {}
+    if (written !== undefined && !(await this.#isOwnEnd(line, client, before, written))) {
+      // Others have appended meanwhile: told of it with this reply, it would show NULs where their rows are.
+      line.ends.tell(client, written, undefined)
+      line.ends.know(client, written)
+      return {}
+    }
+    const after = await this.#told(line, client)
+    if (written !== undefined) line.ends.know(client, written)
+    return { before, after }
+  }
+
+  /** Whether what the file has grown to since a WRITE came is what its client has written. */
+  async #isOwnEnd(line: Line, client: FileClient, before: Attributes, written: number): Promise<boolean> {
+    const { size } = await this.#shown(line)
+    if (BigInt(size) <= before.size || size === written) return true
+    const edit = this.editor?.editOf(line)
+    return edit !== undefined && isAsWritten(edit) && edit.places.size === 1 && edit.places.has(clientKey(client))
   }
 
   async #hearingOfRefusal<T>(line: Line, run: () => Promise<T>): Promise<T> {

@@ -1,0 +1,106 @@
+import type { Caller, Export, Node } from './filesystem.ts'
+import type { Text } from './text/text.ts'
+
+/** Sizes that one client was told of one file, and may still write behind. */
+const ENDS_KEPT = 16
+/** Clients of one file whose ends are remembered. */
+const CLIENTS_KEPT = 64
+/** Of the bytes that a client wrote and that stand elsewhere by now, so many are remembered. */
+export const TAIL_BYTES_MAX = 1 << 20
+
+const NO_BYTES = new Uint8Array(0)
+
+/** Who makes a call, and the export that it came through: attributes of another export are another file to a client. */
+export type FileClient = Caller & Partial<Export>
+
+/** Who reaches a file, and how. */
+export function fileClientOf({ caller, frozen, others }: Node): FileClient {
+  return { ...caller, frozen, others }
+}
+
+/** Where a client takes the end of a file to be (POSIX, O_APPEND), and of which text that is the end. */
+export interface EndOfFile {
+  /** In bytes. */
+  readonly size: number
+  /** The table version whose text stands in front of `tail`; undefined for the image of a save that was under way. */
+  readonly version: bigint | undefined
+  /** The last of the bytes in front of the end, which the client wrote there itself and which the version has not. */
+  readonly tail: Uint8Array
+}
+
+export function endOf(size: number, version: bigint | undefined, tail: Uint8Array = NO_BYTES): EndOfFile {
+  return { size, version, tail: tail.length > TAIL_BYTES_MAX ? tail.slice(-TAIL_BYTES_MAX) : tail }
+}
+
+/** The end of what a client wrote, where no version has just that text. */
+export async function endOfImage(image: Text): Promise<EndOfFile> {
+  const tail = await image.read(Math.max(0, image.size - TAIL_BYTES_MAX), image.size)
+  return endOf(image.size, undefined, tail.slice())
+}
+
+/** Whether an end is that of a version's text, as the table has it. */
+export function isEndOf({ version, tail }: EndOfFile, of: bigint): boolean {
+  return version === of && tail.length === 0
+}
+
+/**
+ * Tells clients apart. A kernel's client has one connection, and a page cache for each export that it mounts. One that
+ * connects anew, or has several connections (`nconnect`), is known by what the others of the file were told.
+ */
+export function clientKey({ connection, frozen, others }: FileClient): string {
+  return `${connection}${frozen === true ? ' frozen' : ''}${others === true ? ' others' : ''}`
+}
+
+/**
+ * What the clients of one file take for its end: the sizes in the attributes that they were sent (RFC 1813, fattr3), and
+ * what they wrote since. WRITE knows no O_APPEND: a client writes at the end that it knows, whoever has written there
+ * since. Several ends are kept for each, as bytes that were written behind an earlier one may still be on their way, held
+ * back by the client or in another call. They are over when the client has read, or written, what is behind them.
+ */
+export class EndsOfFile {
+  /** Those who called last come last. */
+  readonly #clients = new Map<string, EndOfFile[]>()
+
+  /** A client was sent attributes with this size, of a version or of a save under way. */
+  tell(client: FileClient, size: number, version: bigint | undefined): void {
+    const ends = this.#endsOf(client)
+    const last = ends.at(-1)
+    if (last !== undefined && last.size === size && last.version === version && last.tail.length === 0) return
+    ends.push(endOf(size, version))
+    // The first says how much of the file the client may know.
+    if (ends.length > ENDS_KEPT) ends.splice(1, 1)
+  }
+
+  /** A client has the bytes in front of `offset`, as it read or wrote them; `size`: it also saw that the file ends there. */
+  know(client: FileClient, offset: number, size = Number.POSITIVE_INFINITY): void {
+    const ends = this.#clients.get(clientKey(client))
+    if (ends === undefined) return
+    const last = ends.at(-1)
+    const kept = ends.filter(end => end === last || (end.size >= offset && end.size <= size))
+    ends.splice(0, ends.length, ...kept)
+  }
+
+  /** A client wrote up to this end, and was not told of another one. */
+  wrote(client: string, end: EndOfFile): void {
+    this.#clients.set(client, [end])
+  }
+
+  /** The ends that a client may write behind, the oldest first. */
+  of(client: FileClient): readonly EndOfFile[] {
+    return this.#clients.get(clientKey(client)) ?? []
+  }
+
+  /** Those of all clients, the newest first. */
+  all(): EndOfFile[] {
+    return [...this.#clients.values()].flat().reverse()
+  }
+
+  #endsOf(client: FileClient): EndOfFile[] {
+    const key = clientKey(client)
+    const ends = this.#clients.get(key) ?? []
+    this.#clients.delete(key)
+    this.#clients.set(key, ends)
+    if (this.#clients.size > CLIENTS_KEPT) this.#clients.delete(this.#clients.keys().next().value!)
+    return ends
+  }
+}
