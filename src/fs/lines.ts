@@ -218,8 +218,9 @@ export class Lines {
   async standIn(line: Line, mtime: bigint): Promise<Line> {
     const text = await this.text(line)
     if (this.#current !== line) return this.#current ?? line
+    const id = this.#options.nextId()
     line.status = 'writing'
-    const other = this.#begin(text, this.#options.nextId())
+    const other = this.#begin(text, id)
     other.mtime = mtime
     this.save(other)
     return other
@@ -274,7 +275,7 @@ export class Lines {
     this.save(line)
   }
 
-  /** The line goes on at a version that it reached in an earlier process. */
+  /** The line goes on at a version that it reached by a save whose calls may come once more. */
   moveTo(line: Line, version: bigint, written: readonly string[]): void {
     line.written = written
     line.repeats = new Set(written)

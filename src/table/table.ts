@@ -10,12 +10,7 @@ import { isOf, type Put, putCommit } from './commit/put.ts'
 import { Staging } from './commit/staging.ts'
 import { actionsFor, ENGINE } from './commit/transaction.ts'
 import { TableError } from './errors.ts'
-import {
-  type Action,
-  type CommitInfoAction,
-  type DeletionVectorDescriptor,
-  type MetadataAction,
-} from './log/actions.ts'
+import type { Action, CommitInfoAction, DeletionVectorDescriptor, MetadataAction } from './log/actions.ts'
 import { tombstonesOver, writeCheckpoint } from './log/checkpoint.ts'
 import { hasLog, lastCheckpoint, listVersions, loadSnapshot, readCommit } from './log/load.ts'
 import { commitPath, encodePath } from './log/paths.ts'

@@ -1,18 +1,18 @@
 import { randomUUID } from 'node:crypto'
-import { mkdirSync, readdirSync } from 'node:fs'
+import { mkdirSync, readdirSync, statSync, unlinkSync } from 'node:fs'
 import { join } from 'node:path'
 import { TextError } from '../../columns/errors.ts'
 import { TEXT_FORMAT_VERSION } from '../../columns/text/rendered.ts'
 import type { Clock } from '../../core/clock.ts'
 import { messageOf } from '../../core/errors.ts'
+import { TableError } from '../../table/errors.ts'
 import { checkWritable } from '../../table/protocol.ts'
 import type { Snapshot } from '../../table/snapshot.ts'
-import type { Table } from '../../table/table.ts'
+import type { Committed, Table } from '../../table/table.ts'
 import { type Caller, FsError } from '../filesystem.ts'
 import { BELIEVED_BYTES_MAX, type Line, type Lines, writeKey } from '../lines.ts'
 import {
   type Incomplete,
-  type IncompleteTimes,
   isBadForGood,
   isParsedEarly,
   mayGoOn,
@@ -30,6 +30,7 @@ import {
   noteTruncation,
   replay,
 } from '../saves/edit.ts'
+import { DEFAULT_HOLD_TIMES, type HoldTimes } from '../saves/hold-times.ts'
 import { noOpeners, type Openers } from '../saves/openers.ts'
 import { codeOf, isAppend, keeping, neverWritten, type Outcome, showsAsWritten, type Unseen } from '../saves/outcome.ts'
 import { next, type SaveEvent, type Until } from '../saves/state.ts'
@@ -38,9 +39,13 @@ import type { TableText } from '../text/layout.ts'
 import type { Segments } from '../text/segments.ts'
 import { continued, isAt, type Text } from '../text/text.ts'
 import { applyPlan } from './apply.ts'
-import { EditJournal, type JournalHeader, type JournalRecord } from './journal.ts'
+import { type Disk, systemDisk } from './disk.ts'
+import { EditJournal, type JournalHeader, type JournalRecord, journalKind } from './journal.ts'
 import { type ChangePlan, type EditPlan, type PlanOptions, planEdit } from './plan.ts'
+import { type RenameRecord, Renames } from './renames.ts'
 import { FileSpool } from './spool.ts'
+
+export { DEFAULT_HOLD_TIMES, type HoldTimes }
 
 /** So many WRITEs may be under way at the end of a save, whose client sends them again after a crash. */
 const REPEATED_MAX = 16
@@ -51,37 +56,8 @@ const LOOK_MS_MAX = 250
 /** Looking takes at most a tenth of the time, however many processes there are. */
 const LOOK_SHARE = 10
 const BULK_LOOK_MS = 50
-
-/** How long a save is waited for where nothing else tells that it is over, in milliseconds. */
-export interface HoldTimes extends IncompleteTimes {
-  /** After a COMMIT: no WRITE may follow for this long. */
-  readonly quietMs: number
-  /** After a COMMIT of an append whose file is still open: rows are committed if nothing more comes for this long. */
-  readonly openAppendMs: number
-  /** Removed, and not made anew yet. */
-  readonly removedMs: number
-  /** Renamed to another name, and nothing has taken its place yet. */
-  readonly awayMs: number
-  /** After a restart, from the first call of a client on: by then it has repeated what was not answered. */
-  readonly resumedMs: number
-  /** A save in the middle of its calls whose client is gone: it is set aside. */
-  readonly abandonedMs: number
-  /** After a restart to which no client comes back: a save that was answered, and may be whole. */
-  readonly answeredMs: number
-}
-
-export const DEFAULT_HOLD_TIMES: HoldTimes = {
-  quietMs: 100,
-  openAppendMs: 1000,
-  incompleteMs: 1000,
-  pageMs: 2000,
-  truncatedMs: 5000,
-  removedMs: 300,
-  awayMs: 1000,
-  resumedMs: 3000,
-  abandonedMs: 120_000,
-  answeredMs: 15_000,
-}
+/** Where it cannot be known whether a commit is in the log, or the log cannot be read, it is looked at again. */
+const UNDECIDED_MS = 1000
 
 export interface EditorOptions {
   readonly table: Table
@@ -98,7 +74,12 @@ export interface EditorOptions {
   readonly holdTimes?: HoldTimes
   /** Tells who has a file open for writing; nobody can tell if not given. */
   readonly openers?: Openers
+  /** What saves under way are kept with. */
+  readonly disk?: Disk
 }
+
+/** A file that is to take the view's name. */
+export type Renaming = Pick<RenameRecord, 'origin' | 'fileId' | 'becomes'>
 
 /** How an image is judged. */
 interface Judging {
@@ -134,13 +115,20 @@ export class Editor {
   readonly #jobs: Job[] = []
   /** Taken up after a restart, and not touched since. */
   readonly #interrupted = new Set<Edit>()
+  readonly #disk: Disk
+  readonly #renames: Renames
+  /** Journals of edits that are over, and could not be removed. */
+  readonly #undiscarded = new Set<EditJournal>()
+  #saidLast = ''
   #pumping = false
   #idle: (() => void)[] = []
 
   constructor(options: EditorOptions) {
     this.#options = options
     this.#times = options.holdTimes ?? DEFAULT_HOLD_TIMES
+    this.#disk = options.disk ?? systemDisk
     mkdirSync(options.directory, { recursive: true, mode: 0o700 })
+    this.#renames = new Renames(options.directory, this.#disk)
   }
 
   /** The edit under way on a line, if there is one: READ and GETATTR show its image. */
@@ -158,6 +146,7 @@ export class Editor {
   /** WRITE that may stay in memory (RFC 1813, UNSTABLE): staged, not judged. */
   async writeUnstable(line: Line, offset: number, bytes: Uint8Array, caller: Caller): Promise<void> {
     await this.#task(async () => {
+      await this.#settleUndecided(line)
       const edit = await this.#beginWrite(line, offset, bytes, line.status !== 'retired')
       await edit.watch.note(caller)
       await this.#staging(edit, () => this.#splice(edit, offset, bytes, false))
@@ -195,7 +184,9 @@ export class Editor {
     }
     let outcome: Outcome = { kind: 'held', asWritten: true }
     await this.#task(async () => {
-      if (this.editOf(line) === edit && edit.sequence === sequence) outcome = await this.#decide(edit, 'commit')
+      if (this.editOf(line) !== edit || edit.sequence !== sequence) return
+      await this.#settleUndecided(line)
+      if (this.editOf(line) === edit) outcome = await this.#decide(edit, 'commit')
     })
     return outcome
   }
@@ -217,6 +208,7 @@ export class Editor {
   async truncate(line: Line, size: number, caller: Caller): Promise<Outcome> {
     let outcome: Outcome = { kind: 'unchanged', asWritten: true }
     await this.#task(async () => {
+      await this.#settleUndecided(line)
       if (size === 0) await this.#endSaveBefore(line)
       const base = await this.#options.lines.text(line)
       const known = this.editOf(line)
@@ -249,29 +241,67 @@ export class Editor {
 
   /**
    * A whole new text takes the name (RENAME of a file onto the view): compared with `base` and committed before this
-   * resolves, or refused with an FsError and nothing changed. Rows that its writer had not seen stay.
+   * resolves, or refused with an FsError and nothing changed. Rows that its writer had not seen stay. Whatever goes wrong
+   * behind the commit, even a kill, `unfinishedRenames` tells of it until `renamed` is called. FsError EJUKEBOX: it may be
+   * committed, or is.
    */
   async replace(
     base: TableText,
     image: Text,
+    renaming: Renaming,
     unseen: Unseen = { from: base.size, isSure: true },
-  ): Promise<{ text: TableText; asWritten: boolean }> {
-    let result: { text: TableText; asWritten: boolean } | undefined
+  ): Promise<{ text: TableText; asWritten: boolean; record: RenameRecord }> {
+    let result: { text: TableText; asWritten: boolean; record: RenameRecord } | undefined
     await this.#task(async () => {
       await this.#finishHeld()
       const whole = await this.#refusing(() => this.#plan(base, image, undefined))
       const plan = await keeping(whole, base, unseen)
-      const text = plan.kind === 'unchanged' ? base : await this.#apply(plan, base, randomUUID())
-      result = { text, asWritten: await showsAsWritten(plan, base, text, image) }
+      const changes = plan.kind !== 'unchanged'
+      const record = { ...renaming, editId: randomUUID(), version: String(base.snapshot.version), changes }
+      await this.#refusing(() => this.#renames.begin(record))
+      const text = await this.#replaceBy(plan, base, record)
+      const asWritten = await showsAsWritten(plan, base, text, image).catch(() => false)
+      result = { text, asWritten, record }
     })
     return result!
+  }
+
+  async #replaceBy(plan: EditPlan, base: TableText, record: RenameRecord): Promise<TableText> {
+    if (plan.kind === 'unchanged') return base
+    let committed: Committed
+    try {
+      committed = await this.#commitPlan(plan, base, record.editId)
+    } catch (error) {
+      if (isUndecided(error)) throw this.#askAgain(error)
+      this.#renames.end(record)
+      throw this.#refusal(error)
+    }
+    return this.#options.openText(committed.snapshot, base).catch(error => {
+      throw this.#askAgain(error)
+    })
+  }
+
+  /** Files that took the name, or may have, and were not brought to the end of it. */
+  get unfinishedRenames(): readonly RenameRecord[] {
+    return this.#renames.open
+  }
+
+  /** Whether a file's rows are in the table, as it was to take the name. Rejects if that cannot be known now. */
+  async isInTable({ editId, version, changes }: RenameRecord): Promise<boolean> {
+    return !changes || (await this.#options.table.findTransaction(editId, BigInt(version))) !== undefined
+  }
+
+  /** The name leads to what it leads to after a RENAME, or the RENAME was refused. `line`: what it leads to. */
+  renamed(record: RenameRecord, line: Line | undefined): void {
+    if (line === undefined) this.#renames.end(record)
+    else this.#options.lines.whenSaved(line, () => this.#renames.end(record))
   }
 
   /** What is being saved is given up; its program hears of it. What a program is known to have open is its own matter. */
   async abandon(): Promise<void> {
     await this.#task(async () => {
       for (const edit of [...this.#edits.values()]) {
-        if (isOpenElsewhere(edit)) continue
+        if (isOpenElsewhere(edit) || edit.isUndecided) continue
         this.#drop(edit)
         this.#options.lines.retire(edit.line)
       }
@@ -312,7 +342,9 @@ export class Editor {
     let text = base
     await this.#task(async () => {
       const plan = await planEdit(base, emptyText, this.#planOptions(base))
-      if (plan.kind === 'change') text = await this.#apply(plan, base, randomUUID())
+      if (plan.kind !== 'change') return
+      const { snapshot } = await this.#refusing(() => this.#commitPlan(plan, base, randomUUID()))
+      text = await this.#options.openText(snapshot, base)
     })
     return text
   }
@@ -361,9 +393,11 @@ export class Editor {
   async recover(): Promise<void> {
     for (const name of readdirSync(this.#options.directory)) {
       const path = join(this.#options.directory, name)
-      if (name.endsWith('.spool')) await Bun.file(path).delete()
-      if (!name.endsWith('.journal')) continue
-      await this.#task(() => this.#recoverOne(path))
+      const kind = journalKind(name)
+      // What has no bytes is left of an edit that is over.
+      const isOver = kind !== undefined && statSync(path).size === 0
+      if (name.endsWith('.spool') || isOver) unlinkSync(path)
+      else if (kind !== undefined) await this.#task(() => this.#recoverOne(path))
     }
   }
 
@@ -380,7 +414,7 @@ export class Editor {
 
   async #recoverOne(path: string): Promise<void> {
     try {
-      const { journal, records } = EditJournal.open(path)
+      const { journal, records } = EditJournal.open(path, this.#disk)
       await this.#takeUp(journal, records).catch(error => {
         journal.close()
         throw error
@@ -403,15 +437,16 @@ export class Editor {
         const keys = writes.map(({ offset, staged, length }) => writeKey(offset, journal.read(staged, length)))
         lines.moveTo(known, committed, keys)
       }
-      return journal.discard()
+      return this.#discard(journal)
     }
-    if (records.length === 0) return journal.discard()
+    if (records.length === 0) return this.#discard(journal)
     const line = known ?? lines.forgotten(BigInt(header.version))
     line.version = BigInt(header.version)
     line.text = undefined
     const base = await lines.text(line)
     const edit = this.#newEdit(line, base, journal)
     for (const record of records) replay(edit, record)
+    if (journalKind(journal.path) === 'refused') return this.#reject(edit)
     if (base.size !== header.baseSize || (header.textFormat ?? 1) !== TEXT_FORMAT_VERSION) {
       report(
         `a save that was under way when the server stopped was made from another text of version ${header.version}`,
@@ -429,11 +464,8 @@ export class Editor {
   }
 
   /** The version that holds an edit, if one does. */
-  async #versionOf({ editId, version }: JournalHeader): Promise<bigint | undefined> {
-    const { table } = this.#options
-    const newer = Number((await table.refresh()).version - BigInt(version))
-    if (newer <= 0) return undefined
-    return (await table.history(newer)).find(entry => entry.txnId === editId)?.version
+  #versionOf({ editId, version }: JournalHeader): Promise<bigint | undefined> {
+    return this.#options.table.findTransaction(editId, BigInt(version))
   }
 
   // --- the queue ---------------------------------------------------------------------------------------------------
@@ -489,6 +521,7 @@ export class Editor {
 
   async #writeAndJudge(line: Line, writes: readonly StableWrite[]): Promise<Outcome> {
     const keys = writes.map(({ offset, bytes }) => writeKey(offset, bytes))
+    await this.#settleUndecided(line)
     if (this.editOf(line) === undefined) {
       if (keys.every(key => line.repeats.has(key))) return { kind: 'unchanged', asWritten: false }
       if (await this.#changesNothing(line, writes)) return { kind: 'unchanged', asWritten: true }
@@ -522,20 +555,35 @@ export class Editor {
     if (!isGood) throw lostHandle(line)
     const { lines } = this.#options
     const believed = await lines.beliefBehind(line, offset, bytes)
-    const edit = this.#begin(line, await lines.text(line))
+    const edit = await this.#beginRefusing(line, await lines.text(line))
     edit.believed = believed
     return edit
   }
 
+  /** The same for a WRITE: its refusal sticks to the handle in its client, so that the name gets a new one. */
+  async #beginRefusing(line: Line, base: TableText): Promise<Edit> {
+    const { lines, report } = this.#options
+    try {
+      return this.#begin(line, base)
+    } catch (error) {
+      report(`data.${line.format}: ${messageOf(error)}`)
+      const { mtime } = line
+      lines.touch(line)
+      lines.retire(line, mtime)
+      throw error
+    }
+  }
+
   #begin(line: Line, base: TableText): Edit {
-    line.repeats = new Set()
-    const journal = EditJournal.create(this.#options.directory, {
+    const header = {
       editId: randomUUID(),
       lineId: String(line.id),
       format: line.format === 'jsonl' ? 'jsonl' : 'csv',
       version: String(base.snapshot.version),
       baseSize: base.size,
-    })
+    } as const
+    const journal = EditJournal.create(this.#options.directory, header, this.#disk)
+    line.repeats = new Set()
     const edit = this.#newEdit(line, base, journal)
     this.#edits.set(line.id, edit)
     return edit
@@ -624,6 +672,10 @@ export class Editor {
 
   /** Nobody called, but the time has come, or somebody asks. `replaced`: the same handle goes on with another save. */
   async #conclude(edit: Edit, event: 'look' | 'deadline' | 'end', sight: Sight, replaced = false): Promise<void> {
+    if (edit.isUndecided) {
+      await this.#settleUndecided(edit.line).catch(() => undefined)
+      if (edit.isUndecided || this.editOf(edit.line) !== edit) return
+    }
     const step = next(edit.state, event, sight, { isAppend: false, isPages: false })
     switch (step.kind) {
       case 'stay':
@@ -662,6 +714,8 @@ export class Editor {
       await this.#judge(edit, { early: false })
       return true
     } catch (error) {
+      // It is held again, until that is known.
+      if (edit.isUndecided) return true
       // Reported in `.errors` and set aside by #refuse; there is no program to tell.
       if (!(error instanceof FsError)) this.#options.report(messageOf(error))
       return false
@@ -715,9 +769,12 @@ export class Editor {
   #setDeadline(edit: Edit, ms: number): void {
     edit.deadline = setTimeout(() => {
       const { sequence } = edit
-      void this.#task(async () => {
-        if (this.editOf(edit.line) !== edit || edit.sequence !== sequence) return
-        await this.#conclude(edit, 'deadline', (await this.#look(edit, 'deadline')).sight)
+      const isAsBefore = (): boolean => this.editOf(edit.line) === edit && edit.sequence === sequence
+      this.#task(async () => {
+        if (isAsBefore()) await this.#conclude(edit, 'deadline', (await this.#look(edit, 'deadline')).sight)
+      }).catch(error => {
+        this.#options.report(`data.${edit.line.format}: ${messageOf(error)}; it is tried again`)
+        if (isAsBefore()) this.#setDeadline(edit, Math.max(ms, UNDECIDED_MS))
       })
     }, ms)
   }
@@ -729,8 +786,10 @@ export class Editor {
     edit.nextLook = setTimeout(() => {
       void (async () => {
         const startMs = performance.now()
-        if (edit.state.kind === 'receiving') await edit.watch.look(await kindOf(edit))
-        else await this.#lookAgain(edit)
+        const look = async (): Promise<unknown> =>
+          edit.state.kind === 'receiving' ? edit.watch.look(await kindOf(edit)) : this.#lookAgain(edit)
+        // What cannot be read now is looked at again.
+        await look().catch(() => undefined)
         const tookMs = performance.now() - startMs
         if (this.editOf(edit.line) !== edit || edit.state.kind === 'judged') return
         this.#lookLater(edit, Math.max(Math.min(ms * 4, LOOK_MS_MAX), tookMs * LOOK_SHARE))
@@ -766,6 +825,8 @@ export class Editor {
 
   /** Compares an image with its base, and commits or refuses it; with a doubt it may also be held. */
   async #judge(edit: Edit, { early, doubt }: Judging): Promise<Outcome> {
+    await this.#settleUndecided(edit.line)
+    if (this.editOf(edit.line) !== edit) return { kind: 'committed', asWritten: false }
     const hold = ({ ms, because }: Incomplete): Promise<Outcome> =>
       this.#holdDurably(edit, doubt?.isOpen === true ? { kind: 'closed' } : { kind: 'time', ms }, because)
     if (doubt !== undefined) {
@@ -789,17 +850,71 @@ export class Editor {
     }
     const wait = doubt === undefined ? undefined : await mayGoOn(edit, plan, this.#times)
     if (wait !== undefined) return hold(wait)
+    let committed: Committed
     try {
-      const text = await this.#apply(plan, edit.base, edit.journal.header.editId)
-      const asWritten = edit.believed === undefined && (await showsAsWritten(plan, edit.base, text, edit.image))
-      this.#options.lines.advance(edit.line, text, edit.written)
-      if (!asWritten && isAppend(plan, edit.base)) await this.#believe(edit)
-      this.#drop(edit)
-      if (!asWritten) this.#options.lines.touch(edit.line)
-      return { kind: 'committed', asWritten }
+      committed = await this.#commitPlan(plan, edit.base, edit.journal.header.editId)
     } catch (error) {
-      return this.#refuse(edit, error, early)
+      if (!isUndecided(error)) return this.#refuse(edit, error, early)
+      edit.isUndecided = true
+      throw this.#holdUndecided(edit, error)
     }
+    return this.#committed(edit, plan, committed)
+  }
+
+  /** A save is in the table: nothing that goes wrong from here on may look as if it were not. */
+  async #committed(edit: Edit, plan: EditPlan, { snapshot }: Committed): Promise<Outcome> {
+    const { lines, openText } = this.#options
+    const { line, base, image, written } = edit
+    const text = await openText(snapshot, base).catch(() => undefined)
+    if (text === undefined) return this.#committedUnread(edit, snapshot.version)
+    const asWritten = edit.believed === undefined && (await showsAsWritten(plan, base, text, image).catch(() => false))
+    lines.advance(line, text, written)
+    // It only tells what is appended next.
+    if (!asWritten && isAppend(plan, base)) await this.#believe(edit).catch(() => undefined)
+    this.#dropSaved(edit)
+    if (!asWritten) lines.touch(line)
+    return { kind: 'committed', asWritten }
+  }
+
+  /** The same where the new text cannot be read at this moment, or what the save was is known from the log alone. */
+  #committedUnread(edit: Edit, version: bigint): Outcome {
+    const { lines } = this.#options
+    lines.moveTo(edit.line, version, edit.written)
+    lines.release(edit.line)
+    this.#dropSaved(edit)
+    lines.touch(edit.line)
+    return { kind: 'committed', asWritten: false }
+  }
+
+  /**
+   * A save whose commit may be in the log: nothing happens to its line before that is known. FsError EJUKEBOX if it cannot
+   * be known now; else the save is over, or is one whose commit was never made.
+   */
+  async #settleUndecided(line: Line): Promise<void> {
+    const edit = this.editOf(line)
+    if (edit?.isUndecided !== true) return
+    let version: bigint | undefined
+    try {
+      version = await this.#versionOf(edit.journal.header)
+    } catch (error) {
+      throw this.#holdUndecided(edit, error)
+    }
+    edit.isUndecided = false
+    if (version !== undefined) this.#committedUnread(edit, version)
+  }
+
+  /** Looks again a little later, should its client not ask again. */
+  #holdUndecided(edit: Edit, error: unknown): FsError {
+    this.#hold(edit, { kind: 'time', ms: UNDECIDED_MS }, 'whether its commit is in the log is not known yet')
+    return this.#askAgain(error)
+  }
+
+  #askAgain(error: unknown): FsError {
+    const sentence = `data.${this.#options.lines.format}: ${messageOf(error)}; the program waits until that is known`
+    // Said once, not each time that the client asks.
+    if (sentence !== this.#saidLast) this.#options.report(sentence)
+    this.#saidLast = sentence
+    return new FsError('EJUKEBOX', sentence, { cause: error })
   }
 
   /** Other writers' rows came in front of what was appended: its client does not know that yet. */
@@ -838,22 +953,21 @@ export class Editor {
 
   #planOptions(base: TableText): PlanOptions {
     return {
-      spool: () => FileSpool.create(this.#options.directory),
+      spool: () => FileSpool.create(this.#options.directory, this.#disk),
       textWithSchema: snapshot => this.#options.openText(snapshot, base),
     }
   }
 
-  async #apply(plan: ChangePlan, base: TableText, editId: string): Promise<TableText> {
-    const { table, segments } = this.#options
-    const committed = await this.#refusing(() =>
-      applyPlan(plan, {
-        table,
-        segments,
-        snapshot: base.snapshot,
-        editId,
-      }),
-    )
-    return this.#options.openText(committed.snapshot, base)
+  /** Rejects if nothing was committed, or with TableError `undecided`. */
+  async #commitPlan(plan: ChangePlan, base: TableText, editId: string): Promise<Committed> {
+    const { table, segments, report, lines } = this.#options
+    const committed = await applyPlan(plan, { table, segments, snapshot: base.snapshot, editId })
+    if (committed.doubt !== undefined) {
+      report(
+        `data.${lines.format}: the save is in the table as version ${committed.version}, but a power cut may take it away: ${committed.doubt}`,
+      )
+    }
+    return committed
   }
 
   /** Turns a refusal into the FsError that the program gets, and the sentence in `.errors`. */
@@ -894,7 +1008,7 @@ export class Editor {
     } catch (error) {
       const { path } = edit.journal
       report(
-        `data.${lines.format}: the save cannot be set aside: ${messageOf(error)}; it stays in ${path}, and is looked at again when the server is started again`,
+        `data.${lines.format}: the save cannot be set aside: ${messageOf(error)}; it stays in ${path}, and is set aside when the server is started again`,
       )
       this.#leave(edit)
     }
@@ -904,12 +1018,35 @@ export class Editor {
 
   #drop(edit: Edit): void {
     this.#forget(edit)
-    edit.journal.discard()
+    this.#discard(edit.journal)
   }
 
-  /** Ends an edit here, and leaves its bytes for the next process. */
+  /** The journal of a save that is in the table is what a repeated call is known by until its line is saved. */
+  #dropSaved(edit: Edit): void {
+    this.#forget(edit)
+    this.#options.lines.whenSaved(edit.line, () => this.#discard(edit.journal))
+  }
+
+  #discard(journal: EditJournal): void {
+    this.#undiscarded.add(journal)
+    for (const one of this.#undiscarded) {
+      try {
+        one.discard()
+        this.#undiscarded.delete(one)
+      } catch (error) {
+        if (one === journal) this.#options.report(`${messageOf(error)}; it is removed later`)
+      }
+    }
+  }
+
+  /** Ends an edit here, and leaves its bytes for the next process, to be set aside. */
   #leave(edit: Edit): void {
     this.#forget(edit)
+    try {
+      edit.journal.refuse()
+    } catch (error) {
+      this.#options.report(`${edit.journal.path} cannot be renamed: ${messageOf(error)}`)
+    }
     edit.journal.close()
   }
 
@@ -928,6 +1065,10 @@ export class Editor {
 
 function lostHandle({ id, format }: Line): FsError {
   return new FsError('ESTALE', `the handle ${id} is no longer that of data.${format}`)
+}
+
+function isUndecided(error: unknown): boolean {
+  return error instanceof TableError && error.code === 'undecided'
 }
 
 const emptyText: Text = { size: 0, read: async () => new Uint8Array(0) }

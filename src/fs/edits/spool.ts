@@ -1,31 +1,34 @@
-import { closeSync, openSync, readSync, unlinkSync, writeSync } from 'node:fs'
+import { closeSync, openSync, readSync } from 'node:fs'
 import { join } from 'node:path'
 import { errnoOf, messageOf } from '../../core/errors.ts'
 import { FsError } from '../filesystem.ts'
 import type { Text } from '../text/text.ts'
+import { type Disk, systemDisk, writeAll } from './disk.ts'
 import type { TextSpool } from './plan.ts'
 
 const BUFFER_BYTES = 1 << 20
 
 /** A text as large as a table, kept in an unlinked temporary file: it goes with the process, or when it is collected. */
 export class FileSpool implements TextSpool {
+  readonly #disk: Disk
   readonly #fd: number
   readonly #path: string
   #pending: Uint8Array[] = []
   #pendingBytes = 0
   #size = 0
 
-  private constructor(path: string, fd: number) {
+  private constructor(disk: Disk, path: string, fd: number) {
+    this.#disk = disk
     this.#path = path
     this.#fd = fd
   }
 
-  static create(directory: string): FileSpool {
+  static create(directory: string, disk: Disk = systemDisk): FileSpool {
     const path = join(directory, `${crypto.randomUUID()}.spool`)
     try {
-      const fd = openSync(path, 'wx+', 0o600)
-      unlinkSync(path)
-      return new FileSpool(path, fd)
+      const fd = disk.open(path, 'wx+')
+      disk.unlink(path)
+      return new FileSpool(disk, path, fd)
     } catch (error) {
       throw spoolError(path, error)
     }
@@ -45,8 +48,7 @@ export class FileSpool implements TextSpool {
   #flush(): void {
     try {
       for (const bytes of this.#pending) {
-        let done = 0
-        while (done < bytes.length) done += writeSync(this.#fd, bytes, done, bytes.length - done, this.#size + done)
+        writeAll(this.#disk, this.#fd, bytes, this.#size)
         this.#size += bytes.length
       }
     } catch (error) {

@@ -35,6 +35,8 @@ export interface Edit {
   committing: number
   /** Programs were told that bytes in it are saved: they are never dropped, but set aside if they cannot be taken. */
   answered: boolean
+  /** Its commit failed, and may be in the log all the same. */
+  isUndecided: boolean
   /** What its client takes for the base, of which the base is more: it appends to that. */
   believed: Text | undefined
   /** The last stable WRITEs, should they come once more after a restart (see Line). */
@@ -84,6 +86,7 @@ export function newEdit(line: Line, base: TableText, journal: EditJournal, watch
     mtimeBefore: line.mtime,
     committing: 0,
     answered: false,
+    isUndecided: false,
     believed: undefined,
     written: [],
     deadline: undefined,

@@ -80,7 +80,7 @@ export class TableView {
       writable: editor !== undefined,
       tellsRefusals: true,
       attributes: () => this.#attributes(line, frozen),
-      read: (offset: bigint, count: number) => this.#read(line, frozen, offset, count),
+      read: (offset: bigint, count: number) => this.#read(line, offset, count),
     }
     if (editor === undefined) return file
     return {
@@ -146,9 +146,8 @@ export class TableView {
     return this.editor?.editOf(line)?.image ?? (await this.lines.text(line))
   }
 
-  async #read(line: Line, frozen: boolean, offset: bigint, count: number): Promise<ReadResult> {
-    // Only who wrote into it is to hear of a refusal; who reads goes on.
-    if (line.status === 'retired' && !frozen) throw staleLine(line)
+  async #read(line: Line, offset: bigint, count: number): Promise<ReadResult> {
+    // Only who writes into it, or opens it anew (GETATTR), is to hear of a refusal; who reads goes on.
     const text = await this.#shown(line)
     const read = await readText(text, offset, count)
     this.lines.noteRead(line, text instanceof TableText ? text : undefined, Number(offset) + read.bytes.length)
@@ -169,7 +168,7 @@ export class TableView {
     const count = bytes.length
     if (stability === 'unstable') {
       await editor.writeUnstable(line, offset, bytes, caller)
-      return { count, committed: 'unstable', change: { before, after: await this.shownAttributes(line) } }
+      return { count, committed: 'unstable', change: await this.#shownChange(line, before) }
     }
     const outcome = await this.#hearingOfRefusal(line, () => editor.writeStable(line, offset, bytes, caller))
     return { count, committed: 'file_sync', change: await this.#changed(line, before, outcome) }
@@ -187,7 +186,16 @@ export class TableView {
     this.lines.save(line)
     this.#options.onVersion(line.version)
     // What the client wrote is not what the file now is: without attributes it asks for them, and reads again.
-    return outcome.asWritten ? { before, after: await this.shownAttributes(line) } : {}
+    return outcome.asWritten ? this.#shownChange(line, before) : {}
+  }
+
+  /** What was done is done, whether or not what the file is now can be read. */
+  async #shownChange(line: Line, before: Attributes): Promise<Change> {
+    try {
+      return { before, after: await this.shownAttributes(line) }
+    } catch {
+      return {}
+    }
   }
 
   async #hearingOfRefusal<T>(line: Line, run: () => Promise<T>): Promise<T> {
