@@ -471,3 +471,8 @@ export function staleLine(line: Line): FsError {
     `the handle ${line.id} stands for version ${line.version} of data.${line.format}, which the name no longer leads to`,
   )
 }
+
+/** ESTALE for a write behind a save that was refused. */
+export function lostHandle({ id, format }: Line): FsError {
+  return new FsError('ESTALE', `the handle ${id} is no longer that of data.${format}`)
+}

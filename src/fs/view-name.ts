@@ -1,4 +1,5 @@
 import { messageOf } from '../core/errors.ts'
+import type { Table } from '../table/table.ts'
 import { sizeOf } from './attributes.ts'
 import type { Editor, HoldTimes } from './edits/editor.ts'
 import type { RenameRecord } from './edits/renames.ts'
@@ -24,6 +25,7 @@ export interface ViewNameOptions {
   readonly view: TableView
   readonly editor: Editor
   readonly scratch: Scratch
+  readonly table: Table
   /** What a file shows that is a version of some view, under a name elsewhere. */
   readonly textOfLine: (id: bigint) => Promise<Text | undefined>
   readonly times: HoldTimes
@@ -237,7 +239,7 @@ export class ViewName {
         lines.touch(old)
       }
       this.#endAway()
-      editor.renamed(record, line)
+      lines.whenSaved(line, () => editor.renames.end(record))
       return line
     } catch (cause) {
       throw this.#askAgain(cause)
@@ -258,15 +260,15 @@ export class ViewName {
 
   /** Brings to their end the renames whose rows are in the table, and that were killed or failed behind their commit. */
   async #finishRenames(): Promise<void> {
-    const { editor } = this.#options
-    for (const record of editor.unfinishedRenames) {
-      const isInTable = await editor.isInTable(record).catch(cause => {
+    const { editor, table } = this.#options
+    for (const record of editor.renames.open) {
+      const isInTable = await editor.renames.isIn(table, record).catch(cause => {
         throw this.#askAgain(cause)
       })
       if (isInTable) {
         await this.#complete(record)
         this.#completed = [...this.#completed, record.origin].slice(-COMPLETED_MAX)
-      } else editor.renamed(record, undefined)
+      } else editor.renames.end(record)
     }
   }
 

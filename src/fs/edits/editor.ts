@@ -5,12 +5,11 @@ import { TextError } from '../../columns/errors.ts'
 import { TEXT_FORMAT_VERSION } from '../../columns/text/rendered.ts'
 import type { Clock } from '../../core/clock.ts'
 import { messageOf } from '../../core/errors.ts'
-import { TableError } from '../../table/errors.ts'
 import { checkWritable } from '../../table/protocol.ts'
 import type { Snapshot } from '../../table/snapshot.ts'
 import type { Committed, Table } from '../../table/table.ts'
 import { type Caller, FsError } from '../filesystem.ts'
-import { BELIEVED_BYTES_MAX, type Line, type Lines, writeKey } from '../lines.ts'
+import { BELIEVED_BYTES_MAX, type Line, type Lines, lostHandle, writeKey } from '../lines.ts'
 import {
   type Incomplete,
   isBadForGood,
@@ -32,15 +31,26 @@ import {
 } from '../saves/edit.ts'
 import { DEFAULT_HOLD_TIMES, type HoldTimes } from '../saves/hold-times.ts'
 import { noOpeners, type Openers } from '../saves/openers.ts'
-import { codeOf, isAppend, keeping, neverWritten, type Outcome, showsAsWritten, type Unseen } from '../saves/outcome.ts'
+import {
+  codeOf,
+  isAppend,
+  isUndecided,
+  keeping,
+  neverWritten,
+  type Outcome,
+  showsAsWritten,
+  type Unseen,
+} from '../saves/outcome.ts'
+import { SaveQueue, type StableWrite } from '../saves/queue.ts'
 import { next, type SaveEvent, type Until } from '../saves/state.ts'
 import { type Sight, Watch } from '../saves/watch.ts'
 import type { TableText } from '../text/layout.ts'
 import type { Segments } from '../text/segments.ts'
 import { continued, isAt, type Text } from '../text/text.ts'
 import { applyPlan } from './apply.ts'
+import { Discards } from './discards.ts'
 import { type Disk, systemDisk } from './disk.ts'
-import { EditJournal, type JournalHeader, type JournalRecord, journalKind } from './journal.ts'
+import { EditJournal, type JournalRecord, journalKind } from './journal.ts'
 import { type ChangePlan, type EditPlan, type PlanOptions, planEdit } from './plan.ts'
 import { type RenameRecord, Renames } from './renames.ts'
 import { FileSpool } from './spool.ts'
@@ -89,21 +99,6 @@ interface Judging {
   readonly doubt?: { readonly committed: boolean; readonly isOpen: boolean }
 }
 
-interface StableWrite {
-  readonly line: Line
-  readonly offset: number
-  readonly bytes: Uint8Array
-  readonly caller: Caller
-  /** Its handle was good when it came: it is not to suffer from what went wrong in front of it. */
-  readonly isGood: boolean
-  readonly resolve: (outcome: Outcome) => void
-  readonly reject: (error: unknown) => void
-}
-
-type Job =
-  | { readonly kind: 'write'; readonly write: StableWrite }
-  | { readonly kind: 'task'; readonly run: () => Promise<void> }
-
 /**
  * Turns the WRITEs and truncations of one view into commits, one for each save. All changes pass through one queue, so
  * that they meet the table in the order in which they came; stable appends that wait there go together into one commit.
@@ -112,15 +107,19 @@ export class Editor {
   readonly #options: EditorOptions
   readonly #times: HoldTimes
   readonly #edits = new Map<bigint, Edit>()
-  readonly #jobs: Job[] = []
+  readonly #queue = new SaveQueue(
+    writes => this.#writeTogether(writes),
+    () => this.#wake(),
+  )
   /** Taken up after a restart, and not touched since. */
   readonly #interrupted = new Set<Edit>()
   readonly #disk: Disk
-  readonly #renames: Renames
-  /** Journals of edits that are over, and could not be removed. */
-  readonly #undiscarded = new Set<EditJournal>()
+  /** Of files that took the name, or may have, and were not brought to the end of it. */
+  readonly renames: Renames
+  readonly #discards: Discards
   #saidLast = ''
-  #pumping = false
+  /** Refusals whose sentences are in `.errors`. */
+  readonly #told = new WeakSet<FsError>()
   #idle: (() => void)[] = []
 
   constructor(options: EditorOptions) {
@@ -128,7 +127,8 @@ export class Editor {
     this.#times = options.holdTimes ?? DEFAULT_HOLD_TIMES
     this.#disk = options.disk ?? systemDisk
     mkdirSync(options.directory, { recursive: true, mode: 0o700 })
-    this.#renames = new Renames(options.directory, this.#disk)
+    this.renames = new Renames(options.directory, this.#disk)
+    this.#discards = new Discards(options.report)
   }
 
   /** The edit under way on a line, if there is one: READ and GETATTR show its image. */
@@ -156,11 +156,7 @@ export class Editor {
 
   /** WRITE that ends a save or a piece of one: judged, and committed where it is conclusive, before this resolves. */
   writeStable(line: Line, offset: number, bytes: Uint8Array, caller: Caller): Promise<Outcome> {
-    return new Promise((resolve, reject) => {
-      const isGood = line.status !== 'retired'
-      this.#jobs.push({ kind: 'write', write: { line, offset, bytes, caller, isGood, resolve, reject } })
-      this.#pump()
-    })
+    return this.#queue.write({ line, offset, bytes, caller, isGood: line.status !== 'retired' })
   }
 
   /** COMMIT: what was written unstably is durable when this resolves, and committed if that was all of it. */
@@ -214,7 +210,7 @@ export class Editor {
       const known = this.editOf(line)
       if (known === undefined && size === base.size) return
       if (line.status === 'retired') throw lostHandle(line)
-      const edit = known ?? this.#begin(line, base)
+      const edit = known ?? (await this.#refusing(async () => this.#begin(line, base)))
       await edit.watch.note(caller)
       if (edit.image.size === size) return
       this.#stopTimers(edit)
@@ -242,7 +238,7 @@ export class Editor {
   /**
    * A whole new text takes the name (RENAME of a file onto the view): compared with `base` and committed before this
    * resolves, or refused with an FsError and nothing changed. Rows that its writer had not seen stay. Whatever goes wrong
-   * behind the commit, even a kill, `unfinishedRenames` tells of it until `renamed` is called. FsError EJUKEBOX: it may be
+   * behind the commit, even a kill, `renames` has the record until it is ended. FsError EJUKEBOX: it may be
    * committed, or is.
    */
   async replace(
@@ -258,7 +254,7 @@ export class Editor {
       const plan = await keeping(whole, base, unseen)
       const changes = plan.kind !== 'unchanged'
       const record = { ...renaming, editId: randomUUID(), version: String(base.snapshot.version), changes }
-      await this.#refusing(() => this.#renames.begin(record))
+      await this.#refusing(() => this.renames.begin(record))
       const text = await this.#replaceBy(plan, base, record)
       const asWritten = await showsAsWritten(plan, base, text, image).catch(() => false)
       result = { text, asWritten, record }
@@ -273,28 +269,12 @@ export class Editor {
       committed = await this.#commitPlan(plan, base, record.editId)
     } catch (error) {
       if (isUndecided(error)) throw this.#askAgain(error)
-      this.#renames.end(record)
+      this.renames.end(record)
       throw this.#refusal(error)
     }
     return this.#options.openText(committed.snapshot, base).catch(error => {
       throw this.#askAgain(error)
     })
-  }
-
-  /** Files that took the name, or may have, and were not brought to the end of it. */
-  get unfinishedRenames(): readonly RenameRecord[] {
-    return this.#renames.open
-  }
-
-  /** Whether a file's rows are in the table, as it was to take the name. Rejects if that cannot be known now. */
-  async isInTable({ editId, version, changes }: RenameRecord): Promise<boolean> {
-    return !changes || (await this.#options.table.findTransaction(editId, BigInt(version))) !== undefined
-  }
-
-  /** The name leads to what it leads to after a RENAME, or the RENAME was refused. `line`: what it leads to. */
-  renamed(record: RenameRecord, line: Line | undefined): void {
-    if (line === undefined) this.#renames.end(record)
-    else this.#options.lines.whenSaved(line, () => this.#renames.end(record))
   }
 
   /** What is being saved is given up; its program hears of it. What a program is known to have open is its own matter. */
@@ -320,7 +300,7 @@ export class Editor {
       const { protocol, metadata, schema } = base.snapshot
       const { location } = this.#options.table.store
       await this.#refusing(async () => checkWritable(protocol, metadata.configuration, schema, true, location))
-      const edit = this.#begin(line, base)
+      const edit = await this.#refusing(async () => this.#begin(line, base))
       await this.#staging(edit, () => edit.journal.truncate(size))
       edit.image.truncate(size)
       edit.sequence++
@@ -357,7 +337,7 @@ export class Editor {
     for (;;) {
       await this.endClosed()
       const isWaitedFor = [...this.#edits.values()].some(edit => !isOpenElsewhere(edit))
-      if (!isWaitedFor && this.#jobs.length === 0 && !this.#pumping) return
+      if (!isWaitedFor && this.#queue.isIdle) return
       await new Promise<void>(resolve => this.#idle.push(resolve))
     }
   }
@@ -429,7 +409,7 @@ export class Editor {
     const { header } = journal
     if (header.format !== lines.format) return journal.close()
     const known = lines.get(BigInt(header.lineId))
-    const committed = await this.#versionOf(header)
+    const committed = await this.#options.table.findTransaction(header.editId, BigInt(header.version))
     if (committed !== undefined) {
       // The server died before it noted so: the client's handle must not go back to the text from before the save.
       if (known !== undefined && known.version < committed) {
@@ -437,9 +417,9 @@ export class Editor {
         const keys = writes.map(({ offset, staged, length }) => writeKey(offset, journal.read(staged, length)))
         lines.moveTo(known, committed, keys)
       }
-      return this.#discard(journal)
+      return this.#discards.discard(journal)
     }
-    if (records.length === 0) return this.#discard(journal)
+    if (records.length === 0) return this.#discards.discard(journal)
     const line = known ?? lines.forgotten(BigInt(header.version))
     line.version = BigInt(header.version)
     line.text = undefined
@@ -463,41 +443,10 @@ export class Editor {
     this.#hold(edit, { kind: 'time', ms }, 'it was under way when the server stopped; its program may go on')
   }
 
-  /** The version that holds an edit, if one does. */
-  #versionOf({ editId, version }: JournalHeader): Promise<bigint | undefined> {
-    return this.#options.table.findTransaction(editId, BigInt(version))
-  }
-
   // --- the queue ---------------------------------------------------------------------------------------------------
 
   #task(run: () => Promise<void>): Promise<void> {
-    return new Promise((resolve, reject) => {
-      this.#jobs.push({ kind: 'task', run: () => run().then(resolve, reject) })
-      this.#pump()
-    })
-  }
-
-  #pump(): void {
-    if (this.#pumping) return
-    this.#pumping = true
-    void (async () => {
-      for (let job = this.#jobs.shift(); job !== undefined; job = this.#jobs.shift()) {
-        if (job.kind === 'task') await job.run()
-        else await this.#writeTogether([job.write, ...this.#waitingWrites(job.write.line)])
-      }
-      this.#pumping = false
-      this.#wake()
-    })()
-  }
-
-  /** The stable writes to the same line that wait right behind: they share one commit. */
-  #waitingWrites(line: Line): StableWrite[] {
-    const writes: StableWrite[] = []
-    for (let job = this.#jobs[0]; job?.kind === 'write' && job.write.line === line; job = this.#jobs[0]) {
-      writes.push(job.write)
-      this.#jobs.shift()
-    }
-    return writes
+    return this.#queue.task(run)
   }
 
   async #writeTogether(writes: readonly StableWrite[]): Promise<void> {
@@ -562,15 +511,14 @@ export class Editor {
 
   /** The same for a WRITE: its refusal sticks to the handle in its client, so that the name gets a new one. */
   async #beginRefusing(line: Line, base: TableText): Promise<Edit> {
-    const { lines, report } = this.#options
+    const { lines } = this.#options
     try {
       return this.#begin(line, base)
     } catch (error) {
-      report(`data.${line.format}: ${messageOf(error)}`)
       const { mtime } = line
       lines.touch(line)
       lines.retire(line, mtime)
-      throw error
+      throw this.#refusal(error)
     }
   }
 
@@ -629,7 +577,6 @@ export class Editor {
   }
 
   #cannotStage(edit: Edit, error: unknown): Promise<never> {
-    if (error instanceof FsError) this.#options.report(`data.${edit.line.format}: ${error.message}`)
     return this.#refuse(edit, error, true)
   }
 
@@ -893,12 +840,10 @@ export class Editor {
   async #settleUndecided(line: Line): Promise<void> {
     const edit = this.editOf(line)
     if (edit?.isUndecided !== true) return
-    let version: bigint | undefined
-    try {
-      version = await this.#versionOf(edit.journal.header)
-    } catch (error) {
+    const { editId, version: base } = edit.journal.header
+    const version = await this.#options.table.findTransaction(editId, BigInt(base)).catch(error => {
       throw this.#holdUndecided(edit, error)
-    }
+    })
     edit.isUndecided = false
     if (version !== undefined) this.#committedUnread(edit, version)
   }
@@ -980,9 +925,11 @@ export class Editor {
   }
 
   #refusal(error: unknown): FsError {
-    if (error instanceof FsError) return error
+    if (error instanceof FsError && this.#told.has(error)) return error
     this.#options.report(`data.${this.#options.lines.format}: ${messageOf(error)}`)
-    return new FsError(codeOf(error), messageOf(error), { cause: error })
+    const refusal = error instanceof FsError ? error : new FsError(codeOf(error), messageOf(error), { cause: error })
+    this.#told.add(refusal)
+    return refusal
   }
 
   /** The image cannot be taken: the table stays as it was. Early, the program hears of it; late, the bytes are set aside. */
@@ -1018,25 +965,13 @@ export class Editor {
 
   #drop(edit: Edit): void {
     this.#forget(edit)
-    this.#discard(edit.journal)
+    this.#discards.discard(edit.journal)
   }
 
   /** The journal of a save that is in the table is what a repeated call is known by until its line is saved. */
   #dropSaved(edit: Edit): void {
     this.#forget(edit)
-    this.#options.lines.whenSaved(edit.line, () => this.#discard(edit.journal))
-  }
-
-  #discard(journal: EditJournal): void {
-    this.#undiscarded.add(journal)
-    for (const one of this.#undiscarded) {
-      try {
-        one.discard()
-        this.#undiscarded.delete(one)
-      } catch (error) {
-        if (one === journal) this.#options.report(`${messageOf(error)}; it is removed later`)
-      }
-    }
+    this.#options.lines.whenSaved(edit.line, () => this.#discards.discard(edit.journal))
   }
 
   /** Ends an edit here, and leaves its bytes for the next process, to be set aside. */
@@ -1061,14 +996,6 @@ export class Editor {
     this.#idle = []
     for (const resolve of waiting) resolve()
   }
-}
-
-function lostHandle({ id, format }: Line): FsError {
-  return new FsError('ESTALE', `the handle ${id} is no longer that of data.${format}`)
-}
-
-function isUndecided(error: unknown): boolean {
-  return error instanceof TableError && error.code === 'undecided'
 }
 
 const emptyText: Text = { size: 0, read: async () => new Uint8Array(0) }

@@ -1,6 +1,7 @@
 import { closeSync, readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { errnoOf } from '../../core/errors.ts'
+import type { Table } from '../../table/table.ts'
 import { type Disk, writeAll } from './disk.ts'
 import { stagingError } from './journal.ts'
 
@@ -46,6 +47,11 @@ export class Renames {
   /** Those that are not at their end. */
   get open(): readonly RenameRecord[] {
     return [...this.#open.values()]
+  }
+
+  /** Whether a file's rows are in the table. Rejects if that cannot be known now. */
+  async isIn(table: Table, { editId, version, changes }: RenameRecord): Promise<boolean> {
+    return !changes || (await table.findTransaction(editId, BigInt(version))) !== undefined
   }
 
   /** Durable when it resolves; FsError if that is not possible, and then nothing is kept. */

@@ -3,6 +3,7 @@ import { join } from 'node:path'
 import type { Clock } from '../../core/clock.ts'
 import type { Table } from '../../table/table.ts'
 import { MODE, type Owner, viewAttributes } from '../attributes.ts'
+import type { Disk } from '../edits/disk.ts'
 import { Editor, type HoldTimes } from '../edits/editor.ts'
 import type { ErrorJournal } from '../error-journal.ts'
 import type { Attributes, Caller, Change, Node, Stability } from '../filesystem.ts'
@@ -32,6 +33,8 @@ export interface TableViewContext {
   readonly owner: Owner
   readonly holdTimes?: HoldTimes
   readonly openers?: Openers
+  /** See EditorOptions. */
+  readonly disk?: Disk
 }
 
 export interface TableViewOptions {
@@ -223,7 +226,7 @@ export class TableView {
   }
 
   #newEditor(format: 'csv' | 'jsonl'): Editor {
-    const { table, segments, stateDirectory, clock, errors, scratch, holdTimes, openers } = this.#context
+    const { table, segments, stateDirectory, clock, errors, scratch, holdTimes, openers, disk } = this.#context
     return new Editor({
       table,
       segments,
@@ -240,6 +243,7 @@ export class TableView {
       },
       ...(holdTimes === undefined ? {} : { holdTimes }),
       ...(openers === undefined ? {} : { openers }),
+      ...(disk === undefined ? {} : { disk }),
     })
   }
 }
