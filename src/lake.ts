@@ -10,8 +10,10 @@ import { type SqlLimits, serverLimits } from './sql/limits.ts'
 import { sqlProcessCommand } from './sql/program.ts'
 import { SqlService } from './sql/service.ts'
 import { openStore, parseLocation } from './storage/location.ts'
+import type { ObjectStore } from './storage/object-store.ts'
 import { openTable, type Table, type TableOptions } from './table/table.ts'
 
+export type { ObjectStore } from './storage/object-store.ts'
 export type { NewVersion } from './table/table.ts'
 
 const MEMORY_CACHE_BYTES = 32 << 20
@@ -26,6 +28,8 @@ export interface LakeOptions {
   readonly onVersion?: TableOptions['onVersion']
   /** All of the table will be read: the threads for that begin while the table is opened. */
   readonly startThreads?: boolean
+  /** Puts something in front of the table's store. */
+  readonly wrapStore?: ((store: ObjectStore) => ObjectStore) | undefined
 }
 
 /** An open table with what stands beside it. */
@@ -69,7 +73,8 @@ export function defaultCacheDirectory(): string {
 export async function openLake(location: string, options: LakeOptions = {}): Promise<Lake> {
   const clock = options.clock ?? systemClock
   const log = options.log ?? (() => undefined)
-  const store = openStore(parseLocation(location))
+  const { wrapStore = (store: ObjectStore) => store } = options
+  const store = wrapStore(openStore(parseLocation(location)))
   const pool = new WorkerPool({})
   if (options.startThreads === true) pool.start()
   const table = await openTable(store, { clock, onVersion: options.onVersion }).catch(async error => {

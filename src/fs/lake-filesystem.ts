@@ -152,11 +152,12 @@ export class LakeFileSystem implements FileSystem {
   }
 
   #newViewName(view: TableView, editor: Editor, onNames: () => void): ViewName {
-    const { scratch, holdTimes, clock, log } = this.#options
+    const { scratch, table, holdTimes, clock, log } = this.#options
     return new ViewName({
       view,
       editor,
       scratch,
+      table,
       textOfLine: id => this.#textOfLine(id),
       times: holdTimes ?? DEFAULT_HOLD_TIMES,
       nowMs: () => clock.nowMs(),

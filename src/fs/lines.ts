@@ -139,6 +139,10 @@ export class Lines {
   #earlier: Earlier[] = []
   /** When somebody looked last and an edit kept the line at its version. */
   #editedMs = 0
+  /** Lines that the state database does not have as they are: it could not be written. */
+  readonly #unsaved = new Set<Line>()
+  /** What waits for a line to be saved. */
+  #waiting: { readonly line: Line; readonly run: () => void }[] = []
 
   constructor(options: LinesOptions) {
     this.#options = options
@@ -364,9 +368,10 @@ export class Lines {
   async standIn(line: Line, mtime: bigint): Promise<Line> {
     const text = await this.text(line)
     if (this.#current !== line) return this.#current ?? line
+    const id = this.#options.nextId()
     line.status = 'writing'
     this.#writing.add(line)
-    const other = this.#begin(text, this.#options.nextId())
+    const other = this.#begin(text, id)
     other.mtime = mtime
     this.save(other)
     return other
@@ -425,7 +430,7 @@ export class Lines {
     this.save(line)
   }
 
-  /** The line goes on at a version that it reached in an earlier process. */
+  /** The line goes on at a version that it reached by a save whose calls may come once more. */
   moveTo(line: Line, version: bigint, written: readonly string[]): void {
     line.written = written
     line.repeats = new Set(written)
@@ -454,16 +459,51 @@ export class Lines {
     this.#writing.delete(line)
     this.save(line)
     if (this.#current !== line || line.text === undefined) return
-    const other = this.#begin(line.text, this.#options.nextId())
+    let other: Line
+    try {
+      other = this.#begin(line.text, this.#options.nextId())
+    } catch {
+      // There is no new id while the state database cannot be written: the name gets one when somebody looks at it.
+      return
+    }
     if (mtime === undefined) return
     // The file is what it was: an editor that looks at its times must not take it for changed.
     other.mtime = mtime
     this.save(other)
   }
 
+  /**
+   * Notes a line in the state database. Where that fails, only open handles are lost, and only if the server dies before
+   * it succeeds: so it is tried again at the next occasion, and is no failure of what was done to the line.
+   */
   save(line: Line): void {
     line.savedMs = this.#options.clock.nowMs()
     this.#ids.add(line.id)
+    this.#unsaved.add(line)
+    this.#saveAll()
+  }
+
+  /** Runs something as soon as the line is saved as it is now. */
+  whenSaved(line: Line, run: () => void): void {
+    this.#waiting.push({ line, run })
+    this.#saveAll()
+  }
+
+  #saveAll(): void {
+    try {
+      for (const line of this.#unsaved) {
+        this.#write(line)
+        this.#unsaved.delete(line)
+      }
+    } catch {
+      return
+    }
+    const waiting = this.#waiting
+    this.#waiting = []
+    for (const { run } of waiting) run()
+  }
+
+  #write(line: Line): void {
     this.#options.database
       .query(
         `INSERT INTO lines (id, format, status, version, mtime, renamed_from, written, text_format, changed)
@@ -487,8 +527,10 @@ export class Lines {
 
   async #refresh(): Promise<Line> {
     const { table } = this.#options
+    if (this.#unsaved.size > 0) this.#saveAll()
     const snapshot = await table.refresh()
     const current = this.#current
+    if (current?.status === 'retired') return this.#begin(await this.text(current), this.#options.nextId())
     if (current === undefined)
       return this.#begin(await this.#options.openText(snapshot, this.format, undefined), this.#options.nextId())
     if (this.#options.isEdited(current)) {
@@ -617,4 +659,9 @@ export function staleLine(line: Line): FsError {
     'ESTALE',
     `the handle ${line.id} stands for version ${line.version} of data.${line.format}, which the name no longer leads to`,
   )
+}
+
+/** ESTALE for a write behind a save that was refused. */
+export function lostHandle({ id, format }: Line): FsError {
+  return new FsError('ESTALE', `the handle ${id} is no longer that of data.${format}`)
 }

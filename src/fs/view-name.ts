@@ -1,6 +1,8 @@
 import { messageOf } from '../core/errors.ts'
+import type { Table } from '../table/table.ts'
 import { sizeOf } from './attributes.ts'
 import type { Editor, HoldTimes } from './edits/editor.ts'
+import type { RenameRecord } from './edits/renames.ts'
 import { fileText } from './edits/spool.ts'
 import { clientKey, endOf, endOfImage, type FileClient, fileClientOf } from './ends-of-file.ts'
 import { type Change, type CreateHow, FsError, type Node, type TimeNs } from './filesystem.ts'
@@ -18,11 +20,13 @@ const REMOVED_MS = 2000
 const RESTORED_MS = 5000
 /** A file whose writer has been done with it for longer than this was not made from what the table is now. */
 const FINISHED_NS = 2_000_000_000n
+const COMPLETED_MAX = 64
 
 export interface ViewNameOptions {
   readonly view: TableView
   readonly editor: Editor
   readonly scratch: Scratch
+  readonly table: Table
   /** What a file shows that is a version of some view, under a name elsewhere. */
   readonly textOfLine: (id: bigint) => Promise<Text | undefined>
   readonly times: HoldTimes
@@ -60,6 +64,8 @@ export class ViewName {
   /** Until when an editor may remove the name and rename its backup into place, after its save was refused. */
   #restoringUntilMs = Number.NEGATIVE_INFINITY
   #removedMs = Number.NEGATIVE_INFINITY
+  /** Where files that took the name came from, whose RENAME was not answered: it may come once more. */
+  #completed: readonly string[] = []
 
   constructor(options: ViewNameOptions) {
     this.#options = options
@@ -80,6 +86,8 @@ export class ViewName {
   /** Takes up a name that was away when an earlier process ended: its client may be about to rename a new file onto it. */
   async recover(): Promise<void> {
     const { view, scratch, times } = this.#options
+    // What cannot be brought to its end now, will be when the call comes once more.
+    await this.#finishRenames().catch(() => undefined)
     const line = await view.lines.current()
     const reference = scratch.entryOf(line.id)
     if (reference !== undefined) this.#goAway(line, isSillyName(reference.name), times.answeredMs, true)
@@ -178,11 +186,15 @@ export class ViewName {
     this.#goAway(line, isSillyName(toName), this.#options.times.awayMs)
   }
 
-  /** A whole new file takes the name: one commit of what differs, or both names as they were. */
+  /**
+   * A whole new file takes the name: one commit of what differs, or both names as they were. FsError EJUKEBOX: it may be
+   * committed, or is, and the call brings it to its end when it comes once more.
+   */
   async renameOnto(fromDirectory: Node, fromName: string): Promise<void> {
-    const { view, scratch, onNames } = this.#options
+    const { view, scratch, editor, onNames } = this.#options
     const { lines } = view
     const origin = `${fromDirectory.id}/${fromName}`
+    await this.#finishRenames()
     const entry = await this.#entryToRename(fromDirectory, fromName, origin)
     if (entry === undefined) return
     const away = this.#away
@@ -192,32 +204,91 @@ export class ViewName {
     const written = shown === undefined ? { sinceMs: scratch.createdMs(entry.id), finished } : undefined
     const { base, unseen } = await this.#baseOfReplacement(away, written)
     const image = shown ?? fileText(scratch.realPath(entry.id), sizeOf(size))
+    // A version of another view goes on as that one's.
+    const becomes = old !== undefined ? 'line' : shown === undefined ? 'file' : 'new'
     try {
-      const { text, asWritten } = await this.#options.editor.replace(base, image, unseen)
-      await scratch.take(entry.id)
-      this.#endAway()
+      const renaming = { origin, fileId: String(entry.id), becomes } as const
+      const { text, asWritten, record } = await editor.replace(base, image, renaming, unseen)
+      const line = await this.#complete(record, text)
       if (old === undefined) {
-        // A version of another view goes on as that one's.
-        const line = lines.start(text, shown === undefined ? entry.id : undefined, origin)
-        if (!asWritten) {
-          lines.touch(line)
-        }
-        const end = asWritten ? endOf(text.size, text.snapshot.version) : await endOfImage(image)
-        line.ends.wrote(clientKey(fileClientOf(fromDirectory)), end)
-      } else {
+        if (!asWritten) lines.touch(line)
+        // It only tells what is appended next.
+        const end = asWritten ? endOf(text.size, text.snapshot.version) : await endOfImage(image).catch(() => undefined)
+        if (end !== undefined) line.ends.wrote(clientKey(fileClientOf(fromDirectory)), end)
+      }
+      this.#restoringUntilMs = Number.NEGATIVE_INFINITY
+    } catch (error) {
+      if (away !== undefined) await this.#putBack(away)
+      throw error
+    } finally {
+      onNames()
+    }
+  }
+
+  /** The name leads to a renamed file, whose rows are in the table. It may be called again if it fails. */
+  async #complete(record: RenameRecord, known?: TableText): Promise<Line> {
+    const { view, editor } = this.#options
+    const { lines } = view
+    const { origin, becomes } = record
+    const id = BigInt(record.fileId)
+    try {
+      const text = known ?? (await lines.text(await view.lookNow()))
+      await this.#take(id)
+      const old = becomes === 'new' ? undefined : lines.get(id)
+      const line = old ?? lines.start(text, becomes === 'new' ? undefined : id, origin)
+      if (old !== undefined) {
         lines.advance(old, text)
         lines.adopt(old)
         lines.touch(old)
       }
-      this.#restoringUntilMs = Number.NEGATIVE_INFINITY
+      this.#endAway()
+      lines.whenSaved(line, () => editor.renames.end(record))
+      return line
+    } catch (cause) {
+      throw this.#askAgain(cause)
+    }
+  }
+
+  /** Its entry goes; the id goes on as the view's. */
+  async #take(id: bigint): Promise<void> {
+    const { scratch } = this.#options
+    if (scratch.entryOf(id) === undefined) return
+    try {
+      await scratch.take(id)
     } catch (error) {
-      if (away !== undefined) {
-        this.#endAway()
-        lines.start(await lines.text(away.line))
-      }
-      throw error
-    } finally {
-      onNames()
+      // It was taken before, and only that was not noted.
+      if (!(error instanceof FsError && error.code === 'ESTALE')) throw error
+    }
+  }
+
+  /** Brings to their end the renames whose rows are in the table, and that were killed or failed behind their commit. */
+  async #finishRenames(): Promise<void> {
+    const { editor, table } = this.#options
+    for (const record of editor.renames.open) {
+      const isInTable = await editor.renames.isIn(table, record).catch(cause => {
+        throw this.#askAgain(cause)
+      })
+      if (isInTable) {
+        await this.#complete(record)
+        this.#completed = [...this.#completed, record.origin].slice(-COMPLETED_MAX)
+      } else editor.renames.end(record)
+    }
+  }
+
+  #askAgain(cause: unknown): FsError {
+    const sentence = `${this.name}: a file that was renamed to it may be in the table, and cannot take the name yet: ${messageOf(cause)}`
+    this.#options.log(sentence)
+    return new FsError('EJUKEBOX', sentence, { cause })
+  }
+
+  /** Nothing has taken the name: it leads to what it did. */
+  async #putBack({ line }: Away): Promise<void> {
+    const { lines } = this.view
+    this.#endAway()
+    try {
+      lines.start(await lines.text(line))
+    } catch (error) {
+      this.#options.log(messageOf(error))
     }
   }
 
@@ -227,11 +298,15 @@ export class ViewName {
       const entry = await scratch.lookup(directory.id, name)
       const { type } = await scratch.getattr(entry.id)
       if (type === 'directory') throw new RefusedChange('EISDIR', `${view.name}: a folder cannot take its place`)
+      // Another file by this name.
+      this.#completed = this.#completed.filter(other => other !== origin)
       return entry
     } catch (error) {
-      // Repeated after a restart: the file is the view already.
+      if (!(error instanceof FsError && error.code === 'ENOENT')) throw error
+      // Repeated, after a restart or since its end failed: the file is the view already.
+      if (this.#completed.includes(origin)) return undefined
       const current = view.lines.peek() ?? (await view.lines.current())
-      if (error instanceof FsError && error.code === 'ENOENT' && current.renamedFrom === origin) return undefined
+      if (current.renamedFrom === origin) return undefined
       throw error
     }
   }

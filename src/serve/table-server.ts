@@ -1,5 +1,7 @@
+import type { Database } from 'bun:sqlite'
 import { join } from 'node:path'
 import { withinMs } from '../core/limit.ts'
+import type { Disk } from '../fs/edits/disk.ts'
 import type { HoldTimes } from '../fs/edits/editor.ts'
 import { ErrorJournal } from '../fs/error-journal.ts'
 import { ExportedFileSystem } from '../fs/export.ts'
@@ -12,7 +14,7 @@ import { openText } from '../fs/text/layout.ts'
 import { Segments } from '../fs/text/segments.ts'
 import { schemaSql } from '../fs/views/schema-sql.ts'
 import { statsJson } from '../fs/views/stats.ts'
-import { type Lake, openLake, openSql, type SqlLimits, type SqlService } from '../lake.ts'
+import { type Lake, type ObjectStore, openLake, openSql, type SqlLimits, type SqlService } from '../lake.ts'
 import { Exports } from '../nfs/exports.ts'
 import { Endpoints, type WantedEndpoint } from './endpoints.ts'
 import { Health, tableLook } from './health.ts'
@@ -38,12 +40,21 @@ export interface ServeOptions extends WantedEndpoint, Rights {
   readonly holdTimes?: HoldTimes | undefined
   /** Who has files open for writing; by default /proc is asked. */
   readonly openers?: Openers | undefined
+  /** What all that is kept on disk goes through, so that its failures can be tried. */
+  readonly seams?: Seams | undefined
   readonly log: (sentence: string) => void
   /** Called as soon as no other process can serve the table, and just before one can again. */
   readonly onLocked?: (() => void) | undefined
   readonly onUnlock?: (() => void) | undefined
   /** A client's connection has ended. */
   readonly onDisconnect?: (() => void) | undefined
+}
+
+/** Stand-ins for what the server keeps things with. */
+export interface Seams {
+  readonly store: (store: ObjectStore) => ObjectStore
+  readonly database: (database: Database) => Database
+  readonly disk: Disk
 }
 
 /** A table that is served. */
@@ -87,6 +98,7 @@ export async function serveTable(options: ServeOptions): Promise<TableServer> {
   const lake = await openLake(location, {
     log,
     onVersion: version => log(versionSentence(version, sql?.hasBegun(version.txnId))),
+    wrapStore: options.seams?.store,
     ...(cacheDirectory === undefined ? {} : { cacheDirectory }),
     ...(cacheBytes === undefined ? {} : { cacheBytes }),
   })
@@ -95,7 +107,8 @@ export async function serveTable(options: ServeOptions): Promise<TableServer> {
     const besideTable = lake.table.store.localPath('_posixlake')
     state = openState({ besideTable, location: lake.location, log, onLocked, onUnlock })
     sql = openSql(lake, { folder: join(state.directory, 'sql'), limits: options.sqlLimits, log })
-    return await serveLake(lake, state, sql, options)
+    const database = options.seams?.database(state.database) ?? state.database
+    return await serveLake(lake, { ...state, database }, sql, options)
   } catch (error) {
     state?.close()
     await lake.close()
@@ -187,7 +200,7 @@ function fileSystemOf(
   segments: Segments,
   errors: ErrorJournal,
   sql: SqlService,
-  { log, holdTimes, openers }: ServeOptions & { readonly openers: Openers },
+  { log, holdTimes, openers, seams }: ServeOptions & { readonly openers: Openers },
 ): LakeFileSystem {
   const { clock } = lake
   const owner = ownerOf()
@@ -207,6 +220,7 @@ function fileSystemOf(
     log,
     openers,
     ...(holdTimes === undefined ? {} : { holdTimes }),
+    ...(seams === undefined ? {} : { disk: seams.disk }),
   })
 }
 

@@ -8,16 +8,11 @@ import { discarded } from '../core/garbage.ts'
 import { Recent } from '../core/recent.ts'
 import type { ObjectStore } from '../storage/object-store.ts'
 import type { ChangeSet, NewFile } from './commit/change-set.ts'
+import { isOf, type Put, putCommit } from './commit/put.ts'
 import { Staging } from './commit/staging.ts'
 import { actionsFor, ENGINE } from './commit/transaction.ts'
 import { TableError } from './errors.ts'
-import {
-  type Action,
-  type CommitInfoAction,
-  type DeletionVectorDescriptor,
-  formatCommit,
-  type MetadataAction,
-} from './log/actions.ts'
+import type { Action, CommitInfoAction, DeletionVectorDescriptor, MetadataAction } from './log/actions.ts'
 import { tombstonesOver, writeCheckpoint } from './log/checkpoint.ts'
 import { hasLog, lastCheckpoint, listVersions, loadSnapshot, readCommit } from './log/load.ts'
 import { commitPath, encodePath } from './log/paths.ts'
@@ -46,6 +41,8 @@ const NO_ROWS = new Uint32Array(0)
 export interface Committed {
   readonly version: bigint
   readonly snapshot: Snapshot
+  /** It is in the log, and the store reported an error all the same: a power cut may take it away. */
+  readonly doubt?: string
 }
 
 /** A version that a table has got. */
@@ -115,6 +112,7 @@ export async function createTable(store: ObjectStore, options: NewTable): Promis
     configuration: { 'delta.enableDeletionVectors': 'true', ...options.configuration },
     createdTime: nowMs,
   }
+  const txnId = randomUUID()
   const commitInfo: CommitInfoAction = {
     timestamp: nowMs,
     operation: add.length === 0 ? 'CREATE TABLE' : 'CREATE TABLE AS SELECT',
@@ -129,7 +127,7 @@ export async function createTable(store: ObjectStore, options: NewTable): Promis
         ? {}
         : { numFiles: String(add.length), numOutputRows: String(add.reduce((sum, file) => sum + file.rows, 0)) },
     engineInfo: ENGINE,
-    txnId: randomUUID(),
+    txnId,
   }
   const actions: Action[] = [
     { commitInfo },
@@ -147,7 +145,7 @@ export async function createTable(store: ObjectStore, options: NewTable): Promis
       },
     })),
   ]
-  if ((await store.putIfAbsent(commitPath(0n), formatCommit(actions))) === 'exists') throw tableExists(store)
+  if ((await putCommit(store, 0n, actions, txnId)).kind === 'exists') throw tableExists(store)
   return openTable(store, { clock })
 }
 
@@ -257,12 +255,19 @@ export class Table {
   /** False if the table is at another version by now. */
   #advance(before: Snapshot, actions: readonly Action[], timestampMs: number): boolean {
     if (this.#snapshot !== before) return false
+    this.#setSnapshot(this.#next(before, actions, timestampMs))
+    return true
+  }
+
+  #next(before: Snapshot, actions: readonly Action[], timestampMs: number): Snapshot {
     const builder = new SnapshotBuilder(this.store.location, before, this.#forgotten)
     builder.apply(actions, timestampMs)
-    const next = builder.finish(before.version + 1n)
+    return builder.finish(before.version + 1n)
+  }
+
+  #setSnapshot(snapshot: Snapshot): void {
     this.#forgotten = []
-    this.#snapshot = next
-    return true
+    this.#snapshot = snapshot
   }
 
   #tell(version: bigint, actions: readonly Action[], startedMs?: number): void {
@@ -270,7 +275,11 @@ export class Table {
     const { operation, metrics, engine, txnId } = historyEntry(version, 0, actions)
     if (startedMs === undefined && txnId !== undefined && this.#txnIds.has(txnId)) return
     const durationMs = startedMs === undefined ? undefined : performance.now() - startedMs
-    this.#onVersion({ version, operation, metrics, engine, txnId, durationMs })
+    try {
+      this.#onVersion({ version, operation, metrics, engine, txnId, durationMs })
+    } catch {
+      // Who listens (a log on a full disk) has no part in whether the version is there.
+    }
   }
 
   /** The table as it was at a version. TableError `no_such_version`. */
@@ -304,8 +313,9 @@ export class Table {
 
   /**
    * Commits a change as one version, on top of whatever other writers committed meanwhile where that is possible. Its
-   * files are durable before. A change that turns out to do nothing is no version: the newest one is the result. TableError
-   * `conflict` if it is not possible, and nothing has changed.
+   * files are durable before. A change that turns out to do nothing is no version: the newest one is the result. If it
+   * rejects, nothing has changed: TableError `conflict` if it is not possible, StorageError. Only after TableError
+   * `undecided` nobody knows, until `findTransaction` tells.
    */
   async commit(change: ChangeSet): Promise<Committed> {
     const { txnId = randomUUID() } = change
@@ -319,7 +329,7 @@ export class Table {
     }
   }
 
-  async #commit(change: ChangeSet, staging: Staging): Promise<Committed> {
+  async #commit(change: ChangeSet & { readonly txnId: string }, staging: Staging): Promise<Committed> {
     for (let attempt = 0; attempt < COMMIT_ATTEMPTS_MAX; attempt++) {
       const newest = await this.refresh()
       const nowMs = this.#clock.nowMs()
@@ -331,12 +341,14 @@ export class Table {
       })
       if (actions.every(action => action.commitInfo)) return { version: newest.version, snapshot: newest }
       const version = newest.version + 1n
-      if (!(await this.#put(version, actions, staging))) continue
-      this.#advance(newest, actions, nowMs)
+      const put = await this.#put(version, actions, change.txnId, staging)
+      if (put.kind === 'exists') continue
+      // It is in the log: what goes wrong from here on must not look as if it were not.
+      const snapshot = this.#next(newest, actions, nowMs)
+      if (this.#snapshot === newest) this.#setSnapshot(snapshot)
       this.#tell(version, actions, change.startedMs)
-      const snapshot = this.#snapshot.version === version ? this.#snapshot : await this.at(version)
       this.#checkpointIfDue(snapshot)
-      return { version, snapshot }
+      return { version, snapshot, ...(put.doubt === undefined ? {} : { doubt: put.doubt }) }
     }
     throw new TableError(
       'conflict',
@@ -344,15 +356,31 @@ export class Table {
     )
   }
 
-  async #put(version: bigint, actions: readonly Action[], staging: Staging): Promise<boolean> {
-    let outcome: 'written' | 'exists' | 'unknown' = 'unknown'
+  async #put(version: bigint, actions: readonly Action[], txnId: string, staging: Staging): Promise<Put> {
+    let put: Put | undefined
     try {
-      outcome = await this.store.putIfAbsent(commitPath(version), formatCommit(actions))
+      put = await putCommit(this.store, version, actions, txnId)
+      return put
+    } catch (error) {
+      // Its files must be there, if it is.
+      if (error instanceof TableError && error.code === 'undecided') staging.keep()
+      throw error
     } finally {
-      // A put that fails may have been seen all the same: then its files must be there.
-      if (outcome !== 'exists') staging.keep()
+      if (put?.kind === 'written') staging.keep()
     }
-    return outcome === 'written'
+  }
+
+  /**
+   * The version that the commit with this `txnId` made, if it is in the log, among those after `after`. Rejects with
+   * TableError or StorageError if the log cannot be read, and then nobody knows.
+   */
+  async findTransaction(txnId: string, after: bigint): Promise<bigint | undefined> {
+    const { version: newest } = await this.refresh()
+    for (let version = after + 1n; version <= newest; version++) {
+      const commit = await readCommit(this.store, version)
+      if (commit !== undefined && isOf(txnId, commit.actions)) return version
+    }
+    return undefined
   }
 
   /** What was committed, newest first; at most `limit` versions. */

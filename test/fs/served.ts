@@ -3,7 +3,7 @@ import { join } from 'node:path'
 import { parseDdl } from '../../src/columns/schema.ts'
 import { errnoOf } from '../../src/core/errors.ts'
 import type { HoldTimes } from '../../src/fs/edits/editor.ts'
-import { serveTable, type TableServer } from '../../src/serve/table-server.ts'
+import { type Seams, serveTable, type TableServer } from '../../src/serve/table-server.ts'
 import { execute } from '../../src/sql/engine.ts'
 import { openStore } from '../../src/storage/location.ts'
 import { createTable, openTable } from '../../src/table/table.ts'
@@ -46,12 +46,17 @@ export interface ServedTable extends AsyncDisposable {
 }
 
 /** Serves a new table with the columns of `ddl`, whose rows are those of a first save, if there are any. */
-export async function serveNew(ddl: string, rows: string, holdTimes: HoldTimes = HELD): Promise<ServedTable> {
+export async function serveNew(
+  ddl: string,
+  rows: string,
+  holdTimes: HoldTimes = HELD,
+  seams?: Seams,
+): Promise<ServedTable> {
   const folder = temporaryFolder()
   const directory = join(folder.path, 'table')
   mkdirSync(directory)
   await createTable(openStore({ kind: 'local', directory }), { schema: parseDdl(ddl) })
-  return serveFolder(folder, holdTimes, rows)
+  return serveFolder(folder, holdTimes, rows, undefined, seams)
 }
 
 /** Serves a table that `make` makes in the folder that it is given, by another writer as a rule. */
@@ -65,7 +70,13 @@ export async function serveMade(make: (directory: string) => Promise<void>): Pro
 
 type Folder = ReturnType<typeof temporaryFolder>
 
-async function serveFolder(folder: Folder, holdTimes: HoldTimes, rows: string, known?: bigint): Promise<ServedTable> {
+async function serveFolder(
+  folder: Folder,
+  holdTimes: HoldTimes,
+  rows: string,
+  known?: bigint,
+  seams?: Seams,
+): Promise<ServedTable> {
   const directory = join(folder.path, 'table')
   const server = await serveTable({
     location: directory,
@@ -75,6 +86,7 @@ async function serveFolder(folder: Folder, holdTimes: HoldTimes, rows: string, k
     allowOther: true,
     cacheDirectory: join(folder.path, 'cache'),
     holdTimes,
+    seams,
     log: () => undefined,
   })
   const client = await NfsClient.connect({ port: server.port })

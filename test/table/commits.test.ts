@@ -407,7 +407,7 @@ describe('a store that fails', () => {
     expect(await readIds(table)).toEqual(ten)
   })
 
-  test('after the commit is there takes none of its files away', async () => {
+  test('after the commit is there has committed, and says that a power cut may take it away', async () => {
     const store = memoryStore()
     await foreignTable(store)
     const first = await openTable(store)
@@ -418,10 +418,48 @@ describe('a store that fails', () => {
         return broken()
       }),
     )
-    await expect(remove(table, 0, [1])).rejects.toThrow('the disk reported an error')
-    await table.refresh()
+    expect(await remove(table, 0, [1])).toMatchObject({ version: 2n, doubt: 'the disk reported an error' })
     expect(await readIds(table)).toEqual([0, ...ten.slice(2)])
     expect(await readIds(await openTable(store))).toEqual([0, ...ten.slice(2)])
+  })
+
+  test('and cannot be read either leaves open what became of a commit, keeps its files, and tells later', async () => {
+    for (const takesEffect of [true, false]) {
+      const { store } = await pair()
+      let isDown = false
+      const table = await openTable({
+        ...store,
+        read: async (...args) => (isDown ? broken() : store.read(...args)),
+        stat: async path => (isDown ? broken() : store.stat(path)),
+        putIfAbsent: async (path, bytes) => {
+          isDown = true
+          if (takesEffect) await store.putIfAbsent(path, bytes)
+          return broken()
+        },
+      })
+      const { version } = table.snapshot
+      const base = table.snapshot
+      const change = { base, operation: 'DELETE', add: [], delete: [{ file: base.files[0]!, rows: Uint32Array.of(1) }] }
+      await expect(table.commit({ ...change, txnId: 'mine' })).rejects.toMatchObject({ code: 'undecided' })
+      await expect(table.findTransaction('mine', version)).rejects.toThrow('the disk reported an error')
+      isDown = false
+      expect(await table.findTransaction('mine', version)).toBe(takesEffect ? version + 1n : undefined)
+      expect(await readIds(table)).toEqual(takesEffect ? [0, ...ten.slice(2)] : ten)
+    }
+  })
+
+  test('that finds its own commit in its way (a call was repeated whose reply was lost) has committed, once', async () => {
+    const store = memoryStore()
+    await foreignTable(store)
+    await append(await openTable(store), 0, 10)
+    const table = await openTable(
+      failing(store, async (path, bytes) => {
+        await store.putIfAbsent(path, bytes)
+        return store.putIfAbsent(path, bytes)
+      }),
+    )
+    expect((await remove(table, 0, [1])).version).toBe(2n)
+    expect((await openTable(store)).snapshot.version).toBe(2n)
   })
 
   test('while a checkpoint is written fails no commit', async () => {

@@ -61,7 +61,11 @@ export async function applyPlan(plan: ChangePlan, options: ApplyOptions): Promis
     startedMs,
   })
   if (schemaFingerprint(schema) === schemaFingerprint(committed.snapshot.schema)) {
-    prime(committed.snapshot, add, remembered, plan, options.segments)
+    try {
+      prime(committed.snapshot, add, remembered, plan, options.segments)
+    } catch {
+      // Who reads it renders it. The commit is made.
+    }
   }
   return committed
 }

@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto'
-import { mkdirSync, readdirSync } from 'node:fs'
+import { mkdirSync, readdirSync, statSync, unlinkSync } from 'node:fs'
 import { join } from 'node:path'
 import { TextError } from '../../columns/errors.ts'
 import { TEXT_FORMAT_VERSION } from '../../columns/text/rendered.ts'
@@ -7,13 +7,12 @@ import type { Clock } from '../../core/clock.ts'
 import { messageOf } from '../../core/errors.ts'
 import { checkWritable } from '../../table/protocol.ts'
 import type { Snapshot } from '../../table/snapshot.ts'
-import type { Table } from '../../table/table.ts'
-import { clientKey, endOf, endOfImage, type FileClient, isEndOf, TAIL_BYTES_MAX } from '../ends-of-file.ts'
+import type { Committed, Table } from '../../table/table.ts'
+import { clientKey, type FileClient } from '../ends-of-file.ts'
 import { type Caller, FsError } from '../filesystem.ts'
-import { type Line, type Lines, type WritePlace, writeKey } from '../lines.ts'
+import { type Line, type Lines, lostHandle, type WritePlace, writeKey } from '../lines.ts'
 import {
   type Incomplete,
-  type IncompleteTimes,
   isBadForGood,
   isParsedEarly,
   mayGoOn,
@@ -22,7 +21,6 @@ import {
   PAGE_BYTES,
 } from '../saves/completeness.ts'
 import {
-  type ClientPlace,
   checkGap,
   type Edit,
   isAsWritten,
@@ -33,17 +31,33 @@ import {
   noteTruncation,
   replay,
 } from '../saves/edit.ts'
+import { DEFAULT_HOLD_TIMES, type HoldTimes } from '../saves/hold-times.ts'
 import { noOpeners, type Openers } from '../saves/openers.ts'
-import { codeOf, isAppend, keeping, neverWritten, type Outcome, showsAsWritten, type Unseen } from '../saves/outcome.ts'
+import {
+  codeOf,
+  isUndecided,
+  keeping,
+  neverWritten,
+  type Outcome,
+  showsAsWritten,
+  type Unseen,
+} from '../saves/outcome.ts'
+import { joinSave, noteEnds, placeAtOffset, placed, type Written } from '../saves/places.ts'
+import { SaveQueue, type StableWrite } from '../saves/queue.ts'
 import { next, type SaveEvent, type Until } from '../saves/state.ts'
 import { type Sight, Watch } from '../saves/watch.ts'
 import type { TableText } from '../text/layout.ts'
 import type { Segments } from '../text/segments.ts'
-import { isAt, joined, type Text } from '../text/text.ts'
+import { isAt, type Text } from '../text/text.ts'
 import { applyPlan } from './apply.ts'
-import { EditJournal, type JournalHeader, type JournalRecord } from './journal.ts'
+import { Discards } from './discards.ts'
+import { type Disk, systemDisk } from './disk.ts'
+import { EditJournal, type JournalRecord, journalKind } from './journal.ts'
 import { type ChangePlan, type EditPlan, type PlanOptions, planEdit } from './plan.ts'
+import { type RenameRecord, Renames } from './renames.ts'
 import { FileSpool } from './spool.ts'
+
+export { DEFAULT_HOLD_TIMES, type HoldTimes }
 
 /** So many WRITEs may be under way at the end of a save, whose client sends them again after a crash. */
 const REPEATED_MAX = 16
@@ -54,37 +68,8 @@ const LOOK_MS_MAX = 250
 /** Looking takes at most a tenth of the time, however many processes there are. */
 const LOOK_SHARE = 10
 const BULK_LOOK_MS = 50
-
-/** How long a save is waited for where nothing else tells that it is over, in milliseconds. */
-export interface HoldTimes extends IncompleteTimes {
-  /** After a COMMIT: no WRITE may follow for this long. */
-  readonly quietMs: number
-  /** After a COMMIT of an append whose file is still open: rows are committed if nothing more comes for this long. */
-  readonly openAppendMs: number
-  /** Removed, and not made anew yet. */
-  readonly removedMs: number
-  /** Renamed to another name, and nothing has taken its place yet. */
-  readonly awayMs: number
-  /** After a restart, from the first call of a client on: by then it has repeated what was not answered. */
-  readonly resumedMs: number
-  /** A save in the middle of its calls whose client is gone: it is set aside. */
-  readonly abandonedMs: number
-  /** After a restart to which no client comes back: a save that was answered, and may be whole. */
-  readonly answeredMs: number
-}
-
-export const DEFAULT_HOLD_TIMES: HoldTimes = {
-  quietMs: 100,
-  openAppendMs: 1000,
-  incompleteMs: 1000,
-  pageMs: 2000,
-  truncatedMs: 5000,
-  removedMs: 300,
-  awayMs: 1000,
-  resumedMs: 3000,
-  abandonedMs: 120_000,
-  answeredMs: 15_000,
-}
+/** Where it cannot be known whether a commit is in the log, or the log cannot be read, it is looked at again. */
+const UNDECIDED_MS = 1000
 
 export interface EditorOptions {
   readonly table: Table
@@ -101,7 +86,12 @@ export interface EditorOptions {
   readonly holdTimes?: HoldTimes
   /** Tells who has a file open for writing; nobody can tell if not given. */
   readonly openers?: Openers
+  /** What saves under way are kept with. */
+  readonly disk?: Disk
 }
+
+/** A file that is to take the view's name. */
+export type Renaming = Pick<RenameRecord, 'origin' | 'fileId' | 'becomes'>
 
 /** How an image is judged. */
 interface Judging {
@@ -111,25 +101,6 @@ interface Judging {
   readonly doubt?: { readonly committed: boolean; readonly isOpen: boolean }
 }
 
-/** What a WRITE brings. */
-interface Written {
-  readonly offset: number
-  readonly bytes: Uint8Array
-  readonly caller: FileClient
-}
-
-interface StableWrite extends Written {
-  readonly line: Line
-  /** Its handle was good when it came: it is not to suffer from what went wrong in front of it. */
-  readonly isGood: boolean
-  readonly resolve: (outcome: Outcome) => void
-  readonly reject: (error: unknown) => void
-}
-
-type Job =
-  | { readonly kind: 'write'; readonly write: StableWrite }
-  | { readonly kind: 'task'; readonly run: () => Promise<void> }
-
 /**
  * Turns the WRITEs and truncations of one view into commits, one for each save. All changes pass through one queue, so
  * that they meet the table in the order in which they came; stable appends that wait there go together into one commit.
@@ -138,16 +109,31 @@ export class Editor {
   readonly #options: EditorOptions
   readonly #times: HoldTimes
   readonly #edits = new Map<bigint, Edit>()
-  readonly #jobs: Job[] = []
+  readonly #queue = new SaveQueue({
+    writeTogether: writes => this.#writeTogether(writes),
+    // What goes into a save that is under way may be put off, if it is another client's.
+    goTogether: (first, next) =>
+      this.editOf(first.line) === undefined || clientKey(first.caller) === clientKey(next.caller),
+    onIdle: () => this.#wake(),
+  })
   /** Taken up after a restart, and not touched since. */
   readonly #interrupted = new Set<Edit>()
-  #pumping = false
+  readonly #disk: Disk
+  /** Of files that took the name, or may have, and were not brought to the end of it. */
+  readonly renames: Renames
+  readonly #discards: Discards
+  #saidLast = ''
+  /** Refusals whose sentences are in `.errors`. */
+  readonly #told = new WeakSet<FsError>()
   #idle: (() => void)[] = []
 
   constructor(options: EditorOptions) {
     this.#options = options
     this.#times = options.holdTimes ?? DEFAULT_HOLD_TIMES
+    this.#disk = options.disk ?? systemDisk
     mkdirSync(options.directory, { recursive: true, mode: 0o700 })
+    this.renames = new Renames(options.directory, this.#disk)
+    this.#discards = new Discards(options.report)
   }
 
   /** The edit under way on a line, if there is one: READ and GETATTR show its image. */
@@ -165,6 +151,7 @@ export class Editor {
   /** WRITE that may stay in memory (RFC 1813, UNSTABLE): staged, not judged. */
   async writeUnstable(line: Line, offset: number, bytes: Uint8Array, caller: FileClient): Promise<void> {
     await this.#task(async () => {
+      await this.#settleUndecided(line)
       const write = { offset, bytes, caller }
       const edit = await this.#beginWrite(line, [write], line.status !== 'retired')
       await edit.watch.note(caller)
@@ -175,11 +162,7 @@ export class Editor {
 
   /** WRITE that ends a save or a piece of one: judged, and committed where it is conclusive, before this resolves. */
   writeStable(line: Line, offset: number, bytes: Uint8Array, caller: FileClient): Promise<Outcome> {
-    return new Promise((resolve, reject) => {
-      const isGood = line.status !== 'retired'
-      this.#jobs.push({ kind: 'write', write: { line, offset, bytes, caller, isGood, resolve, reject } })
-      this.#pump()
-    })
+    return this.#queue.write({ line, offset, bytes, caller, isGood: line.status !== 'retired' })
   }
 
   /** COMMIT: what was written unstably is durable when this resolves, and committed if that was all of it. */
@@ -203,7 +186,9 @@ export class Editor {
     }
     let outcome: Outcome = { kind: 'held', asWritten: true }
     await this.#task(async () => {
-      if (this.editOf(line) === edit && edit.sequence === sequence) outcome = await this.#decide(edit, 'commit')
+      if (this.editOf(line) !== edit || edit.sequence !== sequence) return
+      await this.#settleUndecided(line)
+      if (this.editOf(line) === edit) outcome = await this.#decide(edit, 'commit')
     })
     return outcome
   }
@@ -225,12 +210,13 @@ export class Editor {
   async truncate(line: Line, size: number, caller: FileClient): Promise<Outcome> {
     let outcome: Outcome = { kind: 'unchanged', asWritten: true }
     await this.#task(async () => {
+      await this.#settleUndecided(line)
       if (size === 0) await this.#endSaveBefore(line)
       const base = await this.#options.lines.text(line)
       const known = this.editOf(line)
       if (known === undefined && size === base.size) return
       if (line.status === 'retired') throw lostHandle(line)
-      const edit = known ?? this.#begin(line, base)
+      const edit = known ?? (await this.#refusing(async () => this.#begin(line, base)))
       await edit.watch.note(caller)
       if (edit.image.size === size) return
       this.#stopTimers(edit)
@@ -258,29 +244,51 @@ export class Editor {
 
   /**
    * A whole new text takes the name (RENAME of a file onto the view): compared with `base` and committed before this
-   * resolves, or refused with an FsError and nothing changed. Rows that its writer had not seen stay.
+   * resolves, or refused with an FsError and nothing changed. Rows that its writer had not seen stay. Whatever goes wrong
+   * behind the commit, even a kill, `renames` has the record until it is ended. FsError EJUKEBOX: it may be
+   * committed, or is.
    */
   async replace(
     base: TableText,
     image: Text,
+    renaming: Renaming,
     unseen: Unseen = { from: base.size, isSure: true },
-  ): Promise<{ text: TableText; asWritten: boolean }> {
-    let result: { text: TableText; asWritten: boolean } | undefined
+  ): Promise<{ text: TableText; asWritten: boolean; record: RenameRecord }> {
+    let result: { text: TableText; asWritten: boolean; record: RenameRecord } | undefined
     await this.#task(async () => {
       await this.#finishHeld()
       const whole = await this.#refusing(() => this.#plan(base, image, undefined))
       const plan = await keeping(whole, base, unseen)
-      const text = plan.kind === 'unchanged' ? base : await this.#apply(plan, base, randomUUID())
-      result = { text, asWritten: await showsAsWritten(plan, base, text, image) }
+      const changes = plan.kind !== 'unchanged'
+      const record = { ...renaming, editId: randomUUID(), version: String(base.snapshot.version), changes }
+      await this.#refusing(() => this.renames.begin(record))
+      const text = await this.#replaceBy(plan, base, record)
+      const asWritten = await showsAsWritten(plan, base, text, image).catch(() => false)
+      result = { text, asWritten, record }
     })
     return result!
+  }
+
+  async #replaceBy(plan: EditPlan, base: TableText, record: RenameRecord): Promise<TableText> {
+    if (plan.kind === 'unchanged') return base
+    let committed: Committed
+    try {
+      committed = await this.#commitPlan(plan, base, record.editId)
+    } catch (error) {
+      if (isUndecided(error)) throw this.#askAgain(error)
+      this.renames.end(record)
+      throw this.#refusal(error)
+    }
+    return this.#options.openText(committed.snapshot, base).catch(error => {
+      throw this.#askAgain(error)
+    })
   }
 
   /** What is being saved is given up; its program hears of it. What a program is known to have open is its own matter. */
   async abandon(): Promise<void> {
     await this.#task(async () => {
       for (const edit of [...this.#edits.values()]) {
-        if (isOpenElsewhere(edit)) continue
+        if (isOpenElsewhere(edit) || edit.isUndecided) continue
         this.#drop(edit)
         this.#options.lines.retire(edit.line)
       }
@@ -299,7 +307,7 @@ export class Editor {
       const { protocol, metadata, schema } = base.snapshot
       const { location } = this.#options.table.store
       await this.#refusing(async () => checkWritable(protocol, metadata.configuration, schema, true, location))
-      const edit = this.#begin(line, base)
+      const edit = await this.#refusing(async () => this.#begin(line, base))
       await this.#staging(edit, () => edit.journal.truncate(size))
       edit.image.truncate(size)
       edit.sequence++
@@ -321,7 +329,9 @@ export class Editor {
     let text = base
     await this.#task(async () => {
       const plan = await planEdit(base, emptyText, this.#planOptions(base))
-      if (plan.kind === 'change') text = await this.#apply(plan, base, randomUUID())
+      if (plan.kind !== 'change') return
+      const { snapshot } = await this.#refusing(() => this.#commitPlan(plan, base, randomUUID()))
+      text = await this.#options.openText(snapshot, base)
     })
     return text
   }
@@ -334,7 +344,7 @@ export class Editor {
     for (;;) {
       await this.endClosed()
       const isWaitedFor = [...this.#edits.values()].some(edit => !isOpenElsewhere(edit))
-      if (!isWaitedFor && this.#jobs.length === 0 && !this.#pumping) return
+      if (!isWaitedFor && this.#queue.isIdle) return
       await new Promise<void>(resolve => this.#idle.push(resolve))
     }
   }
@@ -370,9 +380,11 @@ export class Editor {
   async recover(): Promise<void> {
     for (const name of readdirSync(this.#options.directory)) {
       const path = join(this.#options.directory, name)
-      if (name.endsWith('.spool')) await Bun.file(path).delete()
-      if (!name.endsWith('.journal')) continue
-      await this.#task(() => this.#recoverOne(path))
+      const kind = journalKind(name)
+      // What has no bytes is left of an edit that is over.
+      const isOver = kind !== undefined && statSync(path).size === 0
+      if (name.endsWith('.spool') || isOver) unlinkSync(path)
+      else if (kind !== undefined) await this.#task(() => this.#recoverOne(path))
     }
   }
 
@@ -389,7 +401,7 @@ export class Editor {
 
   async #recoverOne(path: string): Promise<void> {
     try {
-      const { journal, records } = EditJournal.open(path)
+      const { journal, records } = EditJournal.open(path, this.#disk)
       await this.#takeUp(journal, records).catch(error => {
         journal.close()
         throw error
@@ -404,7 +416,7 @@ export class Editor {
     const { header } = journal
     if (header.format !== lines.format) return journal.close()
     const known = lines.get(BigInt(header.lineId))
-    const committed = await this.#versionOf(header)
+    const committed = await this.#options.table.findTransaction(header.editId, BigInt(header.version))
     if (committed !== undefined) {
       // The server died before it noted so: the client's handle must not go back to the text from before the save.
       if (known !== undefined && known.version < committed) {
@@ -412,15 +424,16 @@ export class Editor {
         const keys = writes.map(({ offset, staged, length }) => writeKey(offset, journal.read(staged, length)))
         lines.moveTo(known, committed, keys)
       }
-      return journal.discard()
+      return this.#discards.discard(journal)
     }
-    if (records.length === 0) return journal.discard()
+    if (records.length === 0) return this.#discards.discard(journal)
     const line = known ?? lines.forgotten(BigInt(header.version))
     line.version = BigInt(header.version)
     line.text = undefined
     const base = await lines.text(line)
     const edit = this.#newEdit(line, base, journal)
     for (const record of records) replay(edit, record)
+    if (journalKind(journal.path) === 'refused') return this.#reject(edit)
     if (base.size !== header.baseSize || (header.textFormat ?? 1) !== TEXT_FORMAT_VERSION) {
       report(
         `a save that was under way when the server stopped was made from another text of version ${header.version}`,
@@ -437,47 +450,10 @@ export class Editor {
     this.#hold(edit, { kind: 'time', ms }, 'it was under way when the server stopped; its program may go on')
   }
 
-  /** The version that holds an edit, if one does. */
-  async #versionOf({ editId, version }: JournalHeader): Promise<bigint | undefined> {
-    const { table } = this.#options
-    const newer = Number((await table.refresh()).version - BigInt(version))
-    if (newer <= 0) return undefined
-    return (await table.history(newer)).find(entry => entry.txnId === editId)?.version
-  }
-
   // --- the queue ---------------------------------------------------------------------------------------------------
 
   #task(run: () => Promise<void>): Promise<void> {
-    return new Promise((resolve, reject) => {
-      this.#jobs.push({ kind: 'task', run: () => run().then(resolve, reject) })
-      this.#pump()
-    })
-  }
-
-  #pump(): void {
-    if (this.#pumping) return
-    this.#pumping = true
-    void (async () => {
-      for (let job = this.#jobs.shift(); job !== undefined; job = this.#jobs.shift()) {
-        if (job.kind === 'task') await job.run()
-        else await this.#writeTogether([job.write, ...this.#waitingWrites(job.write)])
-      }
-      this.#pumping = false
-      this.#wake()
-    })()
-  }
-
-  /** The stable writes to the same line that wait right behind: they share one commit. */
-  #waitingWrites({ line, caller }: StableWrite): StableWrite[] {
-    const writes: StableWrite[] = []
-    // What goes into a save that is under way may be put off, if it is another client's.
-    const only = this.editOf(line) === undefined ? undefined : clientKey(caller)
-    for (let job = this.#jobs[0]; job?.kind === 'write' && job.write.line === line; job = this.#jobs[0]) {
-      if (only !== undefined && clientKey(job.write.caller) !== only) break
-      writes.push(job.write)
-      this.#jobs.shift()
-    }
-    return writes
+    return this.#queue.task(run)
   }
 
   async #writeTogether(writes: readonly StableWrite[]): Promise<void> {
@@ -501,6 +477,7 @@ export class Editor {
 
   async #writeAndJudge(line: Line, writes: readonly StableWrite[]): Promise<Outcome> {
     const keys = writes.map(({ offset, bytes }) => writeKey(offset, bytes))
+    await this.#settleUndecided(line)
     if (this.editOf(line) === undefined) {
       if (keys.every(key => line.repeats.has(key))) return { kind: 'unchanged', asWritten: false }
       if (await this.#changesNothing(line, writes)) return { kind: 'unchanged', asWritten: true }
@@ -548,98 +525,42 @@ export class Editor {
     }
     const first = places[0]?.[1]
     const base = first?.kind === 'on' && places.length === 1 ? first.text : await lines.text(line)
-    const edit = known ?? this.#begin(line, base)
-    for (const [key, place] of places) await this.#join(edit, key, place, known !== undefined, writes)
+    const edit = known ?? (await this.#beginRefusing(line, base))
+    for (const [key, place] of places) await joinSave(edit, key, place, known !== undefined, writes)
     return edit
   }
 
-  /** Gives a client its place in an edit. */
-  async #join(
-    edit: Edit,
-    key: string,
-    place: WritePlace,
-    isUnderWay: boolean,
-    writes: readonly Written[],
-  ): Promise<void> {
-    const { base, places, line } = edit
-    const [first] = places.values()
-    if (isUnderWay) {
-      if (first !== undefined && (await this.#isOthers(edit, place, writes))) {
-        throw new FsError('EJUKEBOX', `data.${line.format}: another client is in the middle of a save; ask again`)
-      }
-      // Its client has connected anew, or has several connections.
-      places.set(key, first ?? placeAtOffset(base))
-    } else if (place.kind === 'behind') places.set(key, { end: place.end, at: undefined, written: 0 })
-    else places.set(key, first === undefined ? placeAtOffset(base) : { ...placeAtOffset(base), at: undefined })
-  }
-
-  /** Whether WRITEs to a save that is under way are appends of somebody else, and no part of it that comes once more. */
-  async #isOthers(edit: Edit, place: WritePlace, writes: readonly Written[]): Promise<boolean> {
-    if (place.kind === 'on' || (place.kind === 'here' && !place.isAppend)) return false
-    const end = place.kind === 'behind' ? place.end.size : edit.base.size
-    const [first] = writes
-    if (first === undefined || first.offset > end || first.offset + first.bytes.length <= end) return false
-    if (edit.truncated) return true
-    const shift = place.kind === 'behind' ? edit.base.size - end : 0
-    const hole = edit.image.firstHole()
-    if (hole !== undefined && hole.start <= first.offset + first.bytes.length + shift) return false
-    const tail = first.bytes.subarray(end - first.offset)
-    const there = await edit.image.read(edit.base.size, Math.min(edit.image.size, edit.base.size + tail.length))
-    return there.length === 0 || Buffer.compare(there, tail.subarray(0, there.length)) !== 0
-  }
-
   /** Stages a WRITE: what its client takes to be behind the end is behind the end. */
-  #splice(edit: Edit, { offset, bytes, caller }: Written, stable: boolean): void {
+  #splice(edit: Edit, write: Written, stable: boolean): void {
     this.#stopTimers(edit)
     edit.watch.written()
     edit.sequence++
-    const place = edit.places.get(clientKey(caller))
-    if (place !== undefined) {
-      place.at ??= edit.image.size
-      place.written = Math.max(place.written, offset + bytes.length)
-    }
-    const shift = place?.at === undefined ? 0 : place.at - place.end.size
-    const known = shift === 0 ? 0 : Math.min(bytes.length, Math.max(0, place!.end.size - offset))
-    // In front of its end a client may have changed the text that the others have, too.
-    if (known > 0 && isEndOf(place!.end, edit.base.snapshot.version))
-      this.#stage(edit, offset, bytes.subarray(0, known), stable)
-    if (known < bytes.length) this.#stage(edit, offset + known + shift, bytes.subarray(known), stable)
+    for (const { offset, bytes } of placed(edit, write)) this.#stage(edit, offset, bytes, stable)
   }
 
-  /**
-   * A save is over: what its clients take for the end now, until they are told. At once, as their next WRITEs may be
-   * here already.
-   */
-  async #noteEnds(
-    { line, base, image, places }: Edit,
-    plan: EditPlan,
-    text: TableText,
-    asWritten: boolean,
-  ): Promise<void> {
-    for (const [key, { end, at, written }] of places) {
-      if (asWritten) line.ends.wrote(key, endOf(text.size, text.snapshot.version))
-      else if (at === undefined) continue
-      else if (isAppend(plan, base)) {
-        const stop = Math.min(image.size, at + Math.max(0, written - end.size))
-        const start = Math.max(at, stop - TAIL_BYTES_MAX)
-        const own = await image.read(start, stop)
-        line.ends.wrote(
-          key,
-          endOf(written, end.version ?? base.snapshot.version, start === at ? joined([end.tail, own]) : own),
-        )
-      } else if (at === end.size) line.ends.wrote(key, await endOfImage(image))
+  /** The same for a WRITE: its refusal sticks to the handle in its client, so that the name gets a new one. */
+  async #beginRefusing(line: Line, base: TableText): Promise<Edit> {
+    const { lines } = this.#options
+    try {
+      return this.#begin(line, base)
+    } catch (error) {
+      const { mtime } = line
+      lines.touch(line)
+      lines.retire(line, mtime)
+      throw this.#refusal(error)
     }
   }
 
   #begin(line: Line, base: TableText): Edit {
-    line.repeats = new Set()
-    const journal = EditJournal.create(this.#options.directory, {
+    const header = {
       editId: randomUUID(),
       lineId: String(line.id),
       format: line.format === 'jsonl' ? 'jsonl' : 'csv',
       version: String(base.snapshot.version),
       baseSize: base.size,
-    })
+    } as const
+    const journal = EditJournal.create(this.#options.directory, header, this.#disk)
+    line.repeats = new Set()
     const edit = this.#newEdit(line, base, journal)
     this.#edits.set(line.id, edit)
     return edit
@@ -675,7 +596,6 @@ export class Editor {
   }
 
   #cannotStage(edit: Edit, error: unknown): Promise<never> {
-    if (error instanceof FsError) this.#options.report(`data.${edit.line.format}: ${error.message}`)
     return this.#refuse(edit, error, true)
   }
 
@@ -718,6 +638,10 @@ export class Editor {
 
   /** Nobody called, but the time has come, or somebody asks. `replaced`: the same handle goes on with another save. */
   async #conclude(edit: Edit, event: 'look' | 'deadline' | 'end', sight: Sight, replaced = false): Promise<void> {
+    if (edit.isUndecided) {
+      await this.#settleUndecided(edit.line).catch(() => undefined)
+      if (edit.isUndecided || this.editOf(edit.line) !== edit) return
+    }
     const step = next(edit.state, event, sight, { isAppend: false, isPages: false })
     switch (step.kind) {
       case 'stay':
@@ -756,6 +680,8 @@ export class Editor {
       await this.#judge(edit, { early: false })
       return true
     } catch (error) {
+      // It is held again, until that is known.
+      if (edit.isUndecided) return true
       // Reported in `.errors` and set aside by #refuse; there is no program to tell.
       if (!(error instanceof FsError)) this.#options.report(messageOf(error))
       return false
@@ -809,9 +735,12 @@ export class Editor {
   #setDeadline(edit: Edit, ms: number): void {
     edit.deadline = setTimeout(() => {
       const { sequence } = edit
-      void this.#task(async () => {
-        if (this.editOf(edit.line) !== edit || edit.sequence !== sequence) return
-        await this.#conclude(edit, 'deadline', (await this.#look(edit, 'deadline')).sight)
+      const isAsBefore = (): boolean => this.editOf(edit.line) === edit && edit.sequence === sequence
+      this.#task(async () => {
+        if (isAsBefore()) await this.#conclude(edit, 'deadline', (await this.#look(edit, 'deadline')).sight)
+      }).catch(error => {
+        this.#options.report(`data.${edit.line.format}: ${messageOf(error)}; it is tried again`)
+        if (isAsBefore()) this.#setDeadline(edit, Math.max(ms, UNDECIDED_MS))
       })
     }, ms)
   }
@@ -823,8 +752,10 @@ export class Editor {
     edit.nextLook = setTimeout(() => {
       void (async () => {
         const startMs = performance.now()
-        if (edit.state.kind === 'receiving') await edit.watch.look(await kindOf(edit))
-        else await this.#lookAgain(edit)
+        const look = async (): Promise<unknown> =>
+          edit.state.kind === 'receiving' ? edit.watch.look(await kindOf(edit)) : this.#lookAgain(edit)
+        // What cannot be read now is looked at again.
+        await look().catch(() => undefined)
         const tookMs = performance.now() - startMs
         if (this.editOf(edit.line) !== edit || edit.state.kind === 'judged') return
         this.#lookLater(edit, Math.max(Math.min(ms * 4, LOOK_MS_MAX), tookMs * LOOK_SHARE))
@@ -860,6 +791,8 @@ export class Editor {
 
   /** Compares an image with its base, and commits or refuses it; with a doubt it may also be held. */
   async #judge(edit: Edit, { early, doubt }: Judging): Promise<Outcome> {
+    await this.#settleUndecided(edit.line)
+    if (this.editOf(edit.line) !== edit) return { kind: 'committed', asWritten: false }
     const hold = ({ ms, because }: Incomplete): Promise<Outcome> =>
       this.#holdDurably(edit, doubt?.isOpen === true ? { kind: 'closed' } : { kind: 'time', ms }, because)
     if (doubt !== undefined) {
@@ -876,7 +809,7 @@ export class Editor {
     }
     if (plan.kind === 'unchanged') {
       const asWritten = await showsAsWritten(plan, edit.base, edit.base, edit.image)
-      await this.#noteEnds(edit, plan, edit.base, asWritten)
+      await noteEnds(edit, plan, edit.base, asWritten)
       this.#drop(edit)
       this.#options.lines.release(edit.line)
       if (!asWritten) this.#options.lines.touch(edit.line)
@@ -884,17 +817,69 @@ export class Editor {
     }
     const wait = doubt === undefined ? undefined : await mayGoOn(edit, plan, this.#times)
     if (wait !== undefined) return hold(wait)
+    let committed: Committed
     try {
-      const text = await this.#apply(plan, edit.base, edit.journal.header.editId)
-      const asWritten = isAsWritten(edit) && (await showsAsWritten(plan, edit.base, text, edit.image))
-      this.#options.lines.advance(edit.line, text, edit.written)
-      await this.#noteEnds(edit, plan, text, asWritten)
-      this.#drop(edit)
-      if (!asWritten) this.#options.lines.touch(edit.line)
-      return { kind: 'committed', asWritten }
+      committed = await this.#commitPlan(plan, edit.base, edit.journal.header.editId)
     } catch (error) {
-      return this.#refuse(edit, error, early)
+      if (!isUndecided(error)) return this.#refuse(edit, error, early)
+      edit.isUndecided = true
+      throw this.#holdUndecided(edit, error)
     }
+    return this.#committed(edit, plan, committed)
+  }
+
+  /** A save is in the table: nothing that goes wrong from here on may look as if it were not. */
+  async #committed(edit: Edit, plan: EditPlan, { snapshot }: Committed): Promise<Outcome> {
+    const { lines, openText } = this.#options
+    const { line, base, image, written } = edit
+    const text = await openText(snapshot, base).catch(() => undefined)
+    if (text === undefined) return this.#committedUnread(edit, snapshot.version)
+    const asWritten = isAsWritten(edit) && (await showsAsWritten(plan, base, text, image).catch(() => false))
+    lines.advance(line, text, written)
+    // It only tells what is appended next.
+    await noteEnds(edit, plan, text, asWritten).catch(() => undefined)
+    this.#dropSaved(edit)
+    if (!asWritten) lines.touch(line)
+    return { kind: 'committed', asWritten }
+  }
+
+  /** The same where the new text cannot be read at this moment, or what the save was is known from the log alone. */
+  #committedUnread(edit: Edit, version: bigint): Outcome {
+    const { lines } = this.#options
+    lines.moveTo(edit.line, version, edit.written)
+    lines.release(edit.line)
+    this.#dropSaved(edit)
+    lines.touch(edit.line)
+    return { kind: 'committed', asWritten: false }
+  }
+
+  /**
+   * A save whose commit may be in the log: nothing happens to its line before that is known. FsError EJUKEBOX if it cannot
+   * be known now; else the save is over, or is one whose commit was never made.
+   */
+  async #settleUndecided(line: Line): Promise<void> {
+    const edit = this.editOf(line)
+    if (edit?.isUndecided !== true) return
+    const { editId, version: base } = edit.journal.header
+    const version = await this.#options.table.findTransaction(editId, BigInt(base)).catch(error => {
+      throw this.#holdUndecided(edit, error)
+    })
+    edit.isUndecided = false
+    if (version !== undefined) this.#committedUnread(edit, version)
+  }
+
+  /** Looks again a little later, should its client not ask again. */
+  #holdUndecided(edit: Edit, error: unknown): FsError {
+    this.#hold(edit, { kind: 'time', ms: UNDECIDED_MS }, 'whether its commit is in the log is not known yet')
+    return this.#askAgain(error)
+  }
+
+  #askAgain(error: unknown): FsError {
+    const sentence = `data.${this.#options.lines.format}: ${messageOf(error)}; the program waits until that is known`
+    // Said once, not each time that the client asks.
+    if (sentence !== this.#saidLast) this.#options.report(sentence)
+    this.#saidLast = sentence
+    return new FsError('EJUKEBOX', sentence, { cause: error })
   }
 
   /** What an image would change; compared once, as long as it stays as it is. */
@@ -926,22 +911,21 @@ export class Editor {
 
   #planOptions(base: TableText): PlanOptions {
     return {
-      spool: () => FileSpool.create(this.#options.directory),
+      spool: () => FileSpool.create(this.#options.directory, this.#disk),
       textWithSchema: snapshot => this.#options.openText(snapshot, base),
     }
   }
 
-  async #apply(plan: ChangePlan, base: TableText, editId: string): Promise<TableText> {
-    const { table, segments } = this.#options
-    const committed = await this.#refusing(() =>
-      applyPlan(plan, {
-        table,
-        segments,
-        snapshot: base.snapshot,
-        editId,
-      }),
-    )
-    return this.#options.openText(committed.snapshot, base)
+  /** Rejects if nothing was committed, or with TableError `undecided`. */
+  async #commitPlan(plan: ChangePlan, base: TableText, editId: string): Promise<Committed> {
+    const { table, segments, report, lines } = this.#options
+    const committed = await applyPlan(plan, { table, segments, snapshot: base.snapshot, editId })
+    if (committed.doubt !== undefined) {
+      report(
+        `data.${lines.format}: the save is in the table as version ${committed.version}, but a power cut may take it away: ${committed.doubt}`,
+      )
+    }
+    return committed
   }
 
   /** Turns a refusal into the FsError that the program gets, and the sentence in `.errors`. */
@@ -954,9 +938,11 @@ export class Editor {
   }
 
   #refusal(error: unknown): FsError {
-    if (error instanceof FsError) return error
+    if (error instanceof FsError && this.#told.has(error)) return error
     this.#options.report(`data.${this.#options.lines.format}: ${messageOf(error)}`)
-    return new FsError(codeOf(error), messageOf(error), { cause: error })
+    const refusal = error instanceof FsError ? error : new FsError(codeOf(error), messageOf(error), { cause: error })
+    this.#told.add(refusal)
+    return refusal
   }
 
   /** The image cannot be taken: the table stays as it was. Early, the program hears of it; late, the bytes are set aside. */
@@ -982,7 +968,7 @@ export class Editor {
     } catch (error) {
       const { path } = edit.journal
       report(
-        `data.${lines.format}: the save cannot be set aside: ${messageOf(error)}; it stays in ${path}, and is looked at again when the server is started again`,
+        `data.${lines.format}: the save cannot be set aside: ${messageOf(error)}; it stays in ${path}, and is set aside when the server is started again`,
       )
       this.#leave(edit)
     }
@@ -992,12 +978,23 @@ export class Editor {
 
   #drop(edit: Edit): void {
     this.#forget(edit)
-    edit.journal.discard()
+    this.#discards.discard(edit.journal)
   }
 
-  /** Ends an edit here, and leaves its bytes for the next process. */
+  /** The journal of a save that is in the table is what a repeated call is known by until its line is saved. */
+  #dropSaved(edit: Edit): void {
+    this.#forget(edit)
+    this.#options.lines.whenSaved(edit.line, () => this.#discards.discard(edit.journal))
+  }
+
+  /** Ends an edit here, and leaves its bytes for the next process, to be set aside. */
   #leave(edit: Edit): void {
     this.#forget(edit)
+    try {
+      edit.journal.refuse()
+    } catch (error) {
+      this.#options.report(`${edit.journal.path} cannot be renamed: ${messageOf(error)}`)
+    }
     edit.journal.close()
   }
 
@@ -1012,15 +1009,6 @@ export class Editor {
     this.#idle = []
     for (const resolve of waiting) resolve()
   }
-}
-
-/** The place of a client that writes where it says. */
-function placeAtOffset({ size, snapshot }: TableText): ClientPlace {
-  return { end: endOf(size, snapshot.version), at: size, written: 0 }
-}
-
-function lostHandle({ id, format }: Line): FsError {
-  return new FsError('ESTALE', `the handle ${id} is no longer that of data.${format}`)
 }
 
 const emptyText: Text = { size: 0, read: async () => new Uint8Array(0) }

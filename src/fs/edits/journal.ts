@@ -1,20 +1,12 @@
-import {
-  closeSync,
-  fdatasync,
-  fstatSync,
-  fsyncSync,
-  ftruncateSync,
-  openSync,
-  readSync,
-  unlinkSync,
-  writeSync,
-} from 'node:fs'
+import { closeSync, fstatSync, openSync, readSync } from 'node:fs'
 import { dirname, join } from 'node:path'
-import { promisify } from 'node:util'
 import { TEXT_FORMAT_VERSION } from '../../columns/text/rendered.ts'
 import { errnoOf, messageOf } from '../../core/errors.ts'
 import { FsError } from '../filesystem.ts'
+import { type Disk, systemDisk, writeAll } from './disk.ts'
 
+const JOURNAL = '.journal'
+const REFUSED = '.refused'
 const MAGIC = 'posixlake edit 1\n'
 const RECORD_HEADER_BYTES = 17
 const HEADER_BYTES_MAX = 64 * 1024
@@ -23,7 +15,15 @@ const STABLE_WRITE = 0x53
 const TRUNCATE = 0x54
 const HELD = 0x48
 
-const fdatasyncAsync = promisify(fdatasync)
+/** Whether a file's name is that of a journal: of a save that goes on, or of one that is only to be set aside. */
+export function journalKind(name: string): 'save' | 'refused' | undefined {
+  if (name.endsWith(JOURNAL)) return 'save'
+  return name.endsWith(REFUSED) ? 'refused' : undefined
+}
+
+function refusedPath(path: string): string {
+  return path.endsWith(JOURNAL) ? path.slice(0, -JOURNAL.length) + REFUSED : path
+}
 
 /** What an edit is an edit of; the first line of its journal. */
 export interface JournalHeader {
@@ -61,14 +61,16 @@ export type JournalRecord =
  */
 export class EditJournal {
   readonly header: JournalHeader
-  readonly path: string
+  readonly #disk: Disk
+  #path: string
   readonly #fd: number
   #end: number
   #synced: number
   #closed = false
 
-  private constructor(path: string, fd: number, header: JournalHeader, end: number) {
-    this.path = path
+  private constructor(disk: Disk, path: string, fd: number, header: JournalHeader, end: number) {
+    this.#disk = disk
+    this.#path = path
     this.#fd = fd
     this.header = header
     this.#end = end
@@ -76,20 +78,18 @@ export class EditJournal {
   }
 
   /** Starts a journal `<editId>.journal` in `directory`, which exists. ENOSPC and its like are FsErrors. */
-  static create(directory: string, of: Omit<JournalHeader, 'textFormat'>): EditJournal {
+  static create(directory: string, of: Omit<JournalHeader, 'textFormat'>, disk: Disk = systemDisk): EditJournal {
     const header = { ...of, textFormat: TEXT_FORMAT_VERSION }
-    const path = join(directory, `${header.editId}.journal`)
+    const path = join(directory, `${header.editId}${JOURNAL}`)
     const head = new TextEncoder().encode(`${MAGIC}${JSON.stringify(header)}\n`)
     let fd: number | undefined
     try {
-      fd = openSync(path, 'wx+', 0o600)
-      writeAll(fd, head, 0)
-      return new EditJournal(path, fd, header, head.length)
+      fd = disk.open(path, 'wx+')
+      writeAll(disk, fd, head, 0)
+      return new EditJournal(disk, path, fd, header, head.length)
     } catch (error) {
-      if (fd !== undefined) {
-        closeSync(fd)
-        unlinkSync(path)
-      }
+      if (fd !== undefined) closeSync(fd)
+      removeQuietly(disk, path)
       throw stagingError(path, error)
     }
   }
@@ -98,7 +98,7 @@ export class EditJournal {
    * Takes up the journal of an earlier process. Records are read up to the first that is cut off or fails its checksum
    * (the end of what reached the disk); what follows was never acknowledged as stable and is cut off.
    */
-  static open(path: string): { journal: EditJournal; records: JournalRecord[] } {
+  static open(path: string, disk: Disk = systemDisk): { journal: EditJournal; records: JournalRecord[] } {
     const fd = openSync(path, 'r+')
     try {
       const size = fstatSync(fd).size
@@ -111,8 +111,8 @@ export class EditJournal {
       const header = JSON.parse(text.slice(MAGIC.length, lineEnd)) as JournalHeader
       const start = new TextEncoder().encode(text.slice(0, lineEnd + 1)).length
       const { records, end } = readRecords(fd, start, size)
-      if (end < size) ftruncateSync(fd, end)
-      return { journal: new EditJournal(path, fd, header, end), records }
+      if (end < size) disk.truncate(fd, end)
+      return { journal: new EditJournal(disk, path, fd, header, end), records }
     } catch (error) {
       closeSync(fd)
       throw error
@@ -147,22 +147,46 @@ export class EditJournal {
     if (this.#synced === this.#end) return
     const end = this.#end
     try {
-      await fdatasyncAsync(this.#fd)
-      if (this.#synced === 0) syncDirectory(dirname(this.path))
+      await this.#disk.sync(this.#fd)
+      if (this.#synced === 0) this.#disk.syncFolder(dirname(this.path))
     } catch (error) {
       throw stagingError(this.path, error)
     }
     this.#synced = Math.max(this.#synced, end)
   }
 
-  /** Ends the journal and removes it: its edit is in the table, or was refused. */
+  get path(): string {
+    return this.#path
+  }
+
+  /**
+   * Ends the journal and removes it: its edit is in the table, or was refused. FsError if not even its content can be
+   * removed; then a later process would take it up, and it must be called again.
+   */
   discard(): void {
-    this.close()
     try {
-      unlinkSync(this.path)
+      this.#disk.unlink(this.path)
     } catch (error) {
-      if (errnoOf(error) !== 'ENOENT') throw stagingError(this.path, error)
+      if (errnoOf(error) !== 'ENOENT') this.#empty(error)
     }
+    this.close()
+  }
+
+  /** A file of no bytes is no edit. */
+  #empty(why: unknown): void {
+    try {
+      this.#disk.truncate(this.#fd, 0)
+    } catch {
+      throw stagingError(this.path, why)
+    }
+  }
+
+  /** From now on a later process sets it aside, and does not commit it: its program was told that it failed. */
+  refuse(): void {
+    const path = refusedPath(this.path)
+    if (path === this.path) return
+    this.#disk.rename(this.path, path)
+    this.#path = path
   }
 
   /** Ends the journal and leaves it for a later process. */
@@ -180,11 +204,13 @@ export class EditJournal {
     view.setUint32(9, bytes.length)
     view.setUint32(13, checksum(record.subarray(0, 13), bytes))
     try {
-      writeAll(this.#fd, record, this.#end)
-      writeAll(this.#fd, bytes, this.#end + RECORD_HEADER_BYTES)
+      writeAll(this.#disk, this.#fd, record, this.#end)
+      writeAll(this.#disk, this.#fd, bytes, this.#end + RECORD_HEADER_BYTES)
     } catch (error) {
-      // Half a record must not stand in front of the next one.
-      ftruncateSync(this.#fd, this.#end)
+      // Half a record ends the journal where it is read, too: to take it away is only tidy.
+      try {
+        this.#disk.truncate(this.#fd, this.#end)
+      } catch {}
       throw stagingError(this.path, error)
     }
     this.#end += RECORD_HEADER_BYTES + bytes.length
@@ -228,21 +254,16 @@ function readAt(fd: number, position: number, length: number): Uint8Array {
   return bytes.subarray(0, done)
 }
 
-function writeAll(fd: number, bytes: Uint8Array, position: number): void {
-  let done = 0
-  while (done < bytes.length) done += writeSync(fd, bytes, done, bytes.length - done, position + done)
-}
-
-function syncDirectory(directory: string): void {
-  const fd = openSync(directory, 'r')
+function removeQuietly(disk: Disk, path: string): void {
   try {
-    fsyncSync(fd)
-  } finally {
-    closeSync(fd)
+    disk.unlink(path)
+  } catch {
+    // One without records is no edit.
   }
 }
 
-function stagingError(path: string, error: unknown): FsError {
+/** A failed write of what a save needs, as its program hears of it. */
+export function stagingError(path: string, error: unknown): FsError {
   if (error instanceof FsError) return error
   const code = errnoOf(error)
   if (code === 'ENOSPC' || code === 'EDQUOT') {

@@ -1,8 +1,9 @@
-import { closeSync, openSync, readSync, unlinkSync, writeSync } from 'node:fs'
+import { closeSync, openSync, readSync } from 'node:fs'
 import { join } from 'node:path'
 import { errnoOf, messageOf } from '../../core/errors.ts'
 import { FsError } from '../filesystem.ts'
 import { bytesText, joined, type Text } from '../text/text.ts'
+import { type Disk, systemDisk, writeAll } from './disk.ts'
 import type { TextSpool } from './plan.ts'
 
 const BUFFER_BYTES = 1 << 20
@@ -12,18 +13,20 @@ const BUFFER_BYTES = 1 << 20
  * the process, or when it is collected.
  */
 export class FileSpool implements TextSpool {
+  readonly #disk: Disk
   readonly #path: string
   #fd: number | undefined
   #pending: Uint8Array[] = []
   #pendingBytes = 0
   #size = 0
 
-  private constructor(path: string) {
+  private constructor(disk: Disk, path: string) {
+    this.#disk = disk
     this.#path = path
   }
 
-  static create(directory: string): FileSpool {
-    return new FileSpool(join(directory, `${crypto.randomUUID()}.spool`))
+  static create(directory: string, disk: Disk = systemDisk): FileSpool {
+    return new FileSpool(disk, join(directory, `${crypto.randomUUID()}.spool`))
   }
 
   append(bytes: Uint8Array): void {
@@ -40,10 +43,9 @@ export class FileSpool implements TextSpool {
 
   #flush(): void {
     try {
-      this.#fd ??= openUnlinked(this.#path)
+      this.#fd ??= openUnlinked(this.#disk, this.#path)
       for (const bytes of this.#pending) {
-        let done = 0
-        while (done < bytes.length) done += writeSync(this.#fd, bytes, done, bytes.length - done, this.#size + done)
+        writeAll(this.#disk, this.#fd, bytes, this.#size)
         this.#size += bytes.length
       }
     } catch (error) {
@@ -54,9 +56,9 @@ export class FileSpool implements TextSpool {
   }
 }
 
-function openUnlinked(path: string): number {
-  const fd = openSync(path, 'wx+', 0o600)
-  unlinkSync(path)
+function openUnlinked(disk: Disk, path: string): number {
+  const fd = disk.open(path, 'wx+')
+  disk.unlink(path)
   return fd
 }
 

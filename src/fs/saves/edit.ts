@@ -44,6 +44,8 @@ export interface Edit {
   committing: number
   /** Programs were told that bytes in it are saved: they are never dropped, but set aside if they cannot be taken. */
   answered: boolean
+  /** Its commit failed, and may be in the log all the same. */
+  isUndecided: boolean
   /** Where the WRITEs of its clients belong, by `clientKey`. */
   readonly places: Map<string, ClientPlace>
   /** The last stable WRITEs, should they come once more after a restart (see Line). */
@@ -98,6 +100,7 @@ export function newEdit(line: Line, base: TableText, journal: EditJournal, watch
     mtimeBefore: line.mtime,
     committing: 0,
     answered: false,
+    isUndecided: false,
     places: new Map(),
     written: [],
     deadline: undefined,

@@ -1,5 +1,6 @@
 import { TextError } from '../../columns/errors.ts'
 import { LakeError } from '../../core/errors.ts'
+import { TableError } from '../../table/errors.ts'
 import type { EditPlan } from '../edits/plan.ts'
 import type { FsErrorCode } from '../filesystem.ts'
 import type { TableText } from '../text/layout.ts'
@@ -73,4 +74,9 @@ export function codeOf(error: unknown): FsErrorCode {
   if (code === 'append_only') return 'EPERM'
   if (error instanceof TextError || code === 'constraint' || code === 'bad_schema') return 'EINVAL'
   return 'EIO'
+}
+
+/** Whether a commit failed, and may be in the log all the same. */
+export function isUndecided(error: unknown): boolean {
+  return error instanceof TableError && error.code === 'undecided'
 }

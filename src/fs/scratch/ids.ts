@@ -3,6 +3,8 @@ import type { Database } from 'bun:sqlite'
 /** Smaller ids belong to the views. */
 export const FIRST_ID = 1000n
 const BLOCK = 1024n
+/** So many are left when the next block is taken. */
+const LOW = 256n
 
 /**
  * File ids that are never given out twice. A block of them is taken at once, on disk, before its first id is used: a
@@ -23,7 +25,19 @@ export class Ids {
   /** Not to be called within a transaction: its rollback would give the block out again. */
   next(): bigint {
     if (this.#next === this.#end) this.#takeBlock()
+    else if (this.#end - this.#next === LOW) this.#takeAhead()
     return this.#next++
+  }
+
+  /** While some are left: should the disk be full at that moment, there is time until it is not. */
+  #takeAhead(): void {
+    const rest = { next: this.#next, end: this.#end }
+    try {
+      this.#takeBlock()
+    } catch {
+      this.#next = rest.next
+      this.#end = rest.end
+    }
   }
 
   #takeBlock(): void {

@@ -3,6 +3,7 @@ import { join } from 'node:path'
 import type { Clock } from '../../core/clock.ts'
 import type { Table } from '../../table/table.ts'
 import { MODE, type Owner, viewAttributes } from '../attributes.ts'
+import type { Disk } from '../edits/disk.ts'
 import { Editor, type HoldTimes } from '../edits/editor.ts'
 import { clientKey, type FileClient, fileClientOf } from '../ends-of-file.ts'
 import type { ErrorJournal } from '../error-journal.ts'
@@ -33,6 +34,8 @@ export interface TableViewContext {
   readonly owner: Owner
   readonly holdTimes?: HoldTimes
   readonly openers?: Openers
+  /** See EditorOptions. */
+  readonly disk?: Disk
 }
 
 export interface TableViewOptions {
@@ -158,8 +161,7 @@ export class TableView {
   }
 
   async #read(line: Line, client: FileClient, offset: bigint, count: number): Promise<ReadResult> {
-    // Only who wrote into it is to hear of a refusal; who reads goes on.
-    if (line.status === 'retired' && client.frozen !== true) throw staleLine(line)
+    // Only who writes into it, or opens it anew (GETATTR), is to hear of a refusal; who reads goes on.
     const text = await this.#shown(line)
     const read = await readText(text, offset, count)
     const attributes = await this.#told(line, client)
@@ -183,11 +185,8 @@ export class TableView {
     if (stability === 'unstable') {
       await editor.writeUnstable(line, offset, bytes, client)
       const outcome = { kind: 'held', asWritten: true } as const
-      return {
-        count,
-        committed: 'unstable',
-        change: await this.#changed(line, client, before, outcome, offset + count),
-      }
+      const change = await this.#changed(line, client, before, outcome, offset + count)
+      return { count, committed: 'unstable', change }
     }
     const outcome = await this.#hearingOfRefusal(line, () => editor.writeStable(line, offset, bytes, client))
     const change = await this.#changed(line, client, before, outcome, offset + count)
@@ -220,7 +219,9 @@ export class TableView {
       line.ends.know(client, written)
       return {}
     }
-    const after = await this.#told(line, client)
+    // What was done is done, whether or not what the file is now can be read.
+    const after = await this.#told(line, client).catch(() => undefined)
+    if (after === undefined) return {}
     if (written !== undefined) line.ends.know(client, written)
     return { before, after }
   }
@@ -258,7 +259,7 @@ export class TableView {
   }
 
   #newEditor(format: 'csv' | 'jsonl'): Editor {
-    const { table, segments, stateDirectory, clock, errors, scratch, holdTimes, openers } = this.#context
+    const { table, segments, stateDirectory, clock, errors, scratch, holdTimes, openers, disk } = this.#context
     return new Editor({
       table,
       segments,
@@ -275,6 +276,7 @@ export class TableView {
       },
       ...(holdTimes === undefined ? {} : { holdTimes }),
       ...(openers === undefined ? {} : { openers }),
+      ...(disk === undefined ? {} : { disk }),
     })
   }
 }

@@ -1,0 +1,32 @@
+import type { IncompleteTimes } from './completeness.ts'
+
+/** How long a save is waited for where nothing else tells that it is over, in milliseconds. */
+export interface HoldTimes extends IncompleteTimes {
+  /** After a COMMIT: no WRITE may follow for this long. */
+  readonly quietMs: number
+  /** After a COMMIT of an append whose file is still open: rows are committed if nothing more comes for this long. */
+  readonly openAppendMs: number
+  /** Removed, and not made anew yet. */
+  readonly removedMs: number
+  /** Renamed to another name, and nothing has taken its place yet. */
+  readonly awayMs: number
+  /** After a restart, from the first call of a client on: by then it has repeated what was not answered. */
+  readonly resumedMs: number
+  /** A save in the middle of its calls whose client is gone: it is set aside. */
+  readonly abandonedMs: number
+  /** After a restart to which no client comes back: a save that was answered, and may be whole. */
+  readonly answeredMs: number
+}
+
+export const DEFAULT_HOLD_TIMES: HoldTimes = {
+  quietMs: 100,
+  openAppendMs: 1000,
+  incompleteMs: 1000,
+  pageMs: 2000,
+  truncatedMs: 5000,
+  removedMs: 300,
+  awayMs: 1000,
+  resumedMs: 3000,
+  abandonedMs: 120_000,
+  answeredMs: 15_000,
+}

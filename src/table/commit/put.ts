@@ -1,0 +1,52 @@
+import { messageOf } from '../../core/errors.ts'
+import type { ObjectStore } from '../../storage/object-store.ts'
+import { TableError } from '../errors.ts'
+import { type Action, formatCommit } from '../log/actions.ts'
+import { readCommit } from '../log/load.ts'
+import { commitPath } from '../log/paths.ts'
+
+/** What became of an attempt to put a commit into the log. */
+export type Put =
+  /** `doubt`: the store reported an error all the same. A power cut may take it away. */
+  | { readonly kind: 'written'; readonly doubt?: string }
+  /** Another writer has that version. */
+  | { readonly kind: 'exists' }
+
+/**
+ * Puts a commit into the log. A put that fails may have taken effect all the same (the name is there, and making it
+ * durable failed; a reply was lost), and one that finds the name taken may have taken it itself: the log tells. Rejects
+ * with StorageError if nothing has changed, with TableError `undecided` if that is not known.
+ */
+export async function putCommit(
+  store: ObjectStore,
+  version: bigint,
+  actions: readonly Action[],
+  txnId: string,
+): Promise<Put> {
+  let failure: unknown
+  try {
+    if ((await store.putIfAbsent(commitPath(version), formatCommit(actions))) === 'written') return { kind: 'written' }
+  } catch (error) {
+    failure = error
+  }
+  const found = await readCommit(store, version).catch(cause => {
+    throw undecided(store, version, failure ?? cause, cause)
+  })
+  if (found !== undefined && isOf(txnId, found.actions))
+    return failure === undefined ? { kind: 'written' } : { kind: 'written', doubt: messageOf(failure) }
+  if (failure !== undefined) throw failure
+  return { kind: 'exists' }
+}
+
+/** Whether a commit is that of a transaction. */
+export function isOf(txnId: string, actions: readonly Action[]): boolean {
+  return actions.some(({ commitInfo }) => commitInfo?.txnId === txnId)
+}
+
+function undecided(store: ObjectStore, version: bigint, why: unknown, cause: unknown): TableError {
+  return new TableError(
+    'undecided',
+    `${store.location}: whether version ${version} is in the log is not known: ${messageOf(why)}; and it cannot be read back: ${messageOf(cause)}`,
+    { cause },
+  )
+}
