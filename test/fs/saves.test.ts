@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'bun:test'
 import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import type { Handle } from '../nfs/client.ts'
+import { type Handle, NfsClient } from '../nfs/client.ts'
 import { codeOf, HELD, type ServedTable, serveNew } from './served.ts'
 
 const DDL = 'id:Int64,name:String'
