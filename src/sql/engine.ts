@@ -130,7 +130,10 @@ async function changeNewest(table: Table, statement: ChangingStatement, options:
     }
     try {
       const run = (): Promise<Outcome> => change({ table, snapshot, commit }, statement, options, refused)
-      return await refused.retried(snapshot, run)
+      const outcome = await refused.retried(snapshot, run)
+      // What is in the table is not to be taken back.
+      written.splice(0)
+      return outcome
     } catch (error) {
       const isConflict = error instanceof TableError && error.code === 'conflict'
       const found = begun && !isConflict ? await foundOut(table, txnId, snapshot.version, error) : undefined

@@ -3,6 +3,7 @@ import { describe, expect, test } from 'bun:test'
 import { cpSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { EditJournal } from '../../src/fs/edits/journal.ts'
+import { Faults } from '../helpers/faults.ts'
 import { codeOf, HELD, type ServedTable, serveNew } from './served.ts'
 
 const DDL = 'id:Int64,name:String'
@@ -180,6 +181,53 @@ describe('a server that was killed and started again', () => {
     await t.client.write(handle, 0n, `${HEADER}1,Alice\n2,Bobby\n3,Carol\n`)
     expect(await t.commits()).toBe(1)
     expect(await t.read()).toBe(`${HEADER}1,Alice\n2,Bobby\n3,Carol\n`)
+  })
+
+  test('answers a RENAME onto data.csv, or data.jsonl, that was committed and not answered, and comes once more', async () => {
+    const line = (row: string): string => {
+      const [id, name] = row.split(',')
+      return `{"id":${id},"name":"${name}"}\n`
+    }
+    const rows = ['1,Alicia', '2,Bob', '3,Carol']
+    for (const [name, text] of [
+      ['data.csv', `${HEADER}${rows.join('\n')}\n`],
+      ['data.jsonl', rows.map(line).join('')],
+    ] as const) {
+      const faults = new Faults()
+      await using s = await serveNew(DDL, ROWS, HELD, faults.seams)
+      const { handle } = await s.client.create(s.data, 'sedX')
+      await s.client.write(handle, 0n, text)
+      // From the commit on nothing can be noted or read: as if the server died there.
+      faults.arm({ part: 'store', n: 5, when: 'after', hidesLog: true })
+      expect(await codeOf(s.client.rename(s.data, 'sedX', s.data, name))).toBe('EJUKEBOX')
+      faults.heal()
+      await using t = await s.killed()
+      expect(await t.commits()).toBe(1)
+      // The file of a copied folder has another inode, and so is another one, which this server leaves alone.
+      await t.client.remove(t.data, 'sedX')
+      await t.client.rename(t.data, 'sedX', t.data, name)
+      expect([await t.commits(), await t.read(`data/${name}`)]).toEqual([1, text])
+      // Another file by the name is another RENAME.
+      expect(await codeOf(t.client.rename(t.data, 'other', t.data, name))).toBe('ENOENT')
+      const again = await t.client.create(t.data, 'sedX')
+      await t.client.write(again.handle, 0n, text + (name === 'data.csv' ? '4,Dave\n' : line('4,Dave')))
+      await t.client.rename(t.data, 'sedX', t.data, name)
+      expect([await t.commits(), await t.read()]).toEqual([2, `${HEADER}${rows.join('\n')}\n4,Dave\n`])
+    }
+  })
+
+  test('does the same for one whose commit was not made, as for any other', async () => {
+    const faults = new Faults()
+    await using s = await serveNew(DDL, ROWS, HELD, faults.seams)
+    const { handle } = await s.client.create(s.data, 'sedX')
+    await s.client.write(handle, 0n, `${HEADER}1,Alicia\n`)
+    faults.arm({ part: 'store', n: 5, when: 'before', hidesLog: true })
+    expect(await codeOf(s.client.rename(s.data, 'sedX', s.data, 'data.csv'))).toBe('EJUKEBOX')
+    faults.heal()
+    await using t = await s.killed()
+    expect([await t.commits(), await t.read()]).toEqual([0, HEADER + ROWS])
+    await t.client.rename(t.data, 'sedX', t.data, 'data.csv')
+    expect([await t.commits(), await t.read()]).toEqual([1, `${HEADER}1,Alicia\n`])
   })
 
   test('refuses the COMMIT of a save that was set aside meanwhile', async () => {

@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'bun:test'
 import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import type { Handle } from '../nfs/client.ts'
+import { type Handle, NfsClient } from '../nfs/client.ts'
 import { codeOf, HELD, type ServedTable, serveNew } from './served.ts'
 
 const DDL = 'id:Int64,name:String'
@@ -251,6 +251,29 @@ describe('a save that cannot be taken', () => {
     await s.client.write(await s.csv(), end, '4,Dave\n')
     expect(await s.read()).toBe(`${HEADER}${ROWS}4,Dave\n`)
     expect(await s.commits()).toBe(1)
+  })
+
+  test('breaks no program in the middle of reading, through whichever export, and an open gets a new handle', async () => {
+    await using s = await serveNew(DDL, ROWS)
+    const plain = await NfsClient.connect({ port: s.server.port })
+    try {
+      const data = await plain.walk(await plain.mount('/'), 'data')
+      for (const [client, folder] of [
+        [s.client, s.data],
+        [plain, data],
+      ] as const) {
+        const reader = await client.walk(folder, 'data.csv')
+        const first = Buffer.from((await client.read(reader, 0n, 10)).data).toString()
+        expect(await codeOf(s.client.write(await s.csv(), BigInt((HEADER + ROWS).length), 'four,Dave\n'))).toBe(
+          'EINVAL',
+        )
+        const rest = Buffer.from((await client.read(reader, 10n, 1000)).data).toString()
+        expect(first + rest).toBe(HEADER + ROWS)
+        expect(await client.readText(await client.walk(folder, 'data.csv'))).toBe(HEADER + ROWS)
+      }
+    } finally {
+      plain.close()
+    }
   })
 
   test('one bad row among appends of several programs is that program’s alone', async () => {

@@ -9,6 +9,18 @@ export type When = 'before' | 'after'
 /** What fails: the table's store, the files of saves under way, the state database. */
 export type Part = 'store' | 'disk' | 'database'
 
+/** Which call fails, and how. */
+export interface Fault {
+  readonly part: Part
+  /** The n-th call that writes, counted from 1. */
+  readonly n: number
+  readonly when: When
+  /** All behind it fail, too. */
+  readonly lasting?: boolean
+  /** From then on the store cannot be read either. */
+  readonly hidesLog?: boolean
+}
+
 /**
  * Counts the calls that write, and lets the n-th of a part fail, and those behind it while `lasting`. Until `arm` and after
  * `heal` nothing fails.
@@ -21,16 +33,14 @@ export class Faults {
   #isDown = false
   /** Reads of the store fail too once something has failed, until it is healed. */
   #hidesLog = false
-  calls = 0
   hasFailed = false
 
-  arm(part: Part, n: number, when: When, { lasting = false, hidesLog = false } = {}): void {
+  arm({ part, n, when, lasting = false, hidesLog = false }: Fault): void {
     this.#part = part
     this.#left = n
     this.#when = when
     this.#isLasting = lasting
     this.#hidesLog = hidesLog
-    this.calls = 0
     this.hasFailed = false
   }
 
@@ -42,7 +52,6 @@ export class Faults {
   /** Whether this call fails. */
   #fails(part: Part): boolean {
     if (part !== this.#part) return false
-    this.calls++
     if (this.#isLasting && this.hasFailed) return true
     if (--this.#left !== 0) return false
     this.hasFailed = true

@@ -107,6 +107,14 @@ describe('the views of a table', () => {
     await out(`${BINARY} query ${m.table} "INSERT INTO data VALUES (1,'Alice',30,'London')" 2>/dev/null`)
   }, 60_000)
 
+  test('who has read half goes on while the bad save of another program is refused', async () => {
+    const seen = await out(
+      'exec 3<data/data.csv; head -c 5 <&3 >/dev/null; cp data/data.csv /tmp/bad; echo five,Bad,x,y >> /tmp/bad; cat /tmp/bad 2>/dev/null > data/data.csv && echo taken; tail -c +1 <&3 > /tmp/open; exec 3<&-; wc -l < /tmp/open; wc -l < data/data.csv',
+    )
+    expect(seen).toBe('4\n4\n')
+    expect(await m.errors()).toContain('whole number')
+  })
+
   test('tail -f follows appends', async () => {
     const follow = Bun.spawn(['tail', '-n', '0', '-f', m.csv], { stdout: 'pipe' })
     const reader = follow.stdout.getReader()

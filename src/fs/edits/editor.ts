@@ -179,7 +179,7 @@ export class Editor {
       await this.#quietMoment(edit)
     } catch (error) {
       await this.#task(async () => {
-        if (this.editOf(line) === edit) await this.#cannotStage(edit, error)
+        if (this.editOf(line) === edit) await this.#refuse(edit, error, true)
       })
     } finally {
       edit.committing--
@@ -583,7 +583,7 @@ export class Editor {
     try {
       run()
     } catch (error) {
-      await this.#cannotStage(edit, error)
+      await this.#refuse(edit, error, true)
     }
   }
 
@@ -591,12 +591,8 @@ export class Editor {
     try {
       await edit.journal.sync()
     } catch (error) {
-      await this.#cannotStage(edit, error)
+      await this.#refuse(edit, error, true)
     }
-  }
-
-  #cannotStage(edit: Edit, error: unknown): Promise<never> {
-    return this.#refuse(edit, error, true)
   }
 
   // --- its states ----------------------------------------------------------------------------------------------------
