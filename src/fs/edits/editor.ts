@@ -36,6 +36,7 @@ import { noOpeners, type Openers } from '../saves/openers.ts'
 import {
   codeOf,
   isUndecided,
+  type Judging,
   keeping,
   neverWritten,
   type Outcome,
@@ -48,13 +49,13 @@ import { next, type SaveEvent, type Until } from '../saves/state.ts'
 import { type Sight, Watch } from '../saves/watch.ts'
 import type { TableText } from '../text/layout.ts'
 import type { Segments } from '../text/segments.ts'
-import { isAt, type Text } from '../text/text.ts'
+import { bytesText, isAt, type Text } from '../text/text.ts'
 import { applyPlan } from './apply.ts'
 import { Discards } from './discards.ts'
 import { type Disk, systemDisk } from './disk.ts'
 import { EditJournal, type JournalRecord, journalKind } from './journal.ts'
 import { type ChangePlan, type EditPlan, type PlanOptions, planEdit } from './plan.ts'
-import { type RenameRecord, Renames } from './renames.ts'
+import { type RenameRecord, Renames, type Renaming } from './renames.ts'
 import { FileSpool } from './spool.ts'
 
 export { DEFAULT_HOLD_TIMES, type HoldTimes }
@@ -88,17 +89,6 @@ export interface EditorOptions {
   readonly openers?: Openers
   /** What saves under way are kept with. */
   readonly disk?: Disk
-}
-
-/** A file that is to take the view's name. */
-export type Renaming = Pick<RenameRecord, 'origin' | 'fileId' | 'becomes'>
-
-/** How an image is judged. */
-interface Judging {
-  /** A call waits for the verdict: its program hears of a refusal. */
-  readonly early: boolean
-  /** It may not be whole, as far as is known: then it is held. */
-  readonly doubt?: { readonly committed: boolean; readonly isOpen: boolean }
 }
 
 /**
@@ -328,7 +318,7 @@ export class Editor {
   async removeAllRows(base: TableText): Promise<TableText> {
     let text = base
     await this.#task(async () => {
-      const plan = await planEdit(base, emptyText, this.#planOptions(base))
+      const plan = await planEdit(base, bytesText(new Uint8Array(0)), this.#planOptions(base))
       if (plan.kind !== 'change') return
       const { snapshot } = await this.#refusing(() => this.#commitPlan(plan, base, randomUUID()))
       text = await this.#options.openText(snapshot, base)
@@ -1006,5 +996,3 @@ export class Editor {
     for (const resolve of waiting) resolve()
   }
 }
-
-const emptyText: Text = { size: 0, read: async () => new Uint8Array(0) }

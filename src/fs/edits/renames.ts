@@ -22,6 +22,9 @@ export interface RenameRecord {
   readonly becomes: 'file' | 'line' | 'new'
 }
 
+/** A file that is to take the view's name. */
+export type Renaming = Pick<RenameRecord, 'origin' | 'fileId' | 'becomes'>
+
 /**
  * Which files are being renamed onto a view, in the order in which they were, each in a file of its own: whatever is killed
  * or fails between the commit and the reply, the RENAME is brought to its end, and known when it comes once more.

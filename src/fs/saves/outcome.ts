@@ -80,3 +80,11 @@ export function codeOf(error: unknown): FsErrorCode {
 export function isUndecided(error: unknown): boolean {
   return error instanceof TableError && error.code === 'undecided'
 }
+
+/** How an image is judged. */
+export interface Judging {
+  /** A call waits for the verdict: its program hears of a refusal. */
+  readonly early: boolean
+  /** It may not be whole, as far as is known: then it is held. */
+  readonly doubt?: { readonly committed: boolean; readonly isOpen: boolean }
+}
