@@ -137,7 +137,8 @@ describe('two mounts of a table', () => {
     ])
     expect(await sh(`echo 1,x >> ${b}/data/data.csv`)).toMatchObject({ code: 0 })
     for (const point of points) expect(await cat(point)).toBe('id,name\n1,x\n')
-    for (const point of [a, c]) expect((await sh(`echo 2,x >> ${point}/data/data.csv`)).stderr).toContain('Permission denied')
+    for (const point of [a, c])
+      expect((await sh(`echo 2,x >> ${point}/data/data.csv`)).stderr).toContain('Permission denied')
     // The system's own "ro" can be taken away; the export's cannot.
     await must(['mount', '-o', 'remount,rw', a])
     expect((await sh(`echo 2,x >> ${a}/data/data.csv`)).code).not.toBe(0)
