@@ -383,15 +383,24 @@ export class Table {
     return undefined
   }
 
-  /** What was committed, newest first; at most `limit` versions. */
+  /** What was committed, newest first; at most `limit` versions. A few cost their own commits, not a look at the whole log. */
   async history(limit = Number.POSITIVE_INFINITY): Promise<HistoryEntry[]> {
     const entries: HistoryEntry[] = []
-    for (const { version, modifiedMs } of await listVersions(this.store)) {
+    for await (const version of this.#versions(limit)) {
       if (entries.length >= limit) break
       const commit = await readCommit(this.store, version)
-      if (commit !== undefined) entries.push(historyEntry(version, modifiedMs, commit.actions))
+      if (commit !== undefined) entries.push(historyEntry(version, commit.modifiedMs, commit.actions))
+      else if (Number.isFinite(limit)) break // The log has been cleaned up before it.
     }
     return entries
+  }
+
+  async *#versions(limit: number): AsyncGenerator<bigint> {
+    if (Number.isFinite(limit)) {
+      for (let { version } = await this.refresh(); version >= 0n; version--) yield version
+    } else {
+      for (const { version } of await listVersions(this.store)) yield version
+    }
   }
 
   /** Writes a checkpoint of the newest known version. */
