@@ -31,6 +31,13 @@ export type Joined =
   /** The table is mounted there. */
   | (TableMount & { readonly kind: 'mounted' })
 
+/** What has become of a server when a mount is gone. */
+export interface Left {
+  readonly ended: boolean
+  /** No mount is left, but programs still use one that was cut off. */
+  readonly isUsed: boolean
+}
+
 /** What a server can be asked by other processes of its user: arguments and answers by the operation's name. */
 export interface Operations {
   readonly status: { readonly args: undefined; readonly answer: ServerStatus }
@@ -43,7 +50,7 @@ export interface Operations {
   /** The mount that was asked for has been made. */
   readonly mounted: { readonly args: { readonly mountPoint: string }; readonly answer: null }
   /** A mount is gone. Answered when the server has ended, if that was the last one and no program uses it any more. */
-  readonly leave: { readonly args: undefined; readonly answer: { readonly ended: boolean } }
+  readonly leave: { readonly args: undefined; readonly answer: Left }
 }
 
 export type Operation = keyof Operations

@@ -8,10 +8,8 @@ import { mountsOf, readRecords, removeRecord, type ServerRecord, type TableMount
 const EXPORT_SOURCE = /:\/[0-9a-f]{32}(?:\/|$)/
 
 export interface Detached {
-  /** The server has ended, or is gone. */
-  readonly ended: boolean
-  /** The table is served without a mount, too. */
-  readonly isServed: boolean
+  /** No mount is left, but programs still use one that was cut off: the server goes on for them. */
+  readonly isUsed: boolean
   /** The mounts of the table that are left. */
   readonly left: readonly TableMount[]
 }
@@ -35,8 +33,8 @@ export async function detach(path: string, location: string, force: boolean): Pr
   // What programs wrote and closed goes to the server first; a server that is gone would be waited for without end.
   for (const point of points) await unmount(point, force || !isAlive)
   const left = record === undefined ? [] : mountsOf(record.exports)
-  const ended = record === undefined || (await leave(record, isAlive, isTable, left.length === 0))
-  return { ended, isServed: record?.settings.untilUnmounted === false, left }
+  const isUsed = record !== undefined && (await leave(record, isAlive, isTable, left.length === 0))
+  return { isUsed, left }
 }
 
 async function answers({ location }: ServerRecord, force: boolean): Promise<boolean> {
@@ -48,7 +46,7 @@ async function answers({ location }: ServerRecord, force: boolean): Promise<bool
   }
 }
 
-/** Whether the server has ended. */
+/** Whether the server goes on for programs that still use a mount. */
 async function leave(
   { location }: ServerRecord,
   isAlive: boolean,
@@ -57,9 +55,9 @@ async function leave(
 ): Promise<boolean> {
   if (!isAlive) {
     if (isLast) removeRecord(location)
-    return isLast
+    return false
   }
-  if (!isTable) return (await ask(location, 'leave'))?.ended ?? true
+  if (!isTable) return (await ask(location, 'leave'))?.isUsed ?? false
   await ask(location, 'stop')
-  return true
+  return false
 }

@@ -163,6 +163,11 @@ export class Mounts {
     if (this.#present.length === 0 && this.#joining.size === 0) await withinMs(CLIENT_LEAVES_MS, promise)
   }
 
+  /** Whether there is no mount and none is being made, but clients that go on. */
+  isUsedWithout(): boolean {
+    return this.#present.length === 0 && this.#joining.size === 0 && this.#options.server.endpoints.clients > 0
+  }
+
   /** Other users' access ends with the last mount that gave it; so does what else listens for a mount. */
   #closeUnneeded(went: readonly TableMount[]): void {
     const { server } = this.#options

@@ -82,7 +82,7 @@ function handlersOf(life: Promise<Life>): ControlHandlers {
       const { mounts, isStopping, stop } = await life
       await mounts.withoutClients()
       if (isStopping()) await stop()
-      return { ended: isStopping() }
+      return { ended: isStopping(), isUsed: !isStopping() && mounts.isUsedWithout() }
     },
   }
 }

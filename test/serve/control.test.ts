@@ -33,7 +33,7 @@ function handlers(changes: Partial<ControlHandlers> = {}): ControlHandlers {
     stop: async () => null,
     join: async () => ({ kind: 'mount', host: '127.0.0.1', port: 1, exportPath: '/x' }),
     mounted: async () => null,
-    leave: async () => ({ ended: false }),
+    leave: async () => ({ ended: false, isUsed: false }),
     ...changes,
   }
 }

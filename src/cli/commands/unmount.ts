@@ -19,9 +19,8 @@ export default command({
   },
 })
 
-function whatGoesOn({ left, ended, isServed }: Detached): string {
+function whatGoesOn({ left, isUsed }: Detached): string {
   const others = left.map(({ mountPoint }) => mountPoint).join(', ')
   if (others !== '') return `; its table is still mounted at ${others}`
-  if (ended || isServed) return ''
-  return '; its server goes on for programs that still use it, and ends with them'
+  return isUsed ? '; its server goes on for programs that still use it, and ends with them' : ''
 }
