@@ -1,6 +1,6 @@
 // Runs the steps of a command: some one after the other, the jobs of its lanes side by side. A step is
 //   { name, program, args }  what is started, in the root of the clone, and optionally
-//   env                      more environment
+//   env                      environment that is not set
 //   report                   where it writes its tests (a step that tests must write them)
 //   background               it may wait for those that measure time
 //   after                    a step of the same lane that must have ended
@@ -114,7 +114,8 @@ function start({ name, program, args, env = {}, background = false }, output) {
   return new Promise(resolve => {
     const child = spawn(program, args, {
       cwd: root,
-      env: { ...process.env, ...env },
+      // What a person set goes before.
+      env: { ...env, ...process.env },
       stdio: ['ignore', output, output === 'inherit' ? 'inherit' : output],
     })
     children.add(child)

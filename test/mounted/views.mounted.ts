@@ -97,7 +97,7 @@ describe('the views of a table', () => {
     expect(code).not.toBe(0)
     expect(await out('cat .query')).toContain('nope')
     expect(await out(`echo "UPDATE data SET age = 25 WHERE id = 2" > .query; cat .query`)).toContain('0,1,0')
-  }, 60_000)
+  }, 120_000)
 
   test('a commit by another process is seen by the next open, and not by one that is open', async () => {
     const seen = await out(
@@ -105,7 +105,7 @@ describe('the views of a table', () => {
     )
     expect(seen).toBe('3\n4\n')
     await out(`${BINARY} query ${m.table} "INSERT INTO data VALUES (1,'Alice',30,'London')" 2>/dev/null`)
-  }, 60_000)
+  }, 120_000)
 
   test('who has read half goes on while the bad save of another program is refused', async () => {
     const seen = await out(
@@ -123,7 +123,7 @@ describe('the views of a table', () => {
     expect(new TextDecoder().decode(value)).toBe('7,Fay,1,Oslo\n')
     follow.kill()
     await follow.exited
-  }, 60_000)
+  }, 120_000)
 
   test('df, du and find do not stumble', async () => {
     expect(await out('df . | wc -l')).toBe('2\n')
@@ -158,7 +158,7 @@ describe('other mounts', () => {
     expect(await empty.commits()).toBe(2)
     expect((await empty.sh('cat schema.sql')).stdout).toContain('day DATE')
     await empty.close()
-  }, 60_000)
+  }, 120_000)
 
   test('--read-only refuses visibly', async () => {
     const ro = await mountTable({ schema: 'id:Int64', mountArgs: ['--read-only'] })
@@ -168,7 +168,7 @@ describe('other mounts', () => {
       expect((await ro.sh(command)).stderr).toContain('Read-only file system')
     }
     await ro.close()
-  }, 60_000)
+  }, 120_000)
 
   test('a second user is refused, unless --allow-other', async () => {
     const as = (mount: Mounted): Promise<{ code: number }> =>
@@ -179,7 +179,7 @@ describe('other mounts', () => {
     await run(['chmod', '755', `${open.mount}/..`])
     expect((await as(open)).code).toBe(0)
     await open.close()
-  }, 60_000)
+  }, 120_000)
 
   test('a mount by hand with plain options works', async () => {
     const [record] = JSON.parse((await m.posixlake('status', m.mount, '--format', 'json')).stdout) as [
@@ -199,5 +199,5 @@ describe('other mounts', () => {
     expect(mounted).toEqual({ code: 0, stdout: '', stderr: '' })
     expect((await run(['cat', `${folder}/data/data.csv`])).stdout).toBe(await m.read())
     expect((await run(['umount', folder])).code).toBe(0)
-  }, 60_000)
+  }, 120_000)
 })
