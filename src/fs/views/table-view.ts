@@ -143,7 +143,10 @@ export class TableView {
 
   /** The attributes that a client is sent, which tell it where the file ends. */
   async #told(line: Line, client: FileClient): Promise<Attributes> {
-    const text = await this.#shown(line)
+    return this.#tell(line, client, await this.#shown(line))
+  }
+
+  #tell(line: Line, client: FileClient, text: Text): Attributes {
     line.ends.tell(client, text.size, text instanceof TableText ? text.snapshot.version : undefined)
     return this.#attributesOf(line, text)
   }
@@ -161,8 +164,9 @@ export class TableView {
     // Only who wrote into it is to hear of a refusal; who reads goes on.
     if (line.status === 'retired' && client.frozen !== true) throw staleLine(line)
     const text = await this.#shown(line)
+    // Of just the text that is read: with a size that others moved meanwhile, the client shows NULs up to there.
+    const attributes = this.#tell(line, client, text)
     const read = await readText(text, offset, count)
-    const attributes = await this.#told(line, client)
     const end = read.bytes.length === 0 ? 0 : Number(offset) + read.bytes.length
     this.lines.noteRead(line, client, text instanceof TableText ? text : undefined, end, text.size)
     return { ...read, attributes }
