@@ -38,6 +38,10 @@ export async function endOfImage(image: Text): Promise<EndOfFile> {
   return endOf(image.size, undefined, tail.slice())
 }
 
+function isSame(left: EndOfFile, right: EndOfFile): boolean {
+  return left.size === right.size && left.version === right.version && left.tail.length === right.tail.length
+}
+
 /** Whether an end is that of a version's text, as the table has it. */
 export function isEndOf({ version, tail }: EndOfFile, of: bigint): boolean {
   return version === of && tail.length === 0
@@ -80,9 +84,12 @@ export class EndsOfFile {
     ends.splice(0, ends.length, ...kept)
   }
 
-  /** A client wrote up to this end, and was not told of another one. */
-  wrote(client: string, end: EndOfFile): void {
-    this.#clients.set(client, [end])
+  /** A client wrote up to `end`, behind `before`. What it was told since stands: another of its programs may have it. */
+  wrote(client: string, end: EndOfFile, before?: EndOfFile): void {
+    const ends = this.#clients.get(client) ?? []
+    const at = before === undefined ? ends.length : ends.findLastIndex(known => isSame(known, before))
+    const told = ends.slice(at + 1).filter(known => known.size > end.size)
+    this.#clients.set(client, [end, ...told])
   }
 
   /** The ends that a client may write behind, the oldest first. */

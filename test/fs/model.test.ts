@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'bun:test'
-import type { Handle } from '../nfs/client.ts'
+import { type Handle, NfsClient } from '../nfs/client.ts'
 import { seeded } from '../nfs/random.ts'
 import { codeOf, HELD, type ServedTable, serveNew } from './served.ts'
 
@@ -45,6 +45,16 @@ const JSONL: View = {
 type Times = { -readonly [K in keyof typeof HELD]: number }
 type Call = (s: ServedTable) => Promise<unknown>
 
+/** A client of its own, as another kernel has it: it goes by what it knew when it opened the file last, or wrote it. */
+interface Kernel {
+  readonly view: View
+  readonly client: NfsClient
+  handle: Handle
+  known: Uint8Array
+}
+
+const KERNELS = 3
+
 /** Random programs that save data.csv and data.jsonl, beside a model of what it must hold and of how many commits there must be. */
 class Session {
   s: ServedTable
@@ -54,6 +64,7 @@ class Session {
   rows: string[] = []
   commits = 0
   #id = 1
+  #kernels: Kernel[] = []
 
   private constructor(s: ServedTable, random: () => number, times: Times) {
     this.s = s
@@ -124,6 +135,8 @@ class Session {
 
   async #kill(): Promise<void> {
     this.log.push('  killed')
+    for (const { client } of this.#kernels) client.close()
+    this.#kernels = []
     this.s = await this.s.killed(this.#times)
   }
 
@@ -175,6 +188,48 @@ class Session {
   #expect(rows: string[]): void {
     if (rows.toSorted().join('') !== this.rows.toSorted().join('')) this.commits++
     this.rows = rows
+  }
+
+  async #newKernel(): Promise<Kernel> {
+    const view = this.#view()
+    const client = await NfsClient.connect({ port: this.s.server.port })
+    const data = await client.walk(await client.mount(this.s.server.exportPath), 'data')
+    const handle = await client.walk(data, view.name)
+    return { view, client, handle, known: new TextEncoder().encode(this.#text(view)) }
+  }
+
+  /** Some clients, which opened their files earlier, unless others have taken the names since. */
+  async #someKernels(): Promise<Kernel[]> {
+    while (this.#kernels.length < KERNELS) this.#kernels.push(await this.#newKernel())
+    for (const kernel of this.#kernels) {
+      const handle = await this.#open(kernel.view)
+      const isSame = Buffer.compare(handle, kernel.handle) === 0
+      if (isSame && !this.#chance(0.2)) continue
+      await kernel.client.getattr(handle)
+      kernel.handle = handle
+      kernel.known = new TextEncoder().encode(this.#text(kernel.view))
+      if (this.#chance(0.5)) expect(await kernel.client.readText(handle)).toBe(this.#text(kernel.view))
+    }
+    return this.#kernels
+  }
+
+  /** Appends as a kernel does: at the end that it knows, or from the start of its page on. */
+  async #appendBy(kernel: Kernel, row: string): Promise<void> {
+    const { view, client, handle, known } = kernel
+    const added = new TextEncoder().encode(view.written(row, n => this.#below(n)))
+    const from = this.#chance(0.5) ? known.length : Math.floor(known.length / 4096) * 4096
+    const { file_wcc } = await client.write(handle, BigInt(from), Buffer.concat([known.subarray(from), added]))
+    kernel.known = new Uint8Array(Buffer.concat([known, added]))
+    if (file_wcc.after !== undefined) expect(Number(file_wcc.after.size)).toBe(kernel.known.length)
+  }
+
+  /** A client that was not told of what it wrote asks, unless its next WRITE is on its way already. */
+  async #asksAgain(kernel: Kernel): Promise<void> {
+    if (this.#chance(0.3)) return
+    const { client, handle, view } = kernel
+    await client.getattr(handle)
+    expect(await client.readText(handle)).toBe(this.#text(view))
+    kernel.known = new TextEncoder().encode(this.#text(view))
   }
 
   readonly steps: Record<string, () => Promise<void>> = {
@@ -290,6 +345,41 @@ class Session {
       }
       expect(await codeOf(this.s.client.commit(file))).toBe('ESTALE')
     },
+    'another client appends': async () => {
+      const kernel = this.#one(await this.#someKernels())
+      for (let rows = 1 + this.#below(3); rows > 0; rows--) {
+        const row = this.#newRow()
+        await this.#appendBy(kernel, row)
+        this.#expect([...this.rows, row])
+      }
+      await this.#asksAgain(kernel)
+    },
+    'all clients append at the same time': async () => {
+      const kernels = await this.#someKernels()
+      const rows = kernels.map(() => this.#newRow())
+      await Promise.all(kernels.map((kernel, i) => this.#appendBy(kernel, rows[i]!)))
+      const shown = splitRows((await this.s.read()).slice(HEADER.length))
+      expect(shown.slice(0, this.rows.length)).toEqual(this.rows)
+      expect(shown.slice(this.rows.length).toSorted()).toEqual(rows.toSorted())
+      this.rows = shown
+      const commits = await this.s.commits()
+      expect(commits - this.commits).toBeWithin(1, kernels.length + 1)
+      this.commits = commits
+      for (const kernel of kernels) await this.#asksAgain(kernel)
+    },
+    'a statement in .query': async () => {
+      const run = async (sql: string): Promise<string> => {
+        const { client, root } = this.s
+        const file = await client.walk(root, '.query')
+        await client.setattr(file, { size: 0n })
+        await client.write(file, 0n, `${sql}\n`)
+        return client.readText(await client.walk(root, '.query'))
+      }
+      const id = this.#id++
+      await run(`INSERT INTO data VALUES (${id}, 'by', 'query')`)
+      this.#expect([...this.rows, `${id},by,query\n`])
+      expect(await run('SELECT count(*) AS n FROM data')).toBe(`n\n${this.rows.length}\n`)
+    },
     'another process appends': async () => {
       const id = this.#id++
       await this.s.elsewhere(`INSERT INTO data VALUES (${id}, 'else', 'where')`)
@@ -301,6 +391,11 @@ class Session {
       await this.s.elsewhere(`DELETE FROM data WHERE id = ${Number.parseInt(this.rows[row]!, 10)}`)
       this.#expect(this.rows.filter((_, i) => i !== row))
     },
+  }
+
+  async end(): Promise<void> {
+    for (const { client } of this.#kernels) client.close()
+    await this.s[Symbol.asyncDispose]()
   }
 
   async round(): Promise<void> {
@@ -340,7 +435,7 @@ describe('any programs in any order, with other writers and crashes in between,'
         console.error(`seed ${seed}: ${session.log.join('; ')}`)
         throw error
       } finally {
-        await session.s[Symbol.asyncDispose]()
+        await session.end()
       }
     }, 60_000)
   }

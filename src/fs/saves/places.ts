@@ -86,16 +86,14 @@ export async function noteEnds(
   asWritten: boolean,
 ): Promise<void> {
   for (const [key, { end, at, written }] of places) {
-    if (asWritten) line.ends.wrote(key, endOf(text.size, text.snapshot.version))
+    if (asWritten) line.ends.wrote(key, endOf(text.size, text.snapshot.version), end)
     else if (at === undefined) continue
     else if (isAppend(plan, base)) {
       const stop = Math.min(image.size, at + Math.max(0, written - end.size))
       const start = Math.max(at, stop - TAIL_BYTES_MAX)
       const own = await image.read(start, stop)
-      line.ends.wrote(
-        key,
-        endOf(written, end.version ?? base.snapshot.version, start === at ? joined([end.tail, own]) : own),
-      )
-    } else if (at === end.size) line.ends.wrote(key, await endOfImage(image))
+      const tail = start === at ? joined([end.tail, own]) : own
+      line.ends.wrote(key, endOf(written, end.version ?? base.snapshot.version, tail), end)
+    } else if (at === end.size) line.ends.wrote(key, await endOfImage(image), end)
   }
 }

@@ -146,7 +146,10 @@ export class TableView {
 
   /** The attributes that a client is sent, which tell it where the file ends. */
   async #told(line: Line, client: FileClient): Promise<Attributes> {
-    const text = await this.#shown(line)
+    return this.#tell(line, client, await this.#shown(line))
+  }
+
+  #tell(line: Line, client: FileClient, text: Text): Attributes {
     line.ends.tell(client, text.size, text instanceof TableText ? text.snapshot.version : undefined)
     return this.#attributesOf(line, text)
   }
@@ -163,8 +166,9 @@ export class TableView {
   async #read(line: Line, client: FileClient, offset: bigint, count: number): Promise<ReadResult> {
     // Only who writes into it, or opens it anew (GETATTR), is to hear of a refusal; who reads goes on.
     const text = await this.#shown(line)
+    // Of just the text that is read: with a size that others moved meanwhile, the client shows NULs up to there.
+    const attributes = this.#tell(line, client, text)
     const read = await readText(text, offset, count)
-    const attributes = await this.#told(line, client)
     const end = read.bytes.length === 0 ? 0 : Number(offset) + read.bytes.length
     this.lines.noteRead(line, client, text instanceof TableText ? text : undefined, end, text.size)
     return { ...read, attributes }
