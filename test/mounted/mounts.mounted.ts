@@ -41,9 +41,6 @@ async function newTable(): Promise<{ table: string; points: readonly string[] }>
   return { table, points }
 }
 
-/** A shell that cannot open a file for writing. */
-const refused = { code: 1, stderr: expect.stringContaining('Permission denied') }
-
 const posixlake = (...args: string[]): Promise<string> => must([BINARY, ...args])
 const cat = (mount: string): Promise<string> => must(['cat', join(mount, 'data/data.csv')])
 const sh = (command: string): ReturnType<typeof run> => run(['bash', '-c', command])

@@ -285,7 +285,9 @@ describe('a server in the background', () => {
     const failed = startDaemon({ command: script(`reportOutcome(new ServeError('address_in_use', 'taken'))`), log })
     await expect(failed).rejects.toMatchObject({ code: 'address_in_use', message: 'taken' })
     const controller = new AbortController()
-    const aborted = startDaemon({ command: ['sleep', '1000'], log, signal: controller.signal })
+    // A log of its own: what the others were still writing is no word of this one.
+    const other = join(folder.path, 'other')
+    const aborted = startDaemon({ command: ['sleep', '1000'], log: other, signal: controller.signal })
     controller.abort()
     await expect(aborted).rejects.toThrow('SIGTERM')
   })
