@@ -422,6 +422,12 @@ export class Lines {
     if (line.status === 'writing') this.adopt(line)
   }
 
+  /** WRITEs into the line have changed nothing, and will not when they come once more after a restart. */
+  noteWritten(line: Line, written: readonly string[]): void {
+    line.written = written
+    this.save(line)
+  }
+
   #goOn(line: Line, text: TableText, written: readonly string[]): void {
     line.written = written
     line.repeats = NOTHING

@@ -128,6 +128,18 @@ describe('clients that append to what each of them takes for the end', () => {
       }
   }, 60_000)
 
+  test('are not doubled by a WRITE of the same rows that comes once more after a crash', async () => {
+    for (const ROWS_AGAIN of [ROWS, ROWS.replaceAll(/(\d),(\w+)/g, '$1,"$2"')]) {
+      await using s = await serveNew(DDL, ROWS)
+      const csv = await s.csv()
+      await s.client.setattr(csv, { size: 0n })
+      await s.client.write(csv, 0n, HEADER + ROWS_AGAIN)
+      await using restarted = await s.killed()
+      await restarted.client.write(csv, 0n, HEADER + ROWS_AGAIN)
+      expect(await restarted.read()).toBe(TEXT)
+    }
+  }, 60_000)
+
   test('wait for the end of a save that another one is in the middle of', async () => {
     await using s = await serveNew(DDL, ROWS)
     await using a = await another(s)

@@ -796,6 +796,7 @@ export class Editor {
     if (plan.kind === 'unchanged') {
       const asWritten = await showsAsWritten(plan, edit.base, edit.base, edit.image)
       await noteEnds(edit, plan, edit.base, asWritten)
+      this.#options.lines.noteWritten(edit.line, edit.written)
       this.#drop(edit)
       this.#options.lines.release(edit.line)
       if (!asWritten) this.#options.lines.touch(edit.line)
