@@ -10,11 +10,11 @@ import { tmpdir } from 'node:os'
 import { dirname, join, resolve } from 'node:path'
 import { parseDdl } from '../src/columns/schema.ts'
 import { batchOf } from '../src/columns/vectors.ts'
-import { readRecords } from '../src/serve/registry.ts'
 import { localStore } from '../src/storage/local.ts'
 import { writeDataFiles } from '../src/table/operations/write.ts'
 import { createTable } from '../src/table/table.ts'
-import { type Handle, NfsClient } from '../test/nfs/client.ts'
+import type { Handle, NfsClient } from '../test/nfs/client.ts'
+import { connected, freePort } from './served.ts'
 
 const BINARIES =
   process.argv.length > 2 ? process.argv.slice(2).map(path => resolve(path)) : [resolve('dist/posixlake')]
@@ -56,19 +56,14 @@ interface Served {
 }
 
 async function serve(binary: string, location: string): Promise<Served> {
-  const child = Bun.spawn([binary, 'serve', location, '--port', '0'], {
+  const port = freePort()
+  const child = Bun.spawn([binary, 'serve', location, '--port', String(port)], {
     env: { ...process.env, XDG_CACHE_HOME: join(folder, 'cache') },
     stdin: 'ignore',
     stdout: 'ignore',
     stderr: 'ignore',
   })
-  let record = readRecords().find(known => known.pid === child.pid)
-  while (record === undefined) {
-    if (child.exitCode !== null) throw new Error(`${binary} ended with exit status ${child.exitCode}`)
-    await Bun.sleep(5)
-    record = readRecords().find(known => known.pid === child.pid)
-  }
-  const client = await NfsClient.connect({ port: record.port })
+  const client = await connected(port, child)
   const directory = await client.walk(await client.mount('/posixlake'), 'data')
   return {
     client,
@@ -129,6 +124,11 @@ async function measure(binary: string, files: number): Promise<Cost> {
     await rename(served, 2)
     const renameMs = await perCall(RENAMES, rename)
     return { appendMs, renameMs, megabytes: served.megabytes() }
+  } catch (error) {
+    const errors = await served.client.readText(
+      await served.client.walk(await served.client.mount('/posixlake'), '.errors'),
+    )
+    throw new Error(`${binary}: ${errors}`, { cause: error })
   } finally {
     await served.stop()
     rmSync(location, { recursive: true, force: true })

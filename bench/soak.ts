@@ -14,11 +14,11 @@ import { lstatSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, w
 import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
 import { parseDdl } from '../src/columns/schema.ts'
-import { readRecords } from '../src/serve/registry.ts'
 import { localStore } from '../src/storage/local.ts'
 import { createTable } from '../src/table/table.ts'
-import { type Handle, NfsClient, NfsClientError } from '../test/nfs/client.ts'
+import { type Handle, type NfsClient, NfsClientError } from '../test/nfs/client.ts'
 import { seeded } from '../test/nfs/random.ts'
+import { connected, freePort } from './served.ts'
 
 const OPERATIONS = Number(process.argv[2] ?? 100_000)
 const BINARY = resolve(process.argv[3] ?? 'dist/posixlake')
@@ -47,20 +47,15 @@ async function serve(): Promise<Server> {
   mkdirSync(location, { recursive: true })
   const configuration = { 'delta.deletedFileRetentionDuration': RETENTION }
   await createTable(localStore(location), { schema: parseDdl('id:Int64,name:String'), configuration })
-  const child = Bun.spawn([BINARY, 'serve', location, '--port', '0'], {
+  const port = freePort()
+  const child = Bun.spawn([BINARY, 'serve', location, '--port', String(port)], {
     env: { ...process.env, XDG_CACHE_HOME: join(folder, 'cache') },
     stdin: 'ignore',
     stdout: 'ignore',
     stderr: Bun.file(join(folder, 'log')),
   })
-  let record = readRecords().find(known => known.pid === child.pid)
-  while (record === undefined) {
-    if (child.exitCode !== null) throw new Error(`${BINARY} ended with exit status ${child.exitCode}`)
-    await Bun.sleep(5)
-    record = readRecords().find(known => known.pid === child.pid)
-  }
-  const client = await NfsClient.connect({ port: record.port })
-  const root = await client.mount(record.exportPath)
+  const client = await connected(port, child)
+  const root = await client.mount('/posixlake')
   const data = await client.walk(root, 'data')
   return {
     client,
