@@ -3,7 +3,7 @@ import { TEXT_FORMAT_VERSION } from '../columns/text/rendered.ts'
 import type { Clock } from '../core/clock.ts'
 import { isAppendOnly, type Snapshot } from '../table/snapshot.ts'
 import type { Table } from '../table/table.ts'
-import { type EndOfFile, EndsOfFile, type FileClient, isEndOf } from './ends-of-file.ts'
+import { clientKey, type EndOfFile, EndsOfFile, type FileClient, isEndOf } from './ends-of-file.ts'
 import { FsError } from './filesystem.ts'
 import type { TableText, TextFormat } from './text/layout.ts'
 import { isAt } from './text/text.ts'
@@ -20,6 +20,7 @@ const NOTED_MS = 3_600_000
 const BEGUN_MAX = 256
 /** Texts of a line from before commits of others that are remembered. */
 const EARLIER_KEPT = 64
+const LAST_READS_KEPT = 64
 /** Clients write whole pages: so a change of the middle ends where a page does. */
 const PAGE_BYTES = 4096
 /** Earlier versions that are looked through for the end of one whose connection was told nothing. */
@@ -82,6 +83,13 @@ export type WritePlace =
   | { readonly kind: 'here'; readonly isAppend: boolean }
   | { readonly kind: 'on'; readonly text: TableText }
 
+interface LastRead {
+  readonly line: Line
+  /** undefined: it was that of a save. */
+  readonly text: TableText | undefined
+  readonly ms: number
+}
+
 /** What a program saw of the view. */
 export interface Seen {
   readonly line: Line
@@ -130,7 +138,8 @@ export class Lines {
   /** Those that programs save into. */
   readonly #writing = new Set<Line>()
   /** What was read last, of whichever line; no text: it was that of an edit. */
-  #lastRead: { readonly line: Line; readonly text: TableText | undefined; readonly ms: number } | undefined
+  /** What each client read last, by `clientKey`; in the order of their reads. */
+  readonly #lastReads = new Map<string, LastRead>()
   #sweeping: Timer | undefined
   #begun = 0
   #current: Line | undefined
@@ -247,11 +256,11 @@ export class Lines {
   }
 
   /**
-   * What a program saw that has been at work since `sinceMs`: what was read last since then; if nothing was (the client
-   * may have known it already), what the name led to then. Undefined if the table has not changed, or only by edits.
+   * What a program of a client saw that has been at work since `sinceMs`: what the client read last since then; if nothing
+   * was (it may have known it already), what the name led to then. Undefined if the table has not changed, or only by edits.
    */
-  async seenSince(sinceMs: number): Promise<Seen | undefined> {
-    const last = this.#lastRead
+  async seenSince(sinceMs: number, client: FileClient): Promise<Seen | undefined> {
+    const last = this.#lastReads.get(clientKey(client))
     if (last !== undefined && last.ms >= sinceMs) {
       return last.text && { line: last.line, text: last.text, isSure: true }
     }
@@ -271,7 +280,10 @@ export class Lines {
   /** A client was sent the bytes of a line up to `end`, and the size; `text`: the table's, if it was not that of an edit. */
   noteRead(line: Line, client: FileClient, text: TableText | undefined, end: number, size: number): void {
     line.lastReadMs = this.#options.clock.nowMs()
-    this.#lastRead = { line, text, ms: line.lastReadMs }
+    const key = clientKey(client)
+    this.#lastReads.delete(key)
+    this.#lastReads.set(key, { line, text, ms: line.lastReadMs })
+    if (this.#lastReads.size > LAST_READS_KEPT) this.#lastReads.delete(this.#lastReads.keys().next().value!)
     line.ends.know(client, end, end === size ? size : undefined)
   }
 

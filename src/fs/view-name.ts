@@ -202,7 +202,7 @@ export class ViewName {
     const shown = old === undefined ? await this.#options.textOfLine(entry.id) : await lines.text(old)
     const { ctime: finished, size } = await scratch.getattr(entry.id)
     const written = shown === undefined ? { sinceMs: scratch.createdMs(entry.id), finished } : undefined
-    const { base, unseen } = await this.#baseOfReplacement(away, written)
+    const { base, unseen } = await this.#baseOfReplacement(away, written, fileClientOf(fromDirectory))
     const image = shown ?? fileText(scratch.realPath(entry.id), sizeOf(size))
     // A version of another view goes on as that one's.
     const becomes = old !== undefined ? 'line' : shown === undefined ? 'file' : 'new'
@@ -319,6 +319,7 @@ export class ViewName {
   async #baseOfReplacement(
     away: Away | undefined,
     file: { sinceMs: number; finished: TimeNs } | undefined,
+    client: FileClient,
   ): Promise<{ base: TableText; unseen?: Unseen }> {
     const { view, editor, nowMs } = this.#options
     const { lines } = view
@@ -328,7 +329,7 @@ export class ViewName {
     if (file === undefined) return { base }
     const isFinished = BigInt(nowMs()) * 1_000_000n - file.finished > FINISHED_NS
     if (isFinished && line.mtime > file.finished) return { base }
-    const seen = await lines.seenSince(file.sinceMs)
+    const seen = await lines.seenSince(file.sinceMs, client)
     if (seen === undefined) return { base }
     if (isContinuation(seen.text, base)) return { base, unseen: { from: seen.text.size, isSure: seen.isSure } }
     return { base: seen.line === line ? base : seen.text }

@@ -177,3 +177,19 @@ describe('a client that changes rows of a text that others have changed since', 
     expect(await s.read('.errors')).toContain('another writer')
   }, 60_000)
 })
+
+describe('a file that one client renames onto data.csv', () => {
+  test('leaves rows that only others have read since it was made', async () => {
+    await using s = await serveNew(DDL, ROWS)
+    await using other = await another(s)
+    await s.read()
+    const { handle } = await s.client.create(s.data, 'sedX')
+    await s.client.readText(await s.csv())
+    await other.client.write(other.csv, END, '4,Dave\n')
+    expect(await other.client.readText(other.csv)).toBe(`${TEXT}4,Dave\n`)
+    await s.client.write(handle, 0n, TEXT.replace('Bob', 'Bobby'))
+    await s.client.rename(s.data, 'sedX', s.data, 'data.csv')
+    expect(await s.read()).toBe(`${TEXT.replace('Bob', 'Bobby')}4,Dave\n`)
+    expect(await s.commits()).toBe(2)
+  })
+})
