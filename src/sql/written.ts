@@ -1,6 +1,6 @@
 import { rmSync } from 'node:fs'
 import { errnoOf } from '../core/errors.ts'
-import type { Action } from '../table/log/actions.ts'
+import type { Action } from '../table/log/actions/index.ts'
 import { readCommit } from '../table/log/load.ts'
 import { LOG_FOLDER, pathOf } from '../table/log/paths.ts'
 import type { Table } from '../table/table.ts'

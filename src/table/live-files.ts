@@ -1,8 +1,8 @@
 import { TEXT_FORMAT_VERSION } from '../columns/text/rendered.ts'
 import type { Cell } from '../columns/types.ts'
 import { type Difference, hashOf, Ordered, type Ordering } from '../core/ordered.ts'
-import type { AddAction, DeletionVectorDescriptor } from './log/actions.ts'
-import { vectorId } from './vectors/store.ts'
+import type { AddAction, DeletionVectorDescriptor } from './log/actions/index.ts'
+import { vectorId } from './log/actions/index.ts'
 
 /** Tags that posixlake puts on its files. */
 export const TEXT_TAG = 'posixlake.text'

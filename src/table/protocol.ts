@@ -1,6 +1,6 @@
 import type { Field, Schema } from '../columns/types.ts'
 import { TableError } from './errors.ts'
-import type { ProtocolAction } from './log/actions.ts'
+import type { ProtocolAction } from './log/actions/index.ts'
 import { shown } from './log/shapes.ts'
 
 /** Reader features of PROTOCOL.md that are honoured. */

@@ -1,7 +1,8 @@
 import { messageOf } from '../../core/errors.ts'
 import type { ObjectStore } from '../../storage/object-store.ts'
 import { TableError } from '../errors.ts'
-import { type Action, formatCommit } from '../log/actions.ts'
+import type { Action } from '../log/actions/index.ts'
+import { formatCommit } from '../log/json.ts'
 import { readCommit } from '../log/load.ts'
 import { commitPath } from '../log/paths.ts'
 

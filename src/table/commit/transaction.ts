@@ -13,8 +13,8 @@ import type {
   DeletionVectorDescriptor,
   MetadataAction,
   RemoveAction,
-} from '../log/actions.ts'
-import { keepNumbers } from '../log/actions.ts'
+} from '../log/actions/index.ts'
+import { keepNumbers } from '../log/json.ts'
 import { encodePath } from '../log/paths.ts'
 import { checkWritable, isTrue, protocolFor, usesDeletionVectors } from '../protocol.ts'
 import { LIVE_TAG, type LiveFile, type Snapshot } from '../snapshot.ts'
