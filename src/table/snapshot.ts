@@ -5,17 +5,7 @@ import { inViewOrder, type LiveFile, type LiveFiles } from './live-files.ts'
 import type { DomainMetadataAction, ProtocolAction, RemoveAction, TxnAction } from './log/actions/index.ts'
 import type { TableMetadata } from './metadata.ts'
 
-export {
-  type FilePlace,
-  fileTextSizes,
-  inViewOrder,
-  LIVE_TAG,
-  LiveFile,
-  LiveFiles,
-  ORDER_REFS_TAG,
-  ORDER_TAG,
-  TEXT_TAG,
-} from './live-files.ts'
+export { type FilePlace, fileTextSizes, inViewOrder, LiveFile, LiveFiles } from './live-files.ts'
 
 /** One version of the table. */
 export interface Snapshot {

@@ -124,7 +124,7 @@ async function show(result: SqlResult, format: Format): Promise<void> {
       for await (const bytes of resultText(result, format)) await print(bytes)
       return
     case 'parquet': {
-      const writer = new ParquetFileWriter({ write: bytes => print(bytes) }, schema, { isDataFile: false })
+      const writer = new ParquetFileWriter({ write: bytes => print(bytes) }, schema, { statistics: false })
       for await (const batch of result.batches()) await writer.write(batch)
       await writer.finish()
       return

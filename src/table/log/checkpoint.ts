@@ -177,7 +177,7 @@ export async function writeCheckpoint(
   let size = 0
   let sizeInBytes: number
   try {
-    const writer = new ParquetFileWriter(out, CHECKPOINT_SCHEMA, { rowGroupRows: GROUP_ROWS, isDataFile: false })
+    const writer = new ParquetFileWriter(out, CHECKPOINT_SCHEMA, { rowGroupRows: GROUP_ROWS, statistics: false })
     const types = CHECKPOINT_SCHEMA.map(field => field.type)
     for (const rows of grouped(actionsOf(snapshot, keepRemovedSinceMs))) {
       await writer.write(batchOf(types, rows))

@@ -89,7 +89,7 @@ export function vectorPath(store: ObjectStore, { storageType, pathOrInlineDv }: 
 
 /** Writes vectors: small ones inline, the others together into one file, which is durable when this resolves. */
 export async function writeVectors(
-  store: ObjectStore,
+  store: Pick<ObjectStore, 'write'>,
   vectors: readonly Uint32Array[],
 ): Promise<DeletionVectorDescriptor[]> {
   const bitmaps = vectors.map(encodeBitmap)
