@@ -1,5 +1,4 @@
 import { rmSync } from 'node:fs'
-import { errnoOf } from '../core/errors.ts'
 import { namedFiles } from '../table/commit/file-actions.ts'
 import type { Action } from '../table/log/actions/index.ts'
 import { readCommit } from '../table/log/load.ts'
@@ -74,14 +73,5 @@ export function changesOf({ actions }: FoundCommit): { inserted: number; updated
     inserted: count('numTargetRowsInserted', 'numOutputRows'),
     updated: count('numTargetRowsUpdated', 'numUpdatedRows'),
     deleted: count('numTargetRowsDeleted', 'numDeletedRows'),
-  }
-}
-
-/** Whether a process runs; one of another user does, too. */
-export function isAlive(pid: number): boolean {
-  try {
-    return process.kill(pid, 0)
-  } catch (error) {
-    return errnoOf(error) === 'EPERM'
   }
 }
