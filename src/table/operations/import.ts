@@ -277,7 +277,9 @@ async function writePiece(
     expected: repeated,
   })
   if (file.rows === 0) return undefined
-  await staged.write(path, file.bytes)
+  const out = await staged.create(path)
+  for (const bytes of file.pieces) await out.write(bytes)
+  await out.close()
   return newFile(path, file, [...columns, ...added])
 }
 

@@ -42,7 +42,8 @@ export interface EncodeTask {
 
 /** A data file that nobody has stored yet. */
 export interface EncodedFile extends WrittenDataFile {
-  readonly bytes: Uint8Array
+  /** Its bytes, in order. */
+  readonly pieces: readonly Uint8Array[]
 }
 
 export type Task = RenderTask | EncodeTask
@@ -72,6 +73,7 @@ export async function runTask<T extends Task>(task: T): Promise<TaskResult<T>> {
 export function buffersOf(message: Task | RenderedText | EncodedFile): ArrayBuffer[] {
   const views: Uint8Array[] = []
   if ('rowGroup' in message) views.push(...message.rowGroup.columns.flatMap(({ bytes }) => bytes))
+  else if ('pieces' in message) views.push(...message.pieces)
   else views.push(message.bytes)
   const buffers = new Set(views.map(({ buffer }) => buffer as ArrayBuffer))
   if ('index' in message) buffers.add(message.index.buffer as ArrayBuffer)
@@ -113,14 +115,7 @@ async function encode(task: EncodeTask): Promise<EncodedFile> {
     at = end
     discarded(piece.length * GARBAGE_FACTOR)
   }
-  const file = await writer.finish()
-  const bytes = new Uint8Array(file.sizeBytes)
-  let at = 0
-  for (const piece of pieces) {
-    bytes.set(piece, at)
-    at += piece.length
-  }
-  return { ...file, bytes }
+  return { ...(await writer.finish()), pieces }
 }
 
 function checkExpected({ rows, vectors }: Batch, schema: Schema, { expected }: EncodeTask): void {
