@@ -46,8 +46,6 @@ const CIRCLES: readonly string[] = [
 const LINES_MAX = 500
 /** Files that are longer, each a debt. */
 const LONG: readonly string[] = [
-  'columns/parquet/decode.ts',
-  'columns/text/csv-parse.ts',
   'fs/edits/editor.ts',
   'fs/lake-filesystem.ts',
   'fs/lines.ts',
