@@ -13,6 +13,7 @@ import { openStore, parseLocation } from './storage/location.ts'
 import type { ObjectStore } from './storage/object-store.ts'
 import { openTable, type Table, type TableOptions } from './table/table.ts'
 
+export { csv } from './columns/text/formats/index.ts'
 export type { ObjectStore } from './storage/object-store.ts'
 export type { NewVersion } from './table/table.ts'
 

@@ -14,7 +14,7 @@ import { openText } from '../fs/text/layout.ts'
 import { Segments } from '../fs/text/segments.ts'
 import { schemaSql } from '../fs/views/schema-sql.ts'
 import { statsJson } from '../fs/views/stats.ts'
-import { type Lake, type ObjectStore, openLake, openSql, type SqlLimits, type SqlService } from '../lake.ts'
+import { csv, type Lake, type ObjectStore, openLake, openSql, type SqlLimits, type SqlService } from '../lake.ts'
 import { Exports } from '../nfs/exports.ts'
 import { Endpoints, type WantedEndpoint } from './endpoints.ts'
 import { Health, tableLook } from './health.ts'
@@ -187,7 +187,7 @@ async function serveLake(lake: Lake, state: StateFolder, sql: SqlService, option
     settle: () => fs.settled(),
     warmUp: async () => {
       lake.pool.start()
-      await openText(lake.table, await lake.table.refresh(), segments, 'csv')
+      await openText(lake.table, await lake.table.refresh(), segments, csv)
     },
     endStatements: () => sql.end(),
     stop,

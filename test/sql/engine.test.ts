@@ -3,6 +3,7 @@ import { rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { MemoryCache } from '../../src/cache/memory.ts'
 import { parseDdl } from '../../src/columns/schema.ts'
+import { textFormat } from '../../src/columns/text/formats/index.ts'
 import { batchOf } from '../../src/columns/vectors.ts'
 import { WorkerPool } from '../../src/columns/workers/pool.ts'
 import { openText } from '../../src/fs/text/layout.ts'
@@ -41,7 +42,7 @@ async function failure(run: () => Promise<unknown>): Promise<SqlError> {
 async function view(table: Table): Promise<string> {
   const pool = new WorkerPool({ threads: 1 })
   const segments = new Segments({ cache: new MemoryCache(1 << 20), pool, store: table.store })
-  const text = await openText(table, await table.refresh(), segments, 'csv')
+  const text = await openText(table, await table.refresh(), segments, textFormat('csv'))
   const shown = new TextDecoder().decode(await text.read(0, text.size))
   await pool.close()
   return shown

@@ -2,6 +2,7 @@ import { isAscii, isUtf8 } from 'node:buffer'
 import { TextError } from '../errors.ts'
 import type { Batch, Field } from '../types.ts'
 import { builderOf, type ColumnBuilder } from './column-builders.ts'
+import type { ParseOptions } from './formats/format.ts'
 import { decodeText } from './json.ts'
 import { isKeptBy } from './literals.ts'
 import { emptyIsNull, ScalarError } from './scalars.ts'
@@ -11,15 +12,6 @@ const COMMA = 0x2c
 const LF = 0x0a
 const CR = 0x0d
 const decoder = new TextDecoder('utf-8', { ignoreBOM: true })
-
-export interface ParseOptions {
-  /** The line of the whole text at which these bytes begin, for messages; 1 if not given. */
-  readonly firstLine?: number
-  /** The byte between fields; a comma if not given. */
-  readonly delimiter?: number | undefined
-  /** The types were found from some of the rows: a value that they would not keep as it is (`literals.ts`) is refused. */
-  readonly foundTypes?: boolean | undefined
-}
 
 /**
  * Parses CSV rows (no header) whose columns are `fields` in this order. An empty field is NULL, `""` the empty string or

@@ -4,7 +4,7 @@ import { nameFault } from '../schema.ts'
 import type { Field, Schema } from '../types.ts'
 import { decodeText } from './json.ts'
 
-export { countLines, type ParseOptions, parseCsv } from './csv-parse.ts'
+export { countLines, parseCsv } from './csv-parse.ts'
 export { csvHeader, renderCsv } from './csv-render.ts'
 export { crToLf, delimiterOf, endsInCr } from './dialect.ts'
 export { SchemaInference } from './infer.ts'

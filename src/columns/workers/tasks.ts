@@ -6,13 +6,11 @@ import { type Footer, readFooter, readRowGroup } from '../parquet/read.ts'
 import { localSource } from '../parquet/source.ts'
 import { ParquetFileWriter, type WrittenFile } from '../parquet/write.ts'
 import { schemaFromJson, schemaToJson } from '../schema.ts'
-import { countLines, lastRowEnd, parseCsv, renderCsv } from '../text/csv.ts'
-import { parseJsonLines, renderJsonArrayRows, renderJsonLines } from '../text/json.ts'
+import { countLines } from '../text/csv.ts'
+import { inputOf, type TextFormat, type TextInput, textFormat } from '../text/formats/index.ts'
 import type { RenderedText } from '../text/rendered.ts'
 import type { Batch, Cell, Schema } from '../types.ts'
 import { cellAt, constantVector } from '../vectors.ts'
-
-export type TextFormat = 'csv' | 'jsonl' | 'json'
 
 /** Renders one row group of a local Parquet file. */
 export interface RenderTask {
@@ -23,14 +21,15 @@ export interface RenderTask {
   /** Of the table's columns, as schemaToJson gives it. */
   readonly schemaJson: string
   readonly partition: readonly (readonly [string, Cell])[]
-  readonly format: TextFormat
+  readonly format: string
 }
 
 /** Parses complete rows of text and writes them to a new local Parquet file, durably. */
 export interface EncodeTask {
   readonly kind: 'encode'
   readonly bytes: Uint8Array
-  readonly format: 'csv' | 'jsonl'
+  /** One that can be read back. */
+  readonly format: string
   /** The columns in the text's order. */
   readonly schemaJson: string
   readonly firstLine: number
@@ -82,21 +81,21 @@ async function render(task: RenderTask): Promise<RenderedText> {
   }
   const schema = schemaFromJson(task.schemaJson)
   const batch = await readRowGroup(source, footer, task.rowGroup, schema, new Map(task.partition))
-  const rendered = renderBatch(batch, schema, task.format)
+  const rendered = renderBatch(batch, schema, textFormat(task.format))
   discarded(rendered.bytes.length * RENDER_GARBAGE_FACTOR)
   return rendered
 }
 
 /** The text of rows that were read from a file. */
 export function renderBatch(batch: Batch, schema: Schema, format: TextFormat): RenderedText {
-  const render = format === 'csv' ? renderCsv : format === 'jsonl' ? renderJsonLines : renderJsonArrayRows
-  const rendered = render(batch, schema)
+  const rendered = format.render(batch, schema)
   const column = batch.vectors.findIndex(({ notUtf8 }) => notUtf8 !== undefined)
   return column < 0 ? rendered : { ...rendered, notUtf8: { column, row: batch.vectors[column]!.notUtf8! } }
 }
 
 async function encode(task: EncodeTask): Promise<WrittenFile> {
   const schema = schemaFromJson(task.schemaJson)
+  const input = inputOf(textFormat(task.format))
   const fd = openSync(task.outPath, 'wx', 0o644)
   try {
     const sink = {
@@ -109,11 +108,10 @@ async function encode(task: EncodeTask): Promise<WrittenFile> {
     const writer = new ParquetFileWriter(sink, [...schema, ...added])
     let line = task.firstLine
     for (let at = 0; at < task.bytes.length; ) {
-      const end = pieceEnd(task, at)
+      const end = pieceEnd(task, input, at)
       const piece = task.bytes.subarray(at, end)
-      const parse = task.format === 'csv' ? parseCsv : parseJsonLines
       const { delimiter, foundTypes } = task
-      const { rows, vectors } = parse(piece, schema, { firstLine: line, delimiter, foundTypes })
+      const { rows, vectors } = input.parse(piece, schema, { firstLine: line, delimiter, foundTypes })
       checkExpected({ rows, vectors }, schema, task)
       const others = added.map(({ type }, i) => constantVector(type, rows, constants.cells[i] ?? null))
       await writer.write({ rows, vectors: [...vectors, ...others] })
@@ -142,10 +140,10 @@ function checkExpected({ rows, vectors }: Batch, schema: Schema, { expected }: E
   }
 }
 
-function pieceEnd({ bytes, format, delimiter }: EncodeTask, start: number): number {
+function pieceEnd({ bytes, delimiter }: EncodeTask, input: TextInput, start: number): number {
   for (let want = ENCODE_PIECE_BYTES; start + want < bytes.length; want *= 2) {
     const piece = bytes.subarray(start, start + want)
-    const end = format === 'csv' ? lastRowEnd(piece, delimiter) : piece.lastIndexOf(0x0a) + 1
+    const end = input.lastRowEnd(piece, delimiter)
     if (end > 0) return start + end
   }
   return bytes.length
