@@ -10,8 +10,7 @@ import { openText } from '../../src/fs/text/layout.ts'
 import { Segments } from '../../src/fs/text/segments.ts'
 import { csvOf, execute, query } from '../../src/sql/engine.ts'
 import { SqlError } from '../../src/sql/errors.ts'
-import { parseStatement } from '../../src/sql/statement.ts'
-import { splitStatements } from '../../src/sql/tokens.ts'
+import { parseStatements, type Statement } from '../../src/sql/statement.ts'
 import { localStore } from '../../src/storage/local.ts'
 import { writeDataFiles } from '../../src/table/operations/write.ts'
 import { createTable, type NewFile, type Table } from '../../src/table/table.ts'
@@ -287,6 +286,19 @@ describe('SQL on a table', () => {
 })
 
 describe('a statement', () => {
+  const splitStatements = (text: string): string[] => parseStatements(text).map(({ sql }) => sql)
+  const parseStatement = (sql: string): Statement | undefined => parseStatements(sql)[0]?.statement
+
+  test('has its places and its table by its own text, wherever it stands', () => {
+    const [, second] = parseStatements('SELECT (1;\n delete from "data" as d where id = 1')
+    expect(second).toMatchObject({
+      sql: 'delete from "data" as d where id = 1',
+      returning: false,
+      statement: { kind: 'delete', target: { start: 12, end: 18, name: 'data' }, condition: 'id = 1' },
+    })
+    expect(parseStatement('TRUNCATE main.data')).toMatchObject({ target: { start: 9, end: 18, name: undefined } })
+  })
+
   test('is found among comments, quotes and semicolons', () => {
     expect(splitStatements(`SELECT ';' -- ;\n, $$;$$ /* ; /* ; */ */ ; ;`)).toEqual([`SELECT ';' -- ;\n, $$;$$`])
     expect(splitStatements('a; b')).toEqual(['a', 'b'])

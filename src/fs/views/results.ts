@@ -2,8 +2,7 @@ import { type TextFormatName, textFormats } from '../../columns/text/formats/ind
 import { messageOf } from '../../core/errors.ts'
 import { discarded } from '../../core/garbage.ts'
 import { SqlError } from '../../sql/errors.ts'
-import { mayModify, parseStatement } from '../../sql/statement.ts'
-import { splitStatements } from '../../sql/tokens.ts'
+import { mayModify, parseStatements } from '../../sql/statement.ts'
 import type { Watched } from '../askers.ts'
 import { laterTime, MODE, type Owner, viewAttributes } from '../attributes.ts'
 import { type Attributes, type Caller, FsError, type Node, type TimeNs } from '../filesystem.ts'
@@ -363,8 +362,8 @@ class Result implements ViewFile {
   #checkedSql(): string {
     const { sql } = this.#options
     if (sql === undefined) throw new FsError('EFBIG', `a query has at most ${SQL_BYTES_MAX} bytes`)
-    for (const statement of mayModify(sql) ? splitStatements(sql) : []) {
-      const kind = parseStatement(statement)?.kind
+    for (const { statement } of mayModify(sql) ? parseStatements(sql) : []) {
+      const kind = statement?.kind
       if (kind === undefined || kind === 'query') continue
       throw new SqlError(
         'unsupported',
