@@ -27,6 +27,7 @@ class CsvRows {
   readonly #bytes: Uint8Array
   readonly #fields: readonly Field[]
   readonly #firstLine: number
+  readonly #lines: Uint32Array | undefined
   readonly #delimiter: number
   readonly #builders: readonly ColumnBuilder[]
   readonly #foundTypes: boolean
@@ -36,11 +37,12 @@ class CsvRows {
   constructor(
     bytes: Uint8Array,
     fields: readonly Field[],
-    { firstLine = 1, delimiter = COMMA, foundTypes = false }: ParseOptions,
+    { firstLine = 1, lines, delimiter = COMMA, foundTypes = false }: ParseOptions,
   ) {
     this.#bytes = bytes
     this.#fields = fields
     this.#firstLine = firstLine
+    this.#lines = lines
     this.#delimiter = delimiter
     this.#foundTypes = foundTypes
     const capacity = countLines(bytes) + 1
@@ -209,9 +211,8 @@ class CsvRows {
   }
 
   #lineOf(offset: number): number {
-    let line = this.#firstLine
-    for (let at = this.#bytes.indexOf(LF); at >= 0 && at < offset; at = this.#bytes.indexOf(LF, at + 1)) line++
-    return line
+    const line = countLines(this.#bytes.subarray(0, offset))
+    return this.#lines?.[line] ?? this.#firstLine + line
   }
 }
 

@@ -122,7 +122,7 @@ async function openCsv(source: SourceFile, options: ImportOptions): Promise<CsvI
       crToLf(head.subarray(textStart(head)), head.length === sizeBytes, options.delimiter)
       options.log?.(`${name}: the lines end in CR alone`)
     }
-    const delimiter = options.delimiter ?? delimiterOf(wholeLines(head, sizeBytes))
+    const delimiter = options.delimiter ?? delimiterOf(wholeLines(head, sizeBytes)).charCodeAt(0)
     if (options.delimiter === undefined && delimiter !== COMMA)
       options.log?.(`${name}: the fields are separated by ${JSON.stringify(String.fromCharCode(delimiter))}`)
     const { names, endOffset } = named(name, () => parseHeader(head, delimiter))

@@ -51,6 +51,8 @@ export interface RecordedSize {
 export interface ParseOptions {
   /** The line of the whole text at which these bytes begin, for messages; 1 if not given. */
   readonly firstLine?: number | undefined
+  /** The line of the whole text in which each line of these bytes stands, where those between are left out. */
+  readonly lines?: Uint32Array | undefined
   /** Takes the names of the columns that the rows have. */
   readonly seen?: Set<string> | undefined
   /** The byte between fields, in forms that have one; a comma if not given. */
