@@ -2,6 +2,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
 import { mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { tableFromIPC } from 'apache-arrow'
+import { version } from '../../package.json'
 import { COMMANDS } from '../../src/cli/commands/index.ts'
 import { temporaryFolder } from '../helpers/temporary.ts'
 
@@ -53,6 +54,7 @@ describe('the command line', () => {
     }
     expect(output('--version')).toMatch(/^posixlake \d+\.\d+\.\d+\n$/)
     expect(output('-V')).toBe(output('--version'))
+    expect(output('-V')).toBe(`posixlake ${version}\n`)
     expect(run().code).toBe(2)
   })
 

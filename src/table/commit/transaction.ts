@@ -3,6 +3,7 @@ import { readFooter } from '../../columns/parquet/read.ts'
 import { storeSource } from '../../columns/parquet/source.ts'
 import { schemaFault, schemaFingerprint, schemaToJson } from '../../columns/schema.ts'
 import type { Field } from '../../columns/types.ts'
+import { VERSION } from '../../core/version.ts'
 import type { ObjectStore } from '../../storage/object-store.ts'
 import { withMaxColumnId, withPhysicalNames } from '../column-mapping.ts'
 import { TableError } from '../errors.ts'
@@ -21,7 +22,7 @@ import { LIVE_TAG, type LiveFile, type Snapshot } from '../snapshot.ts'
 import type { ChangeSet, Deletion, NewFile } from './change-set.ts'
 import type { Staging } from './staging.ts'
 
-export const ENGINE = 'posixlake/0.1.0'
+export const ENGINE = `posixlake/${VERSION}`
 
 export interface TransactionContext {
   readonly store: ObjectStore
