@@ -22,7 +22,7 @@ const outfile = values.outfile ?? `dist/posixlake${os === 'windows' ? '.exe' : '
 mkdirSync('dist', { recursive: true })
 const result = await Bun.build({
   // The worker is an entry point of its own: the executable finds it by its name, beside main.
-  entrypoints: ['./src/main.ts', './src/columns/workers/worker.ts'],
+  entrypoints: ['./src/main.ts', './src/table/workers/worker.ts'],
   compile: { target: target as Build.CompileTarget, outfile },
   plugins: [embedDuckDb(os === 'windows' ? 'win32' : os, `${cpu}${musl}`)],
   // Commands are loaded when they are called: what only another one needs would take longer to read than cat takes.

@@ -4,6 +4,7 @@ import { TEXT_FORMAT_VERSION } from '../columns/text/rendered.ts'
 import { type Clock, momentMs } from '../core/clock.ts'
 import { isAppendOnly, type Snapshot } from '../table/snapshot.ts'
 import type { Table } from '../table/table.ts'
+import { ORDER_TAG } from '../table/tags.ts'
 import { clientKey, type EndOfFile, EndsOfFile, type FileClient, isEndOf } from './ends-of-file.ts'
 import { FsError } from './filesystem.ts'
 import type { TableText } from './text/layout.ts'
@@ -668,7 +669,7 @@ function isStillAt(text: TableText, offset: number, bytes: Uint8Array): Promise<
 export function isContinuation(from: TableText, to: TableText): boolean {
   if (!isAppendOnly(from.snapshot, to.snapshot)) return false
   // Rows of an edit have their places among the others.
-  return to.snapshot.files.slice(from.snapshot.files.length).every(file => file.tag('posixlake.order') === undefined)
+  return to.snapshot.files.slice(from.snapshot.files.length).every(file => file.tag(ORDER_TAG) === undefined)
 }
 
 /** ESTALE, in the words a user may read in a log. */

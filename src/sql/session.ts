@@ -37,7 +37,7 @@ export interface RunOptions {
   readonly readOnly?: boolean
   /** Becomes the `txnId` of the commit, if there is one. */
   readonly txnId?: string
-  /** What the table's store has made since the statement began, if that is kept: it is taken back if nothing comes of it. */
+  /** What the table's store has made since the statement began, if that is kept; emptied when the statement is over. */
   readonly written?: WrittenFile[]
 }
 

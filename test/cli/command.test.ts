@@ -4,7 +4,7 @@ import { cacheBytesOf, hostOf, portOf } from '../../src/cli/serve-args.ts'
 import { snapshotOf } from '../../src/cli/version-args.ts'
 import { parseDdl } from '../../src/columns/schema.ts'
 import { memoryStore } from '../../src/storage/memory.ts'
-import { createTable } from '../../src/table/table.ts'
+import { createTable } from '../../src/table/operations/create.ts'
 
 async function usage(run: () => unknown): Promise<string> {
   try {

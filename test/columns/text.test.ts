@@ -13,12 +13,12 @@ import {
 } from '../../src/columns/text/csv.ts'
 import { csvSize } from '../../src/columns/text/csv-render.ts'
 import { parseJsonLines, renderJsonArrayRows, renderJsonLines } from '../../src/columns/text/json.ts'
-import { formatPartitionValue, parsePartitionValue } from '../../src/columns/text/partition.ts'
 import { TEXT_FORMAT_VERSION } from '../../src/columns/text/rendered.ts'
 import { formatScalar, parseScalar } from '../../src/columns/text/scalars.ts'
 import { jsonLinesSize } from '../../src/columns/text/sizes.ts'
 import type { Cell, DataType, Schema } from '../../src/columns/types.ts'
 import { batchOf, cellAt } from '../../src/columns/vectors.ts'
+import { formatPartitionValue, parsePartitionValue } from '../../src/table/data-files/partition-values.ts'
 import { ALL_TYPES, cellsOf, decode, encode, inferSchema, Random, randomBatch, spelled } from './values.ts'
 
 const typeOf = (ddl: string): DataType => parseDdl(`x:${ddl}`)[0]!.type

@@ -5,15 +5,16 @@ import { MemoryCache } from '../../src/cache/memory.ts'
 import { parseDdl } from '../../src/columns/schema.ts'
 import { textFormat } from '../../src/columns/text/formats/index.ts'
 import { batchOf } from '../../src/columns/vectors.ts'
-import { WorkerPool } from '../../src/columns/workers/pool.ts'
 import { openText } from '../../src/fs/text/layout.ts'
 import { Segments } from '../../src/fs/text/segments.ts'
 import { csvOf, execute, query } from '../../src/sql/engine.ts'
 import { SqlError } from '../../src/sql/errors.ts'
 import { parseStatements, type Statement } from '../../src/sql/statement.ts'
 import { localStore } from '../../src/storage/local.ts'
-import { writeDataFiles } from '../../src/table/operations/write.ts'
-import { createTable, type NewFile, type Table } from '../../src/table/table.ts'
+import { createTable } from '../../src/table/operations/create.ts'
+import type { NewFile, Table } from '../../src/table/table.ts'
+import { WorkerPool } from '../../src/table/workers/pool.ts'
+import { commit, writeDataFiles } from '../helpers/changes.ts'
 import { temporaryFolder } from '../helpers/temporary.ts'
 
 async function people(folder: string): Promise<Table> {
@@ -102,7 +103,7 @@ describe('SQL on a table', () => {
         [3n, 19_000, 'a/b c'],
       ],
     )
-    await table.commit({
+    await commit(table, {
       base: table.snapshot,
       operation: 'WRITE',
       add: await writeDataFiles(table, [rows]),
@@ -259,7 +260,7 @@ describe('SQL on a table', () => {
     const table = await createTable(localStore(folder.path), { schema: parseDdl('id:Int64') })
     const add: NewFile[] = []
     for (let id = 0n; id < 300n; id++) add.push(...(await writeDataFiles(table, [batchOf([{ kind: 'long' }], [[id]])])))
-    await table.commit({ base: table.snapshot, operation: 'WRITE', add, delete: [] })
+    await commit(table, { base: table.snapshot, operation: 'WRITE', add, delete: [] })
     await execute(table, 'DELETE FROM data WHERE id % 100 = 7')
     expect(await csv(table, 'SELECT count(*) AS n, sum(id) AS s FROM data')).toBe(`n,s\n297,${44850 - 7 - 107 - 207}\n`)
   })

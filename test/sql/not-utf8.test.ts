@@ -9,7 +9,6 @@ import { textFormat } from '../../src/columns/text/formats/index.ts'
 import { renderJsonLines } from '../../src/columns/text/json.ts'
 import type { Batch, Vector } from '../../src/columns/types.ts'
 import { vectorOf } from '../../src/columns/vectors.ts'
-import { WorkerPool } from '../../src/columns/workers/pool.ts'
 import { applyPlan } from '../../src/fs/edits/apply.ts'
 import { planEdit } from '../../src/fs/edits/plan.ts'
 import { FileSpool } from '../../src/fs/edits/spool.ts'
@@ -19,9 +18,11 @@ import { bytesText } from '../../src/fs/text/text.ts'
 import { csvOf, execute } from '../../src/sql/engine.ts'
 import { HandedRows } from '../../src/sql/refused-files.ts'
 import { localStore } from '../../src/storage/local.ts'
-import { writeDataFiles } from '../../src/table/operations/write.ts'
-import { createTable, type Table } from '../../src/table/table.ts'
+import { createTable } from '../../src/table/operations/create.ts'
+import type { Table } from '../../src/table/table.ts'
+import { WorkerPool } from '../../src/table/workers/pool.ts'
 import { decode } from '../columns/values.ts'
+import { commit, writeDataFiles } from '../helpers/changes.ts'
 import { temporaryFolder } from '../helpers/temporary.ts'
 
 const pool = new WorkerPool({ threads: 1 })
@@ -54,7 +55,7 @@ async function filled(table: Table, folder: string, batches: readonly Batch[]): 
       const bytes = readFileSync(join(folder, path)).toString('latin1').replace('posixlake.text', 'another.writer')
       writeFileSync(join(folder, path), bytes, 'latin1')
     }
-    await table.commit({ base: table.snapshot, operation: 'WRITE', add: foreign, delete: [] })
+    await commit(table, { base: table.snapshot, operation: 'WRITE', add: foreign, delete: [] })
   }
   return table
 }

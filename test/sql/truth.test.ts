@@ -6,7 +6,8 @@ import type { SqlError } from '../../src/sql/errors.ts'
 import type { WrittenFile } from '../../src/sql/written.ts'
 import { localStore } from '../../src/storage/local.ts'
 import { type ObjectStore, StorageError } from '../../src/storage/object-store.ts'
-import { createTable, openTable, type Table } from '../../src/table/table.ts'
+import { createTable } from '../../src/table/operations/create.ts'
+import { openTable, type Table } from '../../src/table/table.ts'
 import { temporaryFolder } from '../helpers/temporary.ts'
 
 interface Faults {
@@ -133,22 +134,21 @@ describe('a statement that another writer gets in the way of', () => {
     const { table, written, files } = await bench(folder.path)
     const other = await openTable(localStore(folder.path))
     let isFirst = true
-    const source: Table = new Proxy(table, {
-      get: (target, name) => {
-        const value: unknown = Reflect.get(target, name, target)
-        if (name !== 'commit' || typeof value !== 'function')
-          return typeof value === 'function' ? value.bind(target) : value
-        return async (change: unknown) => {
-          if (isFirst) {
-            isFirst = false
-            await execute(other, `UPDATE data SET name = 'theirs' WHERE id = 2`)
-          }
-          return value.call(target, change) as unknown
+    const begin = table.begin.bind(table)
+    table.begin = (...args) => {
+      const transaction = begin(...args)
+      const commit = transaction.commit.bind(transaction)
+      transaction.commit = async operation => {
+        if (isFirst) {
+          isFirst = false
+          await execute(other, `UPDATE data SET name = 'theirs' WHERE id = 2`)
         }
-      },
-    })
+        return commit(operation)
+      }
+      return transaction
+    }
     const before = files().length
-    expect(await execute(source, `UPDATE data SET name = 'ours' WHERE id <= 2`, { written })).toMatchObject({
+    expect(await execute(table, `UPDATE data SET name = 'ours' WHERE id <= 2`, { written })).toMatchObject({
       version: 3n,
       updated: 2,
     })

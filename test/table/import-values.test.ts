@@ -4,11 +4,12 @@ import { join } from 'node:path'
 import Papa from 'papaparse'
 import { sqlType } from '../../src/columns/schema.ts'
 import { textFormat } from '../../src/columns/text/formats/index.ts'
-import { WorkerPool } from '../../src/columns/workers/pool.ts'
 import { openText } from '../../src/fs/text/layout.ts'
 import { Segments } from '../../src/fs/text/segments.ts'
+import { localStore } from '../../src/storage/local.ts'
 import { createFromCsv } from '../../src/table/operations/import.ts'
 import type { Table } from '../../src/table/table.ts'
+import { WorkerPool } from '../../src/table/workers/pool.ts'
 import { Random } from '../columns/values.ts'
 import { temporaryFolder } from '../helpers/temporary.ts'
 
@@ -102,7 +103,7 @@ describe('a CSV file of any values', () => {
         columns.map(column => fieldOf(random, column[row] ?? null)).join(','),
       )
       writeFileSync(csv, `${header}${lines.join('\n')}`)
-      const table = await createFromCsv(join(folder.path, 'table'), [csv], { pool })
+      const table = await createFromCsv(localStore(join(folder.path, 'table')), [csv], { pool })
       const shown = Papa.parse<string[]>(await catOf(table), { newline: '\n' }).data
       for (const [i, field] of table.snapshot.schema.entries()) {
         const type = sqlType(field.type)
@@ -142,7 +143,7 @@ describe('a CSV file of any values', () => {
       using folder = temporaryFolder()
       const csv = join(folder.path, 'in.csv')
       writeFileSync(csv, `v,filler\n${`${first},${'x'.repeat(60_000)}\n`.repeat(80)}${last},y\n`)
-      const table = await createFromCsv(join(folder.path, 'table'), [csv], { pool })
+      const table = await createFromCsv(localStore(join(folder.path, 'table')), [csv], { pool })
       const text = await catOf(table)
       expect([
         first,

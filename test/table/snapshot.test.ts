@@ -1,11 +1,11 @@
 import { describe, expect, test } from 'bun:test'
 import { memoryStore } from '../../src/storage/memory.ts'
 import type { ObjectStore } from '../../src/storage/object-store.ts'
-import type { AddAction } from '../../src/table/log/actions.ts'
+import type { AddAction } from '../../src/table/log/actions/index.ts'
+import { vectorId } from '../../src/table/log/actions/index.ts'
 import { commitPath, LAST_CHECKPOINT, parseLogFile } from '../../src/table/log/paths.ts'
 import { appendedFiles, isAppendOnly, type LiveFile, type Snapshot } from '../../src/table/snapshot.ts'
 import { openTable } from '../../src/table/table.ts'
-import { vectorId } from '../../src/table/vectors/store.ts'
 import { commitLines, failure, foreignTable } from './fixture.ts'
 
 function generator(seed: number): (n: number) => number {

@@ -1,11 +1,13 @@
-import { mkdirSync, readdirSync, statSync } from 'node:fs'
+import { readdirSync, type Stats, statSync } from 'node:fs'
 import { parseDdl } from '../../columns/schema.ts'
-import { WorkerPool } from '../../columns/workers/pool.ts'
+import { errnoOf } from '../../core/errors.ts'
 import { schemaSql } from '../../fs/views/schema-sql.ts'
-import { openStore, parseLocation } from '../../storage/location.ts'
+import { type Location, openStore, parseLocation } from '../../storage/location.ts'
 import { TableError } from '../../table/errors.ts'
+import { createTable } from '../../table/operations/create.ts'
 import { createFromCsv, createFromParquet, type ImportOptions } from '../../table/operations/import.ts'
-import { createTable, type Table } from '../../table/table.ts'
+import type { Table } from '../../table/table.ts'
+import { WorkerPool } from '../../table/workers/pool.ts'
 import { command, UsageError } from '../command.ts'
 import { interruptible } from '../interrupt.ts'
 import { note, print } from '../output.ts'
@@ -70,8 +72,8 @@ export default command({
     checkFree(directory)
     const table =
       source === undefined
-        ? await createEmpty(directory, options)
-        : await fromFiles(directory, csv === undefined ? createFromParquet : createFromCsv, [source, ...rest], {
+        ? await createEmpty(location, options)
+        : await fromFiles(location, csv === undefined ? createFromParquet : createFromCsv, [source, ...rest], {
             ...options,
             delimiter,
           })
@@ -82,13 +84,12 @@ export default command({
 
 type TableOptions = Pick<ImportOptions, 'schema' | 'name' | 'delimiter'>
 
-async function createEmpty(directory: string, { schema = [], ...options }: TableOptions): Promise<Table> {
-  mkdirSync(directory, { recursive: true })
-  return createTable(openStore({ kind: 'local', directory }), { schema, ...options })
+async function createEmpty(location: Location, { schema = [], ...options }: TableOptions): Promise<Table> {
+  return createTable(openStore(location), { schema, ...options })
 }
 
 async function fromFiles(
-  directory: string,
+  location: Location,
   create: typeof createFromCsv,
   patterns: readonly string[],
   options: TableOptions,
@@ -100,7 +101,7 @@ async function fromFiles(
     return await interruptible(signal => {
       // What the threads are at is of no use any more.
       signal.addEventListener('abort', () => void pool.close())
-      return create(directory, paths, {
+      return create(openStore(location), paths, {
         pool,
         progress: (done, total) => progress.update(done, total),
         log: note,
@@ -116,7 +117,10 @@ async function fromFiles(
 
 /** A folder with other files in it is no place for a table: VACUUM deletes all that is no part of one. */
 function checkFree(directory: string): void {
-  if (statSync(directory, { throwIfNoEntry: false })?.isDirectory() !== true) return
+  const info = infoOf(directory)
+  if (info === undefined) return
+  if (!info.isDirectory())
+    throw new TableError('exists', `${directory}: something of that name is there already, and is no folder`)
   const names = readdirSync(directory)
   if (names.includes('_delta_log')) return // Whoever creates the table says so.
   const strange = names.find(name => !/^[._]|^lost\+found$/.test(name))
@@ -125,6 +129,16 @@ function checkFree(directory: string): void {
     'exists',
     `${directory}: the folder holds other files (${strange}), which VACUUM of this table would delete; choose a new or an empty folder`,
   )
+}
+
+/** Undefined if nothing is there. That there can be nothing, for a part of the path is a file, is the system's error. */
+function infoOf(path: string): Stats | undefined {
+  try {
+    return statSync(path)
+  } catch (error) {
+    if (errnoOf(error) === 'ENOENT') return undefined
+    throw error
+  }
 }
 
 function delimiterByte(text: string): number {

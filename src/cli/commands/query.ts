@@ -8,7 +8,7 @@ import { removeOwnSpill } from '../../sql/session.ts'
 import { takeBackNow, type WrittenFile } from '../../sql/written.ts'
 import { openStore, parseLocation } from '../../storage/location.ts'
 import type { ObjectStore } from '../../storage/object-store.ts'
-import { hasLog } from '../../table/log/load.ts'
+import { hasLog } from '../../table/log/segment.ts'
 import { openTable, type Table } from '../../table/table.ts'
 import { command, UsageError } from '../command.ts'
 import { interruptible } from '../interrupt.ts'
@@ -120,7 +120,7 @@ async function show(result: SqlResult, format: Format): Promise<void> {
         await print(line)
       return
     case 'parquet': {
-      const writer = new ParquetFileWriter({ write: bytes => print(bytes) }, schema, { isDataFile: false })
+      const writer = new ParquetFileWriter({ write: bytes => print(bytes) }, schema, { statistics: false })
       for await (const batch of result.batches()) await writer.write(batch)
       await writer.finish()
       return

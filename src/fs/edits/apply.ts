@@ -2,11 +2,20 @@ import { FIRST_ROW_GROUP_ROWS } from '../../columns/parquet/write.ts'
 import { schemaFingerprint } from '../../columns/schema.ts'
 import type { Batch } from '../../columns/types.ts'
 import { REPLACEMENT, textWouldBeLost } from '../../table/commit/copy-on-write.ts'
-import { writeDataFiles } from '../../table/operations/write.ts'
+import { appended } from '../../table/operations/append.ts'
+import { deleted } from '../../table/operations/delete.ts'
+import { merged } from '../../table/operations/merge.ts'
 import type { OrderHint } from '../../table/order-hint.ts'
 import { usesDeletionVectors } from '../../table/protocol.ts'
 import type { Snapshot } from '../../table/snapshot.ts'
-import type { Committed, NewFile, Table } from '../../table/table.ts'
+import {
+  type Committed,
+  committed,
+  type Deletion,
+  type Operation,
+  type Table,
+  type Transaction,
+} from '../../table/table.ts'
 import { type Section, TableText } from '../text/layout.ts'
 import { type Segments, textKind } from '../text/segments.ts'
 import type { Text } from '../text/text.ts'
@@ -30,55 +39,37 @@ export interface ApplyOptions {
 
 /** Commits a plan: new rows in a new file, removed rows in deletion vectors, all in one version. Rejects with TableError. */
 export async function applyPlan(plan: ChangePlan, options: ApplyOptions): Promise<Committed> {
-  const { table, snapshot } = options
-  const startedMs = performance.now()
+  const { table, snapshot, editId } = options
+  await using transaction = table.begin(snapshot, { txnId: editId })
+  if (plan.schema !== undefined) transaction.changeSchema(plan.schema)
   if (plan.removed.length > 0 && !usesDeletionVectors(snapshot.protocol, snapshot.metadata.configuration)) {
     // A partitioned table's rows may change their folder, and have no places in the view to keep.
-    if (snapshot.partitionColumns.length === 0) return applyByRewriting(plan, options, startedMs)
+    if (snapshot.partitionColumns.length === 0) return applyByRewriting(transaction, plan, options)
   }
   const deletions = plan.removed.length === 0 ? [] : await plan.base.rowsAt(plan.removed)
-  const removedRows = deletions.reduce((sum, { rows }) => sum + rows.length, 0)
-  const addedRows = plan.added.reduce((sum, { rows }) => sum + rows, 0)
-  const counts = await countsOf(plan, removedRows, addedRows)
   const order = await orderHint(plan.base, plan.added)
-  const schema = plan.schema ?? snapshot.schema
+  const counts = await countsOf(plan, deletions)
+  transaction.deleteRows(...deletions)
   const remembered: Batch[] = []
-  const add =
-    addedRows === 0
-      ? []
-      : await writeDataFiles(table, remembering(plan, remembered), {
-          ...(plan.schema === undefined ? {} : { schema }),
-          ...(order === undefined ? {} : { order }),
-        })
-  const committed = await table.commit({
-    base: snapshot,
-    ...describe(counts),
-    add,
-    delete: deletions,
-    ...(plan.schema === undefined ? {} : { schema }),
-    txnId: options.editId,
-    startedMs,
-  })
-  if (schemaFingerprint(schema) === schemaFingerprint(committed.snapshot.schema)) {
+  await transaction.write(remembering(plan, remembered), { order })
+  const made = committed(await transaction.commit(operationOf(counts, transaction.base)))
+  if (schemaFingerprint(transaction.schema) === schemaFingerprint(made.snapshot.schema)) {
     try {
-      prime(committed.snapshot, add, remembered, plan, options.segments)
+      prime(made.snapshot, transaction.added, remembered, plan, options.segments)
     } catch {
       // Who reads it renders it. The commit is made.
     }
   }
-  return committed
+  return made
 }
 
 /**
  * The same for a table that does not enable deletion vectors: each touched file is written anew, with the edited rows in
  * their places, and stands where it stood. Files whose rows stand among its rows are taken in.
  */
-async function applyByRewriting(plan: ChangePlan, options: ApplyOptions, startedMs: number): Promise<Committed> {
-  const { table, snapshot } = options
+async function applyByRewriting(transaction: Transaction, plan: ChangePlan, options: ApplyOptions): Promise<Committed> {
   const { base, removed } = plan
   const sections = await touchedSections(base, removed)
-  const schema = plan.schema === undefined ? {} : { schema: plan.schema }
-  const add: NewFile[] = []
   const left = new Set(plan.added)
   for (const section of sections) {
     const first = section.start <= base.headerBytes.length
@@ -88,32 +79,16 @@ async function applyByRewriting(plan: ChangePlan, options: ApplyOptions, started
     for (const range of added) left.delete(range)
     const pieces = spliced(base, section, removed, added, plan)
     await checkText(section, pieces, base, options)
-    const batches = batchesOf(pieces, plan)
-    add.push(...(await writeDataFiles(table, batches, { ...schema, inPlaceOf: section.file })))
+    await transaction.write(batchesOf(pieces, plan), { inPlaceOf: section.file })
   }
   const rest = plan.added.filter(range => left.has(range))
   if (rest.length > 0) {
-    const order = await orderHint(base, rest)
     const ranges = rest.map(({ start, end }) => ({ text: plan.source, start, end }))
-    add.push(
-      ...(await writeDataFiles(table, batchesOf(ranges, plan), {
-        ...schema,
-        ...(order === undefined ? {} : { order }),
-      })),
-    )
+    await transaction.write(batchesOf(ranges, plan), { order: await orderHint(base, rest) })
   }
-  const removedRows = (await base.rowsAt(removed)).reduce((sum, { rows }) => sum + rows.length, 0)
-  const addedRows = plan.added.reduce((sum, { rows }) => sum + rows, 0)
-  return table.commit({
-    base: snapshot,
-    ...describe(await countsOf(plan, removedRows, addedRows)),
-    add,
-    delete: [],
-    removeFiles: [...new Set(sections.flatMap(({ files }) => [...files]))],
-    ...schema,
-    txnId: options.editId,
-    startedMs,
-  })
+  transaction.removeFiles(...new Set(sections.flatMap(({ files }) => [...files])))
+  const counts = await countsOf(plan, await base.rowsAt(removed))
+  return committed(await transaction.commit(operationOf(counts, transaction.base)))
 }
 
 /** Refuses to write rows anew which are not the same in their text as in their file. */
@@ -212,40 +187,21 @@ async function* remembering(plan: ChangePlan, batches: Batch[]): AsyncGenerator<
   }
 }
 
-function countsOf({ base, source, removed, added }: ChangePlan, removedRows: number, addedRows: number) {
+function countsOf({ base, source, removed, added }: ChangePlan, deletions: readonly Deletion[]) {
   const { format, snapshot } = base
+  const removedRows = deletions.reduce((sum, { rows }) => sum + rows.length, 0)
+  const addedRows = added.reduce((sum, { rows }) => sum + rows, 0)
   return countChanges(format, snapshot.schema, base, { ranges: removed, rows: removedRows }, source, {
     ranges: added,
     rows: addedRows,
   })
 }
 
-/** What the commit says of itself (commitInfo): the operation's name and numbers as other Delta writers give them. */
-function describe({ updated, inserted, deleted }: EditCounts): {
-  operation: string
-  parameters: Record<string, string>
-  metrics: Record<string, string>
-} {
-  if (updated + deleted === 0) {
-    return {
-      operation: 'WRITE',
-      parameters: { mode: 'Append', partitionBy: '[]' },
-      metrics: { numOutputRows: String(inserted) },
-    }
-  }
-  if (updated + inserted === 0) {
-    return { operation: 'DELETE', parameters: { predicate: '[]' }, metrics: { numDeletedRows: String(deleted) } }
-  }
-  return {
-    operation: 'MERGE',
-    parameters: { predicate: '[]', matchedPredicates: '[]', notMatchedPredicates: '[]' },
-    metrics: {
-      numTargetRowsUpdated: String(updated),
-      numTargetRowsInserted: String(inserted),
-      numTargetRowsDeleted: String(deleted),
-      numOutputRows: String(updated + inserted),
-    },
-  }
+/** The operation that an edit is to the history, by the rows that it touches. */
+function operationOf({ updated, inserted, deleted: gone }: EditCounts, { partitionColumns }: Snapshot): Operation {
+  if (updated + gone === 0) return appended({ rows: inserted, partitionColumns })
+  if (updated + inserted === 0) return deleted({ rows: gone })
+  return merged({ inserted, updated, deleted: gone })
 }
 
 /** The text of the rows just written is known: nobody should have to decode them to read it. */

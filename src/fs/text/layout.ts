@@ -19,6 +19,8 @@ import {
 import { type Segments, type TextKind, textKind } from './segments.ts'
 import { joined, type Text } from './text.ts'
 
+export { csv } from '../../columns/text/formats/index.ts'
+
 /** Files by other writers that are opened at the same time, to be measured. */
 const OPENING_MAX = 4
 /** A READ this near to the end of the one before goes on with it: clients send several at once, out of order. */

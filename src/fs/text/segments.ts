@@ -1,20 +1,21 @@
 import type { ByteCache, CachedBytes } from '../../cache/byte-cache.ts'
 import { ParquetError } from '../../columns/errors.ts'
-import { type Footer, readFooter, readRowGroup } from '../../columns/parquet/read.ts'
-import { type ByteSource, localSource, storeSource } from '../../columns/parquet/source.ts'
-import { textSizes } from '../../columns/parquet/write.ts'
+import { type Footer, fetchRowGroup, readFooter } from '../../columns/parquet/read.ts'
+import { type ByteSource, storeSource } from '../../columns/parquet/source.ts'
 import { schemaFingerprint, schemaToJson } from '../../columns/schema.ts'
-import type { TextFormat } from '../../columns/text/formats/index.ts'
+import type { RecordedSize, TextFormat } from '../../columns/text/formats/index.ts'
 import { type RenderedText, ROW_INDEX_STRIDE, TEXT_FORMAT_VERSION } from '../../columns/text/rendered.ts'
 import type { Schema } from '../../columns/types.ts'
-import type { WorkerPool } from '../../columns/workers/pool.ts'
-import { renderBatch, runTask } from '../../columns/workers/tasks.ts'
 import { discarded } from '../../core/garbage.ts'
 import { Recent } from '../../core/recent.ts'
 import { schemaInFiles } from '../../table/column-mapping.ts'
-import { decodeOrderHint, ORDER_KEY, type OrderHint } from '../../table/order-hint.ts'
+import { textSizes } from '../../table/data-files/text-sizes.ts'
+import { decodeOrderHint, type OrderHint } from '../../table/order-hint.ts'
 import { fileTextSizes, type LiveFile, type Snapshot } from '../../table/snapshot.ts'
 import type { Table } from '../../table/table.ts'
+import { ORDER_KEY } from '../../table/tags.ts'
+import type { WorkerPool } from '../../table/workers/pool.ts'
+import { renderRowGroup } from '../../table/workers/tasks.ts'
 
 /** Rendered row groups that are kept at hand, in bytes: a mapping made anew for every READ would cost more than the READ. */
 const RECENT_BYTES = 48 << 20
@@ -42,7 +43,7 @@ export interface TextKind {
 
 /** What a data file's footer says, as far as its text is concerned. */
 interface FileFacts {
-  readonly rowGroups: Footer['rowGroups']
+  readonly footer: Footer
   readonly sizes: ReturnType<typeof textSizes>
   readonly order: OrderHint | undefined
 }
@@ -136,7 +137,7 @@ export class Segments {
     const recorded = this.#distrusted.has(file.path) || file.partition.size > 0 ? undefined : facts.sizes
     const part = recorded === undefined ? undefined : recordedPart(kind, recorded.schema)
     if (recorded !== undefined && part !== undefined) {
-      return facts.rowGroups.map(({ firstRow, rows }, i) => {
+      return facts.footer.rowGroups.map(({ firstRow, rows }, i) => {
         const bytes = recorded.groups[i]![`${part.size}Bytes`] + rows * part.extra
         return { firstRow, rows, bytes }
       })
@@ -153,7 +154,7 @@ export class Segments {
   /** How many rows a file has, deleted ones included. */
   async rows(file: LiveFile): Promise<number> {
     if (file.rows !== undefined) return file.rows
-    return (await this.#factsOf(file)).rowGroups.reduce((sum, { rows }) => sum + rows, 0)
+    return (await this.#factsOf(file)).footer.rowGroups.reduce((sum, { rows }) => sum + rows, 0)
   }
 
   /** A text has another size than its record says: from now on this file is measured. */
@@ -175,7 +176,7 @@ export class Segments {
     rowGroup: number,
     { column, row }: NonNullable<RenderedText['notUtf8']>,
   ): Promise<void> {
-    const firstRow = (await this.#factsOf(file)).rowGroups[rowGroup]?.firstRow ?? 0
+    const firstRow = (await this.#factsOf(file)).footer.rowGroups[rowGroup]?.firstRow ?? 0
     if (this.#notUtf8.has(file.path)) return
     const where = `${file.path}: row ${firstRow + row + 1}, column ${schema[column]?.name}`
     this.#notUtf8.set(file.path, `row ${firstRow + row + 1}, column ${schema[column]?.name}`)
@@ -184,24 +185,19 @@ export class Segments {
 
   /** Where text that is not UTF-8 stands in a file first; undefined if all is. Renders the file. */
   async notUtf8(kind: TextKind, file: LiveFile): Promise<string | undefined> {
-    const { length } = (await this.#factsOf(file)).rowGroups
+    const { length } = (await this.#factsOf(file)).footer.rowGroups
     for (let i = 0; i < length && !this.#notUtf8.has(file.path); i++) await this.piece(kind, file, i)
     return this.#notUtf8.get(file.path)
   }
 
   async #render(kind: TextKind, file: LiveFile, rowGroup: number): Promise<RenderedText> {
-    const path = this.#store.localPath(file.path)
-    if (path !== undefined) {
-      const { sizeBytes } = file
-      const { schemaJson } = kind
-      const task = { path, sizeBytes, rowGroup, schemaJson, partition: [...file.partition], format: kind.format.name }
-      const group = (await this.#factsOf(file)).rowGroups[rowGroup]
-      const isSmall = group !== undefined && group.rows <= SMALL_ROWS && group.bytes <= SMALL_BYTES
-      return isSmall && !this.#pool.isStarted ? runTask({ ...task, kind: 'render' }) : this.#pool.render(task)
-    }
-    const source = this.#source(file)
-    const batch = await readRowGroup(source, await readFooter(source), rowGroup, kind.schema, file.partition)
-    return renderBatch(batch, kind.schema, kind.format)
+    const { footer } = await this.#factsOf(file)
+    const { schema, schemaJson, format } = kind
+    const fetched = await fetchRowGroup(this.#source(file), footer, rowGroup, schema, file.partition)
+    const group = footer.rowGroups[rowGroup]
+    const isSmall = group !== undefined && group.rows <= SMALL_ROWS && group.bytes <= SMALL_BYTES
+    if (isSmall && !this.#pool.isStarted) return renderRowGroup(fetched, schema, format)
+    return this.#pool.render({ rowGroup: fetched, schemaJson, format: format.name })
   }
 
   #factsOf(file: LiveFile): Promise<FileFacts> {
@@ -218,20 +214,19 @@ export class Segments {
     }
     const order = footer.keyValue.get(ORDER_KEY)
     return {
-      rowGroups: footer.rowGroups,
+      footer,
       sizes: textSizes(footer),
       order: order === undefined ? undefined : decodeOrderHint(order),
     }
   }
 
   #source(file: LiveFile): ByteSource {
-    const path = this.#store.localPath(file.path)
-    return path === undefined ? storeSource(this.#store, file.path, file.sizeBytes) : localSource(path, file.sizeBytes)
+    return storeSource(this.#store, file.path, file.sizeBytes)
   }
 
   /** Renders all of a file once to learn the sizes; they are kept beside the texts. */
   async #measure(key: string, kind: TextKind, file: LiveFile, facts: FileFacts): Promise<readonly PieceSize[]> {
-    const { rowGroups } = facts
+    const { rowGroups } = facts.footer
     const kept = sizesFromCached(await this.#cache.get(key), rowGroups)
     if (kept !== undefined) return kept
     const sizes: PieceSize[] = []
@@ -261,8 +256,9 @@ export class Segments {
 /** What a small object takes, roughly. */
 const OBJECT_BYTES = 64
 
-function factsBytes({ rowGroups, sizes, order }: FileFacts): number {
-  const groups = rowGroups.length + (sizes?.groups.length ?? 0)
+function factsBytes({ footer, sizes, order }: FileFacts): number {
+  const { rowGroups, root } = footer
+  const groups = rowGroups.length + root.children.length + (sizes?.groups.length ?? 0)
   const runs = (order?.runs.length ?? 0) + (order?.refs.length ?? 0)
   return (groups + runs) * OBJECT_BYTES
 }
@@ -281,7 +277,7 @@ function pieceKey(kind: TextKind, file: LiveFile, rowGroup: number): string {
 function recordedPart(
   { schema, format, fingerprint }: TextKind,
   recordedSchema: string,
-): { size: 'csv' | 'jsonl'; extra: number } | undefined {
+): { size: RecordedSize['size']; extra: number } | undefined {
   if (format.recorded === undefined) return undefined
   const { size, perRow } = format.recorded
   if (recordedSchema === fingerprint) return { size, extra: perRow }
@@ -314,7 +310,7 @@ function fromCached(cached: CachedBytes | undefined): RenderedText | undefined {
 
 function sizesFromCached(
   cached: CachedBytes | undefined,
-  rowGroups: FileFacts['rowGroups'],
+  rowGroups: Footer['rowGroups'],
 ): readonly PieceSize[] | undefined {
   if (cached === undefined) return undefined
   try {

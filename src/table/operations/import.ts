@@ -1,6 +1,3 @@
-import { randomUUID } from 'node:crypto'
-import { type FileHandle, unlink } from 'node:fs/promises'
-import { join } from 'node:path'
 import { TextError } from '../../columns/errors.ts'
 import { schemaToJson } from '../../columns/schema.ts'
 import {
@@ -15,22 +12,13 @@ import {
   textStart,
 } from '../../columns/text/csv.ts'
 import type { Schema } from '../../columns/types.ts'
-import { errnoOf, LakeError } from '../../core/errors.ts'
-import { storageError } from '../../storage/local.ts'
-import type { NewFile } from '../commit/change-set.ts'
+import type { ObjectStore } from '../../storage/object-store.ts'
+import type { ReadableFile } from '../../storage/readable-file.ts'
+import { type NewFile, newFile } from '../data-files/new-file.ts'
+import { newDataPath } from '../data-files/paths.ts'
 import type { Table } from '../table.ts'
 import { type FolderValues, folderColumns, type WithFolders, withFolders } from './hive-folders.ts'
-import {
-  type ImportOptions,
-  importing,
-  named,
-  openFile,
-  type SourceFile,
-  sourceFile,
-  takeAway,
-  withName,
-} from './import-source.ts'
-import { newFile } from './write.ts'
+import { type Import, type ImportOptions, importing, named, withName } from './import-source.ts'
 
 export { createFromParquet } from './import-parquet.ts'
 export type { ImportOptions } from './import-source.ts'
@@ -48,17 +36,17 @@ const COMMA = 0x2c
  * that was not there before.
  */
 export async function createFromCsv(
-  directory: string,
+  store: ObjectStore,
   paths: readonly string[],
   options: ImportOptions,
 ): Promise<Table> {
-  return importing(directory, options, async written => {
+  return importing(store, options, async to => {
     const inputs: CsvInput[] = []
-    for (const path of paths) inputs.push(await openCsv(await sourceFile(path, directory, written, options), options))
+    for (const path of paths) inputs.push(await openCsv(await to.open(path), options))
     const names = inputs.map(({ name }) => name)
     const write = async ({ schema, notes, isSure }: Inferred, given?: Schema): Promise<Written> => {
       const all = withFolders(schema, names, given)
-      const files = await writeCsv(directory, inputs, all, { ...options, areGuessed: !isSure }, written)
+      const files = await writeCsv(to, inputs, all, { ...options, areGuessed: !isSure })
       for (const note of [...all.notes, ...notes]) options.log?.(note)
       return { schema: given ?? all.schema, files }
     }
@@ -96,8 +84,7 @@ function wanted(inputs: readonly CsvInput[], schema: Schema): Inferred {
   return { schema: own, notes: [], isSure: true }
 }
 
-interface CsvInput extends SourceFile {
-  readonly sizeBytes: number
+interface CsvInput extends ReadableFile {
   readonly names: readonly string[]
   /** Where the rows begin. */
   readonly bodyStart: number
@@ -107,30 +94,24 @@ interface CsvInput extends SourceFile {
   readonly crOnly: boolean
 }
 
-async function openCsv(source: SourceFile, options: ImportOptions): Promise<CsvInput> {
-  const { name } = source
-  const file = await openFile(source)
-  try {
-    const { size: sizeBytes } = await file.stat()
-    const head = await readAt(file, 0, Math.min(sizeBytes, HEAD_BYTES))
-    if (head.length === 0)
-      throw new TextError('bad_header', `${name}: the file is empty; its first line has to name the columns`)
-    const encoding = foreignEncoding(head)
-    if (encoding !== undefined) throw new TextError('malformed_text', `${name}: ${encoding}`)
-    const crOnly = endsInCr(head.subarray(textStart(head)), options.delimiter)
-    if (crOnly) {
-      crToLf(head.subarray(textStart(head)), head.length === sizeBytes, options.delimiter)
-      options.log?.(`${name}: the lines end in CR alone`)
-    }
-    const delimiter = options.delimiter ?? delimiterOf(wholeLines(head, sizeBytes)).charCodeAt(0)
-    if (options.delimiter === undefined && delimiter !== COMMA)
-      options.log?.(`${name}: the fields are separated by ${JSON.stringify(String.fromCharCode(delimiter))}`)
-    const { names, endOffset } = named(name, () => parseHeader(head, delimiter))
-    const bodyLine = 1 + countLines(head.subarray(0, endOffset))
-    return { ...source, sizeBytes, names, bodyStart: endOffset, bodyLine, delimiter, crOnly }
-  } finally {
-    await file.close()
+async function openCsv(source: ReadableFile, options: ImportOptions): Promise<CsvInput> {
+  const { name, sizeBytes } = source
+  const head = await source.read(0, Math.min(sizeBytes, HEAD_BYTES))
+  if (head.length === 0)
+    throw new TextError('bad_header', `${name}: the file is empty; its first line has to name the columns`)
+  const encoding = foreignEncoding(head)
+  if (encoding !== undefined) throw new TextError('malformed_text', `${name}: ${encoding}`)
+  const crOnly = endsInCr(head.subarray(textStart(head)), options.delimiter)
+  if (crOnly) {
+    crToLf(head.subarray(textStart(head)), head.length === sizeBytes, options.delimiter)
+    options.log?.(`${name}: the lines end in CR alone`)
   }
+  const delimiter = options.delimiter ?? delimiterOf(wholeLines(head, sizeBytes)).charCodeAt(0)
+  if (options.delimiter === undefined && delimiter !== COMMA)
+    options.log?.(`${name}: the fields are separated by ${JSON.stringify(String.fromCharCode(delimiter))}`)
+  const { names, endOffset } = named(name, () => parseHeader(head, delimiter))
+  const bodyLine = 1 + countLines(head.subarray(0, endOffset))
+  return { ...source, names, bodyStart: endOffset, bodyLine, delimiter, crOnly }
 }
 
 function wholeLines(head: Uint8Array, sizeBytes: number): Uint8Array {
@@ -191,104 +172,65 @@ async function inferred(inputs: readonly CsvInput[], bytesMax: number, { signal 
 
 /** The rows of a CSV file, cut at row ends. `line` is that of the piece's first byte. */
 async function* pieces(input: CsvInput, bytesMax: number): AsyncGenerator<{ bytes: Uint8Array; line: number }> {
-  const file = await openFile(input)
-  try {
-    let line = input.bodyLine
-    let want = bytesMax
-    for (let at = input.bodyStart; at < input.sizeBytes; ) {
-      const bytes = await readAt(file, at, Math.min(want, input.sizeBytes - at))
-      if (bytes.length === 0)
-        throw new TextError('malformed_text', `${input.name}: the file became shorter while it was read`)
-      const last = at + bytes.length >= input.sizeBytes
-      if (input.crOnly) crToLf(bytes, last, input.delimiter)
-      const length = last ? bytes.length : lastRowEnd(bytes, input.delimiter)
-      if (length === 0) {
-        want *= 2 // One row is longer than the piece.
-        continue
-      }
-      want = bytesMax
-      const lines = countLines(bytes.subarray(0, length))
-      // The bytes are given away, and so have to have a buffer of their own.
-      yield { bytes: length === bytes.length ? bytes : bytes.slice(0, length), line }
-      line += lines
-      at += length
+  let line = input.bodyLine
+  let want = bytesMax
+  for (let at = input.bodyStart; at < input.sizeBytes; ) {
+    const bytes = await input.read(at, Math.min(at + want, input.sizeBytes))
+    if (bytes.length === 0)
+      throw new TextError('malformed_text', `${input.name}: the file became shorter while it was read`)
+    const last = at + bytes.length >= input.sizeBytes
+    if (input.crOnly) crToLf(bytes, last, input.delimiter)
+    const length = last ? bytes.length : lastRowEnd(bytes, input.delimiter)
+    if (length === 0) {
+      want *= 2 // One row is longer than the piece.
+      continue
     }
-  } finally {
-    await file.close()
+    want = bytesMax
+    const lines = countLines(bytes.subarray(0, length))
+    // The bytes are given away, and so have to have a buffer of their own.
+    yield { bytes: length === bytes.length ? bytes : bytes.slice(0, length), line }
+    line += lines
+    at += length
   }
 }
 
-async function readAt(file: FileHandle, position: number, length: number): Promise<Uint8Array> {
-  const bytes = new Uint8Array(length)
-  let done = 0
-  while (done < length) {
-    const { bytesRead } = await file.read(bytes, done, length - done, position + done)
-    if (bytesRead === 0) break
-    done += bytesRead
-  }
-  return done === length ? bytes : bytes.slice(0, done)
-}
+/** `areGuessed`: the types are those of some of the rows. */
+type CsvOptions = ImportOptions & { readonly areGuessed: boolean }
 
-/** Has the pool write each piece to a data file; as many at a time as there are threads. */
+/** Has the pool make each piece a data file; as many at a time as there are threads. */
 async function writeCsv(
-  directory: string,
+  to: Import,
   inputs: readonly CsvInput[],
-  { schema, added, values }: WithFolders,
-  /** `areGuessed`: the types are those of some of the rows. */
-  options: ImportOptions & { readonly areGuessed: boolean },
-  written: string[],
+  all: WithFolders,
+  options: CsvOptions,
 ): Promise<NewFile[]> {
   const { pool, progress, signal } = options
   const totalBytes = inputs.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0)
-  const files: NewFile[] = []
+  const files: (NewFile | undefined)[] = []
   const going = new Set<Promise<void>>()
-  const ownFrom = written.length
+  const paths: string[] = []
   let doneBytes = 0
   let failure: unknown
-  let number = 0
-  const encode = async (
-    input: CsvInput,
-    columns: Schema,
-    { constants, repeated }: FolderValues,
-    bytes: Uint8Array,
-    line: number,
-    at: number,
-  ): Promise<void> => {
-    const path = `part-${String(at).padStart(5, '0')}-${randomUUID()}.snappy.parquet`
-    written.push(path)
-    const size = bytes.length
+  const write = async (piece: CsvPiece, number: number): Promise<void> => {
+    const path = newDataPath(number)
+    paths.push(path)
+    const size = piece.bytes.length
     try {
-      const file = await pool.encode({
-        bytes,
-        format: 'csv',
-        schemaJson: schemaToJson(columns),
-        firstLine: line,
-        delimiter: input.delimiter,
-        foundTypes: options.areGuessed,
-        constants: { schemaJson: schemaToJson(added), cells: added.map(({ name }) => constants.get(name) ?? null) },
-        expected: repeated,
-        outPath: join(directory, path),
-      })
-      if (file.rows > 0) files[at] = newFile(path, file, [...columns, ...added])
-      else await unlink(join(directory, path))
+      files[number] = await writePiece(to, path, piece, all, options)
       doneBytes += size
       progress?.(doneBytes, totalBytes)
     } catch (error) {
-      failure ??=
-        errnoOf(error) !== undefined && !(error instanceof LakeError)
-          ? storageError(join(directory, path), error)
-          : withName(input.name, error)
+      failure ??= withName(piece.input.name, error)
     }
   }
   try {
     for (const [i, input] of inputs.entries()) {
-      const columns = inTextOrder(input, schema, added)
+      const columns = inTextOrder(input, all.schema, all.added)
       for await (const { bytes, line } of pieces(input, PIECE_BYTES)) {
         if (signal?.aborted === true) failure ??= signal.reason
         if (failure !== undefined) break
-        const task: Promise<void> = encode(input, columns, values[i]!, bytes, line, number++).finally(() =>
-          going.delete(task),
-        )
+        const piece = { input, columns, folders: all.values[i]!, bytes, line }
+        const task: Promise<void> = write(piece, paths.length).finally(() => going.delete(task))
         going.add(task)
         // One more than there are threads, so that none has to wait for the disk.
         if (going.size > pool.threads) await Promise.race(going)
@@ -299,10 +241,44 @@ async function writeCsv(
     await Promise.all(going)
   }
   if (failure !== undefined) {
-    await takeAway(directory, written.splice(ownFrom))
+    await to.staged.discard(paths)
     throw failure
   }
   return files.filter(file => file !== undefined)
+}
+
+/** Rows of a CSV file. */
+interface CsvPiece {
+  readonly input: CsvInput
+  /** Those of the text, in its order. */
+  readonly columns: Schema
+  readonly folders: FolderValues
+  readonly bytes: Uint8Array
+  /** Where it begins. */
+  readonly line: number
+}
+
+/** Writes a piece to a data file; undefined if there are no rows in it. */
+async function writePiece(
+  { staged }: Import,
+  path: string,
+  { input, columns, folders: { constants, repeated }, bytes, line }: CsvPiece,
+  { added }: WithFolders,
+  { pool, areGuessed }: CsvOptions,
+): Promise<NewFile | undefined> {
+  const file = await pool.encode({
+    bytes,
+    format: 'csv',
+    schemaJson: schemaToJson(columns),
+    firstLine: line,
+    delimiter: input.delimiter,
+    foundTypes: areGuessed,
+    constants: { schemaJson: schemaToJson(added), cells: added.map(({ name }) => constants.get(name) ?? null) },
+    expected: repeated,
+  })
+  if (file.rows === 0) return undefined
+  await staged.write(path, file.bytes)
+  return newFile(path, file, [...columns, ...added])
 }
 
 /** The columns of a file in its order: all of the table's but those that the folders add. */

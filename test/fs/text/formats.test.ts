@@ -2,16 +2,16 @@ import { afterAll, expect, test } from 'bun:test'
 import { MemoryCache } from '../../../src/cache/memory.ts'
 import { parseDdl } from '../../../src/columns/schema.ts'
 import { batchOf } from '../../../src/columns/vectors.ts'
-import { WorkerPool } from '../../../src/columns/workers/pool.ts'
 import { planEdit } from '../../../src/fs/edits/plan.ts'
 import { openText } from '../../../src/fs/text/layout.ts'
 import { Segments } from '../../../src/fs/text/segments.ts'
 import { bytesText } from '../../../src/fs/text/text.ts'
 import { memoryStore } from '../../../src/storage/memory.ts'
-import { writeDataFiles } from '../../../src/table/operations/write.ts'
-import { createTable } from '../../../src/table/table.ts'
+import { createTable } from '../../../src/table/operations/create.ts'
+import { WorkerPool } from '../../../src/table/workers/pool.ts'
 import { tabbed } from '../../columns/toy-format.ts'
 import { decode, encode } from '../../columns/values.ts'
+import { commit, writeDataFiles } from '../../helpers/changes.ts'
 
 const pool = new WorkerPool({ threads: 1 })
 afterAll(() => pool.close())
@@ -30,14 +30,14 @@ test('a table is shown and edited in a text form of which only its object is kno
       rows,
     ),
   ])
-  await table.commit({ base: table.snapshot, operation: 'WRITE', add: [file!], delete: [] })
+  await commit(table, { base: table.snapshot, operation: 'WRITE', add: [file!], delete: [] })
   const segments = new Segments({ cache: new MemoryCache(1 << 20), pool, store: table.store })
   const whole = '"id"\t"text"\n1\t"a"\n2\t"b\\tc"\n3\tnull\n'
   const all = await openText(table, table.snapshot, segments, tabbed)
   expect(all.size).toBe(whole.length)
   expect(decode(await all.read(0, all.size))).toBe(whole)
 
-  await table.commit({
+  await commit(table, {
     base: table.snapshot,
     operation: 'DELETE',
     add: [],

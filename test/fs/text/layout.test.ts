@@ -1,19 +1,21 @@
 import { afterAll, describe, expect, test } from 'bun:test'
 import type { ByteCache, CachedBytes } from '../../../src/cache/byte-cache.ts'
-import { ParquetFileWriter } from '../../../src/columns/parquet/write.ts'
 import { parseDdl } from '../../../src/columns/schema.ts'
 import { renderCsv } from '../../../src/columns/text/csv.ts'
 import { textFormat } from '../../../src/columns/text/formats/index.ts'
 import { renderJsonLines } from '../../../src/columns/text/json.ts'
 import type { Batch } from '../../../src/columns/types.ts'
 import { batchOf } from '../../../src/columns/vectors.ts'
-import { WorkerPool } from '../../../src/columns/workers/pool.ts'
 import { openText, type TableText } from '../../../src/fs/text/layout.ts'
 import { Segments } from '../../../src/fs/text/segments.ts'
 import { localStore } from '../../../src/storage/local.ts'
-import { newFile, writeDataFiles } from '../../../src/table/operations/write.ts'
+import { DataFileWriter } from '../../../src/table/data-files/data-file-writer.ts'
+import { newFile } from '../../../src/table/data-files/new-file.ts'
+import { createTable } from '../../../src/table/operations/create.ts'
 import type { OrderHint } from '../../../src/table/order-hint.ts'
-import { createTable, openTable, type Table } from '../../../src/table/table.ts'
+import { openTable, type Table } from '../../../src/table/table.ts'
+import { WorkerPool } from '../../../src/table/workers/pool.ts'
+import { commit, writeDataFiles } from '../../helpers/changes.ts'
 import { temporaryFolder } from '../../helpers/temporary.ts'
 
 const schema = parseDdl('id:Int64,text:String')
@@ -57,13 +59,13 @@ async function csvOf(table: Table, previous?: TableText): Promise<TableText> {
 
 async function append(table: Table, rows: readonly Row[], order?: OrderHint): Promise<string> {
   const add = await writeDataFiles(table, [batch(rows)], order === undefined ? {} : { order })
-  await table.commit({ base: table.snapshot, operation: 'WRITE', add, delete: [] })
+  await commit(table, { base: table.snapshot, operation: 'WRITE', add, delete: [] })
   return add[0]!.path
 }
 
 async function remove(table: Table, path: string, rows: readonly number[]): Promise<void> {
   const file = table.snapshot.files.find(candidate => candidate.path === path)!
-  await table.commit({
+  await commit(table, {
     base: table.snapshot,
     operation: 'DELETE',
     add: [],
@@ -236,7 +238,7 @@ describe('the text of a table', () => {
     const store = localStore(folder.path)
     const table = await createTable(store, { schema })
     const out = await store.create('lie.parquet')
-    const writer = new ParquetFileWriter(out, schema)
+    const writer = new DataFileWriter(out, schema)
     await writer.write(
       batch([
         [1, 'a'],
@@ -246,7 +248,7 @@ describe('the text of a table', () => {
     const written = await writer.finish()
     await out.close()
     const lie = newFile('lie.parquet', { ...written, csvBytes: written.csvBytes + 7 }, schema)
-    await table.commit({ base: table.snapshot, operation: 'WRITE', add: [lie], delete: [] })
+    await commit(table, { base: table.snapshot, operation: 'WRITE', add: [lie], delete: [] })
     const segments = segmentsOf(table)
     const text = await openText(table, table.snapshot, segments, textFormat('csv'))
     await expect(text.read(0, text.size)).rejects.toThrow('the records of the text')

@@ -7,6 +7,7 @@ export type {
   FieldCut,
   Frame,
   HeaderNaming,
+  RecordedSize,
   RowCut,
   RowNaming,
   TextFormat,

@@ -1,32 +1,29 @@
-import { closeSync, fsyncSync, openSync, writeSync } from 'node:fs'
+import { ParquetError, TextError } from '../../columns/errors.ts'
+import { decodeRowGroup, type FetchedRowGroup } from '../../columns/parquet/read.ts'
+import { schemaFromJson, schemaToJson } from '../../columns/schema.ts'
+import { countLines } from '../../columns/text/csv.ts'
+import { inputOf, type TextFormat, type TextInput, textFormat } from '../../columns/text/formats/index.ts'
+import type { RenderedText } from '../../columns/text/rendered.ts'
+import type { Batch, Cell, Schema } from '../../columns/types.ts'
+import { cellAt, constantVector } from '../../columns/vectors.ts'
 import { messageOf } from '../../core/errors.ts'
 import { discarded } from '../../core/garbage.ts'
-import { ParquetError, TextError } from '../errors.ts'
-import { type Footer, readFooter, readRowGroup } from '../parquet/read.ts'
-import { localSource } from '../parquet/source.ts'
-import { ParquetFileWriter, type WrittenFile } from '../parquet/write.ts'
-import { schemaFromJson, schemaToJson } from '../schema.ts'
-import { countLines } from '../text/csv.ts'
-import { inputOf, type TextFormat, type TextInput, textFormat } from '../text/formats/index.ts'
-import type { RenderedText } from '../text/rendered.ts'
-import type { Batch, Cell, Schema } from '../types.ts'
-import { cellAt, constantVector } from '../vectors.ts'
+import { DataFileWriter, type WrittenDataFile } from '../data-files/data-file-writer.ts'
 
-/** Renders one row group of a local Parquet file. */
+/** Renders one row group of a data file. Who asks has fetched its bytes, which are given away. */
 export interface RenderTask {
   readonly kind: 'render'
-  readonly path: string
-  readonly sizeBytes: number
-  readonly rowGroup: number
-  /** Of the table's columns, as schemaToJson gives it. */
+  readonly rowGroup: FetchedRowGroup
+  /** Of the columns that were fetched, as schemaToJson gives it. */
   readonly schemaJson: string
-  readonly partition: readonly (readonly [string, Cell])[]
+  /** The name of a text form. */
   readonly format: string
 }
 
-/** Parses complete rows of text and writes them to a new local Parquet file, durably. */
+/** Parses complete rows of text, and makes a data file of them. */
 export interface EncodeTask {
   readonly kind: 'encode'
+  /** Given away. */
   readonly bytes: Uint8Array
   /** One that can be read back. */
   readonly format: string
@@ -41,12 +38,15 @@ export interface EncodeTask {
   readonly constants?: { readonly schemaJson: string; readonly cells: readonly Cell[] } | undefined
   /** Values that columns of the text have to have in every row, by their names, as the names of folders say. */
   readonly expected?: ReadonlyMap<string, Cell> | undefined
-  /** The file to create; removed again by the caller if the task fails. */
-  readonly outPath: string
+}
+
+/** A data file that nobody has stored yet. */
+export interface EncodedFile extends WrittenDataFile {
+  readonly bytes: Uint8Array
 }
 
 export type Task = RenderTask | EncodeTask
-export type TaskResult<T extends Task> = T extends RenderTask ? RenderedText : WrittenFile
+export type TaskResult<T extends Task> = T extends RenderTask ? RenderedText : EncodedFile
 
 /** An error as it crosses to the main thread and becomes itself again. */
 export interface TaskFailure {
@@ -58,73 +58,72 @@ export interface TaskFailure {
 }
 
 const ENCODE_PIECE_BYTES = 4 << 20
-const FOOTERS_KEPT = 64
 /** Parsing and encoding leave several times the bytes of the text behind. */
 const GARBAGE_FACTOR = 8
 /** The text itself, which is given away, and the values that it was made of. */
 const RENDER_GARBAGE_FACTOR = 2
-const footers = new Map<string, Footer>()
 
-/** Runs a task where it is called: in a worker, or in the main thread where there is no pool. */
+/** Runs a task where it is called: in a worker, or in the main thread where there is no pool. Tasks do no IO. */
 export async function runTask<T extends Task>(task: T): Promise<TaskResult<T>> {
-  return (task.kind === 'render' ? await render(task) : await encode(task)) as TaskResult<T>
+  return (task.kind === 'render' ? render(task) : await encode(task)) as TaskResult<T>
 }
 
-async function render(task: RenderTask): Promise<RenderedText> {
-  const source = localSource(task.path, task.sizeBytes)
-  const key = `${task.path}\0${task.sizeBytes}`
-  let footer = footers.get(key)
-  if (footer === undefined) {
-    footer = await readFooter(source)
-    if (footers.size >= FOOTERS_KEPT) footers.delete(footers.keys().next().value!)
-    footers.set(key, footer)
-  }
-  const schema = schemaFromJson(task.schemaJson)
-  const batch = await readRowGroup(source, footer, task.rowGroup, schema, new Map(task.partition))
-  const rendered = renderBatch(batch, schema, textFormat(task.format))
+/** What a thread may take over: the buffers of the bytes that a task was given, or of those that a result has. */
+export function buffersOf(message: Task | RenderedText | EncodedFile): ArrayBuffer[] {
+  const views: Uint8Array[] = []
+  if ('rowGroup' in message) views.push(...message.rowGroup.columns.flatMap(({ bytes }) => bytes))
+  else views.push(message.bytes)
+  const buffers = new Set(views.map(({ buffer }) => buffer as ArrayBuffer))
+  if ('index' in message) buffers.add(message.index.buffer as ArrayBuffer)
+  return [...buffers]
+}
+
+function render({ rowGroup, schemaJson, format }: RenderTask): RenderedText {
+  return renderRowGroup(rowGroup, schemaFromJson(schemaJson), textFormat(format))
+}
+
+/** The text of a row group whose columns are `schema`. */
+export function renderRowGroup(rowGroup: FetchedRowGroup, schema: Schema, format: TextFormat): RenderedText {
+  const rendered = renderBatch(decodeRowGroup(rowGroup, schema), schema, format)
   discarded(rendered.bytes.length * RENDER_GARBAGE_FACTOR)
   return rendered
 }
 
 /** The text of rows that were read from a file. */
-export function renderBatch(batch: Batch, schema: Schema, format: TextFormat): RenderedText {
+function renderBatch(batch: Batch, schema: Schema, format: TextFormat): RenderedText {
   const rendered = format.render(batch, schema)
   const column = batch.vectors.findIndex(({ notUtf8 }) => notUtf8 !== undefined)
   return column < 0 ? rendered : { ...rendered, notUtf8: { column, row: batch.vectors[column]!.notUtf8! } }
 }
 
-async function encode(task: EncodeTask): Promise<WrittenFile> {
+async function encode(task: EncodeTask): Promise<EncodedFile> {
   const schema = schemaFromJson(task.schemaJson)
   const input = inputOf(textFormat(task.format))
-  const fd = openSync(task.outPath, 'wx', 0o644)
-  try {
-    const sink = {
-      write: (bytes: Uint8Array): void => {
-        for (let done = 0; done < bytes.length; ) done += writeSync(fd, bytes, done, bytes.length - done)
-      },
-    }
-    const { constants = { schemaJson: schemaToJson([]), cells: [] } } = task
-    const added = schemaFromJson(constants.schemaJson)
-    const writer = new ParquetFileWriter(sink, [...schema, ...added])
-    let line = task.firstLine
-    for (let at = 0; at < task.bytes.length; ) {
-      const end = pieceEnd(task, input, at)
-      const piece = task.bytes.subarray(at, end)
-      const { delimiter, foundTypes } = task
-      const { rows, vectors } = input.parse(piece, schema, { firstLine: line, delimiter, foundTypes })
-      checkExpected({ rows, vectors }, schema, task)
-      const others = added.map(({ type }, i) => constantVector(type, rows, constants.cells[i] ?? null))
-      await writer.write({ rows, vectors: [...vectors, ...others] })
-      line += countLines(piece)
-      at = end
-      discarded(piece.length * GARBAGE_FACTOR)
-    }
-    const written = await writer.finish()
-    fsyncSync(fd)
-    return written
-  } finally {
-    closeSync(fd)
+  const { constants = { schemaJson: schemaToJson([]), cells: [] } } = task
+  const added = schemaFromJson(constants.schemaJson)
+  const pieces: Uint8Array[] = []
+  const writer = new DataFileWriter({ write: bytes => void pieces.push(bytes) }, [...schema, ...added])
+  let line = task.firstLine
+  for (let at = 0; at < task.bytes.length; ) {
+    const end = pieceEnd(task, input, at)
+    const piece = task.bytes.subarray(at, end)
+    const { delimiter, foundTypes } = task
+    const { rows, vectors } = input.parse(piece, schema, { firstLine: line, delimiter, foundTypes })
+    checkExpected({ rows, vectors }, schema, task)
+    const others = added.map(({ type }, i) => constantVector(type, rows, constants.cells[i] ?? null))
+    await writer.write({ rows, vectors: [...vectors, ...others] })
+    line += countLines(piece)
+    at = end
+    discarded(piece.length * GARBAGE_FACTOR)
   }
+  const file = await writer.finish()
+  const bytes = new Uint8Array(file.sizeBytes)
+  let at = 0
+  for (const piece of pieces) {
+    bytes.set(piece, at)
+    at += piece.length
+  }
+  return { ...file, bytes }
 }
 
 function checkExpected({ rows, vectors }: Batch, schema: Schema, { expected }: EncodeTask): void {

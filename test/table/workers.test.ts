@@ -1,15 +1,16 @@
 import { afterAll, describe, expect, test } from 'bun:test'
-import { readFileSync, truncateSync, writeFileSync } from 'node:fs'
+import { truncateSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { ParquetError, TextError } from '../../src/columns/errors.ts'
+import { type ByteSource, localSource } from '../../src/columns/parquet/source.ts'
 import { parseDdl, schemaToJson } from '../../src/columns/schema.ts'
 import { csvHeader, parseCsv, renderCsv } from '../../src/columns/text/csv.ts'
 import { renderJsonLines } from '../../src/columns/text/json.ts'
-import type { Schema } from '../../src/columns/types.ts'
-import { WorkerPool } from '../../src/columns/workers/pool.ts'
-import { type EncodeTask, type RenderTask, runTask } from '../../src/columns/workers/tasks.ts'
+import type { Cell, Schema } from '../../src/columns/types.ts'
+import { WorkerPool } from '../../src/table/workers/pool.ts'
+import { type EncodeTask, type RenderTask, runTask } from '../../src/table/workers/tasks.ts'
+import { ALL_TYPES, cellsOf, encode, randomBatch, readRows, renderTask, spelled, written } from '../columns/values.ts'
 import { temporaryFolder } from '../helpers/temporary.ts'
-import { ALL_TYPES, cellsOf, encode, randomBatch, readRows, spelled, written } from './values.ts'
 
 const folder = temporaryFolder()
 const pool = new WorkerPool({ threads: 1 })
@@ -19,21 +20,21 @@ afterAll(async () => {
 })
 
 let files = 0
-const newPath = (): string => join(folder.path, `${files++}.parquet`)
 
-async function renderTask(
-  schema: Schema,
-  rows: number,
-  format: RenderTask['format'],
-): Promise<Omit<RenderTask, 'kind'>> {
-  const path = newPath()
+/** A file on disk, so that what goes wrong with files is seen, too. */
+async function sourceOf(schema: Schema, rows: number): Promise<ByteSource> {
+  const path = join(folder.path, `${files++}.parquet`)
   const { bytes } = await written(schema, [randomBatch(schema, rows, rows)], 100)
   writeFileSync(path, bytes)
-  return { path, sizeBytes: bytes.length, rowGroup: 0, schemaJson: schemaToJson(schema), partition: [], format }
+  return localSource(path, bytes.length)
+}
+
+async function taskOf(schema: Schema, rows: number, format: RenderTask['format']): Promise<Omit<RenderTask, 'kind'>> {
+  return renderTask(await sourceOf(schema, rows), schema, format)
 }
 
 function encodeTask(text: Uint8Array, schema: Schema, format: 'csv' | 'jsonl' = 'csv'): Omit<EncodeTask, 'kind'> {
-  return { bytes: new Uint8Array(text), format, schemaJson: schemaToJson(schema), firstLine: 2, outPath: newPath() }
+  return { bytes: new Uint8Array(text), format, schemaJson: schemaToJson(schema), firstLine: 2 }
 }
 
 const failureOf = (promise: Promise<unknown>): Promise<unknown> =>
@@ -47,19 +48,20 @@ const failureOf = (promise: Promise<unknown>): Promise<unknown> =>
 describe('a worker', () => {
   test('renders every row group in every format as the main thread does, partition values too', async () => {
     for (const format of ['csv', 'jsonl', 'json'] as const) {
-      const task = await renderTask(ALL_TYPES, 250, format)
-      const withPartition = {
-        ...task,
-        schemaJson: schemaToJson([...parseDdl('p:Decimal(20,2),q:Binary'), ...ALL_TYPES]),
-        partition: [
-          ['p', 12_345_678_901_234_567_890n],
-          ['q', Uint8Array.of(0, 255)],
-        ] as const,
-      }
+      const source = await sourceOf(ALL_TYPES, 250)
+      const constants = new Map<string, Cell>([
+        ['p', 12_345_678_901_234_567_890n],
+        ['q', Uint8Array.of(0, 255)],
+      ])
+      const wider = [...parseDdl('p:Decimal(20,2),q:Binary'), ...ALL_TYPES]
       for (const rowGroup of [0, 1, 2]) {
-        for (const each of [task, withPartition]) {
-          const there = await pool.render({ ...each, rowGroup })
-          const here = await runTask({ ...each, rowGroup, kind: 'render' })
+        for (const [schema, options] of [
+          [ALL_TYPES, { rowGroup }],
+          [wider, { rowGroup, constants }],
+        ] as const) {
+          const task = (): Promise<Omit<RenderTask, 'kind'>> => renderTask(source, schema, format, options)
+          const there = await pool.render(await task())
+          const here = await runTask<RenderTask>({ ...(await task()), kind: 'render' })
           expect(there.rows).toBe(rowGroup === 2 ? 50 : 100)
           expect(Buffer.compare(there.bytes, here.bytes)).toBe(0)
           expect([...there.index]).toEqual([...here.index])
@@ -76,10 +78,11 @@ describe('a worker', () => {
     ] as const) {
       const there = encodeTask(text, ALL_TYPES, format)
       const here = encodeTask(text, ALL_TYPES, format)
-      expect(await pool.encode(there)).toEqual(await runTask({ ...here, kind: 'encode' }))
-      const bytes = readFileSync(there.outPath)
-      expect(Buffer.compare(bytes, readFileSync(here.outPath))).toBe(0)
-      expect(spelled(await readRows(bytes, ALL_TYPES))).toEqual(spelled(cellsOf(batch)))
+      const encoded = await pool.encode(there)
+      const same = await runTask<EncodeTask>({ ...here, kind: 'encode' })
+      expect(encoded).toEqual(same)
+      expect(Buffer.compare(encoded.bytes, same.bytes)).toBe(0)
+      expect(spelled(await readRows(encoded.bytes, ALL_TYPES))).toEqual(spelled(cellsOf(batch)))
     }
   })
 
@@ -98,21 +101,30 @@ describe('a worker', () => {
     const text = await failureOf(pool.encode(encodeTask(encode('1\nx\n'), schema)))
     expect(text).toBeInstanceOf(TextError)
     expect(text).toMatchObject({ code: 'bad_value', line: 3, column: 'id' })
-    const task = await renderTask(schema, 10, 'csv')
-    truncateSync(task.path, 20)
-    const parquet = await failureOf(pool.render(task))
+    const source = await sourceOf(schema, 10)
+    const task = await renderTask(source, schema, 'csv')
+    const damaged = task.rowGroup.columns.map(column => ({ ...column, bytes: column.bytes.map(b => b.slice(0, 3)) }))
+    const parquet = await failureOf(pool.render({ ...task, rowGroup: { ...task.rowGroup, columns: damaged } }))
     expect(parquet).toBeInstanceOf(ParquetError)
-    expect((parquet as Error).message).toContain(task.path)
-    expect(await failureOf(pool.render({ ...task, path: `${task.path}.gone` }))).toMatchObject({ code: 'ENOENT' })
-    const exists = encodeTask(encode('1\n'), schema)
-    expect(await failureOf(pool.encode({ ...exists, outPath: task.path }))).toMatchObject({ code: 'EEXIST' })
+    expect((parquet as Error).message).toContain(source.name)
+  })
+
+  test('is not asked for what is not there: its bytes are fetched first', async () => {
+    const schema = parseDdl('id:Int32')
+    const source = await sourceOf(schema, 10)
+    const gone = localSource(`${source.name}.gone`, source.sizeBytes)
+    expect(await failureOf(renderTask(gone, schema, 'csv'))).toMatchObject({ code: 'ENOENT' })
+    truncateSync(source.name, 20)
+    const cut = await failureOf(renderTask(source, schema, 'csv'))
+    expect(cut).toBeInstanceOf(ParquetError)
+    expect((cut as Error).message).toContain(source.name)
   })
 
   test('does its next task after bytes that were given away before', async () => {
     const schema = parseDdl('id:Int32')
     const task = encodeTask(encode('1\n2\n'), schema)
     expect((await pool.encode(task)).rows).toBe(2)
-    await failureOf(pool.encode({ ...task, outPath: newPath() }))
+    await failureOf(pool.encode(task))
     expect((await pool.encode(encodeTask(encode('7\n'), schema))).rows).toBe(1)
   })
 })
@@ -120,7 +132,7 @@ describe('a worker', () => {
 describe('a pool', () => {
   test('does many tasks with few threads, and each gets its own answer', async () => {
     const schema = parseDdl('id:Int32,name:String')
-    const tasks = await Promise.all(Array.from({ length: 20 }, (_, i) => renderTask(schema, i + 1, 'csv')))
+    const tasks = await Promise.all(Array.from({ length: 20 }, (_, i) => taskOf(schema, i + 1, 'csv')))
     const texts = await Promise.all(tasks.map(task => pool.render(task)))
     for (const [i, { bytes, rows }] of texts.entries()) {
       expect(rows).toBe(i + 1)
@@ -132,10 +144,11 @@ describe('a pool', () => {
 
   test('that is closed rejects what is under way, what waits and what comes', async () => {
     const closing = new WorkerPool({ threads: 1 })
-    const task = await renderTask(parseDdl('id:Int32'), 100, 'csv')
-    const failures = [failureOf(closing.render(task)), failureOf(closing.render(task))]
+    const tasks = await Promise.all(['csv', 'csv', 'csv'].map(() => taskOf(parseDdl('id:Int32'), 100, 'csv')))
+    const [one, two, three] = tasks as [(typeof tasks)[0], (typeof tasks)[0], (typeof tasks)[0]]
+    const failures = [failureOf(closing.render(one)), failureOf(closing.render(two))]
     await closing.close()
-    failures.push(failureOf(closing.render(task)))
+    failures.push(failureOf(closing.render(three)))
     for (const failure of await Promise.all(failures)) expect(String(failure)).toContain('closed')
     await closing.close()
   })

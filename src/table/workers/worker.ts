@@ -1,4 +1,4 @@
-import { runTask, type Task, toFailure } from './tasks.ts'
+import { buffersOf, runTask, type Task, toFailure } from './tasks.ts'
 
 declare const self: Worker
 
@@ -7,18 +7,11 @@ self.onmessage = async (event: MessageEvent<{ id: number; task: Task }>) => {
   const { id, task } = event.data
   try {
     const result = await runTask(task)
-    if (!('bytes' in result)) {
-      self.postMessage({ id, result })
-      return
-    }
     // A rendering fills the front of a larger buffer: only the text itself crosses, and without a copy. (`slice` of a
     // Buffer would be no copy.)
     const isSmall = result.bytes.byteLength * 2 < result.bytes.buffer.byteLength
-    const bytes = isSmall ? new Uint8Array(result.bytes) : result.bytes
-    self.postMessage({ id, result: { ...result, bytes } }, [
-      bytes.buffer as ArrayBuffer,
-      result.index.buffer as ArrayBuffer,
-    ])
+    const sent = { ...result, bytes: isSmall ? new Uint8Array(result.bytes) : result.bytes }
+    self.postMessage({ id, result: sent }, buffersOf(sent))
   } catch (error) {
     self.postMessage({ id, failure: toFailure(error) })
   }

@@ -1,12 +1,18 @@
-import { physicalName } from '../schema.ts'
-import { formatDate, formatDecimal, formatDouble, formatTimestamp } from '../text/scalars.ts'
-import type { Batch, Cell, DataType, Field, Schema, Vector } from '../types.ts'
-import { cellAt, isNullAt, isUtf8 } from '../vectors.ts'
+import { physicalName } from '../../columns/schema.ts'
+import { formatDate, formatDecimal, formatDouble, formatTimestamp } from '../../columns/text/scalars.ts'
+import type { Batch, Cell, DataType, Field, Schema, Vector } from '../../columns/types.ts'
+import { cellAt, isNullAt, isUtf8 } from '../../columns/vectors.ts'
 
 /** Bounds of strings are cut to this many characters, as other Delta writers do. */
 const STRING_PREFIX = 32
-/** Leaf columns beyond this many have no statistics (`delta.dataSkippingNumIndexedCols`). */
-export const INDEXED_COLUMNS_DEFAULT = 32
+
+/** Which leaf columns get statistics: the first so many, or those that are named, a struct for all that is in it. */
+export type IndexedColumns =
+  | { readonly kind: 'first'; readonly count: number }
+  | { readonly kind: 'named'; readonly paths: readonly (readonly string[])[] }
+
+/** What Delta writers index where the table does not say. */
+export const INDEXED_BY_DEFAULT: IndexedColumns = { kind: 'first', count: 32 }
 
 interface LeafStatistics {
   readonly path: readonly string[]
@@ -24,15 +30,16 @@ export class StatisticsBuilder {
   readonly #leaves: LeafStatistics[] = []
   #rows = 0
 
-  constructor(schema: Schema, indexedColumns = INDEXED_COLUMNS_DEFAULT) {
+  constructor(schema: Schema, indexed: IndexedColumns = INDEXED_BY_DEFAULT) {
     this.#schema = schema
-    const add = (field: Field, path: readonly string[]): void => {
+    const add = (field: Field, names: readonly string[], path: readonly string[]): void => {
+      const named = [...names, field.name]
       const own = [...path, physicalName(field)]
-      if (field.type.kind === 'struct') for (const child of field.type.fields) add(child, own)
-      else if (this.#leaves.length < indexedColumns)
+      if (field.type.kind === 'struct') for (const child of field.type.fields) add(child, named, own)
+      else if (isIndexed(indexed, named, this.#leaves.length))
         this.#leaves.push({ path: own, type: field.type, nulls: 0, min: null, max: null, nan: false })
     }
-    for (const field of schema) add(field, [])
+    for (const field of schema) add(field, [], [])
   }
 
   add(batch: Batch): void {
@@ -64,6 +71,11 @@ export class StatisticsBuilder {
     }
     return `{"numRecords":${this.#rows},"minValues":${treeJson(min)},"maxValues":${treeJson(max)},"nullCount":${treeJson(nulls)},"tightBounds":true}`
   }
+}
+
+function isIndexed(indexed: IndexedColumns, names: readonly string[], before: number): boolean {
+  if (indexed.kind === 'first') return before < indexed.count
+  return indexed.paths.some(path => path.every((name, i) => name === names[i]?.toLowerCase()))
 }
 
 function addVector(leaf: LeafStatistics, vector: Vector): void {

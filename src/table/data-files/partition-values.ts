@@ -1,6 +1,6 @@
-import { TextError } from '../errors.ts'
-import type { Cell, DataType } from '../types.ts'
-import { formatDate, formatScalar, formatTimestamp, parseScalar, ScalarError } from './scalars.ts'
+import { TextError } from '../../columns/errors.ts'
+import { formatDate, formatScalar, formatTimestamp, parseScalar, ScalarError } from '../../columns/text/scalars.ts'
+import type { Cell, DataType } from '../../columns/types.ts'
 
 /** A partition value of the log as a cell (PROTOCOL.md, "Partition Value Serialization"): the empty string is NULL. */
 export function parsePartitionValue(text: string | null | undefined, type: DataType): Cell {

@@ -1,8 +1,15 @@
 import { availableParallelism } from 'node:os'
+import type { RenderedText } from '../../columns/text/rendered.ts'
 import { messageOf } from '../../core/errors.ts'
-import type { WrittenFile } from '../parquet/write.ts'
-import type { RenderedText } from '../text/rendered.ts'
-import { type EncodeTask, fromFailure, type RenderTask, type Task, type TaskFailure } from './tasks.ts'
+import {
+  buffersOf,
+  type EncodedFile,
+  type EncodeTask,
+  fromFailure,
+  type RenderTask,
+  type Task,
+  type TaskFailure,
+} from './tasks.ts'
 
 const THREADS_MAX = 4
 
@@ -17,11 +24,11 @@ interface Thread {
   pending: Pending | undefined
 }
 
-type Answer = { readonly id: number; readonly result?: RenderedText | WrittenFile; readonly failure?: TaskFailure }
+type Answer = { readonly id: number; readonly result?: RenderedText | EncodedFile; readonly failure?: TaskFailure }
 
 /** In the executable everything lies in one file, and the entry points beside it by their paths below `src`. */
 function workerUrl(): string {
-  const path = import.meta.url.includes('/$bunfs/') ? './columns/workers/worker.js' : './worker.ts'
+  const path = import.meta.url.includes('/$bunfs/') ? './table/workers/worker.js' : './worker.ts'
   return new URL(path, import.meta.url).href
 }
 
@@ -36,14 +43,14 @@ export class WorkerPool {
     this.threads = options.threads ?? Math.min(THREADS_MAX, Math.max(1, availableParallelism()))
   }
 
-  /** Rejects with ParquetError. Earlier tasks go first. */
+  /** Rejects with ParquetError. Earlier tasks go first. The fetched bytes are given away. */
   render(task: Omit<RenderTask, 'kind'>): Promise<RenderedText> {
     return this.#run({ ...task, kind: 'render' }) as Promise<RenderedText>
   }
 
-  /** Rejects with TextError, or an Error with the `code` of the system call that failed. `bytes` are given away. */
-  encode(task: Omit<EncodeTask, 'kind'>): Promise<WrittenFile> {
-    return this.#run({ ...task, kind: 'encode' }) as Promise<WrittenFile>
+  /** Rejects with TextError. `bytes` are given away. */
+  encode(task: Omit<EncodeTask, 'kind'>): Promise<EncodedFile> {
+    return this.#run({ ...task, kind: 'encode' }) as Promise<EncodedFile>
   }
 
   /** Starts the threads now, so that the first task need not wait for their code to be loaded. */
@@ -73,7 +80,7 @@ export class WorkerPool {
     }
   }
 
-  #run(task: Task): Promise<RenderedText | WrittenFile> {
+  #run(task: Task): Promise<RenderedText | EncodedFile> {
     if (this.#closed) return Promise.reject(new Error('the worker pool was closed'))
     return new Promise((resolve, reject) => {
       this.#queue.push({ task, resolve: resolve as Pending['resolve'], reject })
@@ -91,7 +98,7 @@ export class WorkerPool {
       // A process with nothing else to do may end, but not while a task is under way.
       thread.worker.ref()
       try {
-        thread.worker.postMessage({ id: 0, task }, task.kind === 'encode' ? [task.bytes.buffer as ArrayBuffer] : [])
+        thread.worker.postMessage({ id: 0, task }, buffersOf(task))
       } catch (error) {
         // What cannot cross (bytes that were given away before) fails its own task, and the thread takes the next one.
         thread.pending = undefined
