@@ -7,6 +7,7 @@ import { decodeText } from './json.ts'
 export { countLines, parseCsv } from './csv-parse.ts'
 export { csvHeader, renderCsv } from './csv-render.ts'
 export { crToLf, delimiterOf, endsInCr } from './dialect.ts'
+export { type Dialect, ForeignCsv, isPlain, RFC_4180 } from './foreign-csv.ts'
 export { SchemaInference } from './infer.ts'
 export { type RenderedText, ROW_INDEX_STRIDE, TEXT_FORMAT_VERSION } from './rendered.ts'
 

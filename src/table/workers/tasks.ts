@@ -30,6 +30,8 @@ export interface EncodeTask {
   /** The columns in the text's order. */
   readonly schemaJson: string
   readonly firstLine: number
+  /** See ParseOptions. */
+  readonly lines?: Uint32Array | undefined
   /** The byte between CSV fields; a comma if not given. */
   readonly delimiter?: number | undefined
   /** See ParseOptions. */
@@ -107,8 +109,9 @@ async function encode(task: EncodeTask): Promise<EncodedFile> {
   for (let at = 0; at < task.bytes.length; ) {
     const end = pieceEnd(task, input, at)
     const piece = task.bytes.subarray(at, end)
-    const { delimiter, foundTypes } = task
-    const { rows, vectors } = input.parse(piece, schema, { firstLine: line, delimiter, foundTypes })
+    const { firstLine, delimiter, foundTypes } = task
+    const lines = task.lines?.subarray(line - firstLine)
+    const { rows, vectors } = input.parse(piece, schema, { firstLine: line, lines, delimiter, foundTypes })
     checkExpected({ rows, vectors }, schema, task)
     const others = added.map(({ type }, i) => constantVector(type, rows, constants.cells[i] ?? null))
     await writer.write({ rows, vectors: [...vectors, ...others] })
