@@ -34,7 +34,7 @@ export function dialectOf(args: DialectArgs): Partial<Dialect> {
   const delimiter = args.delimiter === '\\t' || args.delimiter === 'tab' ? '\t' : args.delimiter
   const quote = args.quote === NO_QUOTES ? '' : args.quote
   const { escape: before, comment } = args
-  if (delimiter !== undefined && (!isBetweenFields(delimiter) || delimiter === quote))
+  if (delimiter !== undefined && !isBetweenFields(delimiter, quote))
     throw new UsageError(
       `--delimiter takes one character or several, such as ';', tab or '||', and no letters, digits or quotes, not ${JSON.stringify(args.delimiter)}`,
     )
@@ -44,7 +44,7 @@ export function dialectOf(args: DialectArgs): Partial<Dialect> {
     throw new UsageError(
       `--escape takes one character, such as \\, and goes with quotes, not ${JSON.stringify(before)}`,
     )
-  if (comment !== undefined && (!/^[^\s\p{Cc}]+$/u.test(comment) || [delimiter ?? ',', quote ?? '"'].includes(comment)))
+  if (comment !== undefined && !isInFrontOfLines(comment, [delimiter ?? ',', quote ?? '"']))
     throw new UsageError(`--comment takes what a line begins with, such as #, not ${JSON.stringify(comment)}`)
   const own = before ?? quote
   return {
@@ -56,11 +56,16 @@ export function dialectOf(args: DialectArgs): Partial<Dialect> {
 }
 
 /** Text without anything that values are made of, or lines. */
-function isBetweenFields(text: string): boolean {
-  return text !== '' && !/[\p{L}\p{N}_"]|(?!\t)\p{Cc}/u.test(text)
+function isBetweenFields(text: string, quote = ''): boolean {
+  return text !== '' && !/[\p{L}\p{N}_"]|(?!\t)\p{Cc}/u.test(text) && (quote === '' || !text.includes(quote))
+}
+
+/** Text that is no beginning of a row. */
+function isInFrontOfLines(text: string, marks: readonly string[]): boolean {
+  return /^[^\s\p{Cc}]+$/u.test(text) && !marks.some(mark => mark !== '' && text.startsWith(mark))
 }
 
 /** One character that is no letter, digit or blank. */
 function isMark(text: string): boolean {
-  return /^[!-/:-@[-`{-~]$/.test(text) && text !== '_'
+  return /^[!-/:-@[-^`{-~]$/.test(text)
 }

@@ -124,8 +124,8 @@ describe('values of flags', () => {
       expect(await usage(() => dialectOf({ escape: wrong }))).toContain('--escape takes one character')
     }
     expect(await usage(() => dialectOf({ quote: 'none', escape: '\\' }))).toContain('goes with quotes')
-    expect(await usage(() => dialectOf({ delimiter: "'", quote: "'" }))).toContain('--delimiter')
-    for (const wrong of ['', ' #', '"', ','])
+    expect(await usage(() => dialectOf({ delimiter: "';'", quote: "'" }))).toContain('--delimiter')
+    for (const wrong of ['', ' #', '"', ',', ',#'])
       expect(await usage(() => dialectOf({ comment: wrong }))).toContain('--comment takes')
   })
 

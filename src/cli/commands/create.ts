@@ -2,6 +2,7 @@ import { readdirSync, type Stats, statSync } from 'node:fs'
 import { parseDdl } from '../../columns/schema.ts'
 import { errnoOf } from '../../core/errors.ts'
 import { schemaSql } from '../../fs/views/schema-sql.ts'
+import { localMatches } from '../../storage/local-files.ts'
 import { type Location, openStore, parseLocation } from '../../storage/location.ts'
 import { TableError } from '../../table/errors.ts'
 import { createTable } from '../../table/operations/create.ts'
@@ -144,14 +145,7 @@ async function filesOf(patterns: readonly string[]): Promise<string[]> {
   const files: string[] = []
   for (const pattern of patterns) {
     if (pattern === '') throw new UsageError('the name of a file to import is empty')
-    if (statSync(pattern, { throwIfNoEntry: false }) !== undefined || !/[*?[{]/.test(pattern)) {
-      files.push(pattern)
-      continue
-    }
-    const glob = new Bun.Glob(pattern)
-    let found = (await Array.fromAsync(glob.scan({ onlyFiles: true }))).sort()
-    // Where it matches folders alone, such as those of partitions, it means them.
-    if (found.length === 0) found = (await Array.fromAsync(glob.scan({ onlyFiles: false }))).sort()
+    const found = await localMatches(pattern)
     if (found.length === 0) throw new TableError('missing_file', `no file matches ${pattern}`)
     files.push(...found)
   }
