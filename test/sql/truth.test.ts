@@ -1,6 +1,7 @@
 import { describe, expect, test } from 'bun:test'
 import { readdirSync } from 'node:fs'
 import { parseDdl } from '../../src/columns/schema.ts'
+import { messageOf } from '../../src/core/errors.ts'
 import { execute } from '../../src/sql/engine.ts'
 import type { SqlError } from '../../src/sql/errors.ts'
 import type { WrittenFile } from '../../src/sql/written.ts'
@@ -154,5 +155,20 @@ describe('a statement that another writer gets in the way of', () => {
     })
     // One file of theirs, one of ours; vectors as small as these stand in the log.
     expect(files()).toHaveLength(before + 2)
+  })
+})
+
+describe('a statement that fails while its rows are written', () => {
+  test('leaves none of its files, and none of their folders', async () => {
+    using folder = temporaryFolder()
+    const schema = parseDdl('id:Int64,key:Binary')
+    const table = await createTable(localStore(folder.path), { schema, partitionColumns: ['key'] })
+    const before = readdirSync(folder.path, { recursive: true })
+    // The last value has no text in the log: by then ten files have been begun.
+    const sql = `INSERT INTO data SELECT i, CASE WHEN i < 10 THEN encode('k' || i) ELSE from_hex('ff') END FROM range(11) t(i)`
+    expect(await execute(table, sql).then(() => 'done', messageOf)).toContain('cannot be a partition value')
+    expect(readdirSync(folder.path, { recursive: true })).toEqual(before)
+    expect(await execute(table, sql.replace('range(11)', 'range(10)'))).toMatchObject({ inserted: 10 })
+    expect((await table.refresh()).files.length).toBe(10)
   })
 })

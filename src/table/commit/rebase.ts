@@ -78,7 +78,8 @@ export function checkPaths(change: Change): void {
     [removed, 'takes rows from'],
     [added, 'adds'],
   ] as const) {
-    const twice = paths.find((path, i) => paths.indexOf(path) !== i)
+    const seen = new Set<string>()
+    const twice = paths.find(path => seen.size === seen.add(path).size)
     if (twice !== undefined) throw new Error(`a change ${what} the file ${twice} twice`)
   }
 }
