@@ -4,9 +4,10 @@ import { nameFault } from '../schema.ts'
 import type { Field, Schema } from '../types.ts'
 import { decodeText } from './json.ts'
 
-export { countLines, type ParseOptions, parseCsv } from './csv-parse.ts'
+export { countLines, parseCsv } from './csv-parse.ts'
 export { csvHeader, renderCsv } from './csv-render.ts'
 export { crToLf, delimiterOf, endsInCr } from './dialect.ts'
+export { type Dialect, ForeignCsv, isPlain, RFC_4180 } from './foreign-csv.ts'
 export { SchemaInference } from './infer.ts'
 export { type RenderedText, ROW_INDEX_STRIDE, TEXT_FORMAT_VERSION } from './rendered.ts'
 

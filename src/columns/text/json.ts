@@ -2,6 +2,7 @@ import { defaultCell } from '../defaults.ts'
 import { TextError } from '../errors.ts'
 import type { Batch, Cell, DataType, Field, Schema } from '../types.ts'
 import { cellAt, vectorOf } from '../vectors.ts'
+import type { ParseOptions } from './formats/format.ts'
 import { jsonRowEnd } from './json-rows.ts'
 import { type RenderedText, ROW_INDEX_STRIDE } from './rendered.ts'
 import { emptyIsNull, formatScalar, parseScalar, ScalarError } from './scalars.ts'
@@ -165,19 +166,12 @@ function renderObjects(batch: Batch, schema: Schema, prefix: string): RenderedTe
   return { bytes: Buffer.concat(parts, size + bytes.length), rows: batch.rows, index }
 }
 
-export interface JsonLinesOptions {
-  /** The line of the whole text at which these bytes begin, for messages; 1 if not given. */
-  readonly firstLine?: number
-  /** Takes the keys that the rows have. */
-  readonly seen?: Set<string>
-}
-
 /**
  * Parses JSON lines: a missing key is the column's default value, NULL as a rule, an unknown one an error
  * (`unknown_column`), and a byte-order mark in front of a row is no part of it. An object may span lines. TextError names line
  * and column; `unterminated` if the text ends within an object.
  */
-export function parseJsonLines(bytes: Uint8Array, schema: Schema, options: JsonLinesOptions = {}): Batch {
+export function parseJsonLines(bytes: Uint8Array, schema: Schema, options: ParseOptions = {}): Batch {
   const { firstLine = 1, seen } = options
   const columns: Cell[][] = schema.map(() => [])
   const known = new Set(schema.map(field => field.name))

@@ -20,7 +20,6 @@ import { type Section, TableText } from '../text/layout.ts'
 import { type Segments, textKind } from '../text/segments.ts'
 import type { Text } from '../text/text.ts'
 import type { TextRange } from './diff.ts'
-import { editFormat } from './formats.ts'
 import { countChanges, type EditCounts } from './pairing.ts'
 import { type AddedRows, addedBatches, batchesIn, type ChangePlan, occursAny } from './plan.ts'
 
@@ -192,7 +191,7 @@ function countsOf({ base, source, removed, added }: ChangePlan, deletions: reado
   const { format, snapshot } = base
   const removedRows = deletions.reduce((sum, { rows }) => sum + rows.length, 0)
   const addedRows = added.reduce((sum, { rows }) => sum + rows, 0)
-  return countChanges(editFormat(format), snapshot.schema, base, { ranges: removed, rows: removedRows }, source, {
+  return countChanges(format, snapshot.schema, base, { ranges: removed, rows: removedRows }, source, {
     ranges: added,
     rows: addedRows,
   })
@@ -218,6 +217,6 @@ function prime(
   if (only === undefined || add.length !== 1 || batch === undefined || batches.length !== 1) return
   const file = snapshot.live.get(only.path)
   if (file === undefined || batch.rows > FIRST_ROW_GROUP_ROWS || snapshot.partitionColumns.length > 0) return
-  const { name, render } = editFormat(plan.base.format)
-  segments.prime(snapshot, file, 0, name, render(batch, snapshot.schema))
+  const { format } = plan.base
+  segments.prime(snapshot, file, 0, format, format.render(batch, snapshot.schema))
 }

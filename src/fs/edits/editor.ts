@@ -545,10 +545,10 @@ export class Editor {
     const header = {
       editId: randomUUID(),
       lineId: String(line.id),
-      format: line.format === 'jsonl' ? 'jsonl' : 'csv',
+      format: line.format,
       version: String(base.snapshot.version),
       baseSize: base.size,
-    } as const
+    }
     const journal = EditJournal.create(this.#options.directory, header, this.#disk)
     line.repeats = new Set()
     const edit = this.#newEdit(line, base, journal)

@@ -1,5 +1,6 @@
 import { closeSync, fstatSync, openSync, readSync } from 'node:fs'
 import { dirname, join } from 'node:path'
+import type { TextFormatName } from '../../columns/text/formats/index.ts'
 import { TEXT_FORMAT_VERSION } from '../../columns/text/rendered.ts'
 import { errnoOf, messageOf } from '../../core/errors.ts'
 import { FsError } from '../filesystem.ts'
@@ -30,7 +31,7 @@ export interface JournalHeader {
   /** Also the commit's `txnId`: found in the table's history after a crash, it says that the edit is in. */
   readonly editId: string
   readonly lineId: string
-  readonly format: 'csv' | 'jsonl'
+  readonly format: TextFormatName
   /** The table version whose text the edit changes. */
   readonly version: string
   /** The size in bytes of that text, as a check that it is rendered as it was. */

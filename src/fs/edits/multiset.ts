@@ -1,5 +1,5 @@
+import type { RowCut } from '../../columns/text/formats/index.ts'
 import { discarded } from '../../core/garbage.ts'
-import type { RowCut } from '../text/rows.ts'
 import type { Text } from '../text/text.ts'
 import { hashRow } from './row-hash.ts'
 

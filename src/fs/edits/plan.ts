@@ -1,5 +1,6 @@
 import { TextError, type TextErrorCode } from '../../columns/errors.ts'
 import { schemaFingerprint } from '../../columns/schema.ts'
+import { inputOf } from '../../columns/text/formats/index.ts'
 import type { Batch, Field, Schema } from '../../columns/types.ts'
 import { discarded } from '../../core/garbage.ts'
 import type { Snapshot } from '../../table/snapshot.ts'
@@ -10,13 +11,12 @@ import {
   type Columns,
   columnsOfAppended,
   columnsOfImage,
-  columnsOfJson,
+  columnsOfRows,
   type Head,
   readHead,
   refuseLoss,
 } from './columns.ts'
 import { type AddedRange, diffText, type SameAs, type TextDiff, type TextRange } from './diff.ts'
-import { editFormat } from './formats.ts'
 import { eachRow } from './multiset.ts'
 import { PIECE_BYTES, parsedPieces } from './pieces.ts'
 
@@ -84,7 +84,7 @@ export async function* addedBatches(plan: ChangePlan): AsyncGenerator<{ batch: B
 export async function* batchesIn(plan: ChangePlan, text: Text, range: TextRange): AsyncGenerator<Batch> {
   const { schema } = plan.base.snapshot
   const fields = text === plan.source ? plan.fields : schema
-  for await (const { batch } of parsedPieces(text, range, fields, editFormat(plan.base.format))) {
+  for await (const { batch } of parsedPieces(text, range, fields, inputOf(plan.base.format))) {
     yield reorder(batch, fields, schema)
   }
 }
@@ -115,7 +115,8 @@ async function planAsBefore(
     return await planCanonical(base, await respelledImage(base, image, head, diff, options), options)
   } catch (error) {
     // Lines that are a part of a row only look like one that is cut off.
-    if (isCode(error, 'unknown_column') || (base.format === 'jsonl' && isCode(error, 'unterminated'))) return undefined
+    const isPart = inputOf(base.format).spansCuts && isCode(error, 'unterminated')
+    if (isPart || isCode(error, 'unknown_column')) return undefined
     throw error
   }
 }
@@ -144,8 +145,9 @@ async function planAppend(
   try {
     return await planAppended(base, image, await columnsOfAppended(base, image, head, range!), range!.end, options)
   } catch (error) {
-    if (!isCode(error, 'unknown_column')) throw error
-    return planAppended(base, image, await columnsOfJson(base, image, range!), range!.end, options)
+    const { naming } = inputOf(base.format)
+    if (naming.by === 'header' || !isCode(error, 'unknown_column')) throw error
+    return planAppended(base, image, await columnsOfRows(base, image, naming, range!), range!.end, options)
   }
 }
 
@@ -157,11 +159,11 @@ async function planAppended(
   options: PlanOptions,
 ): Promise<EditPlan> {
   const evolved = await evolvedText(base, columns, options)
-  const format = editFormat(base.format)
+  const input = inputOf(base.format)
   const added: AddedRows[] = []
   for (const range of await withoutHeaders(base, image, [{ start: columns.bodyStart, end }], columns.headers)) {
     let rows = 0
-    for await (const { batch } of parsedPieces(image, range, columns.fields, format)) rows += batch.rows
+    for await (const { batch } of parsedPieces(image, range, columns.fields, input)) rows += batch.rows
     if (rows > 0) added.push({ ...range, anchor: evolved.size, rows })
   }
   const plan = change(evolved, image, { removed: [], added, reordered: false }, added)
@@ -195,7 +197,7 @@ async function planCanonical(base: TableText, image: Text, options: PlanOptions)
 function difference(base: TableText, image: Text, imageStart: number, options: PlanOptions): Promise<TextDiff> {
   const { sameAs, signal } = options
   return diffText(base, image, {
-    cut: editFormat(base.format).cut,
+    cut: base.format.cut,
     baseStart: base.headerBytes.length,
     imageStart,
     ...(sameAs === undefined ? {} : { sameAs }),
@@ -222,11 +224,12 @@ async function parsedRanges(
   headers: readonly Uint8Array[],
 ): Promise<AddedRows[] | undefined> {
   const { schema } = base.snapshot
-  const format = editFormat(base.format)
+  const { format } = base
+  const input = inputOf(format)
   const added: AddedRows[] = []
   for (const range of await withoutHeaders(base, image, diff.added, headers)) {
     let rows = 0
-    for await (const { bytes, batch, complete } of parsedPieces(image, range, schema, format)) {
+    for await (const { bytes, batch, complete } of parsedPieces(image, range, schema, input)) {
       const rendered = format.render(batch, schema).bytes
       const same = complete
         ? Buffer.compare(rendered, bytes) === 0
@@ -282,12 +285,12 @@ async function respell(
   seen: Set<string>,
 ): Promise<{ bytes: number; rows: number }> {
   const { schema } = to.snapshot
-  const format = editFormat(to.format)
+  const input = inputOf(to.format)
   let bytes = 0
   let rows = 0
   for (const part of await withoutHeaders(to, image, [range], headers)) {
-    for await (const { batch } of parsedPieces(image, part, fields, format, seen)) {
-      const rendered = format.render(reorder(batch, fields, schema), schema).bytes
+    for await (const { batch } of parsedPieces(image, part, fields, input, seen)) {
+      const rendered = to.format.render(reorder(batch, fields, schema), schema).bytes
       spool.append(rendered)
       bytes += rendered.length
       rows += batch.rows
@@ -304,7 +307,7 @@ async function withoutHeaders<R extends TextRange>(
   headerLines: readonly Uint8Array[],
 ): Promise<R[]> {
   const headers = headerLines.map(line => Buffer.from(bareLine(line))).filter(header => header.length > 0)
-  const { cut } = editFormat(base.format)
+  const { cut } = base.format
   const left: R[] = []
   for (const range of ranges) {
     if (!(await occursAny(image, range, headers))) {

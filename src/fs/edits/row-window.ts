@@ -1,5 +1,5 @@
 import { TextError } from '../../columns/errors.ts'
-import type { RowCut } from '../text/rows.ts'
+import type { RowCut } from '../../columns/text/formats/index.ts'
 import { lineOf, type Text } from '../text/text.ts'
 
 /** A row is held in memory as a whole. A quote or a bracket that is not closed makes a row of all that follows. */

@@ -1,5 +1,6 @@
 import type { Database } from 'bun:sqlite'
 import { join } from 'node:path'
+import { type TextFormatName, textFormat } from '../../columns/text/formats/index.ts'
 import type { Clock } from '../../core/clock.ts'
 import type { Table } from '../../table/table.ts'
 import { MODE, type Owner, viewAttributes } from '../attributes.ts'
@@ -14,7 +15,7 @@ import { isAsWritten, isPrivate } from '../saves/edit.ts'
 import type { Openers } from '../saves/openers.ts'
 import type { Outcome } from '../saves/outcome.ts'
 import type { Scratch } from '../scratch/scratch.ts'
-import { openText, TableText, type TextFormat } from '../text/layout.ts'
+import { openText, TableText } from '../text/layout.ts'
 import type { Segments } from '../text/segments.ts'
 import type { Text } from '../text/text.ts'
 import { type ReadResult, readText, type ViewFile, type WriteResult } from './view.ts'
@@ -39,7 +40,7 @@ export interface TableViewContext {
 }
 
 export interface TableViewOptions {
-  readonly format: TextFormat
+  readonly format: TextFormatName
   /** Saves through these come first: this view waits until they are over. */
   readonly waitsFor: readonly TableView[]
   /** The table was seen at this version. */
@@ -52,12 +53,12 @@ export interface TableViewOptions {
   readonly onRefused: (line: Line) => void
 }
 
-/** The live table as one file: `data.csv`, `data.json` or `data.jsonl`. Its handles stand for lines of versions. */
+/** The live table as one file, such as `data.csv`. Its handles stand for lines of versions. */
 export class TableView {
-  readonly format: TextFormat
+  readonly format: TextFormatName
   readonly name: string
   readonly lines: Lines
-  /** Undefined where nothing can be written: `data.json`. */
+  /** Undefined where nothing can be written, such as `data.json`. */
   readonly editor: Editor | undefined
   /** The line whose name was renamed away: it stays as it is until the name is back. */
   away: Line | undefined
@@ -70,7 +71,7 @@ export class TableView {
     this.format = options.format
     this.name = `data.${options.format}`
     this.lines = this.#newLines()
-    this.editor = options.format === 'json' ? undefined : this.#newEditor(options.format)
+    this.editor = textFormat(options.format).input === undefined ? undefined : this.#newEditor()
   }
 
   /** What a handle's id stands for, if it is one of this view's. */
@@ -256,21 +257,21 @@ export class TableView {
       clock,
       nextId: () => scratch.nextId(),
       referenced: () => scratch.references(),
-      openText: (snapshot, of, previous) => openText(table, snapshot, segments, of, previous),
+      openText: (snapshot, of, previous) => openText(table, snapshot, segments, textFormat(of), previous),
       isEdited: line => this.editor?.editOf(line) !== undefined,
       leftMs: this.#options.leftMs,
     })
   }
 
-  #newEditor(format: 'csv' | 'jsonl'): Editor {
+  #newEditor(): Editor {
     const { table, segments, stateDirectory, clock, errors, scratch, holdTimes, openers, disk } = this.#context
     return new Editor({
       table,
       segments,
       lines: this.lines,
-      directory: join(stateDirectory, 'edits', format),
+      directory: join(stateDirectory, 'edits', this.format),
       clock,
-      openText: (snapshot, previous) => openText(table, snapshot, segments, format, previous),
+      openText: (snapshot, previous) => openText(table, snapshot, segments, textFormat(this.format), previous),
       report: sentence => errors.append(sentence),
       setAside: async image => {
         const stamp = new Date(clock.nowMs()).toISOString().replaceAll(':', '').replace('.', '-')

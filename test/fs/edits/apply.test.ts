@@ -1,6 +1,7 @@
 import { afterAll, describe, expect, test } from 'bun:test'
 import { MemoryCache } from '../../../src/cache/memory.ts'
 import { parseDdl } from '../../../src/columns/schema.ts'
+import { textFormat } from '../../../src/columns/text/formats/index.ts'
 import { applyPlan } from '../../../src/fs/edits/apply.ts'
 import { planEdit } from '../../../src/fs/edits/plan.ts'
 import { FileSpool } from '../../../src/fs/edits/spool.ts'
@@ -45,7 +46,13 @@ class Edited {
   }
 
   async text(): Promise<TableText> {
-    this.#text = await openText(this.table, await this.table.refresh(), this.#segments, this.#format, this.#text)
+    this.#text = await openText(
+      this.table,
+      await this.table.refresh(),
+      this.#segments,
+      textFormat(this.#format),
+      this.#text,
+    )
     return this.#text
   }
 
@@ -59,7 +66,7 @@ class Edited {
     const base = await this.text()
     const plan = await planEdit(base, bytesText(new TextEncoder().encode(image)), {
       spool: () => FileSpool.create(this.#folder),
-      textWithSchema: snapshot => openText(this.table, snapshot, this.#segments, this.#format),
+      textWithSchema: snapshot => openText(this.table, snapshot, this.#segments, textFormat(this.#format)),
     })
     if (plan.kind === 'unchanged') return undefined
     const { table } = this
