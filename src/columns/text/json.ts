@@ -1,4 +1,3 @@
-import { defaultCell } from '../defaults.ts'
 import { TextError } from '../errors.ts'
 import type { Batch, Cell, DataType, Field, Schema } from '../types.ts'
 import { cellAt, vectorOf } from '../vectors.ts'
@@ -167,7 +166,7 @@ function renderObjects(batch: Batch, schema: Schema, prefix: string): RenderedTe
 }
 
 /**
- * Parses JSON lines: a missing key is the column's default value, NULL as a rule, an unknown one an error
+ * Parses JSON lines: a missing key is NULL unless `missing` says otherwise, an unknown one an error
  * (`unknown_column`), and a byte-order mark in front of a row is no part of it. An object may span lines. TextError names line
  * and column; `unterminated` if the text ends within an object.
  */
@@ -181,7 +180,7 @@ export function parseJsonLines(bytes: Uint8Array, schema: Schema, options: Parse
       seen?.add(key)
       if (!known.has(key)) throw unknownColumn(line, key)
     }
-    for (const [c, field] of schema.entries()) columns[c]!.push(fieldFromJson(object, field, line))
+    for (const [c, field] of schema.entries()) columns[c]!.push(fieldFromJson(object, field, line, options))
     rows++
   }
   return { rows, vectors: schema.map((field, i) => vectorOf(field.type, columns[i]!)) }
@@ -285,9 +284,14 @@ function keysOf(json: unknown): number {
   return keys
 }
 
-function fieldFromJson(object: Record<string, unknown>, field: Field, line: number): Cell {
+function fieldFromJson(
+  object: Record<string, unknown>,
+  field: Field,
+  line: number,
+  { missing = () => null }: ParseOptions,
+): Cell {
   try {
-    const cell = Object.hasOwn(object, field.name) ? cellFromJson(object[field.name], field.type) : defaultCell(field)
+    const cell = Object.hasOwn(object, field.name) ? cellFromJson(object[field.name], field.type) : missing(field)
     return notNull(cell, field.nullable, field.name)
   } catch (error) {
     if (error instanceof TextError)

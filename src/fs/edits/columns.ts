@@ -10,6 +10,7 @@ import {
 import type { Field, Schema } from '../../columns/types.ts'
 import { isNullAt } from '../../columns/vectors.ts'
 import { withPhysicalNames } from '../../table/column-mapping.ts'
+import { checkDefaults, defaultCell } from '../../table/defaults.ts'
 import type { TableText } from '../text/layout.ts'
 import { isAt, lineOf, type Text } from '../text/text.ts'
 import type { TextRange } from './diff.ts'
@@ -65,6 +66,7 @@ export async function columnsOfImage(base: TableText, image: Text, head: Head): 
     const expected = new TextDecoder().decode(base.headerBytes).trimEnd()
     throw new TextError('bad_header', `line 1: this is not the table's header; expected ${expected}`, { line: 1 })
   }
+  checkDefaults(head.names, schema)
   if (rows.start < rows.end) await refuseLoss(base, new Set(head.names))
   return columnsOfHeader(base, image, naming, head.names, rows, head.headers)
 }
@@ -80,7 +82,8 @@ export async function columnsOfAppended(base: TableText, image: Text, head: Head
   if (header === undefined || header.endOffset === range.end - range.start) return asBefore
   const line = await lineOf(image, range.start)
   checkNames(header.names, schema, `line ${line}: the column`)
-  matchHeader(header.names, schema, line)
+  checkDefaults(header.names, schema, line)
+  matchHeader(header.names, schema)
   const rows = { start: range.start + header.endOffset, end: range.end }
   const headers = [...head.headers, first.slice(0, header.endOffset)]
   return columnsOfHeader(base, image, input.naming, header.names, rows, headers)
@@ -111,7 +114,7 @@ function ownHeader(
 
 function isRow(input: TextInput, line: Uint8Array, schema: Schema): boolean {
   try {
-    input.parse(line, schema)
+    input.parse(line, schema, { missing: defaultCell })
     return true
   } catch {
     return false

@@ -2,6 +2,7 @@ import { TextError } from '../../columns/errors.ts'
 import type { TextInput } from '../../columns/text/formats/index.ts'
 import type { Batch, Field } from '../../columns/types.ts'
 import { discarded } from '../../core/garbage.ts'
+import { defaultCell } from '../../table/defaults.ts'
 import { lineOf, type Text } from '../text/text.ts'
 import type { TextRange } from './diff.ts'
 import { ROW_BYTES_MAX, rowTooLong } from './row-window.ts'
@@ -51,7 +52,9 @@ export async function* parsedPieces(
   seen?: Set<string>,
 ): AsyncGenerator<ParsedPiece> {
   for await (const { at, bytes } of rowPieces(text, range, input)) {
-    const batch = await withLines(text, at, firstLine => input.parse(bytes, fields, { firstLine, seen }))
+    const batch = await withLines(text, at, firstLine =>
+      input.parse(bytes, fields, { firstLine, seen, missing: defaultCell }),
+    )
     yield { bytes, batch, complete: bytes.at(-1) === 0x0a }
   }
 }

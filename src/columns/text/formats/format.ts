@@ -1,4 +1,4 @@
-import type { Batch, Field, Schema } from '../../types.ts'
+import type { Batch, Cell, Field, Schema } from '../../types.ts'
 import type { RenderedText } from '../rendered.ts'
 
 /**
@@ -55,6 +55,8 @@ export interface ParseOptions {
   readonly lines?: Uint32Array | undefined
   /** Takes the names of the columns that the rows have. */
   readonly seen?: Set<string> | undefined
+  /** The value of a column in a row that says nothing of it, in forms whose rows can; NULL if not given. */
+  readonly missing?: ((field: Field) => Cell) | undefined
   /** The byte between fields, in forms that have one; a comma if not given. */
   readonly delimiter?: number | undefined
   /** The types were found from some of the rows: a value that they would not keep as it is (`literals.ts`) is refused. */
