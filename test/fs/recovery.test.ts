@@ -2,7 +2,7 @@ import { Database } from 'bun:sqlite'
 import { describe, expect, test } from 'bun:test'
 import { cpSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { EditJournal } from '../../src/fs/edits/journal.ts'
+import { EditJournal } from '../../src/fs/saves/journal.ts'
 import { Faults } from '../helpers/faults.ts'
 import { codeOf, HELD, type ServedTable, serveNew } from './served.ts'
 

@@ -1,12 +1,17 @@
 import { discarded } from '../../core/garbage.ts'
 import type { RowCut } from '../text/rows.ts'
 import { joined, type Text } from '../text/text.ts'
-import type { SameRange } from './image.ts'
 import { eachRow, matchRows, type Range } from './multiset.ts'
 import { ROW_BYTES_MAX, RowWindow, rowTooLong } from './row-window.ts'
 
 export type TextRange = Range
-export type SameAs = SameRange
+
+/** A range of the image that is, by construction, the range of the base at `baseStart`. */
+export interface SameAs {
+  readonly imageStart: number
+  readonly baseStart: number
+  readonly length: number
+}
 
 /** Rows of the image that the base has not. */
 export interface AddedRange extends TextRange {
@@ -37,7 +42,6 @@ export interface DiffOptions {
   readonly imageStart: number
   /** Ranges that are equal by construction, ascending. */
   readonly sameAs?: readonly SameAs[]
-  readonly signal?: AbortSignal
 }
 
 const BLOCK_BYTES = 1 << 20
@@ -301,7 +305,6 @@ class Walk {
 
   /** Lets others have a turn after every megabyte. */
   async #pause(bytes: number): Promise<void> {
-    this.#options.signal?.throwIfAborted()
     this.#busyBytes += bytes
     if (this.#busyBytes < BLOCK_BYTES) return
     discarded(this.#busyBytes)

@@ -20,6 +20,8 @@ import {
   outsideSigns,
   PAGE_BYTES,
 } from '../saves/completeness.ts'
+import { Discards } from '../saves/discards.ts'
+import { type Disk, systemDisk } from '../saves/disk.ts'
 import {
   checkGap,
   type Edit,
@@ -32,6 +34,7 @@ import {
   replay,
 } from '../saves/edit.ts'
 import { DEFAULT_HOLD_TIMES, type HoldTimes } from '../saves/hold-times.ts'
+import { EditJournal, type JournalRecord, journalKind } from '../saves/journal.ts'
 import { noOpeners, type Openers } from '../saves/openers.ts'
 import {
   codeOf,
@@ -45,18 +48,15 @@ import {
 } from '../saves/outcome.ts'
 import { joinSave, noteEnds, placeAtOffset, placed, type Written } from '../saves/places.ts'
 import { SaveQueue, type StableWrite } from '../saves/queue.ts'
+import { type RenameRecord, Renames, type Renaming } from '../saves/renames.ts'
+import { FileSpool } from '../saves/spool.ts'
 import { next, type SaveEvent, type Until } from '../saves/state.ts'
 import { type Sight, Watch } from '../saves/watch.ts'
 import type { TableText } from '../text/layout.ts'
 import type { Segments } from '../text/segments.ts'
 import { bytesText, isAt, type Text } from '../text/text.ts'
 import { applyPlan } from './apply.ts'
-import { Discards } from './discards.ts'
-import { type Disk, systemDisk } from './disk.ts'
-import { EditJournal, type JournalRecord, journalKind } from './journal.ts'
 import { type ChangePlan, type EditPlan, type PlanOptions, planEdit } from './plan.ts'
-import { type RenameRecord, Renames, type Renaming } from './renames.ts'
-import { FileSpool } from './spool.ts'
 
 export { DEFAULT_HOLD_TIMES, type HoldTimes }
 

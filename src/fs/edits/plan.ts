@@ -52,7 +52,6 @@ export interface PlanOptions {
   readonly spool: () => TextSpool
   /** The table's text as if it had another schema. */
   readonly textWithSchema: (snapshot: Snapshot) => Promise<TableText>
-  readonly signal?: AbortSignal
 }
 
 /** A text that is written once, from front to back, and then read. */
@@ -193,13 +192,12 @@ async function planCanonical(base: TableText, image: Text, options: PlanOptions)
 }
 
 function difference(base: TableText, image: Text, imageStart: number, options: PlanOptions): Promise<TextDiff> {
-  const { sameAs, signal } = options
+  const { sameAs } = options
   return diffText(base, image, {
     cut: editFormat(base.format).cut,
     baseStart: base.headerBytes.length,
     imageStart,
     ...(sameAs === undefined ? {} : { sameAs }),
-    ...(signal === undefined ? {} : { signal }),
   })
 }
 

@@ -1,8 +1,8 @@
 import { TextError } from '../../columns/errors.ts'
-import type { ImageRope } from '../edits/image.ts'
 import type { ChangePlan } from '../edits/plan.ts'
 import type { TableText } from '../text/layout.ts'
 import type { Text } from '../text/text.ts'
+import type { ImageRope } from './image.ts'
 
 /*
  * Whether an image is a whole save, as far as its bytes can tell. It is what decides where /proc cannot.

@@ -1,11 +1,11 @@
-import { ImageRope } from '../edits/image.ts'
-import type { EditJournal, JournalRecord } from '../edits/journal.ts'
 import type { EditPlan } from '../edits/plan.ts'
 import type { EndOfFile } from '../ends-of-file.ts'
 import { FsError } from '../filesystem.ts'
 import type { Line } from '../lines.ts'
 import type { TableText } from '../text/layout.ts'
 import { endsInNewline, isAppend } from './completeness.ts'
+import { ImageRope } from './image.ts'
+import type { EditJournal, JournalRecord } from './journal.ts'
 import type { SaveState } from './state.ts'
 import type { SaveKind, Watch } from './watch.ts'
 

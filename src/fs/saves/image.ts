@@ -1,15 +1,9 @@
+import type { SameAs } from '../edits/diff.ts'
 import { joined, type Text } from '../text/text.ts'
 
 /** Where the staged bytes of an edit lie. */
 export interface StagedBytes {
   read(position: number, length: number): Uint8Array
-}
-
-/** A range of the image that is, by construction, the same range of the base. */
-export interface SameRange {
-  readonly imageStart: number
-  readonly baseStart: number
-  readonly length: number
 }
 
 /** A run of the image: of the base at the same offset, of staged bytes from `position` on, or of zeros (a hole). */
@@ -96,7 +90,7 @@ export class ImageRope implements Text {
   }
 
   /** Ranges that need no comparison. */
-  sameAs(): SameRange[] {
+  sameAs(): SameAs[] {
     return this.#spans
       .filter(({ source }) => source === 'base')
       .map(({ start, end }) => ({ imageStart: start, baseStart: start, length: end - start }))

@@ -1,10 +1,10 @@
 import { closeSync, openSync, readSync } from 'node:fs'
 import { join } from 'node:path'
 import { errnoOf, messageOf } from '../../core/errors.ts'
+import type { TextSpool } from '../edits/plan.ts'
 import { FsError } from '../filesystem.ts'
 import { bytesText, joined, type Text } from '../text/text.ts'
 import { type Disk, systemDisk, writeAll } from './disk.ts'
-import type { TextSpool } from './plan.ts'
 
 const BUFFER_BYTES = 1 << 20
 
