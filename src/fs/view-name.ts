@@ -8,7 +8,7 @@ import { isContinuation, type Line } from './lines.ts'
 import { exists, isSillyName, noEntry, RefusedChange } from './names.ts'
 import type { Unseen } from './saves/outcome.ts'
 import type { RenameRecord } from './saves/renames.ts'
-import { fileText } from './saves/spool.ts'
+import { openFile } from './saves/spool.ts'
 import type { Scratch } from './scratch/scratch.ts'
 import type { TableText } from './text/layout.ts'
 import type { Text } from './text/text.ts'
@@ -203,7 +203,8 @@ export class ViewName {
     const { ctime: finished, size } = await scratch.getattr(entry.id)
     const written = shown === undefined ? { sinceMs: scratch.createdMs(entry.id), finished } : undefined
     const { base, unseen } = await this.#baseOfReplacement(away, written, fileClientOf(fromDirectory))
-    const image = shown ?? fileText(scratch.realPath(entry.id), sizeOf(size))
+    const file = shown === undefined ? openFile(scratch.realPath(entry.id), sizeOf(size)) : undefined
+    const image = shown ?? file!
     // A version of another view goes on as that one's.
     const becomes = old !== undefined ? 'line' : shown === undefined ? 'file' : 'new'
     try {
@@ -221,6 +222,7 @@ export class ViewName {
       if (away !== undefined) await this.#putBack(away)
       throw error
     } finally {
+      file?.close()
       onNames()
     }
   }

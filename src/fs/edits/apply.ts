@@ -13,10 +13,16 @@ import type { Text } from '../text/text.ts'
 import type { TextRange } from './diff.ts'
 import { editFormat } from './formats.ts'
 import { countChanges, type EditCounts } from './pairing.ts'
-import { type AddedRows, addedBatches, batchesIn, type ChangePlan, occursAny } from './plan.ts'
-
-/** Text of freshly written rows is remembered up to this size; larger files are rendered when somebody reads them. */
-const PRIME_BYTES_MAX = 4 << 20
+import {
+  type AddedRows,
+  addedBatches,
+  batchesIn,
+  type ChangePlan,
+  countAdded,
+  countRemoved,
+  occursAny,
+  reorder,
+} from './plan.ts'
 
 const REPLACEMENT_BYTES = Buffer.from(REPLACEMENT)
 
@@ -37,17 +43,15 @@ export async function applyPlan(plan: ChangePlan, options: ApplyOptions): Promis
     // A partitioned table's rows may change their folder, and have no places in the view to keep.
     if (snapshot.partitionColumns.length === 0) return applyByRewriting(plan, options, startedMs)
   }
-  const deletions = plan.removed.length === 0 ? [] : await plan.base.rowsAt(plan.removed)
-  const removedRows = deletions.reduce((sum, { rows }) => sum + rows.length, 0)
-  const addedRows = plan.added.reduce((sum, { rows }) => sum + rows, 0)
-  const counts = await countsOf(plan, removedRows, addedRows)
+  const deletions = await plan.removedRows()
+  const addedRows = countAdded(plan)
+  const counts = await countsOf(plan)
   const order = await orderHint(plan.base, plan.added)
   const schema = plan.schema ?? snapshot.schema
-  const remembered: Batch[] = []
   const add =
     addedRows === 0
       ? []
-      : await writeDataFiles(table, remembering(plan, remembered), {
+      : await writeDataFiles(table, addedBatches(plan), {
           ...(plan.schema === undefined ? {} : { schema }),
           ...(order === undefined ? {} : { order }),
         })
@@ -62,7 +66,7 @@ export async function applyPlan(plan: ChangePlan, options: ApplyOptions): Promis
   })
   if (schemaFingerprint(schema) === schemaFingerprint(committed.snapshot.schema)) {
     try {
-      prime(committed.snapshot, add, remembered, plan, options.segments)
+      prime(committed.snapshot, add, plan, options.segments)
     } catch {
       // Who reads it renders it. The commit is made.
     }
@@ -95,7 +99,7 @@ async function applyByRewriting(plan: ChangePlan, options: ApplyOptions, started
   const rest = plan.added.filter(range => left.has(range))
   if (rest.length > 0) {
     const order = await orderHint(base, rest)
-    const ranges = rest.map(({ start, end }) => ({ text: plan.source, start, end }))
+    const ranges = rest.map(range => ({ ...range, text: plan.source }))
     add.push(
       ...(await writeDataFiles(table, batchesOf(ranges, plan), {
         ...schema,
@@ -103,11 +107,9 @@ async function applyByRewriting(plan: ChangePlan, options: ApplyOptions, started
       })),
     )
   }
-  const removedRows = (await base.rowsAt(removed)).reduce((sum, { rows }) => sum + rows.length, 0)
-  const addedRows = plan.added.reduce((sum, { rows }) => sum + rows, 0)
   return table.commit({
     base: snapshot,
-    ...describe(await countsOf(plan, removedRows, addedRows)),
+    ...describe(await countsOf(plan)),
     add,
     delete: [],
     removeFiles: [...new Set(sections.flatMap(({ files }) => [...files]))],
@@ -148,7 +150,7 @@ async function touchedSections(base: TableText, removed: readonly TextRange[]): 
   return sections.filter(section => touched.has(section))
 }
 
-interface Piece extends TextRange {
+interface Piece extends TextRange, Partial<Pick<AddedRows, 'pieces'>> {
   readonly text: Text
 }
 
@@ -171,16 +173,16 @@ function spliced(
     if (at < end) pieces.push({ text: base, start: at, end })
     at = Math.max(at, end)
   }
-  for (const { start, end, anchor } of added) {
-    keepTo(anchor)
-    pieces.push({ text: plan.source, start, end })
+  for (const range of added) {
+    keepTo(range.anchor)
+    pieces.push({ ...range, text: plan.source })
   }
   keepTo(section.end)
   return pieces
 }
 
 async function* batchesOf(pieces: readonly Piece[], plan: ChangePlan): AsyncGenerator<Batch> {
-  for (const { text, start, end } of pieces) yield* batchesIn(plan, text, { start, end })
+  for (const piece of pieces) yield* batchesIn(plan, piece.text, piece)
 }
 
 /** Where the new rows belong. None is needed for rows at the very end: that is where a new file stands anyway. */
@@ -205,20 +207,11 @@ async function orderHint(base: TableText, added: readonly AddedRows[]): Promise<
   return { refs, runs }
 }
 
-async function* remembering(plan: ChangePlan, batches: Batch[]): AsyncGenerator<Batch> {
-  const whole = plan.added.reduce((sum, range) => sum + range.end - range.start, 0) <= PRIME_BYTES_MAX
-  for await (const { batch } of addedBatches(plan)) {
-    if (whole) batches.push(batch)
-    yield batch
-  }
-}
-
-function countsOf({ base, source, removed, added }: ChangePlan, removedRows: number, addedRows: number) {
-  const { format, snapshot } = base
-  return countChanges(editFormat(format), snapshot.schema, base, { ranges: removed, rows: removedRows }, source, {
-    ranges: added,
-    rows: addedRows,
-  })
+async function countsOf(plan: ChangePlan): Promise<EditCounts> {
+  const { base, source } = plan
+  const removed = { ranges: plan.removed, rows: await countRemoved(plan) }
+  const added = { ranges: plan.added, rows: countAdded(plan) }
+  return countChanges(editFormat(base.format), base.snapshot.schema, base, removed, source, added)
 }
 
 /** What the commit says of itself (commitInfo): the operation's name and numbers as other Delta writers give them. */
@@ -250,18 +243,13 @@ function describe({ updated, inserted, deleted }: EditCounts): {
 }
 
 /** The text of the rows just written is known: nobody should have to decode them to read it. */
-function prime(
-  snapshot: Snapshot,
-  add: readonly { path: string }[],
-  batches: readonly Batch[],
-  plan: ChangePlan,
-  segments: Segments,
-): void {
+function prime(snapshot: Snapshot, add: readonly { path: string }[], plan: ChangePlan, segments: Segments): void {
   const [only] = add
-  const [batch] = batches
-  if (only === undefined || add.length !== 1 || batch === undefined || batches.length !== 1) return
+  const [piece] = plan.added.flatMap(({ pieces }) => pieces ?? [])
+  if (only === undefined || add.length !== 1 || piece === undefined || piece.batch.rows !== countAdded(plan)) return
   const file = snapshot.live.get(only.path)
-  if (file === undefined || batch.rows > FIRST_ROW_GROUP_ROWS || snapshot.partitionColumns.length > 0) return
+  if (file === undefined || piece.batch.rows > FIRST_ROW_GROUP_ROWS || snapshot.partitionColumns.length > 0) return
   const { name, render } = editFormat(plan.base.format)
-  segments.prime(snapshot, file, 0, name, render(batch, snapshot.schema))
+  const batch = reorder(piece.batch, plan.fields, snapshot.schema)
+  segments.prime(snapshot, file, 0, name, piece.rendered ?? render(batch, snapshot.schema))
 }

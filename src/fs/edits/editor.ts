@@ -56,7 +56,7 @@ import type { TableText } from '../text/layout.ts'
 import type { Segments } from '../text/segments.ts'
 import { bytesText, isAt, type Text } from '../text/text.ts'
 import { applyPlan } from './apply.ts'
-import { type ChangePlan, type EditPlan, type PlanOptions, planEdit } from './plan.ts'
+import { type ChangePlan, closePlan, type EditPlan, type PlanOptions, planEdit } from './plan.ts'
 
 export { DEFAULT_HOLD_TIMES, type HoldTimes }
 
@@ -227,7 +227,7 @@ export class Editor {
     return outcome
   }
 
-  /** An empty file has taken the view's name (CREATE after a RENAME away): what is written to it replaces the rows of `base`. */
+  /** An empty file has taken the view's name (CREATE after a RENAME away): what is written to it replaces all rows. */
   async startEmpty(line: Line, caller: FileClient): Promise<void> {
     await this.truncate(line, 0, caller)
   }
@@ -248,13 +248,17 @@ export class Editor {
     await this.#task(async () => {
       await this.#finishHeld()
       const whole = await this.#refusing(() => this.#plan(base, image, undefined))
-      const plan = await keeping(whole, base, unseen)
-      const changes = plan.kind !== 'unchanged'
-      const record = { ...renaming, editId: randomUUID(), version: String(base.snapshot.version), changes }
-      await this.#refusing(() => this.renames.begin(record))
-      const text = await this.#replaceBy(plan, base, record)
-      const asWritten = await showsAsWritten(plan, base, text, image).catch(() => false)
-      result = { text, asWritten, record }
+      try {
+        const plan = await keeping(whole, base, unseen)
+        const changes = plan.kind !== 'unchanged'
+        const record = { ...renaming, editId: randomUUID(), version: String(base.snapshot.version), changes }
+        await this.#refusing(() => this.renames.begin(record))
+        const text = await this.#replaceBy(plan, base, record)
+        const asWritten = await showsAsWritten(plan, base, text, image).catch(() => false)
+        result = { text, asWritten, record }
+      } finally {
+        closePlan(whole)
+      }
     })
     return result!
   }
@@ -873,6 +877,8 @@ export class Editor {
   async #planOnce(edit: Edit): Promise<EditPlan> {
     if (edit.planned?.sequence === edit.sequence) return edit.planned.plan
     const { sequence } = edit
+    closePlan(edit.planned?.plan)
+    edit.planned = undefined
     const plan = await this.#plan(edit.base, edit.image, edit)
     edit.planned = { sequence, plan }
     return plan
@@ -987,6 +993,8 @@ export class Editor {
 
   #forget(edit: Edit): void {
     this.#stopTimers(edit)
+    closePlan(edit.planned?.plan)
+    edit.planned = undefined
     this.#edits.delete(edit.line.id)
     this.#wake()
   }

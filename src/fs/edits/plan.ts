@@ -1,7 +1,9 @@
 import { TextError, type TextErrorCode } from '../../columns/errors.ts'
 import { schemaFingerprint } from '../../columns/schema.ts'
+import type { RenderedText } from '../../columns/text/rendered.ts'
 import type { Batch, Field, Schema } from '../../columns/types.ts'
 import { discarded } from '../../core/garbage.ts'
+import { onceDone } from '../../core/once.ts'
 import type { Snapshot } from '../../table/snapshot.ts'
 import type { TableText } from '../text/layout.ts'
 import { rope, type Text } from '../text/text.ts'
@@ -20,10 +22,17 @@ import { editFormat } from './formats.ts'
 import { eachRow } from './multiset.ts'
 import { PIECE_BYTES, parsedPieces } from './pieces.ts'
 
-/** What an edited image means for the table, found by comparing it with the text it was made from. */
-export type EditPlan = { readonly kind: 'unchanged' } | ChangePlan
+/** Added rows are kept as they were parsed up to so many bytes of their text; larger changes are parsed once more. */
+const KEPT_BYTES_MAX = 4 << 20
 
-export interface ChangePlan {
+/** What an edited image means for the table, found by comparing it with the text it was made from. */
+export type EditPlan = Unchanged | ChangePlan
+
+interface Unchanged {
+  readonly kind: 'unchanged'
+}
+
+interface Change {
   readonly kind: 'change'
   /** Row-aligned byte ranges of `base` whose rows go. */
   readonly removed: readonly TextRange[]
@@ -41,23 +50,45 @@ export interface ChangePlan {
   readonly reordered: boolean
 }
 
+type Found = Unchanged | Change
+
+export interface ChangePlan extends Change {
+  /** The rows of `removed`, looked up once. */
+  readonly removedRows: () => Promise<readonly RowsOfFile[]>
+  /** To be called when the plan is done with: `source` cannot be read any more. */
+  readonly close: () => void
+}
+
+/** Rows of one data file, by their numbers in it. */
+export type RowsOfFile = Awaited<ReturnType<TableText['rowsAt']>>[number]
+
 export interface AddedRows extends AddedRange {
   readonly rows: number
+  /** The rows as they were parsed, where they are few enough to be kept. */
+  readonly pieces: readonly AddedPiece[] | undefined
+}
+
+export interface AddedPiece {
+  /** In the columns of the plan's `fields`. */
+  readonly batch: Batch
+  /** Its text, where that was made. */
+  readonly rendered: RenderedText | undefined
 }
 
 export interface PlanOptions {
   /** Image ranges that are ranges of the base by construction. */
   readonly sameAs?: readonly SameAs[]
-  /** Somewhere to keep a text that is as large as the image; removed by the caller when the plan is done with. */
+  /** Somewhere to keep a text that is as large as the image. The plan closes it, or what refuses the image does. */
   readonly spool: () => TextSpool
   /** The table's text as if it had another schema. */
   readonly textWithSchema: (snapshot: Snapshot) => Promise<TableText>
 }
 
-/** A text that is written once, from front to back, and then read. */
+/** A text that is written once, from front to back, and then read until it is closed. */
 export interface TextSpool {
   append(bytes: Uint8Array): void
   finish(): Text
+  close(): void
 }
 
 /**
@@ -65,6 +96,51 @@ export interface TextSpool {
  * taken, the line being the image's own. Costs reading the bytes that differ, and parsing the rows that are new.
  */
 export async function planEdit(base: TableText, image: Text, options: PlanOptions): Promise<EditPlan> {
+  const spools: TextSpool[] = []
+  const spool = (): TextSpool => {
+    const made = options.spool()
+    spools.push(made)
+    return made
+  }
+  const close = (): void => {
+    for (const made of spools.splice(0)) made.close()
+  }
+  try {
+    const found = await compare(base, image, { ...options, spool })
+    if (found.kind === 'unchanged') close()
+    return found.kind === 'unchanged' ? found : { ...found, removedRows: removedRowsOf(found), close }
+  } catch (error) {
+    close()
+    throw error
+  }
+}
+
+/** A plan that takes away other rows. */
+export function withRemoved(plan: ChangePlan, removed: readonly TextRange[]): ChangePlan {
+  const change = { ...plan, removed }
+  return { ...change, removedRows: removedRowsOf(change) }
+}
+
+function removedRowsOf({ base, removed }: Change): ChangePlan['removedRows'] {
+  return onceDone(async () => (removed.length === 0 ? [] : base.rowsAt(removed)))
+}
+
+/** A plan, if there is one, is done with. */
+export function closePlan(plan: EditPlan | undefined): void {
+  if (plan?.kind === 'change') plan.close()
+}
+
+/** How many rows a plan takes away. */
+export async function countRemoved({ removedRows }: ChangePlan): Promise<number> {
+  return (await removedRows()).reduce((sum, { rows }) => sum + rows.length, 0)
+}
+
+/** How many rows a plan brings. */
+export function countAdded({ added }: Pick<ChangePlan, 'added'>): number {
+  return added.reduce((sum, { rows }) => sum + rows, 0)
+}
+
+async function compare(base: TableText, image: Text, options: PlanOptions): Promise<Found> {
   if (image.size === 0) return removeEverything(base, image)
   const head = await readHead(base, image)
   if (head.bodyStart === image.size && head.asBefore) return removeEverything(base, image)
@@ -72,29 +148,35 @@ export async function planEdit(base: TableText, image: Text, options: PlanOption
   return plan ?? planAnew(base, image, head, options)
 }
 
-/** The batches of a plan's added rows, in the schema's column order, each with the anchor of its rows. */
-export async function* addedBatches(plan: ChangePlan): AsyncGenerator<{ batch: Batch; anchor: number }> {
-  for (const range of plan.added) {
-    for await (const batch of batchesIn(plan, plan.source, range)) yield { batch, anchor: range.anchor }
-  }
+/** The batches of a plan's added rows, in the schema's column order. */
+export async function* addedBatches(plan: ChangePlan): AsyncGenerator<Batch> {
+  for (const range of plan.added) yield* batchesIn(plan, plan.source, range)
 }
 
 /** The batches of rows of a plan's base or source, in the schema's column order. They were parsed before, or rendered. */
-export async function* batchesIn(plan: ChangePlan, text: Text, range: TextRange): AsyncGenerator<Batch> {
+export async function* batchesIn(
+  plan: ChangePlan,
+  text: Text,
+  range: TextRange & Partial<Pick<AddedRows, 'pieces'>>,
+): AsyncGenerator<Batch> {
   const { schema } = plan.base.snapshot
+  if (range.pieces !== undefined) {
+    for (const { batch } of range.pieces) yield reorder(batch, plan.fields, schema)
+    return
+  }
   const fields = text === plan.source ? plan.fields : schema
   for await (const { batch } of parsedPieces(text, range, fields, editFormat(plan.base.format))) {
     yield reorder(batch, fields, schema)
   }
 }
 
-function removeEverything(base: TableText, image: Text): EditPlan {
+function removeEverything(base: TableText, image: Text): Found {
   const start = base.headerBytes.length
   if (base.size <= start) return { kind: 'unchanged' }
   return change(base, image, { removed: [{ start, end: base.size }], added: [], reordered: false }, [])
 }
 
-function change(base: TableText, source: Text, { removed, reordered }: TextDiff, added: AddedRows[]): EditPlan {
+function change(base: TableText, source: Text, { removed, reordered }: TextDiff, added: AddedRows[]): Found {
   if (removed.length === 0 && added.length === 0) return { kind: 'unchanged' }
   return { kind: 'change', removed, added, source, base, fields: base.snapshot.schema, schema: undefined, reordered }
 }
@@ -105,7 +187,7 @@ async function planAsBefore(
   image: Text,
   head: Head,
   options: PlanOptions,
-): Promise<EditPlan | undefined> {
+): Promise<Found | undefined> {
   const diff = await difference(base, image, head.bodyStart, options)
   if (isAppend(base, diff)) return planAppend(base, image, head, diff, options)
   try {
@@ -120,7 +202,7 @@ async function planAsBefore(
 }
 
 /** The plan of an image whose columns are others than the table's, or whose rows must be looked for anew. */
-async function planAnew(base: TableText, image: Text, head: Head, options: PlanOptions): Promise<EditPlan> {
+async function planAnew(base: TableText, image: Text, head: Head, options: PlanOptions): Promise<Found> {
   const columns = await columnsOfImage(base, image, head)
   const evolved = await evolvedText(base, columns, options)
   const seen = new Set<string>()
@@ -139,7 +221,7 @@ async function planAppend(
   head: Head,
   { added: [range] }: TextDiff,
   options: PlanOptions,
-): Promise<EditPlan> {
+): Promise<Found> {
   try {
     return await planAppended(base, image, await columnsOfAppended(base, image, head, range!), range!.end, options)
   } catch (error) {
@@ -154,14 +236,19 @@ async function planAppended(
   columns: Columns,
   end: number,
   options: PlanOptions,
-): Promise<EditPlan> {
+): Promise<Found> {
   const evolved = await evolvedText(base, columns, options)
   const format = editFormat(base.format)
   const added: AddedRows[] = []
+  const kept = new KeptRows()
   for (const range of await withoutHeaders(base, image, [{ start: columns.bodyStart, end }], columns.headers)) {
     let rows = 0
-    for await (const { batch } of parsedPieces(image, range, columns.fields, format)) rows += batch.rows
-    if (rows > 0) added.push({ ...range, anchor: evolved.size, rows })
+    const pieces = kept.begin(range)
+    for await (const { batch } of parsedPieces(image, range, columns.fields, format)) {
+      rows += batch.rows
+      pieces?.push({ batch, rendered: undefined })
+    }
+    if (rows > 0) added.push({ ...range, anchor: evolved.size, rows, pieces })
   }
   const plan = change(evolved, image, { removed: [], added, reordered: false }, added)
   return withColumns(plan, evolved, image, columns.fields, columns.schema)
@@ -169,19 +256,19 @@ async function planAppended(
 
 /** A plan for rows with these fields that gives the table its new columns, if there are any. */
 function withColumns(
-  plan: EditPlan,
+  plan: Found,
   base: TableText,
   source: Text,
   fields: readonly Field[],
   schema: Schema | undefined,
-): EditPlan {
+): Found {
   if (plan.kind === 'change') return { ...plan, fields, schema }
   if (schema === undefined) return plan
   return { kind: 'change', removed: [], added: [], source, base, fields, schema, reordered: false }
 }
 
 /** The plan of an image that is written as posixlake writes it. */
-async function planCanonical(base: TableText, image: Text, options: PlanOptions): Promise<EditPlan> {
+async function planCanonical(base: TableText, image: Text, options: PlanOptions): Promise<Found> {
   const diff = await difference(base, image, base.headerBytes.length, { ...options, sameAs: [] })
   const added = await parsedRanges(base, image, diff, [])
   if (added !== undefined) return change(base, image, diff, added)
@@ -222,19 +309,31 @@ async function parsedRanges(
   const { schema } = base.snapshot
   const format = editFormat(base.format)
   const added: AddedRows[] = []
+  const kept = new KeptRows()
   for (const range of await withoutHeaders(base, image, diff.added, headers)) {
     let rows = 0
+    const pieces = kept.begin(range)
     for await (const { bytes, batch, complete } of parsedPieces(image, range, schema, format)) {
-      const rendered = format.render(batch, schema).bytes
-      const same = complete
-        ? Buffer.compare(rendered, bytes) === 0
-        : rendered.length === bytes.length + 1 && Buffer.compare(rendered.subarray(0, -1), bytes) === 0
-      if (!same && diff.removed.length > 0) return undefined
+      const rendered = format.render(batch, schema)
+      const text = complete ? rendered.bytes : rendered.bytes.subarray(0, -1)
+      if (Buffer.compare(text, bytes) !== 0 && diff.removed.length > 0) return undefined
       rows += batch.rows
+      pieces?.push({ batch, rendered })
     }
-    if (rows > 0) added.push({ ...range, rows })
+    if (rows > 0) added.push({ ...range, rows, pieces })
   }
   return added
+}
+
+/** Keeps the rows of the first few megabytes that a plan adds, so that they are parsed once. */
+class KeptRows {
+  #bytes = 0
+
+  /** Where the rows of a range are put as they are parsed; undefined if they are too many. */
+  begin({ start, end }: TextRange): AddedPiece[] | undefined {
+    this.#bytes += end - start
+    return this.#bytes <= KEPT_BYTES_MAX ? [] : undefined
+  }
 }
 
 /** The image with the rows that a difference brings in the form in which posixlake shows them; the others have it. */
@@ -334,7 +433,8 @@ export async function occursAny(text: Text, { start, end }: TextRange, lines: re
   return false
 }
 
-function reorder(batch: Batch, fields: readonly Field[], schema: Schema): Batch {
+/** A batch of rows with some fields, as one of rows of a schema: in its order, NULL where there is no such field. */
+export function reorder(batch: Batch, fields: readonly Field[], schema: Schema): Batch {
   if (schemaFingerprint(fields) === schemaFingerprint(schema)) return batch
   const vectors = schema.map(field => {
     const at = fields.findIndex(other => other.name === field.name)

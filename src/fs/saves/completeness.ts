@@ -1,5 +1,5 @@
 import { TextError } from '../../columns/errors.ts'
-import type { ChangePlan } from '../edits/plan.ts'
+import { type ChangePlan, countAdded, countRemoved } from '../edits/plan.ts'
 import type { TableText } from '../text/layout.ts'
 import type { Text } from '../text/text.ts'
 import type { ImageRope } from './image.ts'
@@ -73,10 +73,8 @@ export async function mayGoOn(
   plan: ChangePlan,
   times: IncompleteTimes,
 ): Promise<Incomplete | undefined> {
-  const added = plan.added.reduce((sum, { rows }) => sum + rows, 0)
   if (plan.removed.length === 0) return undefined
-  const removed = await plan.base.rowsAt(plan.removed)
-  const isFewer = removed.reduce((sum, { rows }) => sum + rows.length, 0) > added
+  const isFewer = (await countRemoved(plan)) > countAdded(plan)
   if (isFewer && !(await reachesTheEnd(plan))) {
     return { ms: times.incompleteMs, because: 'it has fewer rows than before, so more may follow' }
   }

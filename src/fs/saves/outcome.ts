@@ -1,7 +1,7 @@
 import { TextError } from '../../columns/errors.ts'
 import { LakeError } from '../../core/errors.ts'
 import { TableError } from '../../table/errors.ts'
-import type { EditPlan } from '../edits/plan.ts'
+import { countAdded, countRemoved, type EditPlan, withRemoved } from '../edits/plan.ts'
 import type { FsErrorCode } from '../filesystem.ts'
 import type { TableText } from '../text/layout.ts'
 import { lineOf, type Text } from '../text/text.ts'
@@ -26,13 +26,12 @@ export async function keeping(plan: EditPlan, base: TableText, { from, isSure }:
   const removed = plan.removed
     .filter(({ start }) => start < from)
     .map(({ start, end }) => ({ start, end: Math.min(end, from) }))
+  const kept = withRemoved(plan, removed)
   if (!isSure) {
-    const gone = (await base.rowsAt(removed)).reduce((sum, { rows }) => sum + rows.length, 0)
-    const come = plan.added.reduce((sum, { rows }) => sum + rows, 0)
     // More rows than it takes away from the ones in front: these may be the new forms of rows that it did see.
-    if (come > gone) return plan
+    if (countAdded(plan) > (await countRemoved(kept))) return plan
   }
-  return removed.length === 0 && plan.added.length === 0 ? { kind: 'unchanged' } : { ...plan, removed }
+  return removed.length === 0 && plan.added.length === 0 ? { kind: 'unchanged' } : kept
 }
 
 /** Larger texts are not compared with what was written: the client asks for the attributes, and reads again what it needs. */
