@@ -48,7 +48,6 @@ const LINES_MAX = 500
 const LONG: readonly string[] = [
   'columns/parquet/decode.ts',
   'columns/text/csv-parse.ts',
-  'fs/edits/editor.ts',
   'fs/lake-filesystem.ts',
   'fs/lines.ts',
   'fs/scratch/scratch.ts',

@@ -1,13 +1,14 @@
 import { messageOf } from '../core/errors.ts'
 import type { Table } from '../table/table.ts'
 import { sizeOf } from './attributes.ts'
-import type { Editor, HoldTimes } from './edits/editor.ts'
 import { clientKey, endOf, endOfImage, type FileClient, fileClientOf } from './ends-of-file.ts'
 import { type Change, type CreateHow, FsError, type Node, type TimeNs } from './filesystem.ts'
 import { isContinuation, type Line } from './lines.ts'
 import { exists, isSillyName, noEntry, RefusedChange } from './names.ts'
+import type { HoldTimes } from './saves/hold-times.ts'
 import type { Unseen } from './saves/outcome.ts'
 import type { RenameRecord } from './saves/renames.ts'
+import type { Saves } from './saves/saves.ts'
 import { openFile } from './saves/spool.ts'
 import type { Scratch } from './scratch/scratch.ts'
 import type { TableText } from './text/layout.ts'
@@ -24,7 +25,7 @@ const COMPLETED_MAX = 64
 
 export interface ViewNameOptions {
   readonly view: TableView
-  readonly editor: Editor
+  readonly editor: Saves
   readonly scratch: Scratch
   readonly table: Table
   /** What a file shows that is a version of some view, under a name elsewhere. */

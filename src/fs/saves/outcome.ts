@@ -1,12 +1,8 @@
-import { TextError } from '../../columns/errors.ts'
-import { LakeError } from '../../core/errors.ts'
-import { TableError } from '../../table/errors.ts'
 import { countAdded, countRemoved, type EditPlan, withRemoved } from '../edits/plan.ts'
-import type { FsErrorCode } from '../filesystem.ts'
 import type { TableText } from '../text/layout.ts'
-import { lineOf, type Text } from '../text/text.ts'
+import type { Text } from '../text/text.ts'
 
-/** What became of a call that ended a save. */
+/** How a call that may end a save is answered. */
 export interface Outcome {
   readonly kind: 'committed' | 'unchanged' | 'held'
   /** The view now shows exactly the bytes that were written. */
@@ -53,37 +49,4 @@ export async function showsAsWritten(plan: EditPlan, base: TableText, shown: Tab
 export function isAppend(plan: EditPlan, base: TableText): boolean {
   if (plan.kind !== 'change' || plan.base !== base || plan.removed.length > 0) return false
   return plan.added.every(({ start, anchor }) => anchor === base.size && start >= base.size)
-}
-
-/** The refusal of an image with bytes that nobody wrote. */
-export async function neverWritten(image: Text, { start, end }: { start: number; end: number }): Promise<TextError> {
-  const line = await lineOf(image, start)
-  return new TextError(
-    'malformed_text',
-    `line ${line}: ${end - start} bytes there were never written; the file was made longer, or written behind its end`,
-    { line },
-  )
-}
-
-/** The POSIX error that a program gets for what went wrong. */
-export function codeOf(error: unknown): FsErrorCode {
-  const code = error instanceof LakeError ? error.code : ''
-  if (code === 'no_space') return 'ENOSPC'
-  if (code === 'access_denied' || code === 'read_only') return 'EACCES'
-  if (code === 'append_only') return 'EPERM'
-  if (error instanceof TextError || code === 'constraint' || code === 'bad_schema') return 'EINVAL'
-  return 'EIO'
-}
-
-/** Whether a commit failed, and may be in the log all the same. */
-export function isUndecided(error: unknown): boolean {
-  return error instanceof TableError && error.code === 'undecided'
-}
-
-/** How an image is judged. */
-export interface Judging {
-  /** A call waits for the verdict: its program hears of a refusal. */
-  readonly early: boolean
-  /** It may not be whole, as far as is known: then it is held. */
-  readonly doubt?: { readonly committed: boolean; readonly isOpen: boolean }
 }
