@@ -10,9 +10,6 @@ import type { Committed, NewFile, Table } from '../../table/table.ts'
 import { type Section, TableText } from '../text/layout.ts'
 import { type Segments, textKind } from '../text/segments.ts'
 import type { Text } from '../text/text.ts'
-import type { TextRange } from './diff.ts'
-import { editFormat } from './formats.ts'
-import { countChanges, type EditCounts } from './pairing.ts'
 import {
   type AddedRows,
   addedBatches,
@@ -20,9 +17,12 @@ import {
   type ChangePlan,
   countAdded,
   countRemoved,
-  occursAny,
   reorder,
-} from './plan.ts'
+} from './change-plan.ts'
+import type { TextRange } from './diff.ts'
+import { editFormat } from './formats.ts'
+import { occursAny } from './headers.ts'
+import { countChanges, type EditCounts } from './pairing.ts'
 
 const REPLACEMENT_BYTES = Buffer.from(REPLACEMENT)
 

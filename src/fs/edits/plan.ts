@@ -1,14 +1,18 @@
 import { TextError, type TextErrorCode } from '../../columns/errors.ts'
-import { schemaFingerprint } from '../../columns/schema.ts'
-import type { RenderedText } from '../../columns/text/rendered.ts'
-import type { Batch, Field, Schema } from '../../columns/types.ts'
-import { discarded } from '../../core/garbage.ts'
-import { onceDone } from '../../core/once.ts'
+import type { Field, Schema } from '../../columns/types.ts'
 import type { Snapshot } from '../../table/snapshot.ts'
 import type { TableText } from '../text/layout.ts'
 import { rope, type Text } from '../text/text.ts'
 import {
-  bareLine,
+  type AddedRows,
+  type Change,
+  type EditPlan,
+  KeptRows,
+  removedRowsOf,
+  reorder,
+  type Unchanged,
+} from './change-plan.ts'
+import {
   type Columns,
   columnsOfAppended,
   columnsOfImage,
@@ -17,63 +21,10 @@ import {
   readHead,
   refuseLoss,
 } from './columns.ts'
-import { type AddedRange, diffText, type SameAs, type TextDiff, type TextRange } from './diff.ts'
+import { diffText, type SameAs, type TextDiff, type TextRange } from './diff.ts'
 import { editFormat } from './formats.ts'
-import { eachRow } from './multiset.ts'
-import { PIECE_BYTES, parsedPieces } from './pieces.ts'
-
-/** Added rows are kept as they were parsed up to so many bytes of their text; larger changes are parsed once more. */
-const KEPT_BYTES_MAX = 4 << 20
-
-/** What an edited image means for the table, found by comparing it with the text it was made from. */
-export type EditPlan = Unchanged | ChangePlan
-
-interface Unchanged {
-  readonly kind: 'unchanged'
-}
-
-interface Change {
-  readonly kind: 'change'
-  /** Row-aligned byte ranges of `base` whose rows go. */
-  readonly removed: readonly TextRange[]
-  /** Row-aligned byte ranges of `source` whose rows come, with their places in `base` and how many rows they are. */
-  readonly added: readonly AddedRows[]
-  /** Where `added` reads: the image itself, or its canonical rendering. */
-  readonly source: Text
-  /** The text that `removed` and the anchors speak of: the one that was edited, or that with the evolved schema. */
-  readonly base: TableText
-  /** The columns of `source`'s rows, in its order. */
-  readonly fields: readonly Field[]
-  /** Set if the edit names new columns: the schema to commit. */
-  readonly schema: Schema | undefined
-  /** Rows that stay changed places. */
-  readonly reordered: boolean
-}
-
-type Found = Unchanged | Change
-
-export interface ChangePlan extends Change {
-  /** The rows of `removed`, looked up once. */
-  readonly removedRows: () => Promise<readonly RowsOfFile[]>
-  /** To be called when the plan is done with: `source` cannot be read any more. */
-  readonly close: () => void
-}
-
-/** Rows of one data file, by their numbers in it. */
-export type RowsOfFile = Awaited<ReturnType<TableText['rowsAt']>>[number]
-
-export interface AddedRows extends AddedRange {
-  readonly rows: number
-  /** The rows as they were parsed, where they are few enough to be kept. */
-  readonly pieces: readonly AddedPiece[] | undefined
-}
-
-export interface AddedPiece {
-  /** In the columns of the plan's `fields`. */
-  readonly batch: Batch
-  /** Its text, where that was made. */
-  readonly rendered: RenderedText | undefined
-}
+import { withoutHeaders } from './headers.ts'
+import { parsedPieces } from './pieces.ts'
 
 export interface PlanOptions {
   /** Image ranges that are ranges of the base by construction. */
@@ -90,6 +41,8 @@ export interface TextSpool {
   finish(): Text
   close(): void
 }
+
+type Found = Unchanged | Change
 
 /**
  * Compares an edited image of data.csv or data.jsonl with its base. Rejects with TextError if a row or the header cannot be
@@ -115,59 +68,12 @@ export async function planEdit(base: TableText, image: Text, options: PlanOption
   }
 }
 
-/** A plan that takes away other rows. */
-export function withRemoved(plan: ChangePlan, removed: readonly TextRange[]): ChangePlan {
-  const change = { ...plan, removed }
-  return { ...change, removedRows: removedRowsOf(change) }
-}
-
-function removedRowsOf({ base, removed }: Change): ChangePlan['removedRows'] {
-  return onceDone(async () => (removed.length === 0 ? [] : base.rowsAt(removed)))
-}
-
-/** A plan, if there is one, is done with. */
-export function closePlan(plan: EditPlan | undefined): void {
-  if (plan?.kind === 'change') plan.close()
-}
-
-/** How many rows a plan takes away. */
-export async function countRemoved({ removedRows }: ChangePlan): Promise<number> {
-  return (await removedRows()).reduce((sum, { rows }) => sum + rows.length, 0)
-}
-
-/** How many rows a plan brings. */
-export function countAdded({ added }: Pick<ChangePlan, 'added'>): number {
-  return added.reduce((sum, { rows }) => sum + rows, 0)
-}
-
 async function compare(base: TableText, image: Text, options: PlanOptions): Promise<Found> {
   if (image.size === 0) return removeEverything(base, image)
   const head = await readHead(base, image)
   if (head.bodyStart === image.size && head.asBefore) return removeEverything(base, image)
   const plan = head.asBefore ? await planAsBefore(base, image, head, options) : undefined
   return plan ?? planAnew(base, image, head, options)
-}
-
-/** The batches of a plan's added rows, in the schema's column order. */
-export async function* addedBatches(plan: ChangePlan): AsyncGenerator<Batch> {
-  for (const range of plan.added) yield* batchesIn(plan, plan.source, range)
-}
-
-/** The batches of rows of a plan's base or source, in the schema's column order. They were parsed before, or rendered. */
-export async function* batchesIn(
-  plan: ChangePlan,
-  text: Text,
-  range: TextRange & Partial<Pick<AddedRows, 'pieces'>>,
-): AsyncGenerator<Batch> {
-  const { schema } = plan.base.snapshot
-  if (range.pieces !== undefined) {
-    for (const { batch } of range.pieces) yield reorder(batch, plan.fields, schema)
-    return
-  }
-  const fields = text === plan.source ? plan.fields : schema
-  for await (const { batch } of parsedPieces(text, range, fields, editFormat(plan.base.format))) {
-    yield reorder(batch, fields, schema)
-  }
 }
 
 function removeEverything(base: TableText, image: Text): Found {
@@ -325,17 +231,6 @@ async function parsedRanges(
   return added
 }
 
-/** Keeps the rows of the first few megabytes that a plan adds, so that they are parsed once. */
-class KeptRows {
-  #bytes = 0
-
-  /** Where the rows of a range are put as they are parsed; undefined if they are too many. */
-  begin({ start, end }: TextRange): AddedPiece[] | undefined {
-    this.#bytes += end - start
-    return this.#bytes <= KEPT_BYTES_MAX ? [] : undefined
-  }
-}
-
 /** The image with the rows that a difference brings in the form in which posixlake shows them; the others have it. */
 async function respelledImage(
   base: TableText,
@@ -391,57 +286,6 @@ async function respell(
     }
   }
   return { bytes, rows }
-}
-
-/** Ranges of rows without those that are a header once more, as in `cat a.csv b.csv > data.csv` and `cat b.csv >> data.csv`. */
-async function withoutHeaders<R extends TextRange>(
-  base: TableText,
-  image: Text,
-  ranges: readonly R[],
-  headerLines: readonly Uint8Array[],
-): Promise<R[]> {
-  const headers = headerLines.map(line => Buffer.from(bareLine(line))).filter(header => header.length > 0)
-  const { cut } = editFormat(base.format)
-  const left: R[] = []
-  for (const range of ranges) {
-    if (!(await occursAny(image, range, headers))) {
-      left.push(range)
-      continue
-    }
-    let { start } = range
-    await eachRow(image, [range], cut, (_row, bytes, from, to, at) => {
-      const row = bareLine(bytes.subarray(from, to))
-      if (!headers.some(header => Buffer.compare(row, header) === 0)) return
-      if (start < at + from) left.push({ ...range, start, end: at + from })
-      start = at + to
-    })
-    if (start < range.end) left.push({ ...range, start })
-  }
-  return left
-}
-
-/** Whether one of some byte strings occurs in a range at all, which is quickly found out. */
-export async function occursAny(text: Text, { start, end }: TextRange, lines: readonly Buffer[]): Promise<boolean> {
-  const longest = Math.max(0, ...lines.map(line => line.length))
-  if (longest === 0) return false
-  for (let at = start; at < end; at += PIECE_BYTES) {
-    const block = await text.read(at, Math.min(end, at + PIECE_BYTES + longest))
-    const bytes = Buffer.from(block.buffer, block.byteOffset, block.length)
-    if (lines.some(line => bytes.includes(line))) return true
-    discarded(block.length)
-  }
-  return false
-}
-
-/** A batch of rows with some fields, as one of rows of a schema: in its order, NULL where there is no such field. */
-export function reorder(batch: Batch, fields: readonly Field[], schema: Schema): Batch {
-  if (schemaFingerprint(fields) === schemaFingerprint(schema)) return batch
-  const vectors = schema.map(field => {
-    const at = fields.findIndex(other => other.name === field.name)
-    const vector = at < 0 ? undefined : batch.vectors[at]
-    return vector ?? { type: field.type, length: batch.rows, values: new Array<null>(batch.rows).fill(null) }
-  })
-  return { rows: batch.rows, vectors }
 }
 
 function isCode(error: unknown, code: TextErrorCode): boolean {

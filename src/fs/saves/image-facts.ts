@@ -1,4 +1,4 @@
-import { type ChangePlan, countAdded, countRemoved } from '../edits/plan.ts'
+import { type ChangePlan, countAdded, countRemoved } from '../edits/change-plan.ts'
 import type { Text } from '../text/text.ts'
 import type { Outside, Parsed } from './completeness.ts'
 import { isTruncated, type Save } from './save.ts'

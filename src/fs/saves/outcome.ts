@@ -1,4 +1,4 @@
-import { countAdded, countRemoved, type EditPlan, withRemoved } from '../edits/plan.ts'
+import { countAdded, countRemoved, type EditPlan, withRemoved } from '../edits/change-plan.ts'
 import type { TableText } from '../text/layout.ts'
 import type { Text } from '../text/text.ts'
 

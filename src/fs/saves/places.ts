@@ -1,4 +1,4 @@
-import type { EditPlan } from '../edits/plan.ts'
+import type { EditPlan } from '../edits/change-plan.ts'
 import { clientKey, endOf, endOfImage, type FileClient, isEndOf, TAIL_BYTES_MAX } from '../ends-of-file.ts'
 import { FsError } from '../filesystem.ts'
 import type { WritePlace } from '../lines.ts'

@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import type { Snapshot } from '../../table/snapshot.ts'
 import type { Committed } from '../../table/table.ts'
-import { closePlan, type EditPlan } from '../edits/plan.ts'
+import { closePlan, type EditPlan } from '../edits/change-plan.ts'
 import type { TableText } from '../text/layout.ts'
 import { bytesText, type Text } from '../text/text.ts'
 import type { Committer } from './committer.ts'

@@ -1,4 +1,4 @@
-import type { EditPlan } from '../edits/plan.ts'
+import type { EditPlan } from '../edits/change-plan.ts'
 import type { EndOfFile } from '../ends-of-file.ts'
 import type { Line } from '../lines.ts'
 import type { TableText } from '../text/layout.ts'

@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto'
 import { messageOf } from '../../core/errors.ts'
-import { closePlan } from '../edits/plan.ts'
+import { closePlan } from '../edits/change-plan.ts'
 import { FsError } from '../filesystem.ts'
 import type { Line, Lines } from '../lines.ts'
 import type { TableText } from '../text/layout.ts'

@@ -1,7 +1,7 @@
 import { messageOf } from '../../core/errors.ts'
 import type { Snapshot } from '../../table/snapshot.ts'
 import type { Committed } from '../../table/table.ts'
-import type { EditPlan } from '../edits/plan.ts'
+import type { EditPlan } from '../edits/change-plan.ts'
 import { FsError } from '../filesystem.ts'
 import type { Line, Lines } from '../lines.ts'
 import type { TableText } from '../text/layout.ts'

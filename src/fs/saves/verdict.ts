@@ -1,9 +1,16 @@
 import { TextError } from '../../columns/errors.ts'
 import { TableError } from '../../table/errors.ts'
 import type { Committed } from '../../table/table.ts'
-import type { ChangePlan, EditPlan } from '../edits/plan.ts'
+import type { ChangePlan, EditPlan } from '../edits/change-plan.ts'
 import type { Committer } from './committer.ts'
-import { type Incomplete, type IncompleteTimes, isBadForGood, mayGoOn, mayStillParse, outsideSigns } from './completeness.ts'
+import {
+  type Incomplete,
+  type IncompleteTimes,
+  isBadForGood,
+  mayGoOn,
+  mayStillParse,
+  outsideSigns,
+} from './completeness.ts'
 import { effectOf, isBetweenOldBytes, isParsedEarly, kindOf, outsideOf } from './image-facts.ts'
 import type { Save } from './save.ts'
 import type { Doubt } from './state.ts'
