@@ -42,13 +42,14 @@ export class Writes {
     const { transitions, staging } = this.#options
     const keys = writes.map(({ offset, bytes }) => writeKey(offset, bytes))
     await transitions.findOut(line)
+    const places = new Map<Written, WritePlace>()
     if (staging.of(line) === undefined) {
       if (keys.every(key => line.repeats.has(key))) return { kind: 'unchanged', asWritten: false }
-      if (await this.#changesNothing(line, writes)) return { kind: 'unchanged', asWritten: true }
+      if (await this.#changesNothing(line, writes, places)) return { kind: 'unchanged', asWritten: true }
     }
     // What one client wrote stays together: it may have written its rows anew with each WRITE.
     const byClient = [...Map.groupBy(writes, ({ caller }) => clientKey(caller)).values()].flat()
-    const save = await this.#saveFor(line, byClient, isGood)
+    const save = await this.#saveFor(line, byClient, isGood, places)
     for (const { caller } of writes) await save.watch.note(caller)
     await this.#stage(save, byClient, true)
     save.written = keys
@@ -62,12 +63,14 @@ export class Writes {
     })
   }
 
-  /** Clients resend whole pages: bytes that are there already make no save. */
-  async #changesNothing(line: Line, writes: readonly Written[]): Promise<boolean> {
+  /** Clients resend whole pages: bytes that are there already make no save. Notes where they belong. */
+  async #changesNothing(line: Line, writes: readonly Written[], places: Map<Written, WritePlace>): Promise<boolean> {
     const { lines } = this.#options
     const text = await lines.text(line)
-    for (const { offset, bytes, caller } of writes) {
+    for (const write of writes) {
+      const { offset, bytes, caller } = write
       const place = await lines.placeOf(line, caller, offset, bytes)
+      places.set(write, place)
       if (place.kind === 'on') return false
       if (place.kind === 'here' && !(await isAt(text, offset, bytes))) return false
       if (place.kind === 'behind' && offset + bytes.length > place.end.size) return false
@@ -75,16 +78,22 @@ export class Writes {
     return true
   }
 
-  /** The save that some WRITEs go into, in which each of their clients has its place. */
-  async #saveFor(line: Line, writes: readonly Written[], isGood: boolean): Promise<Save> {
+  /** The save that some WRITEs go into, in which each of their clients has its place; `found`: places that are known. */
+  async #saveFor(
+    line: Line,
+    writes: readonly Written[],
+    isGood: boolean,
+    found: ReadonlyMap<Written, WritePlace> = new Map(),
+  ): Promise<Save> {
     const { lines, staging } = this.#options
     const known = staging.of(line)
     if (known === undefined && !isGood) throw lostHandle(line)
     const places: [string, WritePlace][] = []
-    for (const { caller, offset, bytes } of writes) {
+    for (const write of writes) {
+      const { caller, offset, bytes } = write
       const key = clientKey(caller)
       if (known?.places.has(key) === true || places.some(([other]) => other === key)) continue
-      places.push([key, await lines.placeOf(line, caller, offset, bytes)])
+      places.push([key, found.get(write) ?? (await lines.placeOf(line, caller, offset, bytes))])
     }
     const first = places[0]?.[1]
     const base = first?.kind === 'on' && places.length === 1 ? first.text : await lines.text(line)
