@@ -197,11 +197,6 @@ export class Saves {
     await this.#transitions.end(save, true)
   }
 
-  /** An empty file has taken the view's name (CREATE after a RENAME away): what is written to it replaces all rows. */
-  async startEmpty(line: Line, caller: FileClient): Promise<void> {
-    await this.truncate(line, 0, caller)
-  }
-
   /** See Replacements. */
   async replace(
     base: TableText,

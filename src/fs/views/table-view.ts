@@ -10,6 +10,7 @@ import { type Line, Lines, staleLine } from '../lines.ts'
 import { DATA_ID } from '../names.ts'
 import type { Disk } from '../saves/disk.ts'
 import type { HoldTimes } from '../saves/hold-times.ts'
+import type { NameState } from '../saves/name-state.ts'
 import type { Openers } from '../saves/openers.ts'
 import type { Outcome } from '../saves/outcome.ts'
 import { isAsWritten } from '../saves/save.ts'
@@ -61,8 +62,8 @@ export class TableView {
   readonly lines: Lines
   /** Undefined where nothing can be written: `data.json`. */
   readonly editor: Saves | undefined
-  /** The line whose name was renamed away: it stays as it is until the name is back. */
-  away: Line | undefined
+  /** Where the view's name is. */
+  nameState: NameState<Line> = { kind: 'there' }
   readonly #context: TableViewContext
   readonly #options: TableViewOptions
 
@@ -97,6 +98,11 @@ export class TableView {
       write: (offset, bytes, stability) => this.#write(editor, line, client, offset, bytes, stability),
       commit: () => this.#commit(editor, line, client),
     }
+  }
+
+  /** The line whose name was renamed away: it stays as it is until the name is back. */
+  get away(): Line | undefined {
+    return this.nameState.kind === 'away' ? this.nameState.line : undefined
   }
 
   /** Whether a save is under way. */
