@@ -7,7 +7,7 @@ import type { OrderHint } from '../../table/order-hint.ts'
 import { usesDeletionVectors } from '../../table/protocol.ts'
 import type { Snapshot } from '../../table/snapshot.ts'
 import type { Committed, NewFile, Table } from '../../table/table.ts'
-import { type Section, TableText } from '../text/layout.ts'
+import { type ByteRange, type Section, TableText } from '../text/layout.ts'
 import { type Segments, textKind } from '../text/segments.ts'
 import type { Text } from '../text/text.ts'
 import {
@@ -19,7 +19,6 @@ import {
   countRemoved,
   reorder,
 } from './change-plan.ts'
-import type { TextRange } from './diff.ts'
 import { editFormat } from './formats.ts'
 import { occursAny } from './headers.ts'
 import { countChanges, type EditCounts } from './pairing.ts'
@@ -137,7 +136,7 @@ async function checkText(
 }
 
 /** The sections that lose rows, and those that share files with them. */
-async function touchedSections(base: TableText, removed: readonly TextRange[]): Promise<Section[]> {
+async function touchedSections(base: TableText, removed: readonly ByteRange[]): Promise<Section[]> {
   const sections = await base.sections()
   const touched = new Set(
     sections.filter(({ start, end }) => removed.some(range => range.start < end && range.end > start)),
@@ -150,7 +149,7 @@ async function touchedSections(base: TableText, removed: readonly TextRange[]): 
   return sections.filter(section => touched.has(section))
 }
 
-interface Piece extends TextRange, Partial<Pick<AddedRows, 'pieces'>> {
+interface Piece extends ByteRange, Partial<Pick<AddedRows, 'pieces'>> {
   readonly text: Text
 }
 
@@ -158,7 +157,7 @@ interface Piece extends TextRange, Partial<Pick<AddedRows, 'pieces'>> {
 function spliced(
   base: TableText,
   section: Section,
-  removed: readonly TextRange[],
+  removed: readonly ByteRange[],
   added: readonly AddedRows[],
   plan: ChangePlan,
 ): Piece[] {
@@ -185,7 +184,7 @@ async function* batchesOf(pieces: readonly Piece[], plan: ChangePlan): AsyncGene
   for (const piece of pieces) yield* batchesIn(plan, piece.text, piece)
 }
 
-/** Where the new rows belong. None is needed for rows at the very end: that is where a new file stands anyway. */
+/** The places of the new rows. None is needed for rows at the very end: that is where a new file stands anyway. */
 async function orderHint(base: TableText, added: readonly AddedRows[]): Promise<OrderHint | undefined> {
   let count = added.length
   while (count > 0 && added[count - 1]?.anchor === base.size) count--
@@ -214,7 +213,7 @@ async function countsOf(plan: ChangePlan): Promise<EditCounts> {
   return countChanges(editFormat(base.format), base.snapshot.schema, base, removed, source, added)
 }
 
-/** What the commit says of itself (commitInfo): the operation's name and numbers as other Delta writers give them. */
+/** The commit's `commitInfo`: the operation's name and numbers as other Delta writers give them. */
 function describe({ updated, inserted, deleted }: EditCounts): {
   operation: string
   parameters: Record<string, string>

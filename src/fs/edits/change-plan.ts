@@ -2,16 +2,16 @@ import { schemaFingerprint } from '../../columns/schema.ts'
 import type { RenderedText } from '../../columns/text/rendered.ts'
 import type { Batch, Field, Schema } from '../../columns/types.ts'
 import { onceDone } from '../../core/once.ts'
-import type { TableText } from '../text/layout.ts'
+import type { ByteRange, TableText } from '../text/layout.ts'
 import type { Text } from '../text/text.ts'
-import type { AddedRange, TextRange } from './diff.ts'
+import type { AddedRange } from './diff.ts'
 import { editFormat } from './formats.ts'
 import { parsedPieces } from './pieces.ts'
 
 /** Added rows are kept as they were parsed up to so many bytes of their text; larger changes are parsed once more. */
 const KEPT_BYTES_MAX = 4 << 20
 
-/** What an edited image means for the table, found by comparing it with the text it was made from. */
+/** The changes of an edited image, found by comparing it with the text it was made from. */
 export type EditPlan = Unchanged | ChangePlan
 
 /** The table has what the image shows. */
@@ -23,10 +23,10 @@ export interface Unchanged {
 export interface Change {
   readonly kind: 'change'
   /** Row-aligned byte ranges of `base` whose rows go. */
-  readonly removed: readonly TextRange[]
+  readonly removed: readonly ByteRange[]
   /** Row-aligned byte ranges of `source` whose rows come, with their places in `base` and how many rows they are. */
   readonly added: readonly AddedRows[]
-  /** Where `added` reads: the image itself, or its canonical rendering. */
+  /** The text that `added` reads: the image itself, or its canonical rendering. */
   readonly source: Text
   /** The text that `removed` and the anchors speak of: the one that was edited, or that with the evolved schema. */
   readonly base: TableText
@@ -62,7 +62,7 @@ export interface AddedPiece {
 }
 
 /** A plan that takes away other rows. */
-export function withRemoved(plan: ChangePlan, removed: readonly TextRange[]): ChangePlan {
+export function withRemoved(plan: ChangePlan, removed: readonly ByteRange[]): ChangePlan {
   const change = { ...plan, removed }
   return { ...change, removedRows: removedRowsOf(change) }
 }
@@ -77,12 +77,12 @@ export function closePlan(plan: EditPlan | undefined): void {
   if (plan?.kind === 'change') plan.close()
 }
 
-/** How many rows a plan takes away. */
+/** The number of rows that a plan takes away. */
 export async function countRemoved({ removedRows }: ChangePlan): Promise<number> {
   return (await removedRows()).reduce((sum, { rows }) => sum + rows.length, 0)
 }
 
-/** How many rows a plan brings. */
+/** The number of rows that a plan brings. */
 export function countAdded({ added }: Pick<ChangePlan, 'added'>): number {
   return added.reduce((sum, { rows }) => sum + rows, 0)
 }
@@ -96,7 +96,7 @@ export async function* addedBatches(plan: ChangePlan): AsyncGenerator<Batch> {
 export async function* batchesIn(
   plan: ChangePlan,
   text: Text,
-  range: TextRange & Partial<Pick<AddedRows, 'pieces'>>,
+  range: ByteRange & Partial<Pick<AddedRows, 'pieces'>>,
 ): AsyncGenerator<Batch> {
   const { schema } = plan.base.snapshot
   if (range.pieces !== undefined) {
@@ -113,8 +113,8 @@ export async function* batchesIn(
 export class KeptRows {
   #bytes = 0
 
-  /** Where the rows of a range are put as they are parsed; undefined if they are too many. */
-  begin({ start, end }: TextRange): AddedPiece[] | undefined {
+  /** A list for the rows of a range as they are parsed; undefined if they are too many. */
+  begin({ start, end }: ByteRange): AddedPiece[] | undefined {
     this.#bytes += end - start
     return this.#bytes <= KEPT_BYTES_MAX ? [] : undefined
   }

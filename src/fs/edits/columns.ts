@@ -4,21 +4,20 @@ import { JsonInference } from '../../columns/text/json-infer.ts'
 import type { Field, Schema } from '../../columns/types.ts'
 import { isNullAt } from '../../columns/vectors.ts'
 import { withPhysicalNames } from '../../table/column-mapping.ts'
-import type { TableText } from '../text/layout.ts'
+import type { ByteRange, TableText } from '../text/layout.ts'
 import { isAt, lineOf, type Text } from '../text/text.ts'
-import type { TextRange } from './diff.ts'
 import { editFormat } from './formats.ts'
 import { parsedPieces, rowPieces, withLines } from './pieces.ts'
 
 const HEADER_BYTES_MAX = 1 << 20
 
-/** What columns written rows have. */
+/** The columns of written rows. */
 export interface Columns {
   /** Of the rows in their order (CSV), or all that a row may name (JSON lines). */
   readonly fields: readonly Field[]
   /** The table's columns from now on, if there are new ones. */
   readonly schema: Schema | undefined
-  /** Where the rows begin. */
+  /** The start of the rows. */
   readonly bodyStart: number
   /** The lines that name the columns, wherever they come: none of them is a row. */
   readonly headers: readonly Uint8Array[]
@@ -63,7 +62,7 @@ export async function columnsOfImage(base: TableText, image: Text, head: Head): 
 }
 
 /** The columns of rows that are put behind a text, by a header of their own where they begin with one. */
-export async function columnsOfAppended(base: TableText, image: Text, head: Head, range: TextRange): Promise<Columns> {
+export async function columnsOfAppended(base: TableText, image: Text, head: Head, range: ByteRange): Promise<Columns> {
   const { schema } = base.snapshot
   const asBefore = { fields: schema, schema: undefined, bodyStart: range.start, headers: head.headers }
   if (base.format !== 'csv') return asBefore
@@ -109,7 +108,7 @@ async function columnsOfCsv(
   base: TableText,
   image: Text,
   names: readonly string[],
-  rows: TextRange,
+  rows: ByteRange,
   headers: readonly Uint8Array[],
 ): Promise<Columns> {
   const known = base.snapshot.schema
@@ -124,7 +123,7 @@ async function columnsOfCsv(
 }
 
 /** From all rows: a type that was found from some of them might change the others. */
-async function csvTypes(image: Text, rows: TextRange, names: readonly string[]): Promise<Schema> {
+async function csvTypes(image: Text, rows: ByteRange, names: readonly string[]): Promise<Schema> {
   const inference = new SchemaInference(names)
   for await (const { at, bytes } of rowPieces(image, rows, editFormat('csv')))
     await withLines(image, at, firstLine => inference.feed(bytes, { firstLine }))
@@ -132,7 +131,7 @@ async function csvTypes(image: Text, rows: TextRange, names: readonly string[]):
 }
 
 /** The columns of JSON lines some of whose keys are new. */
-export async function columnsOfJson(base: TableText, image: Text, rows: TextRange): Promise<Columns> {
+export async function columnsOfJson(base: TableText, image: Text, rows: ByteRange): Promise<Columns> {
   const known = base.snapshot.schema
   const inference = new JsonInference(known)
   for await (const { at, bytes } of rowPieces(image, rows, editFormat('jsonl')))

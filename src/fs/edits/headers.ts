@@ -1,14 +1,13 @@
 import { discarded } from '../../core/garbage.ts'
-import type { TableText } from '../text/layout.ts'
+import type { ByteRange, TableText } from '../text/layout.ts'
 import type { Text } from '../text/text.ts'
 import { bareLine } from './columns.ts'
-import type { TextRange } from './diff.ts'
 import { editFormat } from './formats.ts'
 import { eachRow } from './multiset.ts'
 import { PIECE_BYTES } from './pieces.ts'
 
 /** Ranges of rows without those that are a header once more, as in `cat a.csv b.csv > data.csv` and `cat b.csv >> data.csv`. */
-export async function withoutHeaders<R extends TextRange>(
+export async function withoutHeaders<R extends ByteRange>(
   base: TableText,
   image: Text,
   ranges: readonly R[],
@@ -34,8 +33,8 @@ export async function withoutHeaders<R extends TextRange>(
   return left
 }
 
-/** Whether one of some byte strings occurs in a range at all, which is quickly found out. */
-export async function occursAny(text: Text, { start, end }: TextRange, lines: readonly Buffer[]): Promise<boolean> {
+/** True if one of some byte strings occurs in a range at all, which is quickly found out. */
+export async function occursAny(text: Text, { start, end }: ByteRange, lines: readonly Buffer[]): Promise<boolean> {
   const longest = Math.max(0, ...lines.map(line => line.length))
   if (longest === 0) return false
   for (let at = start; at < end; at += PIECE_BYTES) {

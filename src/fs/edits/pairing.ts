@@ -1,12 +1,12 @@
 import type { Schema } from '../../columns/types.ts'
+import type { ByteRange } from '../text/layout.ts'
 import type { Text } from '../text/text.ts'
-import type { TextRange } from './diff.ts'
 import type { EditFormat } from './formats.ts'
 import { matchRows } from './multiset.ts'
 
 const INTEGERS: ReadonlySet<string> = new Set(['byte', 'short', 'integer', 'long'])
 
-/** How the rows of an edit are counted in its commit. */
+/** The numbers of changed rows in the commit of an edit. */
 export interface EditCounts {
   readonly updated: number
   readonly inserted: number
@@ -23,9 +23,9 @@ export async function countChanges(
   format: EditFormat,
   schema: Schema,
   base: Text,
-  removed: { readonly ranges: readonly TextRange[]; readonly rows: number },
+  removed: { readonly ranges: readonly ByteRange[]; readonly rows: number },
   source: Text,
-  added: { readonly ranges: readonly TextRange[]; readonly rows: number },
+  added: { readonly ranges: readonly ByteRange[]; readonly rows: number },
 ): Promise<EditCounts> {
   let updated = Math.min(removed.rows, added.rows)
   const key = keyColumn(schema)

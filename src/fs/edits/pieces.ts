@@ -1,8 +1,8 @@
 import { TextError } from '../../columns/errors.ts'
 import type { Batch, Field } from '../../columns/types.ts'
 import { discarded } from '../../core/garbage.ts'
+import type { ByteRange } from '../text/layout.ts'
 import { lineOf, type Text } from '../text/text.ts'
-import type { TextRange } from './diff.ts'
 import type { EditFormat } from './formats.ts'
 import { ROW_BYTES_MAX, rowTooLong } from './row-window.ts'
 
@@ -21,7 +21,7 @@ export interface ParsedPiece {
 /** The rows of [start, end) of a text, piece by piece. */
 export async function* rowPieces(
   text: Text,
-  { start, end }: TextRange,
+  { start, end }: ByteRange,
   format: EditFormat,
 ): AsyncGenerator<{ at: number; bytes: Uint8Array }> {
   let at = start
@@ -45,7 +45,7 @@ export async function* rowPieces(
 /** Parses the rows of a range of a text piece by piece. TextError names the line, and the column where there is one. */
 export async function* parsedPieces(
   text: Text,
-  range: TextRange,
+  range: ByteRange,
   fields: readonly Field[],
   format: EditFormat,
   seen?: Set<string>,

@@ -1,7 +1,7 @@
 import { TextError, type TextErrorCode } from '../../columns/errors.ts'
 import type { Field, Schema } from '../../columns/types.ts'
 import type { Snapshot } from '../../table/snapshot.ts'
-import type { TableText } from '../text/layout.ts'
+import type { ByteRange, TableText } from '../text/layout.ts'
 import { rope, type Text } from '../text/text.ts'
 import {
   type AddedRows,
@@ -21,7 +21,7 @@ import {
   readHead,
   refuseLoss,
 } from './columns.ts'
-import { diffText, type SameAs, type TextDiff, type TextRange } from './diff.ts'
+import { diffText, type SameAs, type TextDiff } from './diff.ts'
 import { editFormat } from './formats.ts'
 import { withoutHeaders } from './headers.ts'
 import { parsedPieces } from './pieces.ts'
@@ -268,7 +268,7 @@ async function respelledImage(
 async function respell(
   to: TableText,
   image: Text,
-  range: TextRange,
+  range: ByteRange,
   { fields, headers }: Columns,
   spool: TextSpool,
   seen: Set<string>,

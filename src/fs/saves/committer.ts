@@ -16,7 +16,7 @@ import { forgetPlan } from './staging.ts'
 export interface CommitterOptions {
   readonly table: Table
   readonly segments: Segments
-  /** Where texts as large as the table lie while they are compared. */
+  /** The folder of texts as large as the table, while they are compared. */
   readonly directory: string
   readonly disk: Disk
   readonly openText: (snapshot: Snapshot, previous: TableText | undefined) => Promise<TableText>
@@ -31,7 +31,7 @@ export class Committer {
     this.#options = options
   }
 
-  /** What the image of a save would change; compared once, as long as it stays as it is. */
+  /** The changes that the image of a save makes; compared once, as long as it stays as it is. */
   async planOf(save: Save): Promise<EditPlan> {
     const { sequence, planned } = save
     if (planned?.sequence === sequence) {
@@ -52,7 +52,7 @@ export class Committer {
     }
   }
 
-  /** What an image would change; to be closed by who asks. */
+  /** The changes that an image makes; to be closed by the caller. */
   plan(base: TableText, image: Text, sameAs: Parameters<typeof planEdit>[2]['sameAs'] = []): Promise<EditPlan> {
     const { directory, disk, openText } = this.#options
     return planEdit(base, image, {

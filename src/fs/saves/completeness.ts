@@ -1,14 +1,14 @@
 import type { TextErrorCode } from '../../columns/errors.ts'
 
 /*
- * Whether an image is a whole save, as far as its bytes can tell: what decides where /proc cannot. It takes what is known
+ * Tells whole saves from pieces, as far as the bytes of an image can, for where /proc cannot. It takes what is known
  * of the image (see image-facts.ts), and knows nothing of texts and tables.
  */
 
 /** The unit in which clients cache, and write back in the middle of a save. */
 export const PAGE_BYTES = 4096
 
-/** How long an image that may not be whole yet is held for lack of knowledge, in milliseconds. */
+/** The times for which an image is held that may not be whole yet, in milliseconds. */
 export interface IncompleteTimes {
   /** No final newline, a last row that is cut off, fewer rows than before and not the last ones, or bytes behind the written ones from before. */
   readonly incompleteMs: number
@@ -57,11 +57,11 @@ export function outsideSigns(
 /** An image that does not parse. */
 export interface Unparsed {
   readonly code: TextErrorCode
-  /** What was written stands between bytes from before the save, and is no patch of one line. */
+  /** The written bytes stand between bytes from before the save, and are no patch of one line. */
   readonly isBetweenOldBytes: boolean
 }
 
-/** Whether an image that does not parse may be a piece of one that does. */
+/** The reason to wait for more of an image that does not parse, if there is one. */
 export function mayStillParse(
   { code, isBetweenOldBytes }: Unparsed,
   { incompleteMs }: IncompleteTimes,
@@ -70,7 +70,7 @@ export function mayStillParse(
   return isBetweenOldBytes ? betweenOldBytes(incompleteMs) : undefined
 }
 
-/** What an image that parses does to the table. */
+/** The effect on the table of an image that parses. */
 export interface Parsed {
   readonly removedRows: number
   readonly addedRows: number
@@ -80,7 +80,7 @@ export interface Parsed {
   readonly isBetweenOldBytes: boolean
 }
 
-/** Whether an image that parses may be a piece of a save that is not over. */
+/** The reason to wait for more of an image that parses, if there is one. */
 export function mayGoOn(
   { removedRows, addedRows, reachesTheEnd, isBetweenOldBytes }: Parsed,
   { incompleteMs }: IncompleteTimes,
@@ -97,7 +97,7 @@ function betweenOldBytes(ms: number): Incomplete {
 }
 
 /**
- * Whether nothing that is yet written behind an image's end can make it parse: its lines are whole, and it was written
+ * True if nothing that is yet written behind an image's end can make it parse: its lines are whole, and it was written
  * from front to back.
  */
 export function isBadForGood(

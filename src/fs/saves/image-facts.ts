@@ -5,14 +5,14 @@ import { isTruncated, type Save } from './save.ts'
 import type { SaveKind } from './watch.ts'
 
 /*
- * What is looked up of an image in order to tell whether it is a whole save: see completeness.ts.
+ * The facts of an image by which it is told whether it is a whole save: see completeness.ts.
  */
 
 const COMPARED_BYTES = 1 << 20
 /** Larger images are not parsed in the middle of their save. */
 const PARSED_EARLY_BYTES_MAX = 8 << 20
 
-/** What a save does to its file, as far as its image shows; looked up once, as long as the image stays as it is. */
+/** The kind of a save, as far as its image shows; looked up once, as long as the image stays as it is. */
 export async function kindOf(save: Save): Promise<SaveKind> {
   if (isTruncated(save)) return 'rewrite'
   const { sequence } = save
@@ -22,7 +22,7 @@ export async function kindOf(save: Save): Promise<SaveKind> {
   return kind
 }
 
-/** Whether an image is its base with a tail; clients send pages of the base once more in front of it. */
+/** True if an image is its base with a tail; clients send pages of the base once more in front of it. */
 async function isAppend({ base, image }: Save): Promise<boolean> {
   if (image.size <= base.size) return false
   for (const { start, end } of image.changedRanges()) {
@@ -35,12 +35,12 @@ async function isAppend({ base, image }: Save): Promise<boolean> {
   return true
 }
 
-/** Whether an image is its base, and whole rows behind it. */
+/** True if an image is its base, and whole rows behind it. */
 export async function isWholeAppend(save: Save): Promise<boolean> {
   return (await kindOf(save)) === 'append' && endsInNewline(save.image)
 }
 
-/** Whether an image is worth parsing though its save goes on. */
+/** True if an image is worth parsing though its save goes on. */
 export function isParsedEarly({ image }: Save): boolean {
   return image.hasWritten && image.size <= PARSED_EARLY_BYTES_MAX
 }
@@ -95,7 +95,7 @@ async function patchesOneLine({ base, image }: Save): Promise<boolean> {
 }
 
 /**
- * Whether an image without some of the rows can only be whole: most rows are there, in their order, and the last one is
+ * True if an image without some of the rows can only be whole: most rows are there, in their order, and the last one is
  * among them. Who copies the rows that stay (grep -v, sed) writes it last.
  */
 async function reachesTheEnd({ base, removed, reordered }: ChangePlan): Promise<boolean> {
@@ -107,7 +107,7 @@ async function reachesTheEnd({ base, removed, reordered }: ChangePlan): Promise<
   return !(await isSameText(base, last.start, last.end, base.size - last.end))
 }
 
-/** Whether `length` bytes of a text stand at two places. */
+/** True if the same `length` bytes of a text stand at two places. */
 async function isSameText(text: Text, left: number, right: number, length: number): Promise<boolean> {
   for (let at = 0; at < length; at += COMPARED_BYTES) {
     const bytes = Math.min(COMPARED_BYTES, length - at)

@@ -1,7 +1,7 @@
 import type { SameAs } from '../edits/diff.ts'
 import { joined, type Text } from '../text/text.ts'
 
-/** Where the staged bytes of an edit lie. */
+/** The staged bytes of a save. */
 export interface StagedBytes {
   read(position: number, length: number): Uint8Array
 }
@@ -15,7 +15,7 @@ interface Span {
 }
 
 /**
- * What a file looks like while it is being written: ranges of the text it was and staged bytes over them. Bytes never
+ * A file while it is being written: ranges of the text it was and staged bytes over them. Bytes never
  * move, as WRITE puts them at offsets; so a range of the base stands where it stood.
  */
 export class ImageRope implements Text {
@@ -84,7 +84,7 @@ export class ImageRope implements Text {
     return this.#spans.find(({ source }) => source === 'hole')
   }
 
-  /** Whether any bytes were written that still stand. */
+  /** True if bytes were written that still stand. */
   get hasWritten(): boolean {
     return this.#spans.some(({ source }) => source === 'staged')
   }

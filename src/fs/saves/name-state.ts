@@ -43,7 +43,7 @@ interface Removed {
   readonly untilMs: number
 }
 
-/** What can happen to a name. Each comes when the one before it is done. */
+/** The events of a name. Each comes when the one before it is done. */
 export type NameEvent<L> =
   /** RFC 1813, 3.3.8. `isEmptied`: all rows were taken away, and nothing has been written since. */
   | { readonly kind: 'CREATE'; readonly isExclusive: boolean; readonly isEmptied: boolean; readonly nowMs: number }
@@ -106,7 +106,7 @@ const THERE: There = { kind: 'there' }
 
 type Times = Pick<HoldTimes, 'awayMs' | 'answeredMs' | 'resumedMs'>
 
-/** What comes next, and what is to be done for it. */
+/** The state after an event, and what is to be done for it. */
 export function nextName<L>(state: NameState<L>, event: NameEvent<L>, times: Times): NameStep<L> {
   return state.kind === 'away' ? nextOfAway(state, event, times) : nextOfPresent(state, event, times)
 }
@@ -169,7 +169,7 @@ function nextOfPresent<L>(
   }
 }
 
-/** Whether an exclusive CREATE may take the name. */
+/** True if an exclusive CREATE may take the name. */
 function isFree<L>(state: NameState<L>, { isEmptied, nowMs }: { isEmptied: boolean; nowMs: number }): boolean {
   return isEmptied || (state.kind === 'removed' && nowMs < state.untilMs)
 }

@@ -2,7 +2,7 @@ import { countAdded, countRemoved, type EditPlan, withRemoved } from '../edits/c
 import type { TableText } from '../text/layout.ts'
 import type { Text } from '../text/text.ts'
 
-/** How a call that may end a save is answered. */
+/** The answer to a call that may end a save. */
 export interface Outcome {
   readonly kind: 'committed' | 'unchanged' | 'held'
   /** The view now shows exactly the bytes that were written. */
@@ -34,7 +34,7 @@ export async function keeping(plan: EditPlan, base: TableText, { from, isSure }:
 const COMPARED_BYTES_MAX = 4 << 20
 
 /**
- * Whether a view shows, byte for byte, what was written. An append is compared from the old end on, so that it costs
+ * True if a view shows, byte for byte, what was written. An append is compared from the old end on, so that it costs
  * nothing of the table's size. False where that would be dear to find out: it only makes the client look again.
  */
 export async function showsAsWritten(plan: EditPlan, base: TableText, shown: TableText, image: Text): Promise<boolean> {
@@ -45,7 +45,7 @@ export async function showsAsWritten(plan: EditPlan, base: TableText, shown: Tab
   return Buffer.compare(left, right) === 0
 }
 
-/** Whether a plan adds rows behind the end, and does nothing else. */
+/** True if a plan adds rows behind the end, and does nothing else. */
 export function isAppend(plan: EditPlan, base: TableText): boolean {
   if (plan.kind !== 'change' || plan.base !== base || plan.removed.length > 0) return false
   return plan.added.every(({ start, anchor }) => anchor === base.size && start >= base.size)

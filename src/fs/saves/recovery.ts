@@ -5,7 +5,7 @@ import { messageOf } from '../../core/errors.ts'
 import type { Table } from '../../table/table.ts'
 import { type Lines, writeKey } from '../lines.ts'
 import type { Disk } from './disk.ts'
-import { EditJournal, type JournalRecord, journalKind } from './journal.ts'
+import { type JournalRecord, journalKind, SaveJournal } from './journal.ts'
 import type { Reporter } from './reporter.ts'
 import { hasNoRows, type Save } from './save.ts'
 import type { Staging } from './staging.ts'
@@ -43,7 +43,7 @@ export function journalsLeft(directory: string): string[] {
  */
 export async function recoverSave(path: string, options: RecoveryOptions): Promise<void> {
   try {
-    const { journal, records } = EditJournal.open(path, options.disk)
+    const { journal, records } = SaveJournal.open(path, options.disk)
     await takeUp(journal, records, options).catch(error => {
       journal.close()
       throw error
@@ -56,7 +56,7 @@ export async function recoverSave(path: string, options: RecoveryOptions): Promi
 }
 
 async function takeUp(
-  journal: EditJournal,
+  journal: SaveJournal,
   records: readonly JournalRecord[],
   options: RecoveryOptions,
 ): Promise<void> {
@@ -88,7 +88,7 @@ async function takeUp(
 }
 
 /** The server died before it noted so: the client's handle must not go back to the text from before the save. */
-function noteCommitted(journal: EditJournal, records: readonly JournalRecord[], version: bigint, lines: Lines): void {
+function noteCommitted(journal: SaveJournal, records: readonly JournalRecord[], version: bigint, lines: Lines): void {
   const line = lines.get(BigInt(journal.header.lineId))
   if (line === undefined || line.version >= version) return
   const writes = records.filter(record => record.kind === 'write').slice(-REPEATED_MAX)

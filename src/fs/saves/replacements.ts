@@ -17,7 +17,7 @@ export interface ReplacementsOptions {
   readonly openText: (snapshot: Snapshot, previous: TableText | undefined) => Promise<TableText>
 }
 
-/** What has taken the place of a view's text. */
+/** A new text in the place of a view's. */
 export interface Replaced {
   readonly text: TableText
   /** The view shows exactly the bytes of the image. */

@@ -3,7 +3,7 @@ import type { EndOfFile } from '../ends-of-file.ts'
 import type { Line } from '../lines.ts'
 import type { TableText } from '../text/layout.ts'
 import { ImageRope } from './image.ts'
-import type { EditJournal } from './journal.ts'
+import type { SaveJournal } from './journal.ts'
 import type { SaveState } from './state.ts'
 import type { SaveKind, Watch } from './watch.ts'
 
@@ -21,28 +21,28 @@ export interface Save {
   readonly line: Line
   readonly base: TableText
   readonly image: ImageRope
-  readonly journal: EditJournal
-  /** Where it is in its life, see state.ts. */
+  readonly journal: SaveJournal
+  /** Its place in the life of a save, see state.ts. */
   state: SaveState
   /** Counts the changes, so that a verdict on an older image is not taken for one on this. */
   sequence: number
-  /** What the image would change, or why it cannot be taken, as it was at `sequence`. */
+  /** The changes that the image makes, or the reason why it cannot be taken, as it was at `sequence`. */
   planned: { readonly sequence: number; readonly plan: EditPlan | Error } | undefined
-  /** What the image does to its file, as it was at `sequence`. */
+  /** The kind of save that the image shows, as it was at `sequence`. */
   compared: { readonly sequence: number; readonly kind: SaveKind } | undefined
-  /** Who has the file open for writing. */
+  /** Sees who has the file open for writing. */
   readonly watch: Watch
   /** The file's times before the save: an image that is refused leaves them as they were. */
   readonly mtimeBefore: bigint
   /** COMMITs that wait for their answer. */
   commits: number
-  /** Where the WRITEs of its clients belong, by `clientKey`. */
+  /** The places of its clients' WRITEs, by `clientKey`. */
   readonly places: Map<string, ClientPlace>
   /** The last stable WRITEs, should they come once more after a restart (see Line). */
   written: readonly string[]
 }
 
-export function newSave(line: Line, base: TableText, journal: EditJournal, watch: Watch): Save {
+export function newSave(line: Line, base: TableText, journal: SaveJournal, watch: Watch): Save {
   return {
     line,
     base,
@@ -60,17 +60,17 @@ export function newSave(line: Line, base: TableText, journal: EditJournal, watch
   }
 }
 
-/** Whether a save began with, or passed through, a truncation: what is in its image was written since. */
+/** True if a save began with, or passed through, a truncation: what is in its image was written since. */
 export function isTruncated({ state }: Save): boolean {
   return state.kind !== 'clean' && state.truncated
 }
 
-/** Whether all that was written stands where its clients put it: each of them takes the image for what it is. */
+/** True if all that was written stands where its clients put it: each of them takes the image for what it is. */
 export function isAsWritten({ places }: Save): boolean {
   return [...places.values()].every(({ end, at }) => at === undefined || at === end.size)
 }
 
-/** Whether a size, or what is left of an image, is that of a file without rows. */
+/** True if a size is that of a file without rows. */
 export function hasNoRows(base: TableText, size: number): boolean {
   return size <= base.headerBytes.length
 }

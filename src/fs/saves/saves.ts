@@ -32,7 +32,7 @@ export interface SavesOptions {
   readonly table: Table
   readonly segments: Segments
   readonly lines: Lines
-  /** Where journals and spools lie; made if missing. */
+  /** The folder of journals and spools; made if missing. */
   readonly directory: string
   readonly openText: (snapshot: Snapshot, previous: TableText | undefined) => Promise<TableText>
   /** Takes the sentence for `.errors`. */
@@ -42,7 +42,7 @@ export interface SavesOptions {
   readonly holdTimes?: HoldTimes
   /** Tells who has a file open for writing; nobody can tell if not given. */
   readonly openers?: Openers
-  /** What saves under way are kept with. */
+  /** The calls by which saves under way are kept. */
   readonly disk?: Disk
 }
 
@@ -248,7 +248,7 @@ export class Saves {
     })
   }
 
-  /** Whether all rows of a line were taken away, and nothing has been written since. */
+  /** True if all rows of a line were taken away, and nothing has been written since. */
   isEmptied(line: Line): boolean {
     const save = this.of(line)
     return save !== undefined && isTruncated(save) && !save.image.hasWritten && hasNoRows(save.base, save.image.size)
@@ -267,7 +267,7 @@ export class Saves {
     }
   }
 
-  /** Whether any save is under way. */
+  /** True if a save is under way. */
   get isBusy(): boolean {
     return this.#staging.size > 0
   }

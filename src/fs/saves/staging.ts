@@ -6,7 +6,7 @@ import type { Line, Lines } from '../lines.ts'
 import type { TableText } from '../text/layout.ts'
 import { Discards } from './discards.ts'
 import type { Disk } from './disk.ts'
-import { EditJournal } from './journal.ts'
+import { SaveJournal } from './journal.ts'
 import type { Openers } from './openers.ts'
 import { placed, type Written } from './places.ts'
 import type { Reporter } from './reporter.ts'
@@ -18,7 +18,7 @@ const GAP_BYTES_MAX = 2 ** 34
 
 export interface StagingOptions {
   readonly lines: Lines
-  /** Where journals lie; it exists. */
+  /** The folder of journals; it exists. */
   readonly directory: string
   readonly disk: Disk
   readonly openers: Openers
@@ -64,7 +64,7 @@ export class Staging {
       version: String(base.snapshot.version),
       baseSize: base.size,
     } as const
-    const journal = EditJournal.create(this.#options.directory, header, this.#options.disk)
+    const journal = SaveJournal.create(this.#options.directory, header, this.#options.disk)
     line.repeats = new Set()
     const save = this.newSave(line, base, journal)
     this.add(save)
@@ -72,7 +72,7 @@ export class Staging {
   }
 
   /** A save with a journal, which is not under way yet. */
-  newSave(line: Line, base: TableText, journal: EditJournal): Save {
+  newSave(line: Line, base: TableText, journal: SaveJournal): Save {
     return newSave(line, base, journal, new Watch(this.#options.openers, line.id))
   }
 
@@ -113,7 +113,7 @@ export class Staging {
   }
 
   /** A save that an earlier process had brought to its end, or had not begun. */
-  discard(journal: EditJournal): void {
+  discard(journal: SaveJournal): void {
     this.#discards.discard(journal)
   }
 
@@ -143,7 +143,7 @@ export class Staging {
   }
 }
 
-/** What was found of a save's image is not true any more. */
+/** Forgets the changes that were found in a save's image. */
 export function forgetPlan(save: Save): void {
   const plan = save.planned?.plan
   save.planned = undefined

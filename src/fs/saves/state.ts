@@ -5,7 +5,7 @@ import type { Sight } from './watch.ts'
 /*
  * The life of a save, as a machine: what a handle of the view is in the middle of (SaveState), what can happen to it
  * (SaveEvent), and a table that says for each of them what comes next. It knows nothing of files, sockets or timers.
- * What happens to the view's name is a machine beside it: see name-state.ts.
+ * The view's name has a machine beside it: see name-state.ts.
  */
 
 /** A handle shows what the table has, or a save is under way. */
@@ -17,7 +17,7 @@ interface Clean {
   readonly kind: 'clean'
 }
 
-/** What is known of a save from its beginning to its end. */
+/** The facts that a save keeps from its beginning to its end. */
 interface Known {
   /** It began with, or passed through, a truncation: what is in the image was written since. */
   readonly truncated: boolean
@@ -60,7 +60,7 @@ export type Until =
   /** So many milliseconds have passed, as /proc cannot tell. */
   | { readonly kind: 'time'; readonly ms: number }
 
-/** What the image of a save looks like, as far as it matters here. */
+/** The image of a save, as far as it matters here. */
 export interface Shape {
   /** The base with a tail, as far as is known. */
   readonly isAppend: boolean
@@ -69,7 +69,7 @@ export interface Shape {
   readonly hasWritten: boolean
 }
 
-/** What can happen to a save. */
+/** The events of a save. */
 export type SaveEvent =
   /** Bytes came (RFC 1813, 3.3.7). `isWholeAppend`: the image is the base, and whole rows behind it. */
   | { readonly kind: 'WRITE'; readonly stable: boolean; readonly isWholeAppend: boolean }
@@ -95,7 +95,7 @@ export type SaveEvent =
   | { readonly kind: 'client' }
   /** Judged: it may not be whole. */
   | ({ readonly kind: 'incomplete'; readonly isOpen: boolean; readonly hasWritten: boolean } & Incomplete)
-  /** Whether its commit is in the log cannot be known now. */
+  /** It cannot be known now whether its commit is in the log. */
   | { readonly kind: 'unknown' }
   /** Its commit is not in the log. */
   | { readonly kind: 'not in the log' }
@@ -104,7 +104,7 @@ export type SaveEvent =
   /** It is in the table, or changed nothing; or its program was told that it failed, or its bytes are kept elsewhere. */
   | { readonly kind: 'over' }
 
-/** What is to be done. */
+/** The things to be done for a step. */
 export type Act =
   /** Nothing. */
   | { readonly kind: 'stay' }
@@ -143,12 +143,12 @@ export interface Step {
   readonly act: Act
 }
 
-/** Where it cannot be known whether a commit is in the log, or the log cannot be read, it is looked at again. */
+/** A log that cannot be read, or that does not tell whether a commit is in it, is looked at again after this time. */
 export const UNDECIDED_MS = 1000
 
 type EventOf<K extends SaveEvent['kind']> = Extract<SaveEvent, { kind: K }>
 type Rule<S, E> = (state: S, event: E, times: HoldTimes) => Step
-/** Where there is no rule, everything stays as it is. */
+/** The rules by state and event; without a rule everything stays as it is. */
 type Table = {
   readonly [S in SaveState as S['kind']]: { readonly [K in SaveEvent['kind']]?: Rule<S, EventOf<K>> }
 }
@@ -228,7 +228,7 @@ const TABLE: Table = {
   'set aside': { over },
 }
 
-/** What comes next, and what is to be done for it. */
+/** The state after an event, and what is to be done for it. */
 export function next(state: SaveState, event: SaveEvent, times: HoldTimes): Step {
   const rule = TABLE[state.kind][event.kind] as Rule<SaveState, SaveEvent> | undefined
   return rule?.(state, event, times) ?? { state, act: STAY }
@@ -258,7 +258,7 @@ function seen(state: Known, { isCommit, sight, shape }: EventOf<'seen'>): Step {
   return held(told(state, shape.hasWritten), CLOSED, openBy(sight), 'hold')
 }
 
-/** Whether the answer to a COMMIT waits for the close of the file, or until nothing has come for a while: a bulk append. */
+/** True if the answer to a COMMIT waits for the close of the file, or until nothing has come for a while: a bulk append. */
 export function awaitsClose(sight: Sight, { isAppend, isPages }: Shape): boolean {
   // Write-back in the middle of a save is answered at once, since it is what makes room for the rest.
   return sight.kind === 'open' && isAppend && !isPages
@@ -340,14 +340,14 @@ function killedBy({ by }: Extract<Sight, { kind: 'killed' }>): string {
   return `${by.command} (process ${by.pid}), which wrote it, was killed by signal ${by.signal}`
 }
 
-/** Whether a save belongs to a program that is known to have the file open: nobody waits for it. */
+/** True if a save belongs to a program that is known to have the file open: nobody waits for it. */
 export function isOpenElsewhere(state: SaveState, canSee: boolean): boolean {
   if (state.kind === 'held') return state.until.kind === 'closed'
   return state.kind === 'receiving' && canSee
 }
 
 /**
- * Whether nobody else is to see the image. While a whole file is being committed the others see what it was; waiting for
+ * True if nobody else is to see the image. While a whole file is being committed the others see what it was; waiting for
  * an append is shorter.
  */
 export function isPrivate(state: SaveState, canSee: boolean): boolean {

@@ -10,7 +10,7 @@ const LOOK_SHARE = 10
 
 export interface TimersOptions {
   readonly times: HoldTimes
-  /** What a save waits for has taken too long. */
+  /** The wait of a save has taken too long. */
   readonly onDeadline: (save: Save) => Promise<void>
   /** Time to look who has its file open. */
   readonly onLook: (save: Save) => Promise<void>

@@ -129,7 +129,7 @@ export class Transitions {
     }
   }
 
-  /** What /proc shows of a save's file, and what its image looks like. */
+  /** Looks at /proc for a save's file, and at its image. */
   async look(save: Save): Promise<{ sight: Sight; shape: Shape }> {
     const kind = await kindOf(save)
     const sight = await save.watch.look(kind)

@@ -15,7 +15,7 @@ import { effectOf, isBetweenOldBytes, isParsedEarly, kindOf, outsideOf } from '.
 import type { Save } from './save.ts'
 import type { Doubt } from './state.ts'
 
-/** What comes of a save that is judged. */
+/** The end of a save that is judged. */
 export type Verdict =
   | { readonly kind: 'committed'; readonly plan: ChangePlan; readonly committed: Committed }
   /** The table has already what the image shows. */
@@ -81,7 +81,7 @@ export async function refusalInAdvance(save: Save, committer: Committer): Promis
   }
 }
 
-/** Whether a commit failed, and may be in the log all the same. */
+/** True if a commit failed, and may be in the log all the same. */
 export function isUndecided(error: unknown): boolean {
   return error instanceof TableError && error.code === 'undecided'
 }
