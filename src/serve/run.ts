@@ -60,6 +60,7 @@ export async function runServer(options: RunOptions): Promise<Running> {
 
 function handlersOf(life: Promise<Life>): ControlHandlers {
   return {
+    watch: async () => null,
     status: async () => (await life).status(),
     settle: async () => {
       await (await life).server.settle()
