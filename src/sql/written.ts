@@ -1,10 +1,10 @@
-import { rmSync } from 'node:fs'
 import { errnoOf } from '../core/errors.ts'
 import type { Action } from '../table/log/actions.ts'
 import { readCommit } from '../table/log/load.ts'
 import { LOG_FOLDER, pathOf } from '../table/log/paths.ts'
 import type { Table } from '../table/table.ts'
 import { vectorPath } from '../table/vectors/store.ts'
+import { takeAway } from './take-away.ts'
 
 /** A file that a statement made, by paths inside the table: while it was being written, and then. */
 export interface WrittenFile {
@@ -58,7 +58,7 @@ export function takeBackNow(store: Table['store'], files: readonly WrittenFile[]
   for (const { temporary, path } of files) {
     for (const one of isCommitting ? [temporary] : [temporary, path]) {
       const local = store.localPath(one)
-      if (local !== undefined) rmSync(local, { force: true })
+      if (local !== undefined) takeAway(local)
     }
   }
 }
