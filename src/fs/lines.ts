@@ -2,7 +2,7 @@ import type { Database } from 'bun:sqlite'
 import type { TextFormatName } from '../columns/text/formats/index.ts'
 import { TEXT_FORMAT_VERSION } from '../columns/text/rendered.ts'
 import { type Clock, momentMs } from '../core/clock.ts'
-import { isAppendOnly, type Snapshot } from '../table/snapshot.ts'
+import { appendedFiles, type Snapshot } from '../table/snapshot.ts'
 import type { Table } from '../table/table.ts'
 import { ORDER_TAG } from '../table/tags.ts'
 import { clientKey, type EndOfFile, EndsOfFile, type FileClient, isEndOf } from './ends-of-file.ts'
@@ -667,9 +667,8 @@ function isStillAt(text: TableText, offset: number, bytes: Uint8Array): Promise<
 
 /** Whether a text is an earlier one and rows behind its end. */
 export function isContinuation(from: TableText, to: TableText): boolean {
-  if (!isAppendOnly(from.snapshot, to.snapshot)) return false
   // Rows of an edit have their places among the others.
-  return to.snapshot.files.slice(from.snapshot.files.length).every(file => file.tag(ORDER_TAG) === undefined)
+  return appendedFiles(from.snapshot, to.snapshot)?.every(file => file.tag(ORDER_TAG) === undefined) ?? false
 }
 
 /** ESTALE, in the words a user may read in a log. */

@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto'
-import { existsSync, mkdirSync, readdirSync, rmSync, statfsSync } from 'node:fs'
+import { existsSync, mkdirSync, readdirSync, statfsSync } from 'node:fs'
 import { availableParallelism } from 'node:os'
 import { dirname, join } from 'node:path'
 import type { DuckDBConnection, DuckDBInstance, DuckDBResult } from '@duckdb/node-api'
@@ -15,6 +15,7 @@ import { pathsForEngine } from './files.ts'
 import { type DuckDb, duckDb } from './native.ts'
 import { RefusedFiles } from './refused-files.ts'
 import { defineData, type PathOf, type Relation } from './relation.ts'
+import { takeAway } from './take-away.ts'
 import { duckTypeOf } from './types.ts'
 import type { WrittenFile } from './written.ts'
 
@@ -102,7 +103,7 @@ export class Session {
       return new Session(duck, instance, connection, relation, spill, options)
     } catch (error) {
       instance.closeSync()
-      rmSync(spill, { recursive: true, force: true })
+      takeAway(spill)
       // The SQL up to here is ours.
       throw error instanceof LakeError ? error : withoutPlace(fromDuckDb(error))
     }
@@ -124,7 +125,7 @@ export class Session {
     this.#signal?.removeEventListener('abort', this.#interrupt)
     this.connection.closeSync()
     this.#instance.closeSync()
-    rmSync(this.#spill, { recursive: true, force: true })
+    takeAway(this.#spill)
   }
 }
 
@@ -136,7 +137,7 @@ function spillFolder(): string {
   const parent = join(cacheHome(), 'spill')
   mkdirSync(parent, { recursive: true, mode: 0o700 })
   for (const name of readdirSync(parent)) {
-    if (!isAlive(Number.parseInt(name, 10))) rmSync(join(parent, name), { recursive: true, force: true })
+    if (!isAlive(Number.parseInt(name, 10))) takeAway(join(parent, name))
   }
   return join(parent, `${process.pid}-${randomUUID()}`)
 }
@@ -146,7 +147,7 @@ export function removeOwnSpill(): void {
   const parent = join(cacheHome(), 'spill')
   if (!existsSync(parent)) return
   for (const name of readdirSync(parent)) {
-    if (name.startsWith(`${process.pid}-`)) rmSync(join(parent, name), { recursive: true, force: true })
+    if (name.startsWith(`${process.pid}-`)) takeAway(join(parent, name))
   }
 }
 
@@ -167,7 +168,7 @@ async function pathsIn(
     const isRefused = refused.has.bind(refused)
     return await pathsForEngine(table, snapshot, join(spill, 'copies'), { isRefused, signal })
   } catch (error) {
-    rmSync(spill, { recursive: true, force: true })
+    takeAway(spill)
     throw error
   }
 }

@@ -2,6 +2,7 @@ import { randomUUID } from 'node:crypto'
 import { constants } from 'node:fs'
 import { type FileHandle, link, open, readdir, rename, rm, stat, unlink } from 'node:fs/promises'
 import { dirname, join, relative, resolve } from 'node:path'
+import { BoundedMap } from '../core/bounded-map.ts'
 import { errnoOf, messageOf } from '../core/errors.ts'
 import { MadeFolders } from './made-folders.ts'
 import {
@@ -19,6 +20,7 @@ import {
 const TEMPORARY = /^\.posixlake-[0-9a-f-]{36}\.tmp$/
 const FOLDER_ATTEMPTS_MAX = 5
 const LEFTOVER_MS = 24 * 3600 * 1000
+const FOLDERS_KEPT = 10_000
 
 const CODES: Readonly<Record<string, StorageErrorCode>> = {
   ENOENT: 'not_found',
@@ -55,7 +57,7 @@ export function localStore(directory: string, options: LocalStoreOptions = {}): 
 class LocalStore implements ObjectStore {
   readonly location: string
   /** Folders that are known to exist, so that a write does not look each time. */
-  readonly #folders = new Set<string>()
+  readonly #folders = new BoundedMap<string, true>(FOLDERS_KEPT)
   readonly #made = new MadeFolders()
   readonly #onWrite: LocalStoreOptions['onWrite']
 
@@ -220,7 +222,7 @@ class LocalStore implements ObjectStore {
       await syncFolder(dirname(made))
       if (made === first || made === dirname(made)) break
     }
-    this.#folders.add(folder)
+    this.#folders.set(folder, true)
   }
 
   #full(path: string): string {
