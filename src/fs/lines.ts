@@ -3,10 +3,13 @@ import { TEXT_FORMAT_VERSION } from '../columns/text/rendered.ts'
 import { type Clock, momentMs } from '../core/clock.ts'
 import { isAppendOnly, type Snapshot } from '../table/snapshot.ts'
 import type { Table } from '../table/table.ts'
-import { clientKey, type EndOfFile, EndsOfFile, type FileClient, isEndOf } from './ends-of-file.ts'
+import { type EndOfFile, EndsOfFile, type FileClient, isEndOf } from './ends-of-file.ts'
 import { FsError } from './filesystem.ts'
+import { KnownTexts } from './known-texts.ts'
+import type { Edit } from './saves/edit.ts'
 import type { TableText, TextFormat } from './text/layout.ts'
 import { isAt } from './text/text.ts'
+import { hasButUnread, isSameButUnread } from './unread.ts'
 
 /** Old lines whose handles are still good; of these, the ones that were used last are in memory, for as long as they are used. */
 const OLD_LINES_KEPT = 1000
@@ -20,7 +23,6 @@ const NOTED_MS = 3_600_000
 const BEGUN_MAX = 256
 /** Texts of a line from before commits of others that are remembered. */
 const EARLIER_KEPT = 64
-const LAST_READS_KEPT = 64
 /** Clients write whole pages: so a change of the middle ends where a page does. */
 const PAGE_BYTES = 4096
 /** Earlier versions that are looked through for the end of one whose connection was told nothing. */
@@ -83,17 +85,12 @@ export type WritePlace =
   | { readonly kind: 'here'; readonly isAppend: boolean }
   | { readonly kind: 'on'; readonly text: TableText }
 
-interface LastRead {
-  readonly line: Line
-  /** undefined: it was that of a save. */
-  readonly text: TableText | undefined
-  readonly ms: number
-}
-
 /** What a program saw of the view. */
 export interface Seen {
   readonly line: Line
   readonly text: TableText
+  /** The first bytes of the text that it knew. */
+  readonly size: number
   /** False: rows came in behind it through this mount, which its program may have known without a READ. */
   readonly isSure: boolean
 }
@@ -137,8 +134,8 @@ export class Lines {
   })
   /** Those that programs save into. */
   readonly #writing = new Set<Line>()
-  /** What each client read last, by `clientKey`; in the order of their reads. */
-  readonly #lastReads = new Map<string, LastRead>()
+  /** What its clients have read and written. */
+  readonly known = new KnownTexts()
   #sweeping: Timer | undefined
   #begun = 0
   #current: Line | undefined
@@ -255,35 +252,48 @@ export class Lines {
   }
 
   /**
-   * What a program of a client saw that has been at work since the moment `sinceMs`: what the client read last since then; if nothing
-   * was (it may have known it already), what the name led to then. Undefined if the table has not changed, or only by edits.
+   * What a program of a client saw that has been at work since the moment `sinceMs`, as far as its client's READs and WRITEs
+   * tell; of a client that has sent none, what the name led to then. Undefined if the table has not changed since.
    */
   async seenSince(sinceMs: number, client: FileClient): Promise<Seen | undefined> {
-    const last = this.#lastReads.get(clientKey(client))
-    if (last !== undefined && last.ms > sinceMs) {
-      return last.text && { line: last.line, text: last.text, isSure: true }
+    const known = this.known.at(client, sinceMs)
+    if (known !== undefined) {
+      const { line, version, size, isSure } = known
+      return { line, text: await this.#textOf(version), size, isSure }
     }
     const since = this.#earlier.filter(({ untilMs }) => untilMs > sinceMs)
     const [first] = since
     if (first === undefined) return undefined
-    const { line, version } = first
-    const { table, openText } = this.#options
-    const text = await openText(await table.at(version), line.format, this.#current?.text)
-    return { line, text, isSure: since.every(({ isSure }) => isSure) }
+    const text = await this.#textOf(first.version)
+    return { line: first.line, text, size: text.size, isSure: since.every(({ isSure }) => isSure) }
+  }
+
+  async #textOf(version: bigint): Promise<TableText> {
+    const current = this.#current?.text
+    if (current?.snapshot.version === version) return current
+    const { table, openText, format } = this.#options
+    return openText(await table.at(version), format, current)
   }
 
   #noteEarlier(line: Line, { snapshot: { version } }: TableText, isSure: boolean, untilMs: number): void {
     this.#earlier = [...this.#earlier, { line, version, untilMs, isSure }].slice(-EARLIER_KEPT)
   }
 
-  /** A client was sent the bytes of a line up to `end`, and the size; `text`: the table's, if it was not that of an edit. */
-  noteRead(line: Line, client: FileClient, text: TableText | undefined, end: number, size: number): void {
+  /** A client was sent the bytes of a line up to `end`, and the size: of a version of the table, or of the image of a save. */
+  noteRead(line: Line, client: FileClient, of: bigint | Edit, end: number, size: number): void {
     line.lastReadMs = this.#options.clock.nowMs()
-    const key = clientKey(client)
-    this.#lastReads.delete(key)
-    this.#lastReads.set(key, { line, text, ms: momentMs(this.#options.clock) })
-    if (this.#lastReads.size > LAST_READS_KEPT) this.#lastReads.delete(this.#lastReads.keys().next().value!)
+    this.known.read(client, line, of, size, momentMs(this.#options.clock))
     line.ends.know(client, end, end === size ? size : undefined)
+  }
+
+  /** A save of some clients (`clientKey`) is over: the line's version has all that they wrote, or has more than that. */
+  noteSaved(line: Line, clients: Iterable<string>, edit: Edit | undefined, asWritten: boolean): void {
+    const size = line.text?.size
+    if (edit !== undefined && asWritten) edit.became = line.version
+    for (const client of clients) {
+      const of = asWritten && size !== undefined ? line.version : edit
+      if (of !== undefined) this.known.wrote(client, line, of, size ?? 0, momentMs(this.#options.clock))
+    }
   }
 
   /** Where a WRITE of a client belongs that comes while no save is under way. */
@@ -338,17 +348,19 @@ export class Lines {
 
   /** Whether a WRITE has, up to an end, what stands in front of that. */
   async #hasInFront(line: Line, end: EndOfFile, offset: number, bytes: Uint8Array): Promise<boolean> {
+    // What its client has not read stands in front of the end that it was told, not behind.
+    if (bytes[end.size - offset] === 0) return false
     const front = bytes.subarray(0, end.size - offset)
     const tailStart = end.size - end.tail.length
     const own = Math.max(0, tailStart - offset)
     const tail = end.tail.subarray(Math.max(0, offset - tailStart), Math.max(0, offset + front.length - tailStart))
-    if (Buffer.compare(front.subarray(own), tail) !== 0) return false
+    if (!isSameButUnread(front.subarray(own), tail)) return false
     const before = front.subarray(0, own)
     // Rows in front of an end mostly stay where they are.
-    if (before.length === 0 || (await isAt(await this.text(line), offset, before))) return true
+    if (before.length === 0 || (await hasButUnread(await this.text(line), offset, before))) return true
     if (end.version === undefined || end.version === line.version) return false
     const text = await this.#textAt(line, end.version)
-    return text !== undefined && isAt(text, offset, before)
+    return text !== undefined && hasButUnread(text, offset, before)
   }
 
   /** The text of a version, or undefined if the table no longer has it. */

@@ -214,7 +214,9 @@ export class ViewName {
         if (!asWritten) lines.touch(line)
         // It only tells what is appended next.
         const end = asWritten ? endOf(text.size, text.snapshot.version) : await endOfImage(image).catch(() => undefined)
-        if (end !== undefined) line.ends.wrote(clientKey(fileClientOf(fromDirectory)), end)
+        const client = clientKey(fileClientOf(fromDirectory))
+        if (end !== undefined) line.ends.wrote(client, end)
+        lines.noteSaved(line, [client], undefined, asWritten)
       }
       this.#restoringUntilMs = Number.NEGATIVE_INFINITY
     } catch (error) {
@@ -331,8 +333,8 @@ export class ViewName {
     if (isFinished && line.mtime > file.finished) return { base }
     const seen = await lines.seenSince(file.sinceMs, client)
     if (seen === undefined) return { base }
-    if (isContinuation(seen.text, base)) return { base, unseen: { from: seen.text.size, isSure: seen.isSure } }
-    return { base: seen.line === line ? base : seen.text }
+    if (isContinuation(seen.text, base)) return { base, unseen: { from: seen.size, isSure: seen.isSure } }
+    return { base: seen.isSure || seen.line !== line ? seen.text : base }
   }
 
   #goAway(line: Line, silly: boolean, ms: number, recovered = false): void {

@@ -476,8 +476,8 @@ export class Editor {
     const byClient = [...Map.groupBy(writes, ({ caller }) => clientKey(caller)).values()].flat()
     const edit = await this.#beginWrite(line, byClient, writes[0]!.isGood)
     for (const { caller } of writes) await edit.watch.note(caller)
-    await this.#staging(edit, () => {
-      for (const write of byClient) this.#splice(edit, write, true)
+    await this.#staging(edit, async () => {
+      for (const write of byClient) await this.#splice(edit, write, true)
     })
     edit.written = keys
     if (edit.state.kind !== 'receiving') return this.#decide(edit, 'stable write')
@@ -521,11 +521,11 @@ export class Editor {
   }
 
   /** Stages a WRITE: what its client takes to be behind the end is behind the end. */
-  #splice(edit: Edit, write: Written, stable: boolean): void {
+  async #splice(edit: Edit, write: Written, stable: boolean): Promise<void> {
     this.#stopTimers(edit)
     edit.watch.written()
     edit.sequence++
-    for (const { offset, bytes } of placed(edit, write)) this.#stage(edit, offset, bytes, stable)
+    for (const { offset, bytes } of await placed(edit, write)) this.#stage(edit, offset, bytes, stable)
   }
 
   /** The same for a WRITE: its refusal sticks to the handle in its client, so that the name gets a new one. */
@@ -569,9 +569,9 @@ export class Editor {
   }
 
   /** What cannot be staged makes the whole save fail: an image that lacks a piece must not stay. */
-  async #staging(edit: Edit, run: () => void): Promise<void> {
+  async #staging(edit: Edit, run: () => void | Promise<void>): Promise<void> {
     try {
-      run()
+      await run()
     } catch (error) {
       await this.#refuse(edit, error, true)
     }
@@ -797,6 +797,7 @@ export class Editor {
       const asWritten = await showsAsWritten(plan, edit.base, edit.base, edit.image)
       await noteEnds(edit, plan, edit.base, asWritten)
       this.#options.lines.noteWritten(edit.line, edit.written)
+      this.#options.lines.noteSaved(edit.line, edit.places.keys(), edit, asWritten)
       this.#drop(edit)
       this.#options.lines.release(edit.line)
       if (!asWritten) this.#options.lines.touch(edit.line)
@@ -823,6 +824,7 @@ export class Editor {
     if (text === undefined) return this.#committedUnread(edit, snapshot.version)
     const asWritten = isAsWritten(edit) && (await showsAsWritten(plan, base, text, image).catch(() => false))
     lines.advance(line, text, written)
+    lines.noteSaved(line, edit.places.keys(), edit, asWritten)
     // It only tells what is appended next.
     await noteEnds(edit, plan, text, asWritten).catch(() => undefined)
     this.#dropSaved(edit)
@@ -834,6 +836,7 @@ export class Editor {
   #committedUnread(edit: Edit, version: bigint): Outcome {
     const { lines } = this.#options
     lines.moveTo(edit.line, version, edit.written)
+    lines.noteSaved(edit.line, edit.places.keys(), edit, false)
     lines.release(edit.line)
     this.#dropSaved(edit)
     lines.touch(edit.line)

@@ -44,6 +44,8 @@ export interface Edit {
   committing: number
   /** Programs were told that bytes in it are saved: they are never dropped, but set aside if they cannot be taken. */
   answered: boolean
+  /** The version that shows the image as it was, once there is one. */
+  became: bigint | undefined
   /** Its commit failed, and may be in the log all the same. */
   isUndecided: boolean
   /** Where the WRITEs of its clients belong, by `clientKey`. */
@@ -74,6 +76,14 @@ export function isPrivate(edit: Edit): boolean {
   return isOpenElsewhere(edit) || (edit.state.kind === 'judged' && edit.truncated && edit.watch.canSee)
 }
 
+/**
+ * Whether a client (`clientKey`) is shown the image: one that has written it. Of a save that no client is known for (`rm`,
+ * or one that was taken up after a restart) everybody is.
+ */
+export function isShownTo({ places }: Edit, client: string): boolean {
+  return places.size === 0 || places.has(client)
+}
+
 /** What a save does to its file, as far as its image shows. */
 export async function kindOf(edit: Edit): Promise<SaveKind> {
   if (edit.truncated) return 'rewrite'
@@ -100,6 +110,7 @@ export function newEdit(line: Line, base: TableText, journal: EditJournal, watch
     mtimeBefore: line.mtime,
     committing: 0,
     answered: false,
+    became: undefined,
     isUndecided: false,
     places: new Map(),
     written: [],
