@@ -6,27 +6,36 @@ import type { Edit } from './saves/edit.ts'
 const CLIENTS_KEPT = 64
 /** Texts that are remembered of one client. */
 const TEXTS_KEPT = 16
+/** A program that does not read a file again, as its client has it in its cache, has opened it so long before at most. */
+const OPENED_MS = 5000
 
-/** A text of which a client has had bytes: it has read them, or written them. */
+/** A text of which a client has had bytes, as it has read or written them; or of which it has only been told (attributes). */
 interface KnownText {
   readonly line: Line
-  readonly how: 'read' | 'wrote'
+  readonly how: 'read' | 'wrote' | 'told'
   /** Of the table; undefined for what the image of a save was. */
   readonly version: bigint | undefined
   readonly edit: Edit | undefined
   /** Up to where the client knew it to go, in bytes. */
   size: number
-  /** The moments (see `momentMs`) of the first and the last of these calls. */
+  /** The moments (see `momentMs`) of the first and the last of these calls, and of the last attributes with this size. */
   readonly firstMs: number
   lastMs: number
+  toldMs: number
 }
 
-/** The text that a program of a client had when it began its work. */
-export interface TextAtStart {
+/** A text that a client knew. */
+export interface TextOfClient {
   readonly line: Line
   readonly version: bigint
   /** In bytes, from the start of that version's text; what stands behind it came later. */
   readonly size: number
+}
+
+/** The text that a program of a client had when it began its work, and the last that its client has had since. */
+export interface TextAtStart {
+  readonly first: TextOfClient
+  readonly last: TextOfClient
   /** False: its client has read or written other texts since, so that it may know more. */
   readonly isSure: boolean
 }
@@ -43,44 +52,67 @@ export class KnownTexts {
     this.#note(clientKey(client), line, 'read', of, size, nowMs)
   }
 
+  /** A client was sent attributes with the size of a text: where it is not the one that it knows, its cache is no longer good. */
+  told(client: FileClient, line: Line, of: bigint | Edit, size: number, nowMs: number): void {
+    const last = this.#clients.peek(clientKey(client))?.at(-1)
+    if (last !== undefined && isText(last, line, of, size)) last.toldMs = nowMs
+    else if (last !== undefined) this.#note(clientKey(client), line, 'told', of, size, nowMs)
+  }
+
   /** A client has written a text: all of a version, or the image of a save that is shown otherwise. */
   wrote(client: string, line: Line, of: bigint | Edit, size: number, nowMs: number): void {
     this.#note(client, line, 'wrote', of, size, nowMs)
   }
 
   /**
-   * What a program of a client knew that has been at work since a moment: the first that the client read since then, or the
-   * last that it knew before, where it read nothing (it had it in its cache). Undefined if that is not known.
+   * What a program of a client knew that has been at work since a moment: the first that the client read since then; or,
+   * where it read nothing, the last that it had in its cache, if it has asked whether that is good. Undefined if neither
+   * is known.
    */
   at(client: FileClient, sinceMs: number): TextAtStart | undefined {
     const known = this.#clients.get(clientKey(client)) ?? []
-    const since = known.filter(({ lastMs }) => lastMs > sinceMs)
-    const first = since.find(({ how }) => how === 'read') ?? known.findLast(({ firstMs }) => firstMs <= sinceMs)
+    const since = known.filter(({ how, lastMs }) => how !== 'told' && lastMs > sinceMs)
+    const first = since.find(({ how }) => how === 'read') ?? inCache(known, sinceMs)
     if (first === undefined) return undefined
-    const isAlone = since.every(other => other === first)
-    const { line, version, edit, size } = first
-    if (version !== undefined) return { line, version, size, isSure: isAlone }
-    const { base, became } = edit!
-    if (became === undefined) return { line, version: base.snapshot.version, size: base.size, isSure: false }
-    return { line, version: became, size, isSure: isAlone }
+    const last = since.at(-1) ?? first
+    const isSure = since.every(other => other === first) && isInTable(first)
+    return { first: textOf(first), last: textOf(last), isSure }
   }
 
-  #note(client: string, line: Line, how: 'read' | 'wrote', of: bigint | Edit, size: number, nowMs: number): void {
+  #note(client: string, line: Line, how: KnownText['how'], of: bigint | Edit, size: number, nowMs: number): void {
     const texts = this.#clients.get(client) ?? []
-    const [version, edit] = typeof of === 'bigint' ? [of, undefined] : [undefined, of]
     const last = texts.at(-1)
-    if (
-      last?.line === line &&
-      last.how === how &&
-      last.version === version &&
-      last.edit === edit &&
-      last.size === size
-    ) {
+    if (last?.how === how && isText(last, line, of, size)) {
       last.lastMs = nowMs
       return
     }
-    texts.push({ line, how, version, edit, size, firstMs: nowMs, lastMs: nowMs })
+    const [version, edit] = typeof of === 'bigint' ? [of, undefined] : [undefined, of]
+    texts.push({ line, how, version, edit, size, firstMs: nowMs, lastMs: nowMs, toldMs: nowMs })
     if (texts.length > TEXTS_KEPT) texts.shift()
     this.#clients.set(client, texts)
   }
+}
+
+function isText(known: KnownText, line: Line, of: bigint | Edit, size: number): boolean {
+  return known.line === line && (known.version ?? known.edit) === of && known.size === size
+}
+
+/** What a client had in its cache at a moment, and was told about then that it is still good. */
+function inCache(known: readonly KnownText[], atMs: number): KnownText | undefined {
+  const last = known.findLast(({ firstMs }) => firstMs <= atMs)
+  if (last === undefined || last.how === 'told') return undefined
+  return Math.max(last.lastMs, last.toldMs) > atMs - OPENED_MS ? last : undefined
+}
+
+/** Whether a version shows the text as it was. */
+function isInTable({ version, edit }: KnownText): boolean {
+  return version !== undefined || edit!.became !== undefined
+}
+
+/** Of the image of a save that is not in the table as it was, the version that it began with. */
+function textOf({ line, version, edit, size }: KnownText): TextOfClient {
+  const of = version ?? edit!.became
+  if (of !== undefined) return { line, version: of, size }
+  const { base } = edit!
+  return { line, version: base.snapshot.version, size: base.size }
 }

@@ -3,13 +3,12 @@ import { TEXT_FORMAT_VERSION } from '../columns/text/rendered.ts'
 import { type Clock, momentMs } from '../core/clock.ts'
 import { isAppendOnly, type Snapshot } from '../table/snapshot.ts'
 import type { Table } from '../table/table.ts'
-import { type EndOfFile, EndsOfFile, type FileClient, isEndOf } from './ends-of-file.ts'
+import { behindUnread, type EndOfFile, EndsOfFile, type FileClient, isEndOf } from './ends-of-file.ts'
 import { FsError } from './filesystem.ts'
 import { KnownTexts } from './known-texts.ts'
 import type { Edit } from './saves/edit.ts'
 import type { TableText, TextFormat } from './text/layout.ts'
 import { isAt } from './text/text.ts'
-import { hasButUnread, isSameButUnread } from './unread.ts'
 
 /** Old lines whose handles are still good; of these, the ones that were used last are in memory, for as long as they are used. */
 const OLD_LINES_KEPT = 1000
@@ -253,13 +252,16 @@ export class Lines {
 
   /**
    * What a program of a client saw that has been at work since the moment `sinceMs`, as far as its client's READs and WRITEs
-   * tell; of a client that has sent none, what the name led to then. Undefined if the table has not changed since.
+   * tell; of a client that has sent none, what the name led to then. Undefined if the table has not changed since. Of several
+   * texts it is the first, if `current` has only more rows; else it is taken to have seen the last.
    */
-  async seenSince(sinceMs: number, client: FileClient): Promise<Seen | undefined> {
+  async seenSince(sinceMs: number, client: FileClient, current: TableText): Promise<Seen | undefined> {
     const known = this.known.at(client, sinceMs)
     if (known !== undefined) {
-      const { line, version, size, isSure } = known
-      return { line, text: await this.#textOf(version), size, isSure }
+      const { first, last, isSure } = known
+      const text = await this.#textOf(first.version)
+      if (isSure || isContinuation(text, current)) return { line: first.line, text, size: first.size, isSure }
+      return { line: last.line, text: await this.#textOf(last.version), size: last.size, isSure: false }
     }
     const since = this.#earlier.filter(({ untilMs }) => untilMs > sinceMs)
     const [first] = since
@@ -277,6 +279,12 @@ export class Lines {
 
   #noteEarlier(line: Line, { snapshot: { version } }: TableText, isSure: boolean, untilMs: number): void {
     this.#earlier = [...this.#earlier, { line, version, untilMs, isSure }].slice(-EARLIER_KEPT)
+  }
+
+  /** A client was sent attributes with a size: of a version of the table, or of the image of a save (undefined). */
+  noteTold(line: Line, client: FileClient, version: bigint | undefined, size: number): void {
+    line.ends.tell(client, size, version)
+    if (version !== undefined) this.known.told(client, line, version, size, momentMs(this.#options.clock))
   }
 
   /** A client was sent the bytes of a line up to `end`, and the size: of a version of the table, or of the image of a save. */
@@ -311,7 +319,9 @@ export class Lines {
     if (offset + bytes.length > text.size && isEndOf(last, version) && (await isStillAt(text, offset, bytes)))
       return at(last)
     for (const end of ends) {
-      if (offset < end.size && (await this.#hasInFront(line, end, offset, bytes))) return at(end)
+      if (offset >= end.size || !(await this.#hasInFront(line, end, offset, bytes))) continue
+      const told = behindUnread(end, bytes.subarray(end.size - offset))
+      return told === undefined ? at(end) : { kind: 'behind', end: told }
     }
     if (isEndOf(last, version)) return { kind: 'here', isAppend: false }
     // Pages of one flush come in any order.
@@ -332,6 +342,7 @@ export class Lines {
     const fits = async (end: EndOfFile): Promise<boolean> =>
       end.size >= offset &&
       end.size < stop &&
+      bytes[end.size - offset] !== 0 &&
       !isEndOf(end, text.snapshot.version) &&
       (await this.#hasInFront(line, end, offset, bytes))
     for (const end of line.ends.all()) if (await fits(end)) return { kind: 'behind', end }
@@ -348,19 +359,17 @@ export class Lines {
 
   /** Whether a WRITE has, up to an end, what stands in front of that. */
   async #hasInFront(line: Line, end: EndOfFile, offset: number, bytes: Uint8Array): Promise<boolean> {
-    // What its client has not read stands in front of the end that it was told, not behind.
-    if (bytes[end.size - offset] === 0) return false
     const front = bytes.subarray(0, end.size - offset)
     const tailStart = end.size - end.tail.length
     const own = Math.max(0, tailStart - offset)
     const tail = end.tail.subarray(Math.max(0, offset - tailStart), Math.max(0, offset + front.length - tailStart))
-    if (!isSameButUnread(front.subarray(own), tail)) return false
+    if (Buffer.compare(front.subarray(own), tail) !== 0) return false
     const before = front.subarray(0, own)
     // Rows in front of an end mostly stay where they are.
-    if (before.length === 0 || (await hasButUnread(await this.text(line), offset, before))) return true
+    if (before.length === 0 || (await isAt(await this.text(line), offset, before))) return true
     if (end.version === undefined || end.version === line.version) return false
     const text = await this.#textAt(line, end.version)
-    return text !== undefined && hasButUnread(text, offset, before)
+    return text !== undefined && isAt(text, offset, before)
   }
 
   /** The text of a version, or undefined if the table no longer has it. */

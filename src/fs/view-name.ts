@@ -331,7 +331,7 @@ export class ViewName {
     if (file === undefined) return { base }
     const isFinished = BigInt(nowMs()) * 1_000_000n - file.finished > FINISHED_NS
     if (isFinished && line.mtime > file.finished) return { base }
-    const seen = await lines.seenSince(file.sinceMs, client)
+    const seen = await lines.seenSince(file.sinceMs, client, base)
     if (seen === undefined) return { base }
     if (isContinuation(seen.text, base)) return { base, unseen: { from: seen.size, isSure: seen.isSure } }
     return { base: seen.isSure || seen.line !== line ? seen.text : base }

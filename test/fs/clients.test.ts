@@ -218,6 +218,22 @@ describe('a client that was told of a new end while it had the file open for wri
     }
   }, 60_000)
 
+  test('appends behind it also where its own rows stand elsewhere than it believes', async () => {
+    await using s = await serveNew(DDL, ROWS)
+    await using a = await another(s)
+    await using b = await another(s)
+    expect(await b.client.readText(b.csv)).toBe(TEXT)
+    await a.client.write(a.csv, END, '6,Al\n')
+    // B has 7,Bea where A's row is; then it is told of the end behind A's next row.
+    await b.client.write(b.csv, 0n, `${TEXT}7,Bea\n`)
+    await a.client.write(a.csv, BigInt(`${TEXT}6,Al\n`.length), '8,Ann\n')
+    const { size } = await b.client.getattr(b.csv)
+    const unread = '\0'.repeat(Number(size) - `${TEXT}7,Bea\n`.length)
+    await b.client.write(b.csv, 0n, `${TEXT}7,Bea\n${unread}9,Bo\n`)
+    await b.client.write(b.csv, 0n, `${TEXT}7,Bea\n${unread}9,Bo\n10,Bob\n`)
+    expect(await s.read()).toBe(`${TEXT}6,Al\n7,Bea\n8,Ann\n9,Bo\n10,Bob\n`)
+  })
+
   test('is refused where it writes NULs over rows, and appends nothing', async () => {
     await using s = await serveNew(DDL, ROWS)
     const csv = await s.csv()

@@ -11,16 +11,17 @@ const line = { id: 1000n } as Line
 
 function made() {
   const known = new KnownTexts()
-  const clock = { nowMs: () => 1_700_000_000_000 }
+  const clock = { ms: 1_700_000_000_000, nowMs: () => clock.ms }
   const now = (): number => momentMs(clock)
   return {
-    known,
+    clock,
     now,
     reads: (client: typeof A, of: bigint | Edit, size: number) => known.read(client, line, of, size, now()),
     writes: (client: typeof A, of: bigint | Edit, size: number) => known.wrote(keyOf(client), line, of, size, now()),
+    tells: (client: typeof A, of: bigint, size: number) => known.told(client, line, of, size, now()),
     at: (client: typeof A, sinceMs: number) => {
       const found = known.at(client, sinceMs)
-      return found && [found.version, found.size, found.isSure]
+      return found && [found.first.version, found.first.size, found.isSure]
     },
   }
 }
@@ -41,6 +42,25 @@ describe('what a program of a client knew when it began', () => {
     // Another program of the client reads on.
     reads(A, 3n, 30)
     expect(at(A, begun)).toEqual([2n, 20, false])
+  })
+
+  test('is not what was in its cache, once it was told of another text and did not read that', () => {
+    const { at, now, reads, tells } = made()
+    reads(A, 1n, 10)
+    tells(A, 1n, 10)
+    expect(at(A, now())).toEqual([1n, 10, true])
+    tells(A, 2n, 20)
+    expect(at(A, now())).toBeUndefined()
+  })
+
+  test('is what is in its cache only where it has asked for the attributes just before', () => {
+    const { clock, at, now, reads, tells } = made()
+    reads(A, 1n, 10)
+    clock.ms += 3_600_000
+    // A new file that was made from nothing that is here.
+    expect(at(A, now())).toBeUndefined()
+    tells(A, 1n, 10)
+    expect(at(A, now())).toEqual([1n, 10, true])
   })
 
   test('is not what other clients read', () => {

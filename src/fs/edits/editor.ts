@@ -476,8 +476,8 @@ export class Editor {
     const byClient = [...Map.groupBy(writes, ({ caller }) => clientKey(caller)).values()].flat()
     const edit = await this.#beginWrite(line, byClient, writes[0]!.isGood)
     for (const { caller } of writes) await edit.watch.note(caller)
-    await this.#staging(edit, async () => {
-      for (const write of byClient) await this.#splice(edit, write, true)
+    await this.#staging(edit, () => {
+      for (const write of byClient) this.#splice(edit, write, true)
     })
     edit.written = keys
     if (edit.state.kind !== 'receiving') return this.#decide(edit, 'stable write')
@@ -521,11 +521,11 @@ export class Editor {
   }
 
   /** Stages a WRITE: what its client takes to be behind the end is behind the end. */
-  async #splice(edit: Edit, write: Written, stable: boolean): Promise<void> {
+  #splice(edit: Edit, write: Written, stable: boolean): void {
     this.#stopTimers(edit)
     edit.watch.written()
     edit.sequence++
-    for (const { offset, bytes } of await placed(edit, write)) this.#stage(edit, offset, bytes, stable)
+    for (const { offset, bytes } of placed(edit, write)) this.#stage(edit, offset, bytes, stable)
   }
 
   /** The same for a WRITE: its refusal sticks to the handle in its client, so that the name gets a new one. */
@@ -569,9 +569,9 @@ export class Editor {
   }
 
   /** What cannot be staged makes the whole save fail: an image that lacks a piece must not stay. */
-  async #staging(edit: Edit, run: () => void | Promise<void>): Promise<void> {
+  async #staging(edit: Edit, run: () => void): Promise<void> {
     try {
-      await run()
+      run()
     } catch (error) {
       await this.#refuse(edit, error, true)
     }

@@ -63,9 +63,9 @@ export function isOpenElsewhere({ state, watch }: Edit): boolean {
   return state.kind === 'receiving' && watch.canSee
 }
 
-/** Whether all that was written stands where its clients put it: each of them takes the image for what it is. */
+/** Whether all that was written stands where its clients put it, and so does what they wrote before: each of them takes the image for what it is. */
 export function isAsWritten({ places }: Edit): boolean {
-  return [...places.values()].every(({ end, at }) => at === undefined || at === end.size)
+  return [...places.values()].every(({ end, at }) => at === undefined || (at === end.size && end.tail.length === 0))
 }
 
 /**

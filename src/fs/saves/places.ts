@@ -4,7 +4,6 @@ import { FsError } from '../filesystem.ts'
 import type { WritePlace } from '../lines.ts'
 import type { TableText } from '../text/layout.ts'
 import { joined } from '../text/text.ts'
-import { hasButUnread } from '../unread.ts'
 import type { ClientPlace, Edit } from './edit.ts'
 import { isAppend } from './outcome.ts'
 
@@ -59,35 +58,21 @@ async function isOthers(edit: Edit, place: WritePlace, writes: readonly Written[
   return there.length === 0 || Buffer.compare(there, tail.subarray(0, there.length)) !== 0
 }
 
-interface WrittenBytes {
-  readonly offset: number
-  readonly bytes: Uint8Array
-}
-
 /** The parts of a WRITE, each at its place in the image: what its client takes to be behind the end is behind the end. */
-export async function placed(edit: Edit, { offset, bytes, caller }: Written): Promise<WrittenBytes[]> {
+export function placed(edit: Edit, { offset, bytes, caller }: Written): { offset: number; bytes: Uint8Array }[] {
   const place = edit.places.get(clientKey(caller))
   if (place !== undefined) {
     place.at ??= edit.image.size
     place.written = Math.max(place.written, offset + bytes.length)
   }
   const shift = place?.at === undefined ? 0 : place.at - place.end.size
-  const known = shift === 0 ? 0 : Math.min(bytes.length, Math.max(0, place!.end.size - offset))
-  const parts: WrittenBytes[] = []
+  const known = place?.at === undefined ? 0 : Math.min(bytes.length, Math.max(0, place.end.size - offset))
+  const parts = []
   // In front of its end a client may have changed the text that the others have, too.
   if (known > 0 && isEndOf(place!.end, edit.base.snapshot.version))
     parts.push({ offset, bytes: bytes.subarray(0, known) })
   if (known < bytes.length) parts.push({ offset: offset + known + shift, bytes: bytes.subarray(known) })
-  return Promise.all(parts.map(part => withoutUnread(edit, part)))
-}
-
-/** What is appended, without bytes in front of it that its client has not read (see `unread.ts`). */
-async function withoutUnread({ image }: Edit, part: WrittenBytes): Promise<WrittenBytes> {
-  const { offset, bytes } = part
-  const known = image.size - offset
-  if (known <= 0 || known >= bytes.length || !bytes.subarray(0, known).includes(0)) return part
-  if (!(await hasButUnread(image, offset, bytes.subarray(0, known)))) return part
-  return { offset: image.size, bytes: bytes.subarray(known) }
+  return parts
 }
 
 /**

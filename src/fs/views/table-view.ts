@@ -150,7 +150,7 @@ export class TableView {
   }
 
   #tell(line: Line, client: FileClient, text: Text): Attributes {
-    line.ends.tell(client, text.size, text instanceof TableText ? text.snapshot.version : undefined)
+    this.lines.noteTold(line, client, text instanceof TableText ? text.snapshot.version : undefined, text.size)
     return this.#attributesOf(line, text)
   }
 
