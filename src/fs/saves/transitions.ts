@@ -274,6 +274,7 @@ export class Transitions {
     // It only tells what is appended next.
     await noteEnds(save, plan, base, asWritten).catch(() => undefined)
     lines.noteWritten(line, save.written)
+    lines.noteSaved(line, save.places.keys(), save, asWritten)
     staging.drop(save)
     lines.release(line)
     if (!asWritten) lines.touch(line)
@@ -288,6 +289,7 @@ export class Transitions {
     if (text === undefined) return this.#committedUnread(save, snapshot.version)
     const asWritten = isAsWritten(save) && (await showsAsWritten(plan, base, text, image).catch(() => false))
     lines.advance(line, text, written)
+    lines.noteSaved(line, save.places.keys(), save, asWritten)
     await noteEnds(save, plan, text, asWritten).catch(() => undefined)
     staging.dropSaved(save)
     if (!asWritten) lines.touch(line)
@@ -298,6 +300,7 @@ export class Transitions {
   #committedUnread(save: Save, version: bigint): Outcome {
     const { lines, staging } = this.#options
     lines.moveTo(save.line, version, save.written)
+    lines.noteSaved(save.line, save.places.keys(), save, false)
     lines.release(save.line)
     staging.dropSaved(save)
     lines.touch(save.line)
