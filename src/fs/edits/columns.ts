@@ -11,20 +11,19 @@ import type { Field, Schema } from '../../columns/types.ts'
 import { isNullAt } from '../../columns/vectors.ts'
 import { withPhysicalNames } from '../../table/column-mapping.ts'
 import { checkDefaults, defaultCell } from '../../table/defaults.ts'
-import type { TableText } from '../text/layout.ts'
+import type { ByteRange, TableText } from '../text/layout.ts'
 import { isAt, lineOf, type Text } from '../text/text.ts'
-import type { TextRange } from './diff.ts'
 import { parsedPieces, rowPieces, withLines } from './pieces.ts'
 
 const HEADER_BYTES_MAX = 1 << 20
 
-/** What columns written rows have. */
+/** The columns of written rows. */
 export interface Columns {
   /** Of the rows in their order, or all that a row may name where each names its own. */
   readonly fields: readonly Field[]
   /** The table's columns from now on, if there are new ones. */
   readonly schema: Schema | undefined
-  /** Where the rows begin. */
+  /** The start of the rows. */
   readonly bodyStart: number
   /** The lines that name the columns, wherever they come: none of them is a row. */
   readonly headers: readonly Uint8Array[]
@@ -72,7 +71,7 @@ export async function columnsOfImage(base: TableText, image: Text, head: Head): 
 }
 
 /** The columns of rows that are put behind a text, by a header of their own where they begin with one. */
-export async function columnsOfAppended(base: TableText, image: Text, head: Head, range: TextRange): Promise<Columns> {
+export async function columnsOfAppended(base: TableText, image: Text, head: Head, range: ByteRange): Promise<Columns> {
   const { schema } = base.snapshot
   const asBefore = { fields: schema, schema: undefined, bodyStart: range.start, headers: head.headers }
   const input = inputOf(base.format)
@@ -126,7 +125,7 @@ async function columnsOfHeader(
   image: Text,
   naming: HeaderNaming,
   names: readonly string[],
-  rows: TextRange,
+  rows: ByteRange,
   headers: readonly Uint8Array[],
 ): Promise<Columns> {
   const known = base.snapshot.schema
@@ -141,7 +140,7 @@ async function columnsOfHeader(
 }
 
 /** From all rows: a type that was found from some of them might change the others. */
-async function typesOf({ format }: TableText, image: Text, rows: TextRange, inference: TypeInference): Promise<Schema> {
+async function typesOf({ format }: TableText, image: Text, rows: ByteRange, inference: TypeInference): Promise<Schema> {
   for await (const { at, bytes } of rowPieces(image, rows, inputOf(format)))
     await withLines(image, at, firstLine => inference.feed(bytes, { firstLine }))
   return inference.result()
@@ -152,7 +151,7 @@ export async function columnsOfRows(
   base: TableText,
   image: Text,
   naming: RowNaming,
-  rows: TextRange,
+  rows: ByteRange,
 ): Promise<Columns> {
   const known = base.snapshot.schema
   const added = await typesOf(base, image, rows, naming.infer(known))

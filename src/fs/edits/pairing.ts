@@ -1,13 +1,13 @@
 import { type FieldCut, inputOf, type TextFormat } from '../../columns/text/formats/index.ts'
 import type { Schema } from '../../columns/types.ts'
+import type { ByteRange } from '../text/layout.ts'
 import type { Text } from '../text/text.ts'
-import type { TextRange } from './diff.ts'
 import { matchRows, type RowHash } from './multiset.ts'
 import { hashRow } from './row-hash.ts'
 
 const INTEGERS: ReadonlySet<string> = new Set(['byte', 'short', 'integer', 'long'])
 
-/** How the rows of an edit are counted in its commit. */
+/** The numbers of changed rows in the commit of an edit. */
 export interface EditCounts {
   readonly updated: number
   readonly inserted: number
@@ -24,9 +24,9 @@ export async function countChanges(
   format: TextFormat,
   schema: Schema,
   base: Text,
-  removed: { readonly ranges: readonly TextRange[]; readonly rows: number },
+  removed: { readonly ranges: readonly ByteRange[]; readonly rows: number },
   source: Text,
-  added: { readonly ranges: readonly TextRange[]; readonly rows: number },
+  added: { readonly ranges: readonly ByteRange[]; readonly rows: number },
 ): Promise<EditCounts> {
   let updated = Math.min(removed.rows, added.rows)
   const key = keyColumn(schema)

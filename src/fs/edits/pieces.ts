@@ -3,8 +3,8 @@ import type { TextInput } from '../../columns/text/formats/index.ts'
 import type { Batch, Field } from '../../columns/types.ts'
 import { discarded } from '../../core/garbage.ts'
 import { defaultCell } from '../../table/defaults.ts'
+import type { ByteRange } from '../text/layout.ts'
 import { lineOf, type Text } from '../text/text.ts'
-import type { TextRange } from './diff.ts'
 import { ROW_BYTES_MAX, rowTooLong } from './row-window.ts'
 
 /** Rows are parsed in pieces of about this many bytes. */
@@ -22,7 +22,7 @@ export interface ParsedPiece {
 /** The rows of [start, end) of a text, piece by piece. */
 export async function* rowPieces(
   text: Text,
-  { start, end }: TextRange,
+  { start, end }: ByteRange,
   input: TextInput,
 ): AsyncGenerator<{ at: number; bytes: Uint8Array }> {
   let at = start
@@ -46,7 +46,7 @@ export async function* rowPieces(
 /** Parses the rows of a range of a text piece by piece. TextError names the line, and the column where there is one. */
 export async function* parsedPieces(
   text: Text,
-  range: TextRange,
+  range: ByteRange,
   fields: readonly Field[],
   input: TextInput,
   seen?: Set<string>,
