@@ -42,7 +42,7 @@ export async function applyPlan(plan: ChangePlan, options: ApplyOptions): Promis
   if (plan.schema !== undefined) transaction.changeSchema(plan.schema)
   if (plan.removed.length > 0 && !usesDeletionVectors(snapshot.protocol, snapshot.metadata.configuration)) {
     // A partitioned table's rows may change their folder, and have no places in the view to keep.
-    if (snapshot.partitionColumns.length === 0) return applyByRewriting(transaction, plan, options)
+    if (snapshot.partitionColumns.length === 0) return await applyByRewriting(transaction, plan, options)
   }
   const deletions = await plan.removedRows()
   const order = await orderHint(plan.base, plan.added)
