@@ -143,7 +143,10 @@ test('what is refused is told in .errors, whichever call of the system fails, an
     faults.heal()
     const errors = await s.read('.errors')
     expect({ failed, status }).toEqual({ failed, status: expect.stringMatching(/^(EINVAL|ENOSPC|EIO)$/) })
-    expect({ failed, errors }).toEqual({ failed, errors: expect.stringMatching(new RegExp(`bad${n}|${SENTENCE.source}`)) })
+    expect({ failed, errors }).toEqual({
+      failed,
+      errors: expect.stringMatching(new RegExp(`bad${n}|${SENTENCE.source}`)),
+    })
     expect(await refuse(`worse${n}`)).toBe('EINVAL')
     expect(await s.read()).toBe(BEFORE)
   }

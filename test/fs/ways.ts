@@ -14,7 +14,8 @@ const APPENDED = `${BEFORE}4,Dave\n`
 const CHANGED = `${HEADER}1,Alice\n2,Bobby\n3,Carol\n`
 const JSON_LINE = '{"id":4,"name":"Dave"}\n'
 /** What `.errors` says of a failure that these tests make. */
-export const SENTENCE = /injected|no space left to stage|no space is left on the disk|the disk is full|the disk reported an error/
+export const SENTENCE =
+  /injected|no space left to stage|no space is left on the disk|the disk is full|the disk reported an error/
 /** `rm` is held for a moment, as nothing else is here. */
 export const TIMES = { ...HELD, removedMs: 1 }
 /** So often a client asks again, as one does that hears JUKEBOX. */
