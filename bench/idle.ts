@@ -9,7 +9,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { parseDdl } from '../src/columns/schema.ts'
 import { localStore } from '../src/storage/local.ts'
-import { createTable } from '../src/table/table.ts'
+import { createTable } from '../src/table/operations/create.ts'
 import { processSample, Samples, sizeOf } from './samples.ts'
 import { connected, freePort } from './served.ts'
 

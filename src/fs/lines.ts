@@ -1,11 +1,13 @@
 import type { Database } from 'bun:sqlite'
+import type { TextFormatName } from '../columns/text/formats/index.ts'
 import { TEXT_FORMAT_VERSION } from '../columns/text/rendered.ts'
-import type { Clock } from '../core/clock.ts'
-import { appendedFiles, ORDER_TAG, type Snapshot } from '../table/snapshot.ts'
+import { type Clock, momentMs } from '../core/clock.ts'
+import { appendedFiles, type Snapshot } from '../table/snapshot.ts'
 import type { Table } from '../table/table.ts'
+import { ORDER_TAG } from '../table/tags.ts'
 import { clientKey, type EndOfFile, EndsOfFile, type FileClient, isEndOf } from './ends-of-file.ts'
 import { FsError } from './filesystem.ts'
-import type { TableText, TextFormat } from './text/layout.ts'
+import type { TableText } from './text/layout.ts'
 import { isAt } from './text/text.ts'
 
 /** Old lines whose handles are still good; of these, the ones that were used last are in memory, for as long as they are used. */
@@ -32,7 +34,7 @@ const VERSIONS_TRIED = 16
  */
 export interface Line {
   readonly id: bigint
-  readonly format: TextFormat
+  readonly format: TextFormatName
   /**
    * current: what the name leads to; writing: a program saves into it, and the name leads to the version before until
    * that is over; old: shows its last version for ever; retired: a save into it was refused, and no further one is taken.
@@ -61,10 +63,10 @@ export interface Line {
 export interface LinesOptions {
   readonly database: Database
   readonly table: Table
-  readonly format: TextFormat
+  readonly format: TextFormatName
   readonly clock: Clock
   readonly nextId: () => bigint
-  readonly openText: (snapshot: Snapshot, format: TextFormat, previous: TableText | undefined) => Promise<TableText>
+  readonly openText: (snapshot: Snapshot, format: TextFormatName, previous: TableText | undefined) => Promise<TableText>
   /** Lines that a name elsewhere still leads to: they are not forgotten. */
   readonly referenced: () => readonly bigint[]
   /** While this holds, the line stays at its version: an edit of it is under way. */
@@ -137,7 +139,6 @@ export class Lines {
   })
   /** Those that programs save into. */
   readonly #writing = new Set<Line>()
-  /** What was read last, of whichever line; no text: it was that of an edit. */
   /** What each client read last, by `clientKey`; in the order of their reads. */
   readonly #lastReads = new Map<string, LastRead>()
   #sweeping: Timer | undefined
@@ -167,7 +168,7 @@ export class Lines {
     this.#load()
   }
 
-  get format(): TextFormat {
+  get format(): TextFormatName {
     return this.#options.format
   }
 
@@ -261,12 +262,12 @@ export class Lines {
   }
 
   /**
-   * What a program of a client saw that has been at work since `sinceMs`: what the client read last since then; if nothing
+   * What a program of a client saw that has been at work since the moment `sinceMs`: what the client read last since then; if nothing
    * was (it may have known it already), what the name led to then. Undefined if the table has not changed, or only by edits.
    */
   async seenSince(sinceMs: number, client: FileClient): Promise<Seen | undefined> {
     const last = this.#lastReads.get(clientKey(client))
-    if (last !== undefined && last.ms >= sinceMs) {
+    if (last !== undefined && last.ms > sinceMs) {
       return last.text && { line: last.line, text: last.text, isSure: true }
     }
     const since = this.#earlier.filter(({ untilMs }) => untilMs > sinceMs)
@@ -287,7 +288,7 @@ export class Lines {
     line.lastReadMs = this.#options.clock.nowMs()
     const key = clientKey(client)
     this.#lastReads.delete(key)
-    this.#lastReads.set(key, { line, text, ms: line.lastReadMs })
+    this.#lastReads.set(key, { line, text, ms: momentMs(this.#options.clock) })
     if (this.#lastReads.size > LAST_READS_KEPT) this.#lastReads.delete(this.#lastReads.keys().next().value!)
     line.ends.know(client, end, end === size ? size : undefined)
   }
@@ -429,7 +430,7 @@ export class Lines {
   advance(line: Line, text: TableText, written: readonly string[] = []): void {
     const before = line.text
     if (before !== undefined && isContinuation(before, text))
-      this.#noteEarlier(line, before, false, this.#options.clock.nowMs())
+      this.#noteEarlier(line, before, false, momentMs(this.#options.clock))
     this.#goOn(line, text, written)
     if (line.status === 'writing') this.adopt(line)
   }
@@ -557,7 +558,7 @@ export class Lines {
     if (current === undefined)
       return this.#begin(await this.#options.openText(snapshot, this.format, undefined), this.#options.nextId())
     if (this.#options.isEdited(current)) {
-      this.#editedMs = this.#options.clock.nowMs()
+      this.#editedMs = momentMs(this.#options.clock)
       return current
     }
     if (current.version === snapshot.version && current.text !== undefined) return current
@@ -646,7 +647,7 @@ export class Lines {
   }
 }
 
-function newLine(id: bigint, format: TextFormat, status: Line['status'], version: bigint): Line {
+function newLine(id: bigint, format: TextFormatName, status: Line['status'], version: bigint): Line {
   return {
     id,
     format,

