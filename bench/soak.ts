@@ -112,7 +112,7 @@ function expectSame(what: string, found: string, expected: string): void {
 
 interface Operation {
   readonly name: string
-  /** How many of a hundred operations are of this kind. */
+  /** How many of two hundred operations are of this kind. */
   readonly share: number
   run(server: Server): Promise<void>
 }
@@ -120,7 +120,7 @@ interface Operation {
 const allOperations: readonly Operation[] = [
   {
     name: 'append',
-    share: 49,
+    share: 100,
     run: async server => {
       const handle = await open(server)
       const { size } = await server.client.getattr(handle)
@@ -131,12 +131,12 @@ const allOperations: readonly Operation[] = [
   },
   {
     name: 'read',
-    share: 25,
+    share: 52,
     run: async server => expectSame('data.csv', await readAll(server, await open(server)), HEADER + rows.join('')),
   },
   {
     name: 'rename',
-    share: 10,
+    share: 20,
     run: async server => {
       const { client, data } = server
       await readAll(server, await open(server))
@@ -150,7 +150,7 @@ const allOperations: readonly Operation[] = [
   },
   {
     name: 'rewrite',
-    share: 8,
+    share: 16,
     run: async server => {
       const handle = await open(server)
       await readAll(server, handle)
@@ -161,7 +161,7 @@ const allOperations: readonly Operation[] = [
   },
   {
     name: 'bad row',
-    share: 5,
+    share: 10,
     run: async server => {
       const handle = await open(server)
       const { size } = await server.client.getattr(handle)
@@ -176,7 +176,7 @@ const allOperations: readonly Operation[] = [
   },
   {
     name: 'SELECT',
-    share: 2,
+    share: 1,
     run: async server => {
       const counted = await query(server, 'SELECT count(*) AS n FROM data')
       expectSame('SELECT count(*)', counted, `n\n${rows.length}\n`)

@@ -5,6 +5,7 @@ import { Unused } from './unused.ts'
 const UNUSED_MS = 60_000
 /** What a key, a promise and a place in a map take, roughly, beside what is in them. */
 const ENTRY_BYTES = 1024
+const KEPT_SHARE = 63 / 64
 
 /**
  * Values that take time to make, of which those that were used last stay at hand, as many as fit into a number of bytes, for
@@ -65,10 +66,15 @@ export class Recent<T> {
     collect()
   }
 
-  /** The oldest go; what is being made stays, and so does what was asked for just now. */
+  /**
+   * The oldest go; what is being made stays, and so does what was asked for just now. Some more than must: a map that loses its
+   * first entry each time is slow to find the next one.
+   */
   #makeRoom(newest: string): void {
+    if (this.#bytes <= this.#bytesMax) return
+    const keptBytes = this.#bytesMax * KEPT_SHARE
     for (const [key, { bytes }] of this.#entries) {
-      if (this.#bytes <= this.#bytesMax || key === newest) return
+      if (this.#bytes <= keptBytes || key === newest) return
       if (bytes === undefined) continue
       this.#entries.delete(key)
       this.#bytes -= bytes

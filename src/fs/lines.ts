@@ -234,6 +234,11 @@ export class Lines {
     return this.#current?.text === undefined ? undefined : this.#current
   }
 
+  /** What the name led to when somebody last looked, in this process or an earlier one. */
+  get last(): Line | undefined {
+    return this.#current
+  }
+
   /** What the name leads to now, after a look at the table's log. */
   async current(): Promise<Line> {
     this.#refreshing ??= this.#refresh().finally(() => {

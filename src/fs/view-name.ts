@@ -70,6 +70,9 @@ export class ViewName {
     const { view, scratch } = this.#options
     // What cannot be brought to its end now, will be when the call comes once more.
     await this.#finishRenames().catch(() => undefined)
+    // The text of a table with many files of other writers takes minutes: mostly it is not needed to begin with.
+    const { last } = view.lines
+    if (last === undefined || scratch.entryOf(last.id) === undefined) return
     const line = await view.lines.current()
     const reference = scratch.entryOf(line.id)
     if (reference !== undefined) this.#happened({ kind: 'restart', line, silly: isSillyName(reference.name) })

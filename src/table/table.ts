@@ -50,7 +50,8 @@ export interface TableOptions {
 /** Opens a table at its newest version. TableError `not_a_table`, `unsupported_feature`, `corrupt_log`. */
 export async function openTable(store: ObjectStore, options: TableOptions = {}): Promise<Table> {
   const snapshot = await loadSnapshot(store)
-  return new Table(store, snapshot, options)
+  const isInLog = (await store.stat(commitPath(snapshot.version))) !== undefined
+  return new Table(store, snapshot, options, isInLog ? undefined : snapshot.version)
 }
 
 /** A Delta table: its newest known version, older versions, and commits. */
@@ -67,7 +68,13 @@ export class Table {
   /** Of commits that are on their way: who reads their version back need not tell of it. */
   readonly #txnIds = new Set<string>()
 
-  constructor(store: ObjectStore, snapshot: Snapshot, { clock = systemClock, onVersion }: TableOptions = {}) {
+  constructor(
+    store: ObjectStore,
+    snapshot: Snapshot,
+    { clock = systemClock, onVersion }: TableOptions = {},
+    checkpointOnly?: bigint,
+  ) {
+    this.#checkpointOnly = checkpointOnly
     this.store = store
     this.#snapshot = snapshot
     this.#clock = clock
