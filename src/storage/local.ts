@@ -18,7 +18,10 @@ import {
 const TEMPORARY = /^\.posixlake-[0-9a-f-]{36}\.tmp$/
 const LEFTOVER_MS = 24 * 3600 * 1000
 
-const CODES: Readonly<Record<string, StorageErrorCode>> = {
+/** What can be wrong with a disk. */
+type LocalErrorCode = keyof typeof ADVICE
+
+const CODES: Readonly<Record<string, LocalErrorCode>> = {
   ENOENT: 'not_found',
   ENOTDIR: 'not_found',
   EACCES: 'access_denied',
@@ -28,14 +31,14 @@ const CODES: Readonly<Record<string, StorageErrorCode>> = {
   EROFS: 'read_only',
 }
 
-const ADVICE: Readonly<Record<StorageErrorCode, string>> = {
+const ADVICE = {
   not_found: 'there is no such file',
   access_denied: 'access is denied; check the owner and the permissions',
   no_space: 'no space is left on the disk; free some and try again',
   read_only: 'the file system is read-only',
   invalid_path: 'this is no path inside the store',
   io: 'the disk reported an error',
-}
+} as const satisfies Partial<Record<StorageErrorCode, string>>
 
 export interface LocalStoreOptions {
   /**
@@ -178,6 +181,10 @@ class LocalStore implements ObjectStore {
       const failure = storageError(full, error)
       if (failure.code !== 'not_found') throw failure
     }
+  }
+
+  async deleteMany(paths: readonly string[]): Promise<void> {
+    for (const path of paths) await this.delete(path)
   }
 
   async #temporary(full: string): Promise<{ path: string; file: FileHandle }> {

@@ -2,20 +2,46 @@ import { fileURLToPath } from 'node:url'
 import { type LocalStoreOptions, localStore } from './local.ts'
 import { type ObjectStore, StorageError } from './object-store.ts'
 
-export type Location =
-  | { readonly kind: 'local'; readonly directory: string }
-  | { readonly kind: 's3'; readonly bucket: string; readonly prefix: string }
+/** A bucket and the prefix of a table in it, without slashes at its ends; '' for the whole bucket. */
+export interface S3Location {
+  readonly kind: 's3'
+  readonly bucket: string
+  readonly prefix: string
+}
+
+export type Location = { readonly kind: 'local'; readonly directory: string } | S3Location
+
+/** What buckets are called, by AWS's rules and the older, laxer ones that other stores keep. */
+const BUCKET = /^[a-z\d][\w.-]{1,253}[a-z\d]$/i
 
 /** Reads what a user writes for a table: a directory, a `file:` URL, or `s3://bucket/prefix`. StorageError `invalid_path`. */
 export function parseLocation(text: string): Location {
   if (text === '') throw new StorageError('invalid_path', 'the location of the table is empty')
   if (text.startsWith('file:')) return { kind: 'local', directory: fileURLToPath(text) }
-  const s3 = /^s3a?:\/\/([^/]+)\/*(.*?)\/*$/.exec(text)
-  if (s3 !== null) return { kind: 's3', bucket: s3[1]!, prefix: s3[2]! }
+  const s3 = /^s3a?:(\/*)(.*)$/is.exec(text)
+  if (s3 !== null) return s3Location(text, s3[1]!, s3[2]!)
   if (/^[a-z][a-z0-9+.-]+:\/\//i.test(text)) {
     throw new StorageError('invalid_path', `${text}: a table is a directory or s3://bucket/prefix`)
   }
   return { kind: 'local', directory: text }
+}
+
+function s3Location(text: string, slashes: string, rest: string): S3Location {
+  const wrong = (why: string): StorageError =>
+    new StorageError('invalid_path', `${text}: ${why}; a table on S3 is s3://bucket/prefix`)
+  const [bucket = '', ...folders] = rest.replace(/\/+$/, '').split('/')
+  if (slashes !== '//')
+    throw wrong(`there ${slashes === '/' ? 'is one slash' : `are ${slashes.length} slashes`} behind s3:`)
+  if (bucket === '') throw wrong('it names no bucket')
+  if (!BUCKET.test(bucket)) throw wrong(`${JSON.stringify(bucket)} is no name of a bucket`)
+  const odd = folders.find(folder => folder === '' || folder === '.' || folder === '..' || folder.includes('\0'))
+  if (odd !== undefined) throw wrong(odd === '' ? 'the prefix has an empty part' : `the prefix has the part ${odd}`)
+  return { kind: 's3', bucket, prefix: folders.join('/') }
+}
+
+/** A location on S3 as text: the same for all ways to write it. */
+export function s3Text({ bucket, prefix }: Omit<S3Location, 'kind'>): string {
+  return prefix === '' ? `s3://${bucket}` : `s3://${bucket}/${prefix}`
 }
 
 /** The store of a location. StorageError if this build cannot reach it. */
@@ -23,6 +49,6 @@ export function openStore(location: Location, options: LocalStoreOptions = {}): 
   if (location.kind === 'local') return localStore(location.directory, options)
   throw new StorageError(
     'invalid_path',
-    `s3://${location.bucket}/${location.prefix}: tables on S3 are not supported yet; use a local directory`,
+    `${s3Text(location)}: tables on S3 are not supported yet; use a local directory`,
   )
 }
