@@ -19,6 +19,8 @@ export interface S3Request {
   readonly body: Uint8Array
   /** What it is, as S3 names its actions: GetObject, PutObject, ListObjectsV2, ... */
   readonly action: string
+  /** Whether the object was there when the request began. */
+  readonly wasThere: boolean
 }
 
 /** What goes wrong with a request: it is answered with an error, or its connection is cut at some point. */
@@ -38,8 +40,11 @@ export interface S3Server extends AsyncDisposable {
   fault: ((request: S3Request) => S3Fault | undefined) | undefined
   /** Keys of a listing's page. */
   pageSize: number
-  /** Whether `If-None-Match` counts: 'racing' looks first and writes later, as some stores do. */
-  conditions: 'exact' | 'ignored' | 'racing'
+  /**
+   * Whether `If-None-Match` counts. There are stores that ignore it, that look first and write later ('racing'), and that look
+   * when a request begins and write when it ends ('early').
+   */
+  conditions: 'exact' | 'ignored' | 'racing' | 'early'
   /** Ranges are answered with all of the object. */
   ignoresRanges: boolean
   /** Uploads in parts that are neither complete nor aborted. */
@@ -89,6 +94,7 @@ class StandIn implements S3Server {
   }
 
   async answer(incoming: IncomingMessage, response: ServerResponse): Promise<void> {
+    const wasThere = this.#isThere(incoming)
     const parts: Uint8Array[] = []
     for await (const part of incoming) parts.push(part as Uint8Array)
     const url = new URL(incoming.url ?? '/', this.endpoint)
@@ -97,7 +103,7 @@ class StandIn implements S3Server {
     const { searchParams: query } = url
     const { method = 'GET', headers } = incoming
     const action = actionOf(method, key, query)
-    const request: S3Request = { method, bucket, key, query, headers, body: Buffer.concat(parts), action }
+    const request: S3Request = { method, bucket, key, query, headers, body: Buffer.concat(parts), action, wasThere }
     this.requests.push(request)
     const fault = this.fault?.(request)
     if (fault !== undefined && 'hang' in fault) return
@@ -114,6 +120,11 @@ class StandIn implements S3Server {
     send(response, answer)
   }
 
+  #isThere({ url = '/' }: IncomingMessage): boolean {
+    const [, bucket = '', ...rest] = new URL(url, this.endpoint).pathname.split('/')
+    return this.buckets.get(bucket)?.has(decodeURIComponent(rest.join('/'))) === true
+  }
+
   async #answer(request: S3Request): Promise<Answer> {
     const { bucket, key, action, headers, body, query } = request
     const objects = this.buckets.get(bucket)
@@ -128,8 +139,9 @@ class StandIn implements S3Server {
           ? errorAnswer(request, { status: 404, code: 'NoSuchKey' })
           : getAnswer(request, object, this.ignoresRanges)
       case 'PutObject': {
-        const isTaken = headers['if-none-match'] === '*' && object !== undefined && this.conditions !== 'ignored'
-        if (isTaken) return errorAnswer(request, { status: 412, code: 'PreconditionFailed' })
+        const isThere = this.conditions === 'early' ? request.wasThere : object !== undefined
+        if (headers['if-none-match'] === '*' && isThere && this.conditions !== 'ignored')
+          return errorAnswer(request, { status: 412, code: 'PreconditionFailed' })
         if (this.conditions === 'racing') await new Promise(resolve => setTimeout(resolve, 2))
         const checksum = headers['x-amz-checksum-crc32'] as string | undefined
         const made = { bytes: body, etag: etagOf(body), modifiedMs: Date.now(), checksum }

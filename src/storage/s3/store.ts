@@ -26,7 +26,7 @@ export interface S3StoreOptions extends RequestsOptions, LocalStoreOptions {
   readonly bucket: string
   readonly prefix: string
   readonly partBytes?: number
-  /** Rejects with StorageError `unsafe_store` if several may win a conditional put. Asked before the first. */
+  /** Rejects with StorageError `unsafe_store` if several may win a conditional put. Asked before the first write. */
   readonly checkSafe?: ((store: S3Store) => Promise<void>) | undefined
 }
 
@@ -204,6 +204,7 @@ export class S3Store implements ObjectStore {
 
   async create(path: string): Promise<ObjectWriter> {
     const key = this.keyOf(path)
+    await this.#checkSafe()
     this.#options.onWrite?.(`${path}.uploading`, path)
     return new S3Writer({
       requests: this.requests,
