@@ -225,6 +225,7 @@ describe('a failed request says what was answered, and what to do:', () => {
     ],
     ['a full store', { status: 507, code: 'XMinioStorageFull' }, 'no_space', 'the store has no room'],
     ['an answer that nobody knows', { status: 418, code: 'Teapot', message: 'short' }, 'io', '418 Teapot: short'],
+    ['what is no store', { status: 404, code: 'Whatever' }, 'io', 'seems to be no S3 store (404 Whatever: injected)'],
     ['a busy store', { status: 503, code: 'SlowDown' }, 'unavailable', 'is busy', 'try again later'],
   ]
   for (const [name, fault, code, ...words] of cases) {

@@ -85,6 +85,13 @@ const unknownKey: Meaning = {
 
 const notThere: Meaning = { code: 'not_found', sentence: () => 'there is no such object' }
 
+/** A page of a proxy, say: that an object is missing is for the store alone to say. */
+const noStore: Meaning = {
+  code: 'io',
+  sentence: ({ endpoint }, answered) =>
+    `what answers at ${endpoint} seems to be no S3 store (${answered.status} ${said(answered)}); check the endpoint`,
+}
+
 const full: Meaning = {
   code: 'no_space',
   sentence: (_, answered) => `the store has no room for it (${said(answered)})`,
@@ -93,6 +100,7 @@ const full: Meaning = {
 /** By the code in the answer. */
 const BY_NAME: Readonly<Record<string, Meaning>> = {
   NoSuchKey: notThere,
+  NotFound: notThere,
   NoSuchBucket: {
     code: 'no_bucket',
     sentence: ({ bucket, endpoint }) =>
@@ -166,7 +174,7 @@ const BY_STATUS: Readonly<Record<number, Meaning>> = {
   },
   401: denied,
   403: denied,
-  404: notThere,
+  404: noStore,
   408: busy,
   409: busy,
   429: busy,
@@ -195,7 +203,7 @@ const NO_CREDENTIALS = /CredentialsProviderError|TokenProviderError|CredentialsE
 /** What a failed request means, and whether there is use in another. */
 export function failedRequest(error: unknown, asked: Asked): Failed {
   if (error instanceof StorageError) return { error, retry: undefined, isExpired: false }
-  const answered = answerIn(error)
+  const answered = answerIn(error, asked.secrets)
   if (NO_CREDENTIALS.test(answered.name)) return withoutCredentials(answered, asked, error)
   if (answered.status === 0) return unanswered(error, asked)
   const meaning = BY_NAME[answered.name] ?? BY_STATUS[answered.status] ?? (answered.status >= 500 ? busy : undefined)
@@ -220,7 +228,7 @@ function unanswered(error: unknown, asked: Asked): Failed {
   }
   const why = UNREACHABLE.find(([pattern]) => pattern.test(words))?.[1]
   if (why === undefined) {
-    const sentence = `${asked.action} failed at ${asked.endpoint}: ${messageOf(error)}`
+    const sentence = `${asked.action} failed at ${asked.endpoint}: ${redacted(messageOf(error), asked.secrets)}`
     return { error: errorOf('io', sentence, asked, error, true), retry: undefined, isExpired: false }
   }
   const sentence = `the store at ${asked.endpoint} cannot be reached: ${why}; check the endpoint and the network`
@@ -242,13 +250,20 @@ function errorOf(
   code: StorageErrorCode,
   sentence: string,
   { target, action, secrets }: Asked,
-  cause: unknown,
+  error: unknown,
   isDoubtful: boolean,
 ): StorageError {
   const isWrite = /^(Put|Delete|Complete|Upload|Create|Abort)/.test(action)
-  let text = `${target}: ${sentence}`
-  for (const secret of secrets) if (secret !== '') text = text.replaceAll(secret, '***')
-  return new StorageError(code, text, { cause, mayHaveTakenEffect: isWrite && isDoubtful })
+  const said = messageOf(error)
+  const shown = redacted(said, secrets)
+  // Logs tell causes, too.
+  const cause = shown === said ? error : new Error(shown)
+  return new StorageError(code, `${target}: ${sentence}`, { cause, mayHaveTakenEffect: isWrite && isDoubtful })
+}
+
+/** What the store says, without the keys that it may have been told. */
+function redacted(text: string, secrets: readonly string[]): string {
+  return secrets.reduce((left, secret) => (secret === '' ? left : left.replaceAll(secret, '***')), text)
 }
 
 /** What IAM calls the permission for an action. */
@@ -260,7 +275,7 @@ function permissionFor(action: string): string {
   return /^(Create|Complete|Upload)/.test(action) ? 'PutObject' : action
 }
 
-function answerIn(error: unknown): Answered {
+function answerIn(error: unknown, secrets: readonly string[]): Answered {
   const thrown = error as {
     readonly name?: string
     readonly Code?: string
@@ -270,7 +285,7 @@ function answerIn(error: unknown): Answered {
   return {
     status: thrown?.$metadata?.httpStatusCode ?? thrown?.$response?.statusCode ?? 0,
     name: thrown?.Code ?? thrown?.name ?? 'Error',
-    message: messageOf(error),
+    message: redacted(messageOf(error), secrets),
     headers: thrown?.$response?.headers ?? {},
   }
 }

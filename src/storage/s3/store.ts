@@ -12,7 +12,7 @@ import {
 import { bytesOf } from './body.ts'
 import { BrokenBody } from './errors.ts'
 import { type Request, Requests, type RequestsOptions } from './requests.ts'
-import { PART_BYTES, S3Writer } from './upload.ts'
+import { S3Writer } from './upload.ts'
 
 /** So many objects have their ETags remembered. */
 const PINS_MAX = 100_000
@@ -202,7 +202,10 @@ export class S3Store implements ObjectStore {
     }
   }
 
-  async create(path: string): Promise<ObjectWriter> {
+  async create(
+    path: string,
+    { partBytes = this.#options.partBytes }: { partBytes?: number } = {},
+  ): Promise<ObjectWriter> {
     const key = this.keyOf(path)
     await this.#checkSafe()
     this.#options.onWrite?.(`${path}.uploading`, path)
@@ -211,7 +214,7 @@ export class S3Store implements ObjectStore {
       bucket: this.bucket,
       key,
       target: this.#targetOf(path),
-      partBytes: this.#options.partBytes ?? PART_BYTES,
+      partBytes,
       put: async bytes => void (await this.put(path, bytes, false)),
       sizeOf: async () => (await this.stat(path))?.sizeBytes,
       done: () => this.#pins.delete(path),
