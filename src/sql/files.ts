@@ -2,7 +2,7 @@ import { mkdir, open } from 'node:fs/promises'
 import { join } from 'node:path'
 import { ParquetError } from '../columns/errors.ts'
 import { type Footer, readFooter, readRowGroup } from '../columns/parquet/read.ts'
-import { type ByteSource, localSource } from '../columns/parquet/source.ts'
+import { type ByteSource, localSource, storeSource } from '../columns/parquet/source.ts'
 import { ParquetFileWriter } from '../columns/parquet/write.ts'
 import { physicalName, schemaFingerprint } from '../columns/schema.ts'
 import type { Schema } from '../columns/types.ts'
@@ -13,6 +13,7 @@ import type { Table } from '../table/table.ts'
 import { SqlError } from './errors.ts'
 import { readsInPlace } from './in-place.ts'
 import { localPathOf, type PathOf } from './relation.ts'
+import { copyPath, fetchFiles, type Wanted } from './remote-files.ts'
 
 /** Footers that are read at the same time. */
 const PARALLEL = 16
@@ -29,8 +30,8 @@ export interface EngineFilesOptions {
 
 /**
  * Where the engine finds the files of a snapshot: in place, or, where it would read something else than our own reader does
- * (`readsInPlace`), in a copy that our reader makes in `folder`: the same rows, each at its place. The folder is made when it
- * is needed. Rejects with SqlError, also for a file that nobody can read.
+ * (`readsInPlace`), in a copy that our reader makes in `folder`: the same rows, each at its place. Files that are not on this
+ * machine are fetched into `folder`. The folder is made when it is needed. Rejects with SqlError, also for a file that nobody can read.
  */
 export async function pathsForEngine(
   table: Table,
@@ -41,7 +42,7 @@ export async function pathsForEngine(
   const schema = schemaInFiles(snapshot).filter(({ name }) => !snapshot.partitionColumns.includes(name))
   const fingerprint = schemaFingerprint(schema)
   const keyOf = (file: LiveFile): string =>
-    `${localPathOf(table, file)}\0${file.sizeBytes}\0${file.modificationTime}\0${fingerprint}`
+    `${table.store.location}/${file.path}\0${file.sizeBytes}\0${file.modificationTime}\0${fingerprint}`
   // Our own files need not be looked into, unless fields can have gone from inside others since: only mapped ones can.
   const isMapped = schema.some(field => physicalName(field) !== field.name)
   const isOurs = (file: LiveFile): boolean => !isMapped && file.tag(TEXT_TAG) !== undefined
@@ -49,7 +50,7 @@ export async function pathsForEngine(
   const copies = new Map<LiveFile, string>()
   for (let start = 0; start < doubtful.length; start += PARALLEL) {
     const some = doubtful.slice(start, start + PARALLEL)
-    const footers = await Promise.all(some.map(file => openFile(localPathOf(table, file), file.sizeBytes)))
+    const footers = await Promise.all(some.map(file => openFile(sourceOf(table, file))))
     for (const [i, opened] of footers.entries()) {
       const file = some[i]!
       if (opened === undefined) continue
@@ -57,7 +58,27 @@ export async function pathsForEngine(
       else copies.set(file, await copied(opened, schema, folder, `${copies.size}.parquet`, signal))
     }
   }
+  const elsewhere = snapshot.files.filter(file => !copies.has(file) && table.store.localPath(file.path) === undefined)
+  for (const file of elsewhere) copies.set(file, copyPath(folder, file))
+  const wanted = elsewhere.map(file => ({ source: sourceOf(table, file), path: copyPath(folder, file) }))
+  if (wanted.length > 0) await fetched(folder, wanted, signal)
   return file => copies.get(file) ?? localPathOf(table, file)
+}
+
+function sourceOf({ store }: Table, file: LiveFile): ByteSource {
+  const path = store.localPath(file.path)
+  return path === undefined ? storeSource(store, file.path, file.sizeBytes) : localSource(path, file.sizeBytes)
+}
+
+async function fetched(folder: string, files: readonly Wanted[], signal: AbortSignal | undefined): Promise<void> {
+  try {
+    await fetchFiles(folder, files, signal)
+  } catch (cause) {
+    signal?.throwIfAborted()
+    if (cause instanceof LakeError) throw new SqlError('failed', cause.message, { cause })
+    const why = errnoOf(cause) === 'ENOSPC' ? 'the disk is full' : messageOf(cause)
+    throw new SqlError('failed', `the files of the table cannot be fetched to ${folder}: ${why}`, { cause })
+  }
 }
 
 function remember(key: string): void {
@@ -72,12 +93,12 @@ interface OpenFile {
 }
 
 /** Undefined for a file that is not there: the engine says so, if the statement gets to it. */
-async function openFile(path: string, sizeBytes: number): Promise<OpenFile | undefined> {
-  const source = localSource(path, sizeBytes)
+async function openFile(source: ByteSource): Promise<OpenFile | undefined> {
   try {
     return { source, footer: await readFooter(source) }
   } catch (cause) {
     if (cause instanceof ParquetError) throw new SqlError('failed', cause.message, { cause })
+    if (cause instanceof LakeError && cause.code !== 'not_found') throw new SqlError('failed', cause.message, { cause })
     return undefined
   }
 }

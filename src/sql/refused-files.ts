@@ -4,7 +4,7 @@ import { messageOf } from '../core/errors.ts'
 import type { LiveFile, Snapshot } from '../table/snapshot.ts'
 import type { Table } from '../table/table.ts'
 import { SqlError } from './errors.ts'
-import { localPathOf } from './relation.ts'
+import { copyName } from './remote-files.ts'
 
 const REFUSAL = 'Invalid string encoding found in Parquet file '
 
@@ -27,7 +27,9 @@ export class RefusedFiles {
   note(error: unknown, snapshot: Snapshot): boolean {
     const sentence = messageOf(error)
     if (!sentence.includes(REFUSAL)) return false
-    const file = snapshot.files.find(known => sentence.includes(`"${localPathOf(this.#table, known)}"`))
+    const { store } = this.#table
+    const nameOf = (file: LiveFile): string => store.localPath(file.path) ?? copyName(file)
+    const file = snapshot.files.find(known => sentence.includes(`${nameOf(known)}"`))
     if (file === undefined || this.#paths.has(file.path)) return false
     this.#paths.add(file.path)
     this.#log?.(`${file.path}: text in it is not UTF-8; what is not is read as \ufffd`)

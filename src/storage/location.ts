@@ -1,6 +1,9 @@
 import { fileURLToPath } from 'node:url'
+import type { ByteCache } from '../cache/byte-cache.ts'
+import { cachedStore } from './cached.ts'
 import { type LocalStoreOptions, localStore } from './local.ts'
 import { type ObjectStore, StorageError } from './object-store.ts'
+import { s3Store } from './s3/store.ts'
 
 /** A bucket and the prefix of a table in it, without slashes at its ends; '' for the whole bucket. */
 export interface S3Location {
@@ -44,11 +47,21 @@ export function s3Text({ bucket, prefix }: Omit<S3Location, 'kind'>): string {
   return prefix === '' ? `s3://${bucket}` : `s3://${bucket}/${prefix}`
 }
 
-/** The store of a location. StorageError if this build cannot reach it. */
-export function openStore(location: Location, options: LocalStoreOptions = {}): ObjectStore {
-  if (location.kind === 'local') return localStore(location.directory, options)
-  throw new StorageError(
-    'invalid_path',
-    `${s3Text(location)}: tables on S3 are not supported yet; use a local directory`,
-  )
+export interface StoreOptions extends LocalStoreOptions {
+  /** What is read of stores that are elsewhere is kept there. Asked for if it is needed. */
+  readonly cache?: () => ByteCache
+}
+
+/** The store of a location. Nothing is asked of it yet. */
+export function openStore(location: Location, { cache, onWrite }: StoreOptions = {}): ObjectStore {
+  if (location.kind === 'local') return localStore(location.directory, onWrite === undefined ? {} : { onWrite })
+  const { bucket, prefix } = location
+  const store = s3Store({
+    ...(onWrite === undefined ? {} : { onWrite }),
+    bucket,
+    prefix,
+    location: s3Text(location),
+    checkSafe: async own => (await import('./s3/probe.ts')).checkSafe(own),
+  })
+  return cache === undefined ? store : cachedStore(store, cache())
 }

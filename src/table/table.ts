@@ -60,6 +60,8 @@ export interface TableOptions {
   readonly clock?: Clock
   /** Hears of each version once, when it was committed here or is seen first. */
   readonly onVersion?: ((version: NewVersion) => void) | undefined
+  /** A look for new versions counts for so long: for stores where each costs a request. 0 if not given. */
+  readonly freshMs?: number
 }
 
 export interface HistoryEntry {
@@ -87,7 +89,8 @@ export async function checkNoTable(store: ObjectStore): Promise<void> {
   if (await hasLog(store)) throw tableExists(store)
 }
 
-function tableExists(store: ObjectStore): TableError {
+/** The refusal to make a table where one is. */
+export function tableExists(store: ObjectStore): TableError {
   return new TableError(
     'exists',
     `${store.location}: there is a table already; choose another directory, or remove this one first`,
@@ -194,7 +197,16 @@ export class Table {
   /** Of commits that are on their way: who reads their version back need not tell of it. */
   readonly #txnIds = new Set<string>()
 
-  constructor(store: ObjectStore, snapshot: Snapshot, { clock = systemClock, onVersion }: TableOptions = {}) {
+  readonly #freshMs: number
+  /** When the look for new versions began that ended last, by performance.now(). */
+  #lookedMs = performance.now()
+
+  constructor(
+    store: ObjectStore,
+    snapshot: Snapshot,
+    { clock = systemClock, onVersion, freshMs = 0 }: TableOptions = {},
+  ) {
+    this.#freshMs = freshMs
     this.store = store
     this.#snapshot = snapshot
     this.#clock = clock
@@ -214,7 +226,20 @@ export class Table {
     return this.#refreshing
   }
 
+  /** The newest version, where the last look for new ones is recent enough: without another look. */
+  recent(): Promise<Snapshot> {
+    const isFresh = performance.now() - this.#lookedMs < this.#freshMs
+    return isFresh ? Promise.resolve(this.#snapshot) : this.refresh()
+  }
+
   async #refresh(): Promise<Snapshot> {
+    const startMs = performance.now()
+    const snapshot = await this.#look()
+    this.#lookedMs = startMs
+    return snapshot
+  }
+
+  async #look(): Promise<Snapshot> {
     for (;;) {
       const before = this.#snapshot
       const commit = await readCommit(this.store, before.version + 1n)
@@ -331,7 +356,8 @@ export class Table {
 
   async #commit(change: ChangeSet & { readonly txnId: string }, staging: Staging): Promise<Committed> {
     for (let attempt = 0; attempt < COMMIT_ATTEMPTS_MAX; attempt++) {
-      const newest = await this.refresh()
+      // If others were faster, the put says so.
+      const newest = attempt === 0 ? await this.recent() : await this.refresh()
       const nowMs = this.#clock.nowMs()
       const actions = await actionsFor(change, newest, {
         store: this.store,
@@ -346,6 +372,7 @@ export class Table {
       // It is in the log: what goes wrong from here on must not look as if it were not.
       const snapshot = this.#next(newest, actions, nowMs)
       if (this.#snapshot === newest) this.#setSnapshot(snapshot)
+      this.#lookedMs = performance.now()
       this.#tell(version, actions, change.startedMs)
       this.#checkpointIfDue(snapshot)
       return { version, snapshot, ...(put.doubt === undefined ? {} : { doubt: put.doubt }) }

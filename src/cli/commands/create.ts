@@ -1,15 +1,20 @@
-import { mkdirSync, readdirSync, statSync } from 'node:fs'
+import { mkdirSync, mkdtempSync, readdirSync, rmSync, statSync } from 'node:fs'
+import { join } from 'node:path'
 import { parseDdl } from '../../columns/schema.ts'
 import { WorkerPool } from '../../columns/workers/pool.ts'
+import { cacheHome } from '../../core/xdg.ts'
 import { schemaSql } from '../../fs/views/schema-sql.ts'
-import { openStore, parseLocation } from '../../storage/location.ts'
+import { type Location, openStore, parseLocation, s3Text } from '../../storage/location.ts'
+import type { ObjectStore } from '../../storage/object-store.ts'
 import { TableError } from '../../table/errors.ts'
+import { copyNewTable } from '../../table/operations/copy.ts'
 import { createFromCsv, createFromParquet, type ImportOptions } from '../../table/operations/import.ts'
-import { createTable, type Table } from '../../table/table.ts'
+import { checkNoTable, createTable, type Table } from '../../table/table.ts'
 import { command, UsageError } from '../command.ts'
 import { interruptible } from '../interrupt.ts'
 import { note, print } from '../output.ts'
 import { Progress } from '../progress.ts'
+import { storeArgs, useStore } from '../store-args.ts'
 
 export default command({
   name: 'create',
@@ -23,7 +28,11 @@ export default command({
     'posixlake create ./empty        # the first save with a header line gives the columns',
   ],
   args: {
-    table: { type: 'positional', required: true, description: 'The directory of the table; made if missing' },
+    table: {
+      type: 'positional',
+      required: true,
+      description: 'The directory of the table, made if missing, or s3://bucket/prefix',
+    },
     schema: {
       type: 'string',
       valueHint: 'COLUMNS',
@@ -46,12 +55,12 @@ export default command({
         'Parquet; several as FILE FILE ... or as a pattern; a folder means all files in it; - is standard input',
     },
     name: { type: 'string', valueHint: 'NAME', description: 'The name in the metadata' },
+    ...storeArgs,
   },
   rest: 'files',
   run: async (args, rest) => {
+    useStore(args.table, args)
     const location = parseLocation(args.table)
-    if (location.kind !== 'local') openStore(location) // Refuses what is not supported, in its words.
-    const directory = location.kind === 'local' ? location.directory : ''
     const schema = args.schema === undefined ? undefined : parseDdl(args.schema)
     const csv = args['from-csv']
     const parquet = args['from-parquet']
@@ -67,14 +76,12 @@ export default command({
       ...(args.name === undefined ? {} : { name: args.name }),
     }
     const delimiter = args.delimiter === undefined ? undefined : delimiterByte(args.delimiter)
-    checkFree(directory)
+    await checkFree(location)
+    const create = csv === undefined ? createFromParquet : createFromCsv
     const table =
       source === undefined
-        ? await createEmpty(directory, options)
-        : await fromFiles(directory, csv === undefined ? createFromParquet : createFromCsv, [source, ...rest], {
-            ...options,
-            delimiter,
-          })
+        ? await createEmpty(location, options)
+        : await fromFiles(location, create, [source, ...rest], { ...options, delimiter })
     await print(describe(args.table, table))
     return undefined
   },
@@ -82,31 +89,31 @@ export default command({
 
 type TableOptions = Pick<ImportOptions, 'schema' | 'name' | 'delimiter'>
 
-async function createEmpty(directory: string, { schema = [], ...options }: TableOptions): Promise<Table> {
-  mkdirSync(directory, { recursive: true })
-  return createTable(openStore({ kind: 'local', directory }), { schema, ...options })
+async function createEmpty(location: Location, { schema = [], ...options }: TableOptions): Promise<Table> {
+  if (location.kind === 'local') mkdirSync(location.directory, { recursive: true })
+  return createTable(openStore(location), { schema, ...options })
 }
 
 async function fromFiles(
-  directory: string,
+  location: Location,
   create: typeof createFromCsv,
   patterns: readonly string[],
   options: TableOptions,
 ): Promise<Table> {
   const paths = await filesOf(patterns)
+  const store = openStore(location)
+  // What is wrong with the store, or with what is there, is said before all is read.
+  await checkNoTable(store)
   const pool = new WorkerPool()
   const progress = new Progress('importing')
   try {
     return await interruptible(signal => {
       // What the threads are at is of no use any more.
       signal.addEventListener('abort', () => void pool.close())
-      return create(directory, paths, {
-        pool,
-        progress: (done, total) => progress.update(done, total),
-        log: note,
-        signal,
-        ...options,
-      })
+      const imported = { pool, log: note, signal, ...options }
+      const tell = (done: number, total: number): void => progress.update(done, total)
+      if (location.kind === 'local') return create(location.directory, paths, { ...imported, progress: tell })
+      return elsewhere(store, signal, tell, directory => create(directory, paths, { ...imported, progress: tell }))
     })
   } finally {
     progress.end()
@@ -114,17 +121,44 @@ async function fromFiles(
   }
 }
 
+/** A table is made in a folder of this machine first: what is wrong with the files is found out before anything is sent. */
+async function elsewhere(
+  store: ObjectStore,
+  signal: AbortSignal,
+  progress: (done: number, total: number) => void,
+  create: (directory: string) => Promise<Table>,
+): Promise<Table> {
+  const folder = join(cacheHome(), 'imports')
+  mkdirSync(folder, { recursive: true, mode: 0o700 })
+  const directory = mkdtempSync(join(folder, 'new-'))
+  try {
+    const table = await create(directory)
+    return await copyNewTable(table, store, { signal, progress })
+  } finally {
+    rmSync(directory, { recursive: true, force: true })
+  }
+}
+
 /** A folder with other files in it is no place for a table: VACUUM deletes all that is no part of one. */
-function checkFree(directory: string): void {
-  if (statSync(directory, { throwIfNoEntry: false })?.isDirectory() !== true) return
-  const names = readdirSync(directory)
+async function checkFree(location: Location): Promise<void> {
+  const names = location.kind === 'local' ? namesIn(location.directory) : await firstNames(openStore(location))
   if (names.includes('_delta_log')) return // Whoever creates the table says so.
   const strange = names.find(name => !/^[._]|^lost\+found$/.test(name))
   if (strange === undefined) return
+  const where = location.kind === 'local' ? location.directory : s3Text(location)
   throw new TableError(
     'exists',
-    `${directory}: the folder holds other files (${strange}), which VACUUM of this table would delete; choose a new or an empty folder`,
+    `${where}: the folder holds other files (${strange}), which VACUUM of this table would delete; choose a new or an empty folder`,
   )
+}
+
+function namesIn(directory: string): string[] {
+  const isFolder = statSync(directory, { throwIfNoEntry: false })?.isDirectory() === true
+  return isFolder ? readdirSync(directory) : []
+}
+
+async function firstNames(store: ObjectStore): Promise<string[]> {
+  return [...new Set((await store.list('')).map(({ path }) => path.split('/')[0]!))]
 }
 
 function delimiterByte(text: string): number {

@@ -1,11 +1,11 @@
 import { ParquetFileWriter } from '../../columns/parquet/write.ts'
+import { openCachedStore } from '../../lake.ts'
 import { execute, type Outcome, query, type RunOptions, type SqlResult } from '../../sql/engine.ts'
 import { SqlError } from '../../sql/errors.ts'
 import { resultText } from '../../sql/format.ts'
 import { defaultMemoryBytes, inWordsOfLimits, type SqlLimits } from '../../sql/limits.ts'
 import { removeOwnSpill } from '../../sql/session.ts'
 import { takeBackNow, type WrittenFile } from '../../sql/written.ts'
-import { openStore, parseLocation } from '../../storage/location.ts'
 import type { ObjectStore } from '../../storage/object-store.ts'
 import { hasLog } from '../../table/log/load.ts'
 import { openTable, type Table } from '../../table/table.ts'
@@ -14,6 +14,7 @@ import { interruptible } from '../interrupt.ts'
 import { note, print } from '../output.ts'
 import { outputWidth, renderTable, rowTexts, tableColumns } from '../render.ts'
 import { sqlLimitsOf, statementArgs } from '../sql-args.ts'
+import { storeArgs, useStore } from '../store-args.ts'
 import { settle } from '../table-of.ts'
 import { snapshotOf, versionArgs } from '../version-args.ts'
 import { withinLimits } from '../within-limits.ts'
@@ -37,7 +38,7 @@ export default command({
     'posixlake query ./people - < report.sql',
   ],
   args: {
-    table: { type: 'positional', required: true, description: 'The table: a directory' },
+    table: { type: 'positional', required: true, description: 'The table: a directory or s3://bucket/prefix' },
     sql: {
       type: 'positional',
       required: true,
@@ -46,6 +47,7 @@ export default command({
     format: { type: 'enum', options: [...FORMATS], default: 'table', description: FORMATS.join(', ') },
     ...versionArgs,
     ...statementArgs,
+    ...storeArgs,
   },
   run: async args => {
     const { format } = args
@@ -54,10 +56,11 @@ export default command({
     }
     const limits = { timeoutMs: Number.POSITIVE_INFINITY, memoryBytes: defaultMemoryBytes(1), ...sqlLimitsOf(args) }
     const sql = args.sql === '-' ? await Bun.stdin.text() : args.sql
+    useStore(args.table, args)
     await settle(args.table)
     const written: WrittenFile[] = []
     const onWrite = (temporary: string, path: string): void => void written.push({ temporary, path })
-    const store = openStore(parseLocation(args.table), { onWrite })
+    const { store, close } = openCachedStore(args.table, { log: note, onWrite })
     const lastResort = (): void => {
       removeOwnSpill()
       takeBackNow(store, written)
@@ -69,7 +72,7 @@ export default command({
         signal => run(store, sql, args, { ...limits, signal, written, log: note }).catch(inTheseWords(limits)),
         lastResort,
       ),
-    )
+    ).finally(close)
     return undefined
   },
 })

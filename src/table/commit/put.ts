@@ -1,5 +1,5 @@
 import { messageOf } from '../../core/errors.ts'
-import type { ObjectStore } from '../../storage/object-store.ts'
+import { type ObjectStore, StorageError } from '../../storage/object-store.ts'
 import { TableError } from '../errors.ts'
 import { type Action, formatCommit } from '../log/actions.ts'
 import { readCommit } from '../log/load.ts'
@@ -30,10 +30,13 @@ export async function putCommit(
     failure = error
   }
   const found = await readCommit(store, version).catch(cause => {
-    throw undecided(store, version, failure ?? cause, cause)
+    throw undecided(store, version, failure ?? cause, `it cannot be read back: ${messageOf(cause)}`, cause)
   })
   if (found !== undefined && isOf(txnId, found.actions))
     return failure === undefined ? { kind: 'written' } : { kind: 'written', doubt: messageOf(failure) }
+  // What is not there may still come: the store never said that it has given it up.
+  if (found === undefined && failure instanceof StorageError && failure.mayHaveTakenEffect)
+    throw undecided(store, version, failure, 'it is not there yet')
   if (failure !== undefined) throw failure
   return { kind: 'exists' }
 }
@@ -43,10 +46,10 @@ export function isOf(txnId: string, actions: readonly Action[]): boolean {
   return actions.some(({ commitInfo }) => commitInfo?.txnId === txnId)
 }
 
-function undecided(store: ObjectStore, version: bigint, why: unknown, cause: unknown): TableError {
+function undecided(store: ObjectStore, version: bigint, why: unknown, and: string, cause = why): TableError {
   return new TableError(
     'undecided',
-    `${store.location}: whether version ${version} is in the log is not known: ${messageOf(why)}; and it cannot be read back: ${messageOf(cause)}`,
+    `${store.location}: whether version ${version} is in the log is not known: ${messageOf(why)}; and ${and}`,
     { cause },
   )
 }
