@@ -2,7 +2,7 @@
 // Runs one of the project's commands from a bare clone, with nothing but Node 18 and npm on the machine: what the
 // command needs and is not there yet is installed first (see installing.mjs). Type check, lint and build come one after
 // the other, the tests side by side (see running.mjs).
-// Usage: node .ci/bootstrap.mjs build|quickstart|test|mounted|interop [arguments]
+// Usage: node .ci/bootstrap.mjs build|quickstart|test|mounted|interop|s3 [arguments]
 import { readdirSync } from 'node:fs'
 import { cpus, totalmem } from 'node:os'
 import { join, relative, resolve } from 'node:path'
@@ -17,7 +17,7 @@ const [, , name, ...given] = process.argv
 const WIDTH = Math.max(1, Math.min(4, cpus().length, Math.floor(totalmem() / 3e9)))
 const GUEST_MEGABYTES = Math.max(1024, Math.min(4096, Math.floor(totalmem() / 2 ** 20 / (2 * WIDTH))))
 /** A test is stopped after this time, which is for machines that are busy. */
-const TIMEOUT_MS = { unit: 30_000, mounted: 120_000, interop: 120_000 }
+const TIMEOUT_MS = { unit: 30_000, mounted: 120_000, interop: 120_000, s3: 120_000 }
 
 const typecheck = () => bun('typecheck', 'x', 'tsc', '--noEmit')
 const lint = () => bun('lint', 'x', 'biome', 'check', '--error-on-warnings', '.')
@@ -46,10 +46,15 @@ const commands = {
     steps: () => [build()],
     lanes: () => [interopTests(given)],
   },
+  s3: {
+    programs: () => programs.store,
+    steps: () => [build()],
+    lanes: () => [s3Tests(given)],
+  },
   test: {
-    programs: () => ({ ...programs.unit, ...mounting(), ...programs.editing, ...programs.engines }),
+    programs: () => ({ ...programs.unit, ...mounting(), ...programs.editing, ...programs.engines, ...programs.store }),
     steps: () => [typecheck(), lint(), build()],
-    lanes: () => [mountedTests([]), [...unitTests(), ...interopTests([])]],
+    lanes: () => [mountedTests([]), [...unitTests(), ...interopTests([])], s3Tests([])],
   },
 }
 
@@ -85,6 +90,14 @@ function interopTests(given) {
     background: true,
   })
   return [engines, ...files.map(step)]
+}
+
+/** The store is built first, where it is not there yet, which takes minutes. */
+function s3Tests(given) {
+  const { files, options } = choose(given, 'test/s3', '.s3.ts')
+  const store = bun('S3 store', 'test/helpers/minio.ts')
+  const step = file => ({ ...tests(file.slice(2), TIMEOUT_MS.s3, file, ...options), after: store, background: true })
+  return [store, ...files.map(step)]
 }
 
 /** A step of Bun in a kernel with an NFS client, as root: this one if it has a client, otherwise a guest. */

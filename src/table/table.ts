@@ -4,6 +4,7 @@ import { storeSource } from '../columns/parquet/source.ts'
 import { schemaFault, schemaToJson } from '../columns/schema.ts'
 import type { Schema } from '../columns/types.ts'
 import { type Clock, systemClock } from '../core/clock.ts'
+import { Freshness } from '../core/freshness.ts'
 import { discarded } from '../core/garbage.ts'
 import { Recent } from '../core/recent.ts'
 import type { ObjectStore } from '../storage/object-store.ts'
@@ -60,7 +61,7 @@ export interface TableOptions {
   readonly clock?: Clock
   /** Hears of each version once, when it was committed here or is seen first. */
   readonly onVersion?: ((version: NewVersion) => void) | undefined
-  /** A look for new versions counts for so long: for stores where each costs a request. 0 if not given. */
+  /** How long a look for new versions counts, for stores where each costs a request; 0 if not given. */
   readonly freshMs?: number
 }
 
@@ -89,8 +90,7 @@ export async function checkNoTable(store: ObjectStore): Promise<void> {
   if (await hasLog(store)) throw tableExists(store)
 }
 
-/** The refusal to make a table where one is. */
-export function tableExists(store: ObjectStore): TableError {
+function tableExists(store: ObjectStore): TableError {
   return new TableError(
     'exists',
     `${store.location}: there is a table already; choose another directory, or remove this one first`,
@@ -196,17 +196,10 @@ export class Table {
   readonly #onVersion: TableOptions['onVersion']
   /** Of commits that are on their way: who reads their version back need not tell of it. */
   readonly #txnIds = new Set<string>()
+  readonly #freshness: Freshness
 
-  readonly #freshMs: number
-  /** When the look for new versions began that ended last, by performance.now(). */
-  #lookedMs = performance.now()
-
-  constructor(
-    store: ObjectStore,
-    snapshot: Snapshot,
-    { clock = systemClock, onVersion, freshMs = 0 }: TableOptions = {},
-  ) {
-    this.#freshMs = freshMs
+  constructor(store: ObjectStore, snapshot: Snapshot, { clock = systemClock, onVersion, freshMs }: TableOptions = {}) {
+    this.#freshness = new Freshness(freshMs)
     this.store = store
     this.#snapshot = snapshot
     this.#clock = clock
@@ -220,26 +213,18 @@ export class Table {
 
   /** Looks for new versions: each costs its own actions, none costs one failed open. */
   refresh(): Promise<Snapshot> {
-    this.#refreshing ??= this.#refresh().finally(() => {
-      this.#refreshing = undefined
-    })
+    this.#refreshing ??= this.#freshness
+      .looking(() => this.#refresh())
+      .finally(() => {
+        this.#refreshing = undefined
+      })
     return this.#refreshing
   }
 
-  /** The newest version, where the last look for new ones is recent enough: without another look. */
-  recent(): Promise<Snapshot> {
-    const isFresh = performance.now() - this.#lookedMs < this.#freshMs
-    return isFresh ? Promise.resolve(this.#snapshot) : this.refresh()
-  }
+  /** The newest version, without a look for new ones if the last one still counts. */
+  readonly recent = async (): Promise<Snapshot> => (this.#freshness.isFresh ? this.#snapshot : this.refresh())
 
   async #refresh(): Promise<Snapshot> {
-    const startMs = performance.now()
-    const snapshot = await this.#look()
-    this.#lookedMs = startMs
-    return snapshot
-  }
-
-  async #look(): Promise<Snapshot> {
     for (;;) {
       const before = this.#snapshot
       const commit = await readCommit(this.store, before.version + 1n)
@@ -356,7 +341,6 @@ export class Table {
 
   async #commit(change: ChangeSet & { readonly txnId: string }, staging: Staging): Promise<Committed> {
     for (let attempt = 0; attempt < COMMIT_ATTEMPTS_MAX; attempt++) {
-      // If others were faster, the put says so.
       const newest = attempt === 0 ? await this.recent() : await this.refresh()
       const nowMs = this.#clock.nowMs()
       const actions = await actionsFor(change, newest, {
@@ -372,7 +356,7 @@ export class Table {
       // It is in the log: what goes wrong from here on must not look as if it were not.
       const snapshot = this.#next(newest, actions, nowMs)
       if (this.#snapshot === newest) this.#setSnapshot(snapshot)
-      this.#lookedMs = performance.now()
+      this.#freshness.looked()
       this.#tell(version, actions, change.startedMs)
       this.#checkpointIfDue(snapshot)
       return { version, snapshot, ...(put.doubt === undefined ? {} : { doubt: put.doubt }) }

@@ -3,7 +3,7 @@ import type { ObjectStore } from '../../storage/object-store.ts'
 import { putCommit } from '../commit/put.ts'
 import { TableError } from '../errors.ts'
 import { readCommit } from '../log/load.ts'
-import { openTable, type Table, tableExists } from '../table.ts'
+import { checkNoTable, openTable, type Table } from '../table.ts'
 
 const PIECE_BYTES = 4 << 20
 
@@ -41,7 +41,7 @@ export async function copyNewTable(
     const first = await readCommit(from.store, 0n)
     const actions = first?.actions ?? []
     const txnId = actions.find(({ commitInfo }) => commitInfo)?.commitInfo?.txnId ?? randomUUID()
-    if ((await putCommit(to, 0n, actions, txnId)).kind === 'exists') throw tableExists(to)
+    if ((await putCommit(to, 0n, actions, txnId)).kind === 'exists') await checkNoTable(to)
   } catch (error) {
     // After 'undecided' nobody knows whether the table is there, and needs them.
     if (!(error instanceof TableError && error.code === 'undecided')) await to.deleteMany(copied).catch(() => undefined)
