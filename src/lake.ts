@@ -9,7 +9,7 @@ import { cacheHome } from './core/xdg.ts'
 import { type SqlLimits, serverLimits } from './sql/limits.ts'
 import { sqlProcessCommand } from './sql/program.ts'
 import { SqlService } from './sql/service.ts'
-import { openStore, parseLocation, type StoreOptions } from './storage/location.ts'
+import { openStore, parseLocation, type StoreOptions, s3Name } from './storage/location.ts'
 import type { ObjectStore } from './storage/object-store.ts'
 import { openTable, type Table, type TableOptions } from './table/table.ts'
 
@@ -36,6 +36,7 @@ export interface LakeOptions {
 
 /** An open table with what stands beside it. */
 export interface Lake {
+  /** Tells the table from all others: its directory, or its URL with the endpoint. */
   readonly location: string
   readonly table: Table
   readonly cache: ByteCache
@@ -104,7 +105,9 @@ export async function openLake(location: string, options: LakeOptions = {}): Pro
   const store = wrapStore(opened.store)
   const pool = new WorkerPool({})
   if (options.startThreads === true) pool.start()
-  const freshMs = parseLocation(location).kind === 'local' ? 0 : FRESH_MS
+  const place = parseLocation(location)
+  const name = place.kind === 's3' ? s3Name(place) : store.location
+  const freshMs = place.kind === 's3' ? FRESH_MS : 0
   const table = await openTable(store, { clock, onVersion: options.onVersion, freshMs }).catch(async error => {
     await pool.close()
     await opened.close()
@@ -112,7 +115,7 @@ export async function openLake(location: string, options: LakeOptions = {}): Pro
   })
   const cache = opened.cache()
   return {
-    location: store.location,
+    location: name,
     table,
     cache,
     pool,

@@ -1,3 +1,4 @@
+import type { StoreSettings } from '../serve/registry.ts'
 import { parseLocation } from '../storage/location.ts'
 import { KEYS_FROM_FLAGS } from '../storage/s3/access.ts'
 import { UsageError } from './command.ts'
@@ -20,18 +21,12 @@ export const storeArgs = {
   'secret-key': { type: 'string', valueHint: 'KEY', description: 'S3: its secret, which others can see in this form' },
 } as const
 
-type StoreArgs = { readonly [flag in keyof typeof storeArgs]?: string | undefined }
-
-/** What of them a server is started with again: no secrets. */
-export interface StoreSettings {
-  readonly endpoint?: string
-  readonly region?: string
-  readonly profile?: string
-}
+export type StoreArgs = { readonly [flag in keyof typeof storeArgs]?: string | undefined }
 
 /**
  * Puts the flags where the store looks, and whatever process is started finds them: in the environment. So keys are on no
- * other command line than the user's own. UsageError.
+ * other command line than the user's own. The result: what a server is started with again; the endpoint is in its
+ * table's name. UsageError.
  */
 export function useStore(table: string, args: StoreArgs): StoreSettings {
   const { endpoint, region, profile } = args
@@ -58,7 +53,6 @@ export function useStore(table: string, args: StoreArgs): StoreSettings {
   if (endpoint !== undefined) set({ AWS_ENDPOINT_URL_S3: endpoint, AWS_IGNORE_CONFIGURED_ENDPOINT_URLS: undefined })
   if (region !== undefined) set({ AWS_REGION: region })
   return {
-    ...(endpoint === undefined ? {} : { endpoint }),
     ...(region === undefined ? {} : { region }),
     ...(profile === undefined ? {} : { profile }),
   }
@@ -72,9 +66,8 @@ function set(variables: Readonly<Record<string, string | undefined>>): void {
 }
 
 /** The flags that say the same again. */
-export function storeFlags({ endpoint, region, profile }: StoreSettings = {}): string[] {
+export function storeFlags({ region, profile }: StoreSettings = {}): string[] {
   return [
-    ...(endpoint === undefined ? [] : ['--endpoint', endpoint]),
     ...(region === undefined ? [] : ['--region', region]),
     ...(profile === undefined ? [] : ['--profile', profile]),
   ]

@@ -1,5 +1,5 @@
 import type { ByteCache } from '../cache/byte-cache.ts'
-import type { ObjectStore } from './object-store.ts'
+import type { ObjectStore, ObjectWriter } from './object-store.ts'
 
 /** Objects are kept in blocks: a part of one that is read again need not be read as the same part. */
 const BLOCK_BYTES = 256 << 10
@@ -9,6 +9,9 @@ const RUN_BLOCKS_MAX = 32
 const PARALLEL = 4
 /** A name with a UUID in it is given once: whatever has it never changes. Data files, vectors and checkpoints have such names. */
 const GIVEN_ONCE = /[\da-f]{8}-[\da-f]{4}-[\da-f]{4}-[\da-f]{4}-[\da-f]{12}[^/]*$/i
+
+/** What is written is kept, too, if it is no larger: whoever writes a few rows reads them next. */
+const KEPT_BYTES_MAX = 4 << 20
 
 const NO_META = new Uint8Array(0)
 
@@ -23,11 +26,47 @@ export function cachedStore(store: ObjectStore, cache: ByteCache): ObjectStore {
         : readBlocks(store, cache, path, start, end),
     stat: path => store.stat(path),
     list: (prefix, startAfter) => store.list(prefix, startAfter),
-    write: (path, bytes) => store.write(path, bytes),
-    create: path => store.create(path),
+    write: async (path, bytes) => {
+      await store.write(path, bytes)
+      if (bytes.length <= KEPT_BYTES_MAX) await keep(store, cache, path, bytes)
+    },
+    create: async path => keepingWriter(await store.create(path), bytes => keep(store, cache, path, bytes)),
     putIfAbsent: (path, bytes) => store.putIfAbsent(path, bytes),
     delete: path => store.delete(path),
     deleteMany: paths => store.deleteMany(paths),
+  }
+}
+
+function keyOf(store: ObjectStore, path: string, block: number): string {
+  return `object\0${store.location}/${path}\0${BLOCK_BYTES}\0${block}`
+}
+
+/** Keeps a whole object, if its name is given once. */
+async function keep(store: ObjectStore, cache: ByteCache, path: string, bytes: Uint8Array): Promise<void> {
+  if (!GIVEN_ONCE.test(path)) return
+  for (let block = 0; block * BLOCK_BYTES < bytes.length; block++) {
+    const part = bytes.slice(block * BLOCK_BYTES, (block + 1) * BLOCK_BYTES)
+    await cache.put(keyOf(store, path, block), { bytes: part, meta: NO_META })
+  }
+}
+
+/** A writer that hands on what was written when it is there, if it is not much. */
+function keepingWriter(writer: ObjectWriter, keepAll: (bytes: Uint8Array) => Promise<void>): ObjectWriter {
+  let parts: Uint8Array[] | undefined = []
+  let sizeBytes = 0
+  return {
+    write: async bytes => {
+      sizeBytes += bytes.length
+      if (sizeBytes > KEPT_BYTES_MAX) parts = undefined
+      parts?.push(bytes.slice())
+      await writer.write(bytes)
+    },
+    close: async () => {
+      await writer.close()
+      if (parts !== undefined) await keepAll(Buffer.concat(parts))
+      parts = undefined
+    },
+    abort: () => writer.abort(),
   }
 }
 
@@ -41,9 +80,8 @@ async function readBlocks(
   if (end <= start) return store.read(path, start, end)
   const first = Math.floor(start / BLOCK_BYTES)
   const count = Math.ceil(end / BLOCK_BYTES) - first
-  const keyOf = (i: number): string => `object\0${store.location}/${path}\0${BLOCK_BYTES}\0${first + i}`
   const blocks: (Uint8Array | undefined)[] = await Promise.all(
-    Array.from({ length: count }, async (_, i) => (await cache.get(keyOf(i)))?.bytes),
+    Array.from({ length: count }, async (_, i) => (await cache.get(keyOf(store, path, first + i)))?.bytes),
   )
   const runs = missingRuns(blocks)
   const fetchSome = async (): Promise<void> => {
@@ -53,7 +91,7 @@ async function readBlocks(
       for (let i = 0; i < run.count; i++) {
         const block = bytes.subarray(i * BLOCK_BYTES, (i + 1) * BLOCK_BYTES)
         blocks[run.from + i] = block
-        if (block.length > 0) await cache.put(keyOf(run.from + i), { bytes: block, meta: NO_META })
+        if (block.length > 0) await cache.put(keyOf(store, path, first + run.from + i), { bytes: block, meta: NO_META })
       }
     }
   }

@@ -3,6 +3,7 @@ import type { ByteCache } from '../cache/byte-cache.ts'
 import { cachedStore } from './cached.ts'
 import { type LocalStoreOptions, localStore } from './local.ts'
 import { type ObjectStore, StorageError } from './object-store.ts'
+import { accessOf, type Environment } from './s3/access.ts'
 import { s3Store } from './s3/store.ts'
 
 /** A bucket and the prefix of a table in it, without slashes at its ends; '' for the whole bucket. */
@@ -10,6 +11,8 @@ export interface S3Location {
   readonly kind: 's3'
   readonly bucket: string
   readonly prefix: string
+  /** Where the bucket is, if the location itself says so and not the environment. */
+  readonly endpoint?: string
 }
 
 export type Location = { readonly kind: 'local'; readonly directory: string } | S3Location
@@ -32,17 +35,27 @@ export function parseLocation(text: string): Location {
 function s3Location(text: string, slashes: string, rest: string): S3Location {
   const wrong = (why: string): StorageError =>
     new StorageError('invalid_path', `${text}: ${why}; a table on S3 is s3://bucket/prefix`)
-  const [bucket = '', ...folders] = rest.replace(/\/+$/, '').split('/')
+  const [place = '', query] = rest.split('?', 2)
+  const endpoint = query === undefined ? undefined : /^endpoint=(https?:\/\/[^/?#\s]+)$/i.exec(query)?.[1]
+  const [bucket = '', ...folders] = place.replace(/\/+$/, '').split('/')
   if (slashes !== '//')
     throw wrong(`there ${slashes === '/' ? 'is one slash' : `are ${slashes.length} slashes`} behind s3:`)
   if (bucket === '') throw wrong('it names no bucket')
   if (!BUCKET.test(bucket)) throw wrong(`${JSON.stringify(bucket)} is no name of a bucket`)
   const odd = folders.find(folder => folder === '' || folder === '.' || folder === '..' || folder.includes('\0'))
   if (odd !== undefined) throw wrong(odd === '' ? 'the prefix has an empty part' : `the prefix has the part ${odd}`)
-  return { kind: 's3', bucket, prefix: folders.join('/') }
+  if (query !== undefined && endpoint === undefined)
+    throw wrong(`${JSON.stringify(query)} is not known; what may stand there is endpoint=http://HOST:PORT`)
+  return { kind: 's3', bucket, prefix: folders.join('/'), ...(endpoint === undefined ? {} : { endpoint }) }
 }
 
-/** A location on S3 as text: the same for all ways to write it. */
+/** What tells a table on S3 from all others: buckets of the same name may be at several endpoints. */
+export function s3Name(location: S3Location, environment: Environment = process.env): string {
+  const endpoint = location.endpoint ?? accessOf(environment).endpoint?.url
+  return endpoint === undefined ? s3Text(location) : `${s3Text(location)}?endpoint=${endpoint}`
+}
+
+/** A location on S3 as people write it, the same for all ways to do so. */
 export function s3Text({ bucket, prefix }: Omit<S3Location, 'kind'>): string {
   return prefix === '' ? `s3://${bucket}` : `s3://${bucket}/${prefix}`
 }
@@ -55,8 +68,10 @@ export interface StoreOptions extends LocalStoreOptions {
 /** The store of a location. Nothing is asked of it yet. */
 export function openStore(location: Location, { cache, onWrite }: StoreOptions = {}): ObjectStore {
   if (location.kind === 'local') return localStore(location.directory, onWrite === undefined ? {} : { onWrite })
-  const { bucket, prefix } = location
+  const { bucket, prefix, endpoint } = location
+  const isInEnvironment = endpoint === undefined || accessOf(process.env).endpoint?.url === endpoint
   const store = s3Store({
+    ...(isInEnvironment ? {} : { environment: { ...process.env, AWS_ENDPOINT_URL_S3: endpoint } }),
     ...(onWrite === undefined ? {} : { onWrite }),
     bucket,
     prefix,

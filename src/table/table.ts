@@ -221,8 +221,8 @@ export class Table {
     return this.#refreshing
   }
 
-  /** The newest version, without a look for new ones if the last one still counts. */
-  readonly recent = async (): Promise<Snapshot> => (this.#freshness.isFresh ? this.#snapshot : this.refresh())
+  /** The newest version, without a look for new ones if the last one counts, or if the store does not answer in time. */
+  readonly recent = (): Promise<Snapshot> => this.#freshness.recent(this)
 
   async #refresh(): Promise<Snapshot> {
     for (;;) {

@@ -50,6 +50,25 @@ describe('objects whose names are given once', () => {
   })
 })
 
+test('what was written a moment ago is not fetched, if it is not much', async () => {
+  const behind = countingStore(memoryStore())
+  const store = cachedStore(behind, new MemoryCache(64 << 20))
+  const whole = new Uint8Array(SIZE).map((_, i) => (i * 13) & 255)
+  const out = await store.create(NAME)
+  for (let at = 0; at < SIZE; at += 100_000) await out.write(whole.subarray(at, at + 100_000))
+  await out.close()
+  const vectors = NAME.replace('part-0', 'vectors')
+  await store.write(vectors, whole)
+  behind.calls.length = 0
+  for (const path of [NAME, vectors]) expect(Buffer.compare(await store.read(path, 7, SIZE), whole.subarray(7))).toBe(0)
+  expect(behind.calls).toEqual([])
+  const large = NAME.replace('part-0', 'part-1')
+  await store.write(large, new Uint8Array(5 << 20))
+  behind.calls.length = 0
+  await store.read(large, 0, 10)
+  expect(behind.calls.length).toBe(1)
+})
+
 test('an object that may be written again is never taken from the cache', async () => {
   const { behind, read } = await opened('_delta_log/_last_checkpoint')
   await read(0, 10)

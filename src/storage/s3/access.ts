@@ -15,7 +15,7 @@ export interface Keys {
   readonly source: string
 }
 
-type Environment = Readonly<Record<string, string | undefined>>
+export type Environment = Readonly<Record<string, string | undefined>>
 
 /** The name by which `--access-key` and `--secret-key` are handed on: to the environment, where `ps` does not show them. */
 export const KEYS_FROM_FLAGS = 'POSIXLAKE_KEYS_FROM_FLAGS'
