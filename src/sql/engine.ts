@@ -6,12 +6,15 @@ import { writeDataFiles } from '../table/operations/write.ts'
 import type { Snapshot } from '../table/snapshot.ts'
 import type { ChangeSet, Committed, Table } from '../table/table.ts'
 import { fromDuckDb, MISSING_TABLE, readOnlyTable, SqlError, TABLE_NAME, undecided, withoutPlace } from './errors.ts'
+import { fetching } from './files.ts'
 import { type Base, merge, SOURCE } from './merge.ts'
 import { duckDb } from './native.ts'
 import { checked, defaultOf, NEW_ROWS, newValues, numbered, placesOf } from './new-rows.ts'
 import { Places } from './places.ts'
 import { HandedRows, RefusedFiles } from './refused-files.ts'
 import { mayMention, type Relation } from './relation.ts'
+import type { RemoteFiles } from './remote-files.ts'
+import { neededFor } from './scans.ts'
 import { batchesOf, PLACE_SCHEMA, type RunOptions, Session, type SessionData, streamed } from './session.ts'
 import { hasReturning, parseStatement, type Span, type Statement } from './statement.ts'
 import { nameOf, splitStatements, tokenize } from './tokens.ts'
@@ -236,14 +239,33 @@ async function begun(
   options: RunOptions,
   refused?: RefusedFiles,
 ): Promise<Running> {
-  const session = await Session.open(data, options, refused)
+  let remote: RemoteFiles | undefined
+  const later = (files: RemoteFiles): void => {
+    remote = files
+  }
+  const session = await Session.open(data, options, refused, refused?.wantsAll === false ? later : undefined)
   try {
+    if (data !== undefined && remote !== undefined) await fetchNeeded(remote, session, sql, data, options)
     const result = await session.connection.stream(sql)
     return { session, sql, result, schema: resultSchema(session.duck, result.columnNames(), result.columnTypes()) }
   } catch (error) {
     session.close()
     throw fromDuckDb(error)
   }
+}
+
+/** Fetches what a query seems to need of files that are elsewhere. */
+function fetchNeeded(
+  remote: RemoteFiles,
+  session: Session,
+  sql: string,
+  { table, snapshot }: SessionData,
+  { signal }: RunOptions,
+): Promise<void> {
+  return fetching(table.store.location, signal, async () => {
+    const { columns, isNeeded } = await neededFor(session.connection, sql, snapshot.schema)
+    await remote.fetch(columns, isNeeded)
+  })
 }
 
 /** Runs something with the table if `sql` may be about it, else without; with it after all if the engine asks for it. */

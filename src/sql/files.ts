@@ -13,7 +13,7 @@ import type { Table } from '../table/table.ts'
 import { SqlError } from './errors.ts'
 import { readsInPlace } from './in-place.ts'
 import { localPathOf, type PathOf } from './relation.ts'
-import { copyPath, fetchFiles, type Wanted } from './remote-files.ts'
+import { copyPath, type RemoteFile, RemoteFiles } from './remote-files.ts'
 
 /** Footers that are read at the same time. */
 const PARALLEL = 16
@@ -26,6 +26,8 @@ export interface EngineFilesOptions {
   readonly isRefused?: (file: LiveFile) => boolean
   /** Ends the copying. */
   readonly signal?: AbortSignal | undefined
+  /** Gets files that are elsewhere before anything but their footers is fetched; without it all of them is. */
+  readonly later?: ((files: RemoteFiles) => void) | undefined
 }
 
 /**
@@ -37,7 +39,7 @@ export async function pathsForEngine(
   table: Table,
   snapshot: Snapshot,
   folder: string,
-  { isRefused = () => false, signal }: EngineFilesOptions = {},
+  { isRefused = () => false, signal, later }: EngineFilesOptions = {},
 ): Promise<PathOf> {
   const schema = schemaInFiles(snapshot).filter(({ name }) => !snapshot.partitionColumns.includes(name))
   const fingerprint = schemaFingerprint(schema)
@@ -60,8 +62,14 @@ export async function pathsForEngine(
   }
   const elsewhere = snapshot.files.filter(file => !copies.has(file) && table.store.localPath(file.path) === undefined)
   for (const file of elsewhere) copies.set(file, copyPath(folder, file))
-  const wanted = elsewhere.map(file => ({ source: sourceOf(table, file), path: copyPath(folder, file) }))
-  if (wanted.length > 0) await fetched(folder, wanted, signal)
+  if (elsewhere.length > 0) {
+    await fetching(folder, signal, async () => {
+      const files = await remoteFiles(table, elsewhere)
+      const remote = await RemoteFiles.open(folder, files, schemaInFiles(snapshot), signal)
+      if (later === undefined) await remote.fetch()
+      else later(remote)
+    })
+  }
   return file => copies.get(file) ?? localPathOf(table, file)
 }
 
@@ -70,9 +78,26 @@ function sourceOf({ store }: Table, file: LiveFile): ByteSource {
   return path === undefined ? storeSource(store, file.path, file.sizeBytes) : localSource(path, file.sizeBytes)
 }
 
-async function fetched(folder: string, files: readonly Wanted[], signal: AbortSignal | undefined): Promise<void> {
+async function remoteFiles(table: Table, files: readonly LiveFile[]): Promise<RemoteFile[]> {
+  const found: RemoteFile[] = []
+  for (let start = 0; start < files.length; start += PARALLEL) {
+    const some = files.slice(start, start + PARALLEL).map(async (file): Promise<RemoteFile> => {
+      const source = sourceOf(table, file)
+      return { file, source, footer: await readFooter(source) }
+    })
+    found.push(...(await Promise.all(some)))
+  }
+  return found
+}
+
+/** Runs what fetches files of the table. Rejects with SqlError. */
+export async function fetching(
+  folder: string,
+  signal: AbortSignal | undefined,
+  fetchAll: () => Promise<void>,
+): Promise<void> {
   try {
-    await fetchFiles(folder, files, signal)
+    await fetchAll()
   } catch (cause) {
     signal?.throwIfAborted()
     if (cause instanceof LakeError) throw new SqlError('failed', cause.message, { cause })
