@@ -63,6 +63,14 @@ describe('the probe of conditional puts', () => {
   })
 })
 
+test('a store that cannot be tried is not taken for a right one', async () => {
+  await using server = await startS3Server('bucket')
+  // As a proxy would that wants to be asked first.
+  server.fault = ({ headers }) => (headers['connection'] === 'close' ? { cut: 'before' } : undefined)
+  const verdict = await probe(storeAt(server))
+  expect('why' in verdict && verdict.why).toContain('it cannot be found out from here')
+})
+
 describe('a store that lets two win', () => {
   test('is refused before anything is written, by a sentence, and can be read', async () => {
     using _state = ownState()

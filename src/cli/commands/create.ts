@@ -2,6 +2,7 @@ import { mkdirSync, mkdtempSync, readdirSync, rmSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import { parseDdl } from '../../columns/schema.ts'
 import { WorkerPool } from '../../columns/workers/pool.ts'
+import { isAlive } from '../../core/processes.ts'
 import { cacheHome } from '../../core/xdg.ts'
 import { schemaSql } from '../../fs/views/schema-sql.ts'
 import { type Location, openStore, parseLocation, s3Text } from '../../storage/location.ts'
@@ -130,7 +131,10 @@ async function elsewhere(
 ): Promise<Table> {
   const folder = join(cacheHome(), 'imports')
   mkdirSync(folder, { recursive: true, mode: 0o700 })
-  const directory = mkdtempSync(join(folder, 'new-'))
+  // What processes that were killed left behind.
+  for (const name of readdirSync(folder))
+    if (!isAlive(Number.parseInt(name, 10))) rmSync(join(folder, name), { recursive: true, force: true })
+  const directory = mkdtempSync(join(folder, `${process.pid}-`))
   try {
     const table = await create(directory)
     return await copyNewTable(table, store, { signal, progress })

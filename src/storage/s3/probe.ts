@@ -10,6 +10,8 @@ import type { S3Store } from './store.ts'
 const WRITERS = 16
 const ROUNDS = 4
 const LATE_ROUNDS = 8
+/** Rounds of which nothing was heard, as where a proxy stands between. */
+const INCONCLUSIVE_MAX = 4
 /** Another program may listen at the same address tomorrow. */
 const VERDICT_MS = 24 * 3600 * 1000
 
@@ -38,9 +40,15 @@ export async function probe(store: S3Store): Promise<Verdict> {
       [ROUNDS, raceAtOnce, 'at the same time'],
       [LATE_ROUNDS, raceLate, 'at the same time, with their last bytes late'],
     ] as const) {
-      for (let round = 0; round < rounds; round++) {
+      let inconclusive = 0
+      for (let round = 0; round < rounds + inconclusive; round++) {
         const verdict = await judged(store, path(), race, how)
-        if (!verdict.isSafe) return verdict
+        if (verdict !== 'inconclusive' && !verdict.isSafe) return verdict
+        if (verdict === 'inconclusive' && ++inconclusive === INCONCLUSIVE_MAX)
+          return {
+            isSafe: false,
+            why: `it cannot be found out from here: of writers who came ${how}, all were cut off`,
+          }
       }
     }
     return { isSafe: true }
@@ -64,9 +72,11 @@ async function putTwice(store: S3Store, path: string): Promise<Verdict> {
   }
 }
 
-async function judged(store: S3Store, path: string, race: Race, how: string): Promise<Verdict> {
+async function judged(store: S3Store, path: string, race: Race, how: string): Promise<Verdict | 'inconclusive'> {
   const bodies = Array.from({ length: WRITERS }, (_, writer) => bodyOf(writer))
   const outcomes = await race(store, path, bodies)
+  // Losers may be cut off by the store; that all are says nothing about it.
+  if (outcomes.every(outcome => outcome === 'unknown')) return 'inconclusive'
   const winners = outcomes.flatMap((outcome, writer) => (outcome === 'written' ? [writer] : []))
   if (winners.length > 1)
     return { isSafe: false, why: `it told ${winners.length} of ${WRITERS} writers, who came ${how}, that they had won` }
@@ -94,10 +104,7 @@ const raceLate: Race = async (store, path, bodies) => {
       return $metadata?.httpStatusCode === 412 ? 'exists' : 'unknown'
     }
   }
-  const outcomes = await Promise.all(bodies.map(put))
-  // All of them were cut off: then nobody has put anything, which an ordinary put makes up for.
-  if (outcomes.every(outcome => outcome === 'unknown')) await store.put(path, bodies[0]!, true)
-  return outcomes
+  return Promise.all(bodies.map(put))
 }
 
 /** A body that is another for each writer. */
