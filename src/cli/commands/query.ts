@@ -1,5 +1,4 @@
 import { ParquetFileWriter } from '../../columns/parquet/write.ts'
-import { openCachedStore } from '../../lake.ts'
 import { execute, type Outcome, query, type RunOptions, type SqlResult } from '../../sql/engine.ts'
 import { SqlError } from '../../sql/errors.ts'
 import { resultText } from '../../sql/format.ts'
@@ -15,6 +14,7 @@ import { note, print } from '../output.ts'
 import { outputWidth, renderTable, rowTexts, tableColumns } from '../render.ts'
 import { sqlLimitsOf, statementArgs } from '../sql-args.ts'
 import { storeArgs, useStore } from '../store-args.ts'
+import { storeOf } from '../store-of.ts'
 import { settle } from '../table-of.ts'
 import { snapshotOf, versionArgs } from '../version-args.ts'
 import { withinLimits } from '../within-limits.ts'
@@ -60,7 +60,7 @@ export default command({
     await settle(args.table)
     const written: WrittenFile[] = []
     const onWrite = (temporary: string, path: string): void => void written.push({ temporary, path })
-    const { store, close } = openCachedStore(args.table, { log: note, onWrite })
+    const { store, close } = await storeOf(args.table, { onWrite })
     const lastResort = (): void => {
       removeOwnSpill()
       takeBackNow(store, written)

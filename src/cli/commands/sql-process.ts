@@ -1,9 +1,8 @@
-import { openCachedStore } from '../../lake.ts'
 import { runSqlProcess } from '../../sql/process.ts'
 import { openTable } from '../../table/table.ts'
 import { command } from '../command.ts'
-import { note } from '../output.ts'
-import { cacheBytesOf } from '../serve-args.ts'
+import { bytesOf } from '../sql-args.ts'
+import { storeOf } from '../store-of.ts'
 
 export default command({
   name: 'sql-process',
@@ -14,12 +13,9 @@ export default command({
     'cache-size': { type: 'string', valueHint: 'SIZE', description: 'The bound of the disk cache' },
   },
   run: async args => {
-    const cacheBytes = cacheBytesOf(args['cache-size'])
+    const cacheBytes = bytesOf('cache-size', args['cache-size'])
     await runSqlProcess({
-      open: onWrite => {
-        const cached = { log: note, onWrite, ...(cacheBytes === undefined ? {} : { cacheBytes }) }
-        return openTable(openCachedStore(args.table, cached).store)
-      },
+      open: async onWrite => openTable((await storeOf(args.table, { onWrite, cacheBytes })).store),
       input: Bun.stdin.stream(),
     })
     return undefined
