@@ -6,7 +6,7 @@
 import { readdirSync } from 'node:fs'
 import { cpus, totalmem } from 'node:os'
 import { join, relative, resolve } from 'node:path'
-import { bunPath, hasAmx, hasNfsClient, installPackages, installPrograms, isRoot } from './installing.mjs'
+import { bunPath, hasAmx, hasNfsClient, hasProgram, installPackages, installPrograms, isRoot } from './installing.mjs'
 import * as programs from './programs.mjs'
 import { closingLine, Failure, note, summarize } from './reporting.mjs'
 import { fileFor, root, runInTurn, runSideBySide } from './running.mjs'
@@ -37,7 +37,7 @@ const commands = {
     brief: true,
   },
   mounted: {
-    programs: () => ({ ...mounting(), ...programs.editing }),
+    programs: () => ({ ...mounting(), ...programs.editing, ...programs.store }),
     steps: () => [build()],
     lanes: () => [mountedTests(given)],
   },
@@ -49,7 +49,7 @@ const commands = {
   s3: {
     programs: () => programs.store,
     steps: () => [build()],
-    lanes: () => [s3Tests(given)],
+    lanes: () => [[store(), ...s3Tests(given)]],
   },
   test: {
     programs: () => ({ ...programs.unit, ...mounting(), ...programs.editing, ...programs.engines, ...programs.store }),
@@ -77,7 +77,16 @@ function unitTests() {
 function mountedTests(given) {
   const { files, options } = choose(given, 'test/mounted', '.mounted.ts')
   const step = (name, ...files) => inKernel(tests(name, TIMEOUT_MS.mounted, ...files, ...options))
-  return hasNfsClient() ? [step('mounted tests', ...files)] : files.map(file => step(file.slice(2), file))
+  const onS3 = files.filter(file => file.endsWith('/s3.mounted.ts'))
+  const others = files.filter(file => !onS3.includes(file))
+  const steps = hasNfsClient()
+    ? others.length > 0
+      ? [step('mounted tests', ...others)]
+      : []
+    : others.map(file => step(file.slice(2), file))
+  // A guest has no network to build the store with.
+  const ofS3 = onS3.map(file => onStore(step(file.slice(2), file)))
+  return ofS3.length > 0 ? [store(), ...steps, ...ofS3] : steps
 }
 
 /** The other engines are installed first, which no two tests may do at once. */
@@ -92,12 +101,26 @@ function interopTests(given) {
   return [engines, ...files.map(step)]
 }
 
-/** The store is built first, where it is not there yet, which takes minutes. */
 function s3Tests(given) {
   const { files, options } = choose(given, 'test/s3', '.s3.ts')
-  const store = bun('S3 store', 'test/helpers/minio.ts')
-  const step = file => ({ ...tests(file.slice(2), TIMEOUT_MS.s3, file, ...options), after: store, background: true })
-  return [store, ...files.map(step)]
+  const step = file => ({ ...onStore(tests(file.slice(2), TIMEOUT_MS.s3, file, ...options)), background: true })
+  return files.map(step)
+}
+
+let storeStep
+
+/** Builds the S3 store, where it is not there yet, which takes minutes: the first job of its lane. */
+function store() {
+  storeStep ??= onGo(bun('S3 store', 'test/helpers/minio.ts'))
+  return storeStep
+}
+
+function onStore(step) {
+  return { ...onGo(step), after: store() }
+}
+
+function onGo(step) {
+  return hasProgram('go') ? step : { refusal: 'the S3 store is built with Go 1.21 or newer, which is missing', ...step }
 }
 
 /** A step of Bun in a kernel with an NFS client, as root: this one if it has a client, otherwise a guest. */

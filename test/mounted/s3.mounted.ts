@@ -142,5 +142,5 @@ describe('a mounted table on S3', () => {
     expect(text).toContain('8,Hal,51,Oslo\n')
     expect(text.match(/8,Hal/g)?.length).toBe(1)
     await must([BINARY, 'unmount', mount])
-  })
+  }, 300_000)
 })
