@@ -1,15 +1,21 @@
+import { collect } from './garbage.ts'
+import { Unused } from './unused.ts'
+
+/** What is at hand is dropped when none of it was asked for in so long. */
+const UNUSED_MS = 60_000
 /** What a key, a promise and a place in a map take, roughly, beside what is in them. */
 const ENTRY_BYTES = 1024
 
 /**
- * Values that take time to make, of which those that were used last stay at hand, as many as fit into a number of bytes. What
- * is being made is made once for all who ask; what failed is made anew for who asks next.
+ * Values that take time to make, of which those that were used last stay at hand, as many as fit into a number of bytes, for
+ * as long as any of them is used. What is being made is made once for all who ask; what failed is made anew for who asks next.
  */
 export class Recent<T> {
   readonly #bytesMax: number
   readonly #bytesOf: (value: T) => number
   readonly #dropped: (bytes: number) => void
   readonly #entries = new Map<string, { readonly value: Promise<T>; bytes: number | undefined }>()
+  readonly #unused = new Unused(UNUSED_MS, () => this.#clear())
   #bytes = 0
 
   /** `bytesOf`: what a value takes. `dropped` hears of the bytes of what is not kept any more. */
@@ -30,6 +36,7 @@ export class Recent<T> {
 
   /** The value of a key; `make` is called if it is not at hand. */
   get(key: string, make: () => Promise<T>): Promise<T> {
+    this.#unused.touch()
     const known = this.#entries.get(key)
     if (known === undefined) return this.#keep(key, make())
     this.#entries.delete(key)
@@ -49,6 +56,13 @@ export class Recent<T> {
       () => this.#entries.delete(key),
     )
     return value
+  }
+
+  /** What is being made stays. */
+  #clear(): void {
+    for (const [key, { bytes }] of this.#entries) if (bytes !== undefined) this.#entries.delete(key)
+    this.#bytes = 0
+    collect()
   }
 
   /** The oldest go; what is being made stays, and so does what was asked for just now. */

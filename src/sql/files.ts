@@ -2,14 +2,15 @@ import { mkdir, open } from 'node:fs/promises'
 import { join } from 'node:path'
 import { ParquetError } from '../columns/errors.ts'
 import { type Footer, readFooter, readRowGroup } from '../columns/parquet/read.ts'
-import { type ByteSource, localSource, storeSource } from '../columns/parquet/source.ts'
+import { type ByteSource, storeSource } from '../columns/parquet/source.ts'
 import { ParquetFileWriter } from '../columns/parquet/write.ts'
 import { physicalName, schemaFingerprint } from '../columns/schema.ts'
 import type { Schema } from '../columns/types.ts'
 import { errnoOf, LakeError, messageOf } from '../core/errors.ts'
 import { schemaInFiles } from '../table/column-mapping.ts'
-import { type LiveFile, type Snapshot, TEXT_TAG } from '../table/snapshot.ts'
+import type { LiveFile, Snapshot } from '../table/snapshot.ts'
 import type { Table } from '../table/table.ts'
+import { TEXT_TAG } from '../table/tags.ts'
 import { SqlError } from './errors.ts'
 import { readsInPlace } from './in-place.ts'
 import { localPathOf, type PathOf } from './relation.ts'
@@ -52,7 +53,7 @@ export async function pathsForEngine(
   const copies = new Map<LiveFile, string>()
   for (let start = 0; start < doubtful.length; start += PARALLEL) {
     const some = doubtful.slice(start, start + PARALLEL)
-    const footers = await Promise.all(some.map(file => openFile(sourceOf(table, file))))
+    const footers = await Promise.all(some.map(file => openFile(table, file)))
     for (const [i, opened] of footers.entries()) {
       const file = some[i]!
       if (opened === undefined) continue
@@ -73,16 +74,11 @@ export async function pathsForEngine(
   return file => copies.get(file) ?? localPathOf(table, file)
 }
 
-function sourceOf({ store }: Table, file: LiveFile): ByteSource {
-  const path = store.localPath(file.path)
-  return path === undefined ? storeSource(store, file.path, file.sizeBytes) : localSource(path, file.sizeBytes)
-}
-
 async function remoteFiles(table: Table, files: readonly LiveFile[]): Promise<RemoteFile[]> {
   const found: RemoteFile[] = []
   for (let start = 0; start < files.length; start += PARALLEL) {
     const some = files.slice(start, start + PARALLEL).map(async (file): Promise<RemoteFile> => {
-      const source = sourceOf(table, file)
+      const source = storeSource(table.store, file.path, file.sizeBytes)
       return { file, source, footer: await readFooter(source) }
     })
     found.push(...(await Promise.all(some)))
@@ -118,7 +114,8 @@ interface OpenFile {
 }
 
 /** Undefined for a file that is not there: the engine says so, if the statement gets to it. */
-async function openFile(source: ByteSource): Promise<OpenFile | undefined> {
+async function openFile({ store }: Table, { path, sizeBytes }: LiveFile): Promise<OpenFile | undefined> {
+  const source = storeSource(store, path, sizeBytes)
   try {
     return { source, footer: await readFooter(source) }
   } catch (cause) {

@@ -7,7 +7,7 @@ import { momentMs } from '../../src/core/clock.ts'
 import { type Line, Lines } from '../../src/fs/lines.ts'
 import { TableText } from '../../src/fs/text/layout.ts'
 import { openStore } from '../../src/storage/location.ts'
-import { createTable } from '../../src/table/table.ts'
+import { createTable } from '../../src/table/operations/create.ts'
 import { temporaryFolder } from '../helpers/temporary.ts'
 
 const DAY_MS = 24 * 3_600_000

@@ -4,8 +4,9 @@ import { batchOf } from '../../src/columns/vectors.ts'
 import { execute } from '../../src/sql/engine.ts'
 import { resultText } from '../../src/sql/format.ts'
 import { memoryStore } from '../../src/storage/memory.ts'
-import { writeDataFiles } from '../../src/table/operations/write.ts'
-import { createTable, type Table } from '../../src/table/table.ts'
+import { createTable } from '../../src/table/operations/create.ts'
+import type { Table } from '../../src/table/table.ts'
+import { commit, writeDataFiles } from '../helpers/changes.ts'
 import { type CountingStore, countingStore } from '../helpers/counting.ts'
 
 const SCHEMA = parseDdl('id:Int64,city:String,note:String')
@@ -34,7 +35,7 @@ async function elsewhere(): Promise<Elsewhere> {
       SCHEMA.map(({ type }) => type),
       rows,
     )
-    await table.commit({
+    await commit(table, {
       base: table.snapshot,
       operation: 'WRITE',
       add: await writeDataFiles(table, [batch]),

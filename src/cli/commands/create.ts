@@ -1,17 +1,17 @@
-import { mkdirSync, mkdtempSync, readdirSync, rmSync, statSync } from 'node:fs'
-import { join } from 'node:path'
+import { readdirSync, type Stats, statSync } from 'node:fs'
 import { parseDdl } from '../../columns/schema.ts'
-import { WorkerPool } from '../../columns/workers/pool.ts'
-import { isAlive } from '../../core/processes.ts'
-import { cacheHome } from '../../core/xdg.ts'
+import { errnoOf } from '../../core/errors.ts'
 import { schemaSql } from '../../fs/views/schema-sql.ts'
+import { localMatches } from '../../storage/local-files.ts'
 import { type Location, openStore, parseLocation, s3Text } from '../../storage/location.ts'
 import type { ObjectStore } from '../../storage/object-store.ts'
 import { TableError } from '../../table/errors.ts'
-import { copyNewTable } from '../../table/operations/copy.ts'
+import { createTable } from '../../table/operations/create.ts'
 import { createFromCsv, createFromParquet, type ImportOptions } from '../../table/operations/import.ts'
-import { checkNoTable, createTable, type Table } from '../../table/table.ts'
+import type { Table } from '../../table/table.ts'
+import { WorkerPool } from '../../table/workers/pool.ts'
 import { command, UsageError } from '../command.ts'
+import { dialectArgs, dialectOf } from '../dialect-args.ts'
 import { interruptible } from '../interrupt.ts'
 import { note, print } from '../output.ts'
 import { Progress } from '../progress.ts'
@@ -44,11 +44,7 @@ export default command({
       valueHint: 'FILE',
       description: 'CSV with a header line; several as FILE FILE ... or as a pattern; - is standard input',
     },
-    delimiter: {
-      type: 'string',
-      valueHint: 'CHARACTER',
-      description: 'What stands between the fields of CSV; found if not given: comma, semicolon, tab or bar',
-    },
+    ...dialectArgs,
     'from-parquet': {
       type: 'string',
       valueHint: 'FILE',
@@ -68,7 +64,9 @@ export default command({
     if (csv !== undefined && parquet !== undefined) throw new UsageError('give --from-csv or --from-parquet, not both')
     if (parquet !== undefined && schema !== undefined)
       throw new UsageError('Parquet files bring their types: leave out --schema')
-    if (args.delimiter !== undefined && csv === undefined) throw new UsageError('--delimiter goes with --from-csv')
+    const dialect = dialectOf(args)
+    const [strange] = Object.keys(dialect)
+    if (strange !== undefined && csv === undefined) throw new UsageError(`--${strange} goes with --from-csv`)
     const source = csv ?? parquet
     if (source === undefined && rest.length > 0)
       throw new UsageError(`posixlake create does not know what to do with ${JSON.stringify(rest[0])}`)
@@ -76,22 +74,22 @@ export default command({
       ...(schema === undefined ? {} : { schema }),
       ...(args.name === undefined ? {} : { name: args.name }),
     }
-    const delimiter = args.delimiter === undefined ? undefined : delimiterByte(args.delimiter)
     await checkFree(location)
-    const create = csv === undefined ? createFromParquet : createFromCsv
     const table =
       source === undefined
         ? await createEmpty(location, options)
-        : await fromFiles(location, create, [source, ...rest], { ...options, delimiter })
+        : await fromFiles(location, csv === undefined ? createFromParquet : createFromCsv, [source, ...rest], {
+            ...options,
+            dialect,
+          })
     await print(describe(args.table, table))
     return undefined
   },
 })
 
-type TableOptions = Pick<ImportOptions, 'schema' | 'name' | 'delimiter'>
+type TableOptions = Pick<ImportOptions, 'schema' | 'name' | 'dialect'>
 
 async function createEmpty(location: Location, { schema = [], ...options }: TableOptions): Promise<Table> {
-  if (location.kind === 'local') mkdirSync(location.directory, { recursive: true })
   return createTable(openStore(location), { schema, ...options })
 }
 
@@ -102,44 +100,23 @@ async function fromFiles(
   options: TableOptions,
 ): Promise<Table> {
   const paths = await filesOf(patterns)
-  const store = openStore(location)
-  // What is wrong with the store, or with what is there, is said before all is read.
-  await checkNoTable(store)
   const pool = new WorkerPool()
   const progress = new Progress('importing')
   try {
     return await interruptible(signal => {
       // What the threads are at is of no use any more.
       signal.addEventListener('abort', () => void pool.close())
-      const imported = { pool, log: note, signal, ...options }
-      const tell = (done: number, total: number): void => progress.update(done, total)
-      if (location.kind === 'local') return create(location.directory, paths, { ...imported, progress: tell })
-      return elsewhere(store, signal, tell, directory => create(directory, paths, { ...imported, progress: tell }))
+      return create(openStore(location), paths, {
+        pool,
+        progress: (done, total) => progress.update(done, total),
+        log: note,
+        signal,
+        ...options,
+      })
     })
   } finally {
     progress.end()
     await pool.close()
-  }
-}
-
-/** A table is made in a folder of this machine first: what is wrong with the files is found out before anything is sent. */
-async function elsewhere(
-  store: ObjectStore,
-  signal: AbortSignal,
-  progress: (done: number, total: number) => void,
-  create: (directory: string) => Promise<Table>,
-): Promise<Table> {
-  const folder = join(cacheHome(), 'imports')
-  mkdirSync(folder, { recursive: true, mode: 0o700 })
-  // What processes that were killed left behind.
-  for (const name of readdirSync(folder))
-    if (!isAlive(Number.parseInt(name, 10))) rmSync(join(folder, name), { recursive: true, force: true })
-  const directory = mkdtempSync(join(folder, `${process.pid}-`))
-  try {
-    const table = await create(directory)
-    return await copyNewTable(table, store, { signal, progress })
-  } finally {
-    rmSync(directory, { recursive: true, force: true })
   }
 }
 
@@ -157,19 +134,25 @@ async function checkFree(location: Location): Promise<void> {
 }
 
 function namesIn(directory: string): string[] {
-  const isFolder = statSync(directory, { throwIfNoEntry: false })?.isDirectory() === true
-  return isFolder ? readdirSync(directory) : []
+  const info = infoOf(directory)
+  if (info === undefined) return []
+  if (!info.isDirectory())
+    throw new TableError('exists', `${directory}: something of that name is there already, and is no folder`)
+  return readdirSync(directory)
 }
 
 async function firstNames(store: ObjectStore): Promise<string[]> {
   return [...new Set((await store.list('')).map(({ path }) => path.split('/')[0]!))]
 }
 
-function delimiterByte(text: string): number {
-  const character = text === '\\t' || text === 'tab' ? '\t' : text
-  if (!/^[\t\x20-\x7e]$/.test(character) || /[\w"]/.test(character))
-    throw new UsageError(`--delimiter takes one character, such as ';' or tab, not ${JSON.stringify(text)}`)
-  return character.charCodeAt(0)
+/** Undefined if nothing is there. That there can be nothing, for a part of the path is a file, is the system's error. */
+function infoOf(path: string): Stats | undefined {
+  try {
+    return statSync(path)
+  } catch (error) {
+    if (errnoOf(error) === 'ENOENT') return undefined
+    throw error
+  }
 }
 
 /** Names of files, and patterns that the shell left for us. */
@@ -177,14 +160,7 @@ async function filesOf(patterns: readonly string[]): Promise<string[]> {
   const files: string[] = []
   for (const pattern of patterns) {
     if (pattern === '') throw new UsageError('the name of a file to import is empty')
-    if (statSync(pattern, { throwIfNoEntry: false }) !== undefined || !/[*?[{]/.test(pattern)) {
-      files.push(pattern)
-      continue
-    }
-    const glob = new Bun.Glob(pattern)
-    let found = (await Array.fromAsync(glob.scan({ onlyFiles: true }))).sort()
-    // Where it matches folders alone, such as those of partitions, it means them.
-    if (found.length === 0) found = (await Array.fromAsync(glob.scan({ onlyFiles: false }))).sort()
+    const found = await localMatches(pattern)
     if (found.length === 0) throw new TableError('missing_file', `no file matches ${pattern}`)
     files.push(...found)
   }

@@ -1,7 +1,8 @@
+import type { TextFormatName } from '../../columns/text/formats/index.ts'
+import { BoundedMap } from '../../core/bounded-map.ts'
 import { messageOf } from '../../core/errors.ts'
 import { discarded } from '../../core/garbage.ts'
 import { SqlError } from '../../sql/errors.ts'
-import type { ResultFormat } from '../../sql/format.ts'
 import { laterTime, MODE, type Owner, viewAttributes } from '../attributes.ts'
 import {
   type Asker,
@@ -25,7 +26,7 @@ const ID_TAG = 1n << 60n
 
 export interface RunSqlOptions {
   /** How rows are written; CSV if not given. */
-  readonly format?: ResultFormat
+  readonly format?: TextFormatName
   /** Refuse a statement that changes the table. */
   readonly readOnly?: boolean
   /** Ends the statement when nobody waits for it any more. */
@@ -70,7 +71,7 @@ export class QueryView {
   readonly #options: QueryViewOptions
   /** By user and connection. In the order of their last use; several connections can be of one client. */
   readonly #files = new Map<string, QueryFile>()
-  readonly #lastOf = new Map<number | undefined, Answer>()
+  readonly #lastOf = new BoundedMap<number | undefined, Answer>(FILES_MAX)
   readonly #none: Answer
   /** Smaller ones are of an earlier server. */
   readonly #firstId: bigint
