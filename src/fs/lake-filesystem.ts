@@ -586,7 +586,7 @@ export class LakeFileSystem implements FileSystem {
   }
 
   async #refresh(): Promise<Snapshot> {
-    const snapshot = await this.#options.table.refresh()
+    const snapshot = await this.#options.table.recent()
     this.#parquet.update(snapshot)
     this.#noteVersion(snapshot.version)
     return snapshot

@@ -572,7 +572,7 @@ export class Lines {
   async #refresh(): Promise<Line> {
     const { table } = this.#options
     if (this.#unsaved.size > 0) this.#saveAll()
-    const snapshot = await table.refresh()
+    const snapshot = await table.recent()
     const current = this.#current
     if (current?.status === 'retired') return this.#begin(await this.text(current), this.#options.nextId())
     if (current === undefined)

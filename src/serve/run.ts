@@ -189,6 +189,7 @@ class Life {
       exports: exportRecords(server),
       mountPoints: mounts.ours,
       log: settings.logFile,
+      state: server.stateDirectory,
       command: command(kept),
       startedMs: this.#startedMs,
     })

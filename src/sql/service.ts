@@ -233,6 +233,8 @@ export class SqlService {
         return new FileAnswer(resultPath)
       case 'changed':
         if (entry !== undefined) await this.#ledger.answered(entry, answer)
+        // Whoever looks next sees it, however rarely the store is asked otherwise.
+        await this.#options.table.refresh().catch(() => undefined)
         return bytesAnswer(changesText(answer, format))
       case 'failed': {
         const error = new SqlError(answer.code, answer.message)

@@ -15,6 +15,7 @@ import { pathsForEngine } from './files.ts'
 import { type DuckDb, duckDb } from './native.ts'
 import { RefusedFiles } from './refused-files.ts'
 import { defineData, type PathOf, type Relation } from './relation.ts'
+import type { RemoteFiles } from './remote-files.ts'
 import { takeAway } from './take-away.ts'
 import { duckTypeOf } from './types.ts'
 import type { WrittenFile } from './written.ts'
@@ -76,11 +77,19 @@ export class Session {
     signal?.addEventListener('abort', this.#interrupt)
   }
 
-  /** SqlError, TableError. Without `data` the engine has no table. `refused`: files that it cannot read as they are. */
-  static async open(data: SessionData | undefined, options: RunOptions, refused?: RefusedFiles): Promise<Session> {
+  /**
+   * SqlError, TableError. Without `data` the engine has no table. `refused`: files that it cannot read as they are. `later`
+   * gets files that are elsewhere before their columns are fetched; if it is not given, all of them are.
+   */
+  static async open(
+    data: SessionData | undefined,
+    options: RunOptions,
+    refused?: RefusedFiles,
+    later?: (files: RemoteFiles) => void,
+  ): Promise<Session> {
     const duck = await duckDb()
     const spill = options.spillFolder ?? spillFolder()
-    const pathOf = data && (await pathsIn(spill, data, options, refused))
+    const pathOf = data && (await pathsIn(spill, data, options, refused, later))
     const instance = await duck.DuckDBInstance.create(':memory:', {
       memory_limit: `${options.memoryBytes ?? MEMORY_BYTES}B`,
       temp_directory: spill,
@@ -163,10 +172,11 @@ async function pathsIn(
   { table, snapshot }: SessionData,
   { signal }: RunOptions,
   refused = new RefusedFiles(table),
+  later?: (files: RemoteFiles) => void,
 ): Promise<PathOf> {
   try {
     const isRefused = refused.has.bind(refused)
-    return await pathsForEngine(table, snapshot, join(spill, 'copies'), { isRefused, signal })
+    return await pathsForEngine(table, snapshot, join(spill, 'copies'), { isRefused, signal, later })
   } catch (error) {
     takeAway(spill)
     throw error

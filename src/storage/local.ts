@@ -22,7 +22,10 @@ const FOLDER_ATTEMPTS_MAX = 50
 const LEFTOVER_MS = 24 * 3600 * 1000
 const FOLDERS_KEPT = 10_000
 
-const CODES: Readonly<Record<string, StorageErrorCode>> = {
+/** What can be wrong with a disk. */
+type LocalErrorCode = keyof typeof ADVICE
+
+const CODES: Readonly<Record<string, LocalErrorCode>> = {
   ENOENT: 'not_found',
   ENOTDIR: 'not_found',
   EACCES: 'access_denied',
@@ -32,14 +35,14 @@ const CODES: Readonly<Record<string, StorageErrorCode>> = {
   EROFS: 'read_only',
 }
 
-const ADVICE: Readonly<Record<StorageErrorCode, string>> = {
+const ADVICE = {
   not_found: 'there is no such file',
   access_denied: 'access is denied; check the owner and the permissions',
   no_space: 'no space is left on the disk; free some and try again',
   read_only: 'the file system is read-only',
   invalid_path: 'this is no path inside the store',
   io: 'the disk reported an error',
-}
+} as const satisfies Partial<Record<StorageErrorCode, string>>
 
 export interface LocalStoreOptions {
   /**
@@ -190,6 +193,10 @@ class LocalStore implements ObjectStore {
   /** Folders that were made for an object that is not there are of no use. */
   async #tidy(full: string): Promise<void> {
     for (const gone of await this.#made.removeEmpty(dirname(full))) this.#folders.delete(gone)
+  }
+
+  async deleteMany(paths: readonly string[]): Promise<void> {
+    for (const path of paths) await this.delete(path)
   }
 
   async #temporary(full: string): Promise<{ path: string; file: FileHandle }> {

@@ -120,6 +120,7 @@ export class Faults {
       },
       putIfAbsent: (path, bytes) => write(() => store.putIfAbsent(path, bytes)),
       delete: path => write(() => store.delete(path)),
+      deleteMany: paths => write(() => store.deleteMany(paths)),
     }
   }
 
