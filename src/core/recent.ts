@@ -7,15 +7,23 @@ const UNUSED_MS = 60_000
 const ENTRY_BYTES = 1024
 const KEPT_SHARE = 63 / 64
 
+interface Entry<T> {
+  readonly value: Promise<T>
+  /** undefined: it is being made. */
+  bytes: number | undefined
+  /** It was asked for since room was made: then it stays once more. To note that is cheaper than to keep all in order. */
+  isUsed: boolean
+}
+
 /**
- * Values that take time to make, of which those that were used last stay at hand, as many as fit into a number of bytes, for
+ * Values that take time to make, of which those that were used lately stay at hand, as many as fit into a number of bytes, for
  * as long as any of them is used. What is being made is made once for all who ask; what failed is made anew for who asks next.
  */
 export class Recent<T> {
   readonly #bytesMax: number
   readonly #bytesOf: (value: T) => number
   readonly #dropped: (bytes: number) => void
-  readonly #entries = new Map<string, { readonly value: Promise<T>; bytes: number | undefined }>()
+  readonly #entries = new Map<string, Entry<T>>()
   readonly #unused = new Unused(UNUSED_MS, () => this.#clear())
   #bytes = 0
 
@@ -40,13 +48,12 @@ export class Recent<T> {
     this.#unused.touch()
     const known = this.#entries.get(key)
     if (known === undefined) return this.#keep(key, make())
-    this.#entries.delete(key)
-    this.#entries.set(key, known)
+    known.isUsed = true
     return known.value
   }
 
   #keep(key: string, value: Promise<T>): Promise<T> {
-    const entry: { readonly value: Promise<T>; bytes: number | undefined } = { value, bytes: undefined }
+    const entry: Entry<T> = { value, bytes: undefined, isUsed: false }
     this.#entries.set(key, entry)
     value.then(
       made => {
@@ -73,10 +80,16 @@ export class Recent<T> {
   #makeRoom(newest: string): void {
     if (this.#bytes <= this.#bytesMax) return
     const keptBytes = this.#bytesMax * KEPT_SHARE
-    for (const [key, { bytes }] of this.#entries) {
-      if (this.#bytes <= keptBytes || key === newest) return
-      if (bytes === undefined) continue
+    for (const [key, entry] of this.#entries) {
+      if (this.#bytes <= keptBytes) return
+      const { bytes, isUsed } = entry
+      if (bytes === undefined || key === newest) continue
       this.#entries.delete(key)
+      if (isUsed) {
+        entry.isUsed = false
+        this.#entries.set(key, entry)
+        continue
+      }
       this.#bytes -= bytes
       this.#dropped(bytes)
     }

@@ -182,3 +182,30 @@ test('a statement in .query is told as it went, whichever call of the system fai
       expect({ failed, said: await s.read('.query') }).toEqual({ failed, said: expect.stringMatching(SENTENCE) })
   }
 }, 60_000)
+
+test('a save that cannot be set aside is, by the same server, as soon as there is room', async () => {
+  await using s = await serveNew(DDL, ROWS, TIMES)
+  const image = 'id,name\n1,Alice\n2,"Bob\n'
+  const csv = await s.csv()
+  await s.client.setattr(csv, { size: 0n })
+  await s.client.write(csv, 0n, image)
+  faults.arm({ n: 1, when: 'before', lasting: true })
+  // The next save ends the one before, which does not parse and for which there is no room.
+  expect(await codeOf(s.client.setattr(await s.csv(), { size: 0n }))).toBe('ENOSPC')
+  const aside = async (): Promise<string[]> => (await s.names()).filter(name => name.includes('.rejected-'))
+  expect(await aside()).toEqual([])
+  faults.heal()
+  expect(await s.read('.errors')).toMatch(
+    /cannot be set aside: .*; it stays in .*, and is set aside as soon as there is room/,
+  )
+  expect(await s.read()).toBe(BEFORE)
+  const now = await s.csv()
+  await s.client.write(now, (await s.client.getattr(now)).size, '4,Dave\n')
+  while ((await aside()).length === 0) await Bun.sleep(1)
+  const [name = ''] = await aside()
+  expect(await s.read(`data/${name}`)).toBe(image)
+  while (!(await s.read('.errors')).includes(`was set aside as data/${name}`)) await Bun.sleep(1)
+  expect(await s.read()).toBe(`${BEFORE}4,Dave\n`)
+  await using again = await s.killed()
+  expect((await again.names()).filter(known => known.includes('.rejected-'))).toEqual([name])
+})

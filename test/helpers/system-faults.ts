@@ -32,6 +32,7 @@ type Functions = Record<string, unknown>
 export class SystemFaults {
   #left = Number.POSITIVE_INFINITY
   #when: When = 'before'
+  #isLasting = false
   hasFailed = false
   /** What failed, for messages. */
   failed = ''
@@ -51,19 +52,21 @@ export class SystemFaults {
     await mock.module('node:fs/promises', () => ({ ...promised, default: promised }))
   }
 
-  arm({ n, when }: Pick<Fault, 'n' | 'when'>): void {
+  arm({ n, when, lasting = false }: Pick<Fault, 'n' | 'when' | 'lasting'>): void {
     this.#left = n
     this.#when = when
+    this.#isLasting = lasting
     this.hasFailed = false
     this.failed = ''
   }
 
   heal(): void {
     this.#left = Number.POSITIVE_INFINITY
+    this.#isLasting = false
   }
 
   #fails(name: string): Error | undefined {
-    if (--this.#left !== 0) return undefined
+    if (--this.#left > 0 || (this.#left < 0 && !this.#isLasting)) return undefined
     this.hasFailed = true
     this.failed = name
     const code = /sync$|Sync$/.test(name) && /^f?(data)?sync/.test(name) ? 'EIO' : 'ENOSPC'

@@ -10,6 +10,7 @@ import type { Committer } from './committer.ts'
 import { PAGE_BYTES } from './completeness.ts'
 import type { HoldTimes } from './hold-times.ts'
 import { kindOf } from './image-facts.ts'
+import { LeftOvers } from './left-overs.ts'
 import { type Outcome, showsAsWritten } from './outcome.ts'
 import { noteEnds } from './places.ts'
 import type { Reporter } from './reporter.ts'
@@ -41,11 +42,14 @@ export interface TransitionsOptions {
 export class Transitions {
   readonly #options: TransitionsOptions
   readonly #timers: Timers
+  readonly #leftOvers: LeftOvers
   /** Looks for whether files are closed that are under way. */
   readonly #looking = new Map<Save, Promise<void>>()
 
   constructor(options: TransitionsOptions) {
     this.#options = options
+    const { setAside, reporter, staging } = options
+    this.#leftOvers = new LeftOvers({ setAside, reporter, discard: journal => staging.discard(journal) })
     this.#timers = new Timers({
       times: options.times,
       onDeadline: save => this.#deadline(save),
@@ -293,6 +297,8 @@ export class Transitions {
     await noteEnds(save, plan, text, asWritten).catch(() => undefined)
     staging.dropSaved(save)
     if (!asWritten) lines.touch(line)
+    // There was room for this one.
+    void this.#leftOvers.tryAgain()
     return { kind: 'committed', asWritten }
   }
 
@@ -339,11 +345,17 @@ export class Transitions {
     } catch (error) {
       const { path } = save.journal
       reporter.say(
-        `the save cannot be set aside: ${messageOf(error)}; it stays in ${path}, and is set aside when the server is started again`,
+        `the save cannot be set aside: ${messageOf(error)}; it stays in ${path}, and is set aside as soon as there is room`,
       )
       staging.leave(save)
+      this.#leftOvers.keep(save)
     }
     lines.touch(save.line)
     lines.save(save.line)
+  }
+
+  /** Leaves what is still to be set aside to the next process. */
+  close(): void {
+    this.#leftOvers.close()
   }
 }
