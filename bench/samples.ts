@@ -84,7 +84,7 @@ function plot(samples: readonly Sample[]): string {
   const width = PANEL.left + PANEL.width + 20
   return (
     `<svg xmlns="http://www.w3.org/2000/svg" width="${width}" height="${height}" font-family="sans-serif" font-size="12">` +
-    `<rect width="100%" height="100%" fill="white"/>${panels.join('')}` +
+    `<title>${names.join(', ')} by ${x}</title><rect width="100%" height="100%" fill="white"/>${panels.join('')}` +
     `<text x="${PANEL.left + PANEL.width}" y="${height - 4}" text-anchor="end">${last} ${x}</text></svg>\n`
   )
 }
