@@ -49,9 +49,7 @@ const LONG: readonly string[] = [
   'columns/parquet/decode.ts',
   'columns/text/csv-parse.ts',
   'fs/edits/editor.ts',
-  'fs/lake-filesystem.ts',
   'fs/lines.ts',
-  'fs/scratch/scratch.ts',
   'fs/text/placement.ts',
 ]
 
