@@ -216,5 +216,6 @@ export interface FileSystem {
   ): Promise<{ from: Change; to: Change }>
   /** Entries after `cookie` (0n: from the start), '.' and '..' included, at most `limit`; always at least one unless at the end. */
   readdir(directory: Node, cookie: bigint, limit: number): Promise<Listing>
-  space(): Promise<SpaceInfo>
+  /** Of the file system that a node is in. */
+  space(node: Node): Promise<SpaceInfo>
 }
