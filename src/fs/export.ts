@@ -104,8 +104,8 @@ export class ExportedFileSystem implements FileSystem {
     return this.#watched('readdir', () => this.#fs.readdir(directory, cookie, limit))
   }
 
-  space(): Promise<SpaceInfo> {
-    return this.#watched('space', () => this.#fs.space())
+  space(node: Node): Promise<SpaceInfo> {
+    return this.#watched('space', () => this.#fs.space(node))
   }
 
   #changing<T>(call: string, nodes: readonly Node[], run: () => Promise<T>): Promise<T> {

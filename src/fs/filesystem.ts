@@ -19,7 +19,6 @@ export type FsErrorCode =
   | 'EDQUOT'
   | 'ESTALE'
   | 'ETOOSMALL'
-  | 'EBADCOOKIE'
   | 'ENOTSYNC'
   | 'EJUKEBOX'
   | 'EMLINK'
@@ -42,8 +41,8 @@ export function exportOf({ frozen, readOnly, others }: Export): Export {
 }
 
 /**
- * What a file handle stands for. `id` is the file id: it never changes meaning while a handle may hold it, and survives
- * restarts.
+ * What a file handle stands for. `id` has up to 80 bits (see tree/ids.ts): it never changes meaning while a handle may
+ * hold it, and survives restarts.
  */
 export interface FileRef extends Export {
   readonly id: bigint
@@ -69,15 +68,13 @@ export interface CallerCall {
   readonly signal: AbortSignal
 }
 
-/** Who makes a call, and what the export that it came through lets it do. */
-export interface Asker extends Caller {
-  readonly readOnly?: boolean
-}
-
-/** A file or folder, as one caller reaches it. */
-export interface Node extends FileRef {
+/** Who makes a call, and the export that it came through. */
+export interface Client extends Export {
   readonly caller: Caller
 }
+
+/** A file or folder, as one client reaches it. */
+export interface Node extends FileRef, Client {}
 
 /** Nanoseconds since the epoch. */
 export type TimeNs = bigint
@@ -92,6 +89,7 @@ export interface Attributes {
   readonly size: bigint
   /** Bytes on disk, as `du` counts them. */
   readonly used: bigint
+  /** Of 64 bits; different for all files that one root shows. */
   readonly fileId: bigint
   readonly atime: TimeNs
   readonly mtime: TimeNs
@@ -156,6 +154,12 @@ export interface ReadResult {
 
 export type Stability = 'unstable' | 'data_sync' | 'file_sync'
 
+export interface WriteResult {
+  readonly count: number
+  readonly committed: Stability
+  readonly change: Change
+}
+
 export interface Access {
   readonly read: boolean
   /** Directories: search. Files: execute. */
@@ -198,12 +202,7 @@ export interface FileSystem {
   /** At most `count` bytes; fewer only before the end of the file. `eof` if they reach it. */
   read(node: Node, offset: bigint, count: number): Promise<ReadResult>
   /** `bytes` may be kept by the file system; the caller does not reuse them. */
-  write(
-    node: Node,
-    offset: bigint,
-    bytes: Uint8Array,
-    stability: Stability,
-  ): Promise<{ count: number; committed: Stability; change: Change }>
+  write(node: Node, offset: bigint, bytes: Uint8Array, stability: Stability): Promise<WriteResult>
   commit(node: Node, offset: bigint, count: number): Promise<Change>
   create(directory: Node, name: string, how: CreateHow): Promise<Created>
   mkdir(directory: Node, name: string, attributes: NewAttributes): Promise<Created>
@@ -217,5 +216,6 @@ export interface FileSystem {
   ): Promise<{ from: Change; to: Change }>
   /** Entries after `cookie` (0n: from the start), '.' and '..' included, at most `limit`; always at least one unless at the end. */
   readdir(directory: Node, cookie: bigint, limit: number): Promise<Listing>
-  space(): Promise<SpaceInfo>
+  /** Of the file system that a node is in. */
+  space(node: Node): Promise<SpaceInfo>
 }

@@ -1,9 +1,5 @@
 import { FsError } from './filesystem.ts'
 
-/** The folders that are always there. */
-export const ROOT_ID = 1n
-export const DATA_ID = 2n
-
 const NAME_BYTES_MAX = 255
 
 /** Raises EINVAL or ENAMETOOLONG for what cannot be the name of a file. */

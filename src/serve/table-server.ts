@@ -4,16 +4,13 @@ import { withinMs } from '../core/limit.ts'
 import { ErrorJournal } from '../fs/error-journal.ts'
 import { ExportedFileSystem } from '../fs/export.ts'
 import type { Export } from '../fs/filesystem.ts'
-import { LakeFileSystem } from '../fs/lake-filesystem.ts'
 import type { Disk } from '../fs/saves/disk.ts'
 import type { HoldTimes } from '../fs/saves/hold-times.ts'
 import type { Openers } from '../fs/saves/openers.ts'
 import { ProcOpeners } from '../fs/saves/proc-openers.ts'
-import { Scratch } from '../fs/scratch/scratch.ts'
 import { csv, openText } from '../fs/text/layout.ts'
 import { Segments } from '../fs/text/segments.ts'
-import { schemaSql } from '../fs/views/schema-sql.ts'
-import { statsJson } from '../fs/views/stats.ts'
+import { LakeTree } from '../fs/tree/lake-tree.ts'
 import { type Lake, type ObjectStore, openLake, openSql, type SqlLimits, type SqlService } from '../lake.ts'
 import { Exports } from '../nfs/exports.ts'
 import { Endpoints, type WantedEndpoint } from './endpoints.ts'
@@ -126,25 +123,28 @@ async function serveLake(lake: Lake, state: StateFolder, sql: SqlService, option
   let endpoints: Endpoints | undefined
   const ports = (): number[] => endpoints?.all.map(({ port }) => port) ?? []
   const openers = options.openers ?? new ProcOpeners({ ports })
-  const fs = fileSystemOf(lake, state, segments, errors, sql, { ...options, openers })
+  const tree = treeOf(lake, state, segments, errors, sql, { ...options, openers })
   let recovered: Promise<void> | undefined
   const recover = (rights: Rights): Promise<void> => {
     // What an earlier server held is brought to its end by one that may write.
-    if (!rights.readOnly) recovered ??= sql.recover().then(() => fs.recover())
+    if (!rights.readOnly) recovered ??= sql.recover().then(() => tree.recover())
     return recovered ?? Promise.resolve()
   }
   await recover(options)
   const exports = new Exports({ secret: state.secret, uids: new Set([ownerOf().uid]), plain: exportOf(options, false) })
   exports.open(exportOf(options, true))
-  const listening = new Endpoints(new ExportedFileSystem(fs, (call, error) => refusals.call(call, error)), {
-    secret: state.secret,
-    exports,
-    log,
-    onDisconnect: () => options.onDisconnect?.(),
-  })
+  const listening = new Endpoints(
+    new ExportedFileSystem(tree.fileSystem, (call, error) => refusals.call(call, error)),
+    {
+      secret: state.secret,
+      exports,
+      log,
+      onDisconnect: () => options.onDisconnect?.(),
+    },
+  )
   endpoints = listening
   const { host, port } = await listening.listen(options).catch(error => {
-    fs.close()
+    tree.close()
     throw error
   })
   const health = new Health({ clock: lake.clock, log, look: tableLook(lake, () => recovered !== undefined) })
@@ -156,11 +156,11 @@ async function serveLake(lake: Lake, state: StateFolder, sql: SqlService, option
     await sql.close()
     const finished = await withinMs(
       FINISH_LIMIT_MS,
-      fs.finish().then(() => true),
+      tree.finish().then(() => true),
     )
     if (finished === undefined)
       log('a save that is held is not at its end; it is kept for the next server of the table')
-    fs.close()
+    tree.close()
     await lake.close()
     state.close()
   }
@@ -182,9 +182,9 @@ async function serveLake(lake: Lake, state: StateFolder, sql: SqlService, option
       if (rights.readOnly !== options.readOnly || rights.allowOther !== options.allowOther)
         exports.close(exportOf(rights, true))
     },
-    held: () => fs.held(),
+    held: () => tree.held(),
     measuring: () => segments.measuring,
-    settle: () => fs.settled(),
+    settle: () => tree.settled(),
     warmUp: async () => {
       lake.pool.start()
       await openText(lake.table, await lake.table.refresh(), segments, csv)
@@ -194,27 +194,25 @@ async function serveLake(lake: Lake, state: StateFolder, sql: SqlService, option
   }
 }
 
-function fileSystemOf(
+function treeOf(
   lake: Lake,
   { files, directory, database }: StateFolder,
   segments: Segments,
   errors: ErrorJournal,
   sql: SqlService,
   { log, holdTimes, openers, seams }: ServeOptions & { readonly openers: Openers },
-): LakeFileSystem {
+): LakeTree {
   const { clock } = lake
   const owner = ownerOf()
-  return new LakeFileSystem({
+  return new LakeTree({
     table: lake.table,
     segments,
-    scratch: new Scratch({ directory: files, database, clock, owner, log }),
+    cache: lake.cache,
+    filesDirectory: files,
     database,
     errors,
     stateDirectory: directory,
     runSql: (statement, how) => sql.run(statement, how),
-    renderSchema: snapshot => new TextEncoder().encode(schemaSql(snapshot)),
-    renderStats: async snapshot =>
-      new TextEncoder().encode(await statsJson(lake.table, snapshot, segments, lake.cache)),
     clock,
     owner,
     log,

@@ -167,8 +167,8 @@ describe('an answer', () => {
     new TextDecoder().decode((await query.of(who).read(0n, 100)).bytes)
   const ask = async (query: QueryView, sql: string, who = caller): Promise<unknown> => {
     const file = query.of(who)
-    await file.truncate(0, await file.attributes())
-    return file.write(0, new TextEncoder().encode(sql), 'file_sync', who)
+    await file.truncate(0n, await file.attributes())
+    return file.write(0n, new TextEncoder().encode(sql), 'file_sync', { ...FROZEN, caller: who })
   }
 
   test('of an older query that took longer does not take the place of a newer one', async () => {

@@ -85,14 +85,15 @@ describe('a result in queries/', () => {
 })
 
 /** The view by itself, over statements that go as a test says. */
-function view(run: (sql: string, caller: Caller) => Promise<Text>) {
+function view(run: (sql: string) => Promise<Text>) {
   let id = 1000n
   const owner = { uid: 0, gid: 0 }
   const query = new QueryView({ run, owner, now: () => 1n, nextId: () => id++, onRefused: () => undefined })
   const caller: Caller = { connection: 1, uid: 0, socket: undefined }
-  const write = (sql: string) => query.of(caller).write(0, new TextEncoder().encode(sql), 'file_sync', caller)
+  const client = { frozen: true, readOnly: false, others: false, caller }
+  const write = (sql: string) => query.of(caller).write(0n, new TextEncoder().encode(sql), 'file_sync', client)
   const read = async () => new TextDecoder().decode((await query.of(caller).read(0n, 1000)).bytes)
-  return { query, caller, write, read }
+  return { query, caller, client, write, read }
 }
 
 describe('a statement of which nobody knows whether it is in the table', () => {
@@ -106,7 +107,7 @@ describe('a statement of which nobody knows whether it is in the table', () => {
     })
     const file = query.of(caller)
     const { id } = file
-    await file.truncate(0, await file.attributes())
+    await file.truncate(0n, await file.attributes())
     expect(await write('INSERT 1').catch((error: FsError) => error.code)).toBe('EJUKEBOX')
     expect(file.id).toBe(id)
     known = true
@@ -140,7 +141,7 @@ describe('several WRITEs of one statement', () => {
   test('take effect in their order, whatever each has to wait for', async () => {
     const asked: string[] = []
     let answer: Text = bytesText(new TextEncoder().encode('n\n1\n'))
-    const { query, caller, write } = view(async sql => {
+    const { query, caller, client, write } = view(async sql => {
       asked.push(sql)
       return answer
     })
@@ -153,8 +154,8 @@ describe('several WRITEs of one statement', () => {
     const parts = [0, 3, 7, 11].map(
       at => [at, text.subarray(at, at === 0 ? 3 : at === 3 ? 7 : at === 7 ? 11 : undefined)] as const,
     )
-    await Promise.all(parts.map(([at, bytes]) => file.write(2 + at, bytes, 'unstable', caller)))
-    await file.commit(caller)
+    await Promise.all(parts.map(([at, bytes]) => file.write(BigInt(2 + at), bytes, 'unstable', client)))
+    await file.commit(client)
     expect(asked).toEqual(['SELECT 1', 'SELECT 2 + 3'])
   })
 })

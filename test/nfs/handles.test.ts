@@ -17,6 +17,24 @@ describe('file handles', () => {
     }
   })
 
+  test('are what they always were, for the files of a table that is mounted alone', () => {
+    for (const [id, hex] of [
+      [1n, '0101000053ebecc8da74a1f00000000000000001f7b7a7aa0dc0bb9d39c1bd6db63defad'],
+      [1001n, '0101000053ebecc8da74a1f000000000000003e9d3970de7255f43ce960bfcc8419dbdee'],
+      [(1n << 62n) | 5n, '0101000053ebecc8da74a1f04000000000000005fc4dbebeae1e6748a2d9a62dd60ec33e'],
+    ] as const) {
+      const handle = new Handles(secret(7)).make({ id, ...PLAIN, frozen: true })
+      expect(Buffer.from(handle).toString('hex')).toBe(hex)
+    }
+  })
+
+  test('hold the number of the file system that a file is in, among several under one root', () => {
+    const handles = new Handles(secret(1))
+    const nodes = [0n, 1n, 0xffffn].map(number => ({ id: (number << 64n) | 1001n, ...PLAIN }))
+    expect(nodes.map(node => handles.open(handles.make(node)))).toEqual(nodes.map(node => ({ kind: 'node', node })))
+    expect(() => handles.make({ id: 1n << 80n, ...PLAIN })).toThrow('80 bits')
+  })
+
   test('of another database are foreign, not bad: its client has to look the file up again', () => {
     const handle = new Handles(secret(1)).make({ id: 1n, ...PLAIN })
     expect(new Handles(secret(2)).open(handle)).toEqual({ kind: 'foreign' })

@@ -63,3 +63,12 @@ export function notDirectory(name: string): FsError {
 export function notEmpty(name: string): FsError {
   return new FsError('ENOTEMPTY', `${name} is not empty`)
 }
+
+/** Begins at once, and lets only FsErrors out. */
+export async function guarded<T>(what: string, run: () => Promise<T>): Promise<T> {
+  try {
+    return await run()
+  } catch (error) {
+    throw systemError(what, error)
+  }
+}

@@ -1,11 +1,12 @@
 import { readdir } from 'node:fs/promises'
 import type { Clock } from '../../core/clock.ts'
 import { firstIndex } from '../../core/search.ts'
-import type { Attributes, DirectoryEntry, Listing } from '../filesystem.ts'
+import type { Attributes } from '../filesystem.ts'
+import type { NodeEntry, NodePage } from '../tree/node.ts'
 import { systemError } from './errors.ts'
 import { FIRST_ID } from './ids.ts'
-import { type NodeRow, type Nodes, UNEXPORTED } from './nodes.ts'
-import type { Entry, Real, Tree } from './tree.ts'
+import type { NodeRow, Nodes } from './nodes.ts'
+import type { Entry, Real, RealTree } from './real-tree.ts'
 
 /** So many folders may be listed at once without being read anew for each page. */
 const SCANS_KEPT = 32
@@ -13,8 +14,6 @@ const SCANS_KEPT = 32
 const SCAN_AGE_MAX_MS = 60_000
 /** Unknown files are entered in lots, between which other calls have their turn. */
 const LOT = 500
-/** RFC 1813, cookieverf3: cookies never go bad. */
-const VERIFIER = 1n
 
 interface Scan {
   readonly madeMs: number
@@ -29,37 +28,37 @@ interface Scan {
  * begins; later pages look only at their own entries.
  */
 export class Listings {
-  readonly #tree: Tree
+  readonly #tree: RealTree
   readonly #nodes: Nodes
   readonly #clock: Clock
   readonly #attributes: (entry: Entry) => Attributes
   readonly #scans = new Map<bigint, Scan>()
 
-  constructor(tree: Tree, nodes: Nodes, clock: Clock, attributes: (entry: Entry) => Attributes) {
+  constructor(tree: RealTree, nodes: Nodes, clock: Clock, attributes: (entry: Entry) => Attributes) {
     this.#tree = tree
     this.#nodes = nodes
     this.#clock = clock
     this.#attributes = attributes
   }
 
-  async page(directory: bigint, cookie: bigint, limit: number): Promise<Listing> {
+  async page(directory: bigint, cookie: bigint, limit: number): Promise<NodePage> {
     const known = cookie < FIRST_ID ? undefined : this.#known(directory)
-    const entries: DirectoryEntry[] = []
+    const entries: NodeEntry[] = []
     if (known !== undefined) {
       const more = this.#take(known, directory, cookie, limit, entries)
       // At the end of an earlier scan the folder is read again if it changed since: what is new stands at the end.
       if (more || known.mtime === this.#tree.folder(directory).stat.mtimeNs) {
-        return { entries, endOfDirectory: !more, verifier: VERIFIER }
+        return { entries, endOfDirectory: !more }
       }
     }
     const scan = await this.#scan(directory)
     const more = this.#take(scan, directory, entries.at(-1)?.cookie ?? cookie, limit, entries)
     if (!more) this.#scans.delete(directory)
-    return { entries, endOfDirectory: !more, verifier: VERIFIER }
+    return { entries, endOfDirectory: !more }
   }
 
   /** Adds entries behind `cookie` until there are `limit`; false if there are no more. */
-  #take(scan: Scan, directory: bigint, cookie: bigint, limit: number, entries: DirectoryEntry[]): boolean {
+  #take(scan: Scan, directory: bigint, cookie: bigint, limit: number, entries: NodeEntry[]): boolean {
     const folder = this.#tree.folder(directory)
     let at = firstAfter(scan.ids, cookie)
     for (; at < scan.ids.length && entries.length < limit; at++) {
@@ -70,7 +69,7 @@ export class Listings {
   }
 
   /** The entry as it is now: it may have been renamed, removed or replaced since the scan. */
-  #entry(folder: Real, scan: Scan, id: bigint): DirectoryEntry | undefined {
+  #entry(folder: Real, scan: Scan, id: bigint): NodeEntry | undefined {
     const row = this.#nodes.get(id)
     if (row === undefined || row.parent !== folder.id) return undefined
     const entry = this.#tree.resolve(folder, row.name, row)
@@ -81,7 +80,7 @@ export class Listings {
       return undefined
     }
     const attributes = this.#attributes(entry)
-    return { name: row.name, fileId: id, cookie: id, node: { id, ...UNEXPORTED }, attributes }
+    return { name: row.name, id, cookie: id, attributes }
   }
 
   #known(directory: bigint): Scan | undefined {
@@ -101,9 +100,10 @@ export class Listings {
     const ids: bigint[] = []
     for (const name of names) {
       const entry = known.get(name)
+      known.delete(name)
+      if (this.#tree.isReserved(directory, name)) continue
       if (entry === undefined) unknown.push(name)
       else ids.push(entry.id)
-      known.delete(name)
     }
     const references = [...known.values()].filter(entry => entry.kind === 'reference').map(entry => entry.id)
     this.#forgetMissing(

@@ -1,11 +1,7 @@
 import type { Database, Statement } from 'bun:sqlite'
 import { type FileHandle, open } from 'node:fs/promises'
 import { errnoOf } from '../../core/errors.ts'
-import type { Export } from '../filesystem.ts'
 import { withSynchronous } from './ids.ts'
-
-/** Stands in the answers of the scratch, which knows of no exports: whoever asked says through which one. */
-export const UNEXPORTED: Export = { frozen: false, readOnly: true, others: false }
 
 export type NodeKind = 'file' | 'directory' | 'reference'
 

@@ -19,8 +19,8 @@ import {
 import { promisify } from 'node:util'
 import { type CreateHow, FsError, type NewAttributes, type SetTime } from '../filesystem.ts'
 import type { Text } from '../text/text.ts'
+import type { Real } from './real-tree.ts'
 import { NOW, setTimes } from './times.ts'
-import type { Real } from './tree.ts'
 
 /** What the runtime's calls take as a position and a size. */
 const FILE_BYTES_MAX = 2n ** 52n - 1n

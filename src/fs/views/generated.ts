@@ -1,17 +1,36 @@
 import { laterTime, MODE, type Owner, viewAttributes } from '../attributes.ts'
-import { type Attributes, type Change, FsError } from '../filesystem.ts'
+import { type Attributes, type Change, FsError, type ReadResult } from '../filesystem.ts'
 import { bytesText } from '../text/text.ts'
-import { type ReadResult, readText, type ViewFile } from './view.ts'
+import type { FileNode } from '../tree/node.ts'
+import { listedAttributes, type ViewContext, type ViewDefinition } from './context.ts'
+import { named, readText } from './view.ts'
 
-export interface GeneratedViewOptions {
+export interface Produced {
+  readonly produce: () => Promise<Uint8Array>
+  /** Truncating the file to nothing does this; without it the view is read-only. */
+  readonly clear?: () => void
+}
+
+export interface GeneratedViewOptions extends Produced {
   readonly name: string
   readonly id: bigint
   readonly owner: Owner
   /** Nanoseconds since the epoch. */
   readonly now: () => bigint
-  readonly produce: () => Promise<Uint8Array>
-  /** Truncating the file to nothing does this; without it the view is read-only. */
-  readonly clear?: () => void
+}
+
+/** The view of bytes that are produced as a whole; its cookie is its id, too. */
+export function generated(make: (context: ViewContext) => Produced): ViewDefinition['node'] {
+  return (context, line) => {
+    const { owner, now } = context
+    const view = new GeneratedView({ name: line.name, id: line.cookie, owner, now, ...make(context) })
+    return named(line, {
+      kind: 'file',
+      find: ({ id }) => (id === view.id ? view : undefined),
+      open: () => view,
+      entry: async folder => ({ id: view.id, attributes: await listedAttributes(context, view, folder) }),
+    })
+  }
 }
 
 /** Bytes and the attributes that tell of them. Replaced as a whole, so that they always belong together. */
@@ -24,7 +43,9 @@ interface Shown {
  * A small view whose bytes are produced as a whole (`schema.sql`, `.stats`, `.errors`). GETATTR produces them, READ
  * gives what the last GETATTR measured, and says so: a size and the bytes behind it always belong together.
  */
-export class GeneratedView implements ViewFile {
+export class GeneratedView implements FileNode {
+  readonly kind = 'file'
+  readonly isReported = true
   readonly id: bigint
   readonly name: string
   readonly writable: boolean
@@ -68,9 +89,9 @@ export class GeneratedView implements ViewFile {
     return viewAttributes(owner, { id, size, mtime, mode: this.writable ? MODE.file : MODE.readOnly })
   }
 
-  async truncate(size: number, before: Attributes): Promise<Change> {
+  async truncate(size: bigint, before: Attributes): Promise<Change> {
     const { clear } = this.#options
-    if (size !== 0 || clear === undefined)
+    if (size !== 0n || clear === undefined)
       throw new FsError('EACCES', `${this.name}: it can be emptied, and not written`)
     clear()
     return { before, after: await this.attributes() }

@@ -2,12 +2,14 @@ import { type Difference, hashOf, Ordered, type Ordering } from '../../core/orde
 import type { LiveFile, LiveFiles, Snapshot } from '../../table/snapshot.ts'
 import type { Table } from '../../table/table.ts'
 import { MODE, type Owner, viewAttributes } from '../attributes.ts'
-import { FsError } from '../filesystem.ts'
+import { type Attributes, FsError, type ReadResult } from '../filesystem.ts'
 import type { Text } from '../text/text.ts'
-import { readText, type ViewFile } from './view.ts'
+import type { FileNode, NodeEntry } from '../tree/node.ts'
+import type { ViewDefinition } from './context.ts'
+import { readText, type View } from './view.ts'
 
 /** Far from all other ids; the rest of the id is a hash of the path, so that it is the same after a restart. */
-export const FIRST_PARQUET_ID = 1n << 62n
+const FIRST_PARQUET_ID = 1n << 62n
 const NAME_BYTES_MAX = 255
 /** Files that are gone from the table are still served to those who had them open, as long as they are on disk. */
 const FORMER_KEPT = 1000
@@ -25,30 +27,57 @@ const byId: Ordering<ParquetEntry> = {
 }
 
 /** The live snapshot's Parquet files, byte for byte. */
-export class ParquetFiles {
-  readonly #store: Table['store']
-  readonly #owner: Owner
-  #live: LiveFiles | undefined
+export const parquetFiles: ViewDefinition['node'] = ({ table, owner, refresh, latest }, { cookie }) => {
+  const files = new ParquetFiles({ store: table.store, owner, refresh, latest })
+  const has = (name: string): boolean => files.byName(name) !== undefined
+  return {
+    kind: 'file',
+    cookie,
+    reserves: has,
+    hides: has,
+    lookup: async name => {
+      if (!name.endsWith(SUFFIX)) return undefined
+      await refresh()
+      const entry = files.byName(name)
+      return entry && files.file(entry.id)
+    },
+    list: async (after, limit) => {
+      await refresh()
+      return files.list(after, limit)
+    },
+    find: ({ id }) => files.file(id),
+  } satisfies View
+}
+
+interface ParquetFilesOptions {
+  readonly store: Table['store']
+  readonly owner: Owner
+  /** See ViewContext. */
+  readonly refresh: () => Promise<Snapshot>
+  readonly latest: () => Snapshot | undefined
+}
+
+class ParquetFiles {
+  readonly #options: ParquetFilesOptions
   /** By id; made when somebody lists the files, or comes with the handle of one. */
   #entries: { readonly of: LiveFiles; readonly byId: Ordered<ParquetEntry> } | undefined
   readonly #former = new Map<bigint, ParquetEntry>()
 
-  constructor(store: Table['store'], owner: Owner) {
-    this.#store = store
-    this.#owner = owner
+  constructor(options: ParquetFilesOptions) {
+    this.#options = options
   }
 
-  /** Makes the list that of a snapshot. */
-  update({ live }: Snapshot): void {
-    this.#live = live
+  get #live(): LiveFiles | undefined {
+    return this.#options.latest()?.live
   }
 
   /** At most `limit` entries whose ids are above `after`, in the order of their ids, which are their READDIR cookies. */
-  list(after: bigint, limit: number): ParquetEntry[] {
-    const found: ParquetEntry[] = []
+  list(after: bigint, limit: number): NodeEntry[] {
+    const found: NodeEntry[] = []
     for (const entry of this.#index().from(({ id }) => (id <= after ? 1 : -1))) {
       if (found.length >= limit) break
-      found.push(entry)
+      const { id, name } = entry
+      found.push({ id, name, cookie: id, attributes: this.#attributes(entry) })
     }
     return found
   }
@@ -102,27 +131,49 @@ export class ParquetFiles {
   }
 
   /** A file by its id, also one that left the table since. */
-  file(id: bigint): ViewFile | undefined {
+  file(id: bigint): FileNode | undefined {
     if (id < FIRST_PARQUET_ID) return undefined
-    const entry = this.#find(id) ?? this.#former.get(id)
-    if (entry === undefined) return undefined
-    const { name, file } = entry
-    const mtime = BigInt(file.modificationTime) * 1_000_000n
-    const attributes = viewAttributes(this.#owner, { id, size: file.sizeBytes, mtime, mode: MODE.readOnly })
-    const text = { size: file.sizeBytes, read: (start: number, end: number) => this.#read(file, start, end) }
+    const known = this.#known(id)
     return {
+      kind: 'file',
+      isReported: true,
       id,
-      name,
+      name: known?.name ?? `${id.toString(36)}${SUFFIX}`,
       writable: false,
-      attributes: async () => attributes,
-      read: async (offset, count) => ({ ...(await readText(text, offset, count)), attributes }),
+      attributes: async () => this.#attributes(known ?? (await this.#looked(id))),
+      read: (offset, count) => this.#bytes(known, id, offset, count),
     }
   }
 
+  #known(id: bigint): ParquetEntry | undefined {
+    return this.#find(id) ?? this.#former.get(id)
+  }
+
+  /** A handle from before a restart: nobody may have looked at the table since. */
+  async #looked(id: bigint): Promise<ParquetEntry> {
+    await this.#options.refresh()
+    const entry = this.#known(id)
+    if (entry === undefined) throw new FsError('ESTALE', `the Parquet file with the id ${id} has left the table`)
+    return entry
+  }
+
+  #attributes({ id, file }: ParquetEntry): Attributes {
+    const mtime = BigInt(file.modificationTime) * 1_000_000n
+    return viewAttributes(this.#options.owner, { id, size: file.sizeBytes, mtime, mode: MODE.readOnly })
+  }
+
+  async #bytes(known: ParquetEntry | undefined, id: bigint, offset: bigint, count: number): Promise<ReadResult> {
+    const entry = known ?? (await this.#looked(id))
+    const { file } = entry
+    const text = { size: file.sizeBytes, read: (start: number, end: number) => this.#read(file, start, end) }
+    return { ...(await readText(text, offset, count)), attributes: this.#attributes(entry) }
+  }
+
   async #read({ path, sizeBytes }: LiveFile, start: number, end: number): ReturnType<Text['read']> {
-    const bytes = await this.#store.read(path, start, end)
+    const { store } = this.#options
+    const bytes = await store.read(path, start, end)
     if (bytes.length === end - start) return bytes
-    throw new FsError('EIO', `${this.#store.location}/${path} has fewer than the ${sizeBytes} bytes that the log says`)
+    throw new FsError('EIO', `${store.location}/${path} has fewer than the ${sizeBytes} bytes that the log says`)
   }
 }
 

@@ -1,22 +1,25 @@
-import type { TextFormatName } from '../../columns/text/formats/index.ts'
 import { BoundedMap } from '../../core/bounded-map.ts'
 import { messageOf } from '../../core/errors.ts'
 import { discarded } from '../../core/garbage.ts'
-import { SqlError } from '../../sql/errors.ts'
 import { laterTime, MODE, type Owner, viewAttributes } from '../attributes.ts'
 import {
-  type Asker,
   type Attributes,
   type Caller,
   type Change,
+  type Client,
   FsError,
   type Node,
+  type ReadResult,
   type Stability,
   type TimeNs,
+  type WriteResult,
 } from '../filesystem.ts'
 import { bytesText, type Text } from '../text/text.ts'
+import type { FileNode } from '../tree/node.ts'
+import type { ViewDefinition } from './context.ts'
+import { codeOf } from './run-sql.ts'
 import { StagedQuery } from './staged-query.ts'
-import { type ReadResult, readText, type ViewFile, type WriteResult } from './view.ts'
+import { named, offsetIn, readText } from './view.ts'
 
 /** So many clients have a `.query` of their own at a time; whoever did not use it for longest loses it first. */
 const FILES_MAX = 256
@@ -24,26 +27,38 @@ const EMPTY = bytesText(new Uint8Array(0))
 /** Ids of `.query`'s files are told from all others, also those that an earlier server gave out. */
 const ID_TAG = 1n << 60n
 
-export interface RunSqlOptions {
-  /** How rows are written; CSV if not given. */
-  readonly format?: TextFormatName
-  /** Refuse a statement that changes the table. */
-  readonly readOnly?: boolean
-  /** Ends the statement when nobody waits for it any more. */
-  readonly signal?: AbortSignal | undefined
-  /** What tells the call that it comes with from all others, and is the same when that is repeated. */
-  readonly call?: string | undefined
+/** `.query`: SQL that is written is run, and its result read. */
+export const queryView: ViewDefinition['node'] = (context, line) => {
+  const { owner, now, scratch, runSql, askers, tables, onRoot } = context
+  const view = new QueryView({
+    owner,
+    now,
+    nextId: () => scratch.nextId(),
+    onRefused: onRoot,
+    run: async (sql, { caller, readOnly }) => {
+      const asked = askers.watch(caller)
+      try {
+        await tables.settled()
+        return await runSql(sql, { signal: asked.signal, call: caller.call?.name, readOnly })
+      } finally {
+        asked.end()
+      }
+    },
+  })
+  return named(line, {
+    kind: 'file',
+    find: node => view.file(node),
+    open: ({ caller }) => view.of(caller),
+    remove: async ({ caller }) => {
+      view.of(caller).clear()
+      return {}
+    },
+  })
 }
 
-/**
- * Runs SQL and gives its result as text (of a changing statement: its counts). Rejects with an Error whose message is the
- * engine's sentence.
- */
-export type RunSql = (sql: string, options?: RunSqlOptions) => Promise<Text>
-
 export interface QueryViewOptions {
-  /** As RunSql; for who asked, with the rights of the export that it came through. */
-  readonly run: (sql: string, asker: Asker) => Promise<Text>
+  /** As RunSql; for who asks, with the rights of the export that the call came through. */
+  readonly run: (sql: string, client: Client) => Promise<Text>
   readonly owner: Owner
   /** Nanoseconds since the epoch. */
   readonly now: () => TimeNs
@@ -95,6 +110,7 @@ export class QueryView {
    * user's file to the next: so there it is unknown to others, and the client looks the name up again.
    */
   file({ id, frozen, caller }: Node): QueryFile | undefined {
+    if (id < ID_TAG) return undefined
     for (const file of this.#files.values()) {
       if (file.id !== id) continue
       if (file.uid !== caller.uid) return frozen ? file : undefined
@@ -102,7 +118,7 @@ export class QueryView {
       return this.#use(caller, file)
     }
     // A client repeats what it had written when the server ended. What that had answered before is lost.
-    const isOld = id >= ID_TAG && id < this.#firstId
+    const isOld = id < this.#firstId
     return isOld ? this.#use(caller, this.#newFile(caller.uid, id, true)) : undefined
   }
 
@@ -143,8 +159,12 @@ interface QueryFileOptions extends QueryViewOptions {
 }
 
 /** One client's `.query`. A failed query fails the write, and reading gives the sentence. */
-export class QueryFile implements ViewFile {
+export class QueryFile implements FileNode {
+  readonly kind = 'file'
   readonly name = '.query'
+  /** SQL that changes nothing is for everybody: the statement is bound by the export, not the file. */
+  readonly isAlwaysWritable = true
+  readonly isReported = true
   readonly writable = true
   readonly uid: number | undefined
   readonly #options: QueryFileOptions
@@ -179,27 +199,28 @@ export class QueryFile implements ViewFile {
     return { ...(await readText(image.text, offset, count)), attributes }
   }
 
-  async truncate(size: number, before: Attributes): Promise<Change> {
-    await this.#stage(staged => staged.resized(size))
+  async truncate(size: bigint, before: Attributes): Promise<Change> {
+    await this.#stage(staged => staged.resized(offsetIn(this.name, size)))
     return { before, after: await this.attributes() }
   }
 
   /** Stages written bytes. Written behind the result that is shown, they are a query of their own. */
-  async write(offset: number, bytes: Uint8Array, stability: Stability, asker: Asker): Promise<WriteResult> {
+  async write(offset: bigint, bytes: Uint8Array, stability: Stability, client: Client): Promise<WriteResult> {
+    const at = offsetIn(this.name, offset)
     this.#isLost = false
     const before = await this.attributes()
-    await this.#stage(staged => staged.written(offset, bytes))
+    await this.#stage(staged => staged.written(at, bytes))
     const count = bytes.length
     if (stability === 'unstable') {
       return { count, committed: stability, change: { before, after: await this.attributes() } }
     }
-    return { count, committed: 'file_sync', change: await this.commit(asker) }
+    return { count, committed: 'file_sync', change: await this.commit(client) }
   }
 
   /** Ends the save: runs what was written. Without attributes the client reads the result anew. */
-  async commit(asker: Asker): Promise<Change> {
+  async commit(client: Client): Promise<Change> {
     try {
-      await this.#finish(asker)
+      await this.#finish(client)
     } catch (error) {
       if (error instanceof FsError && error.code === 'EJUKEBOX') throw error
       this.#id = this.#options.nextId()
@@ -255,7 +276,7 @@ export class QueryFile implements ViewFile {
   }
 
   /** Rejects with FsError: EINVAL if the engine refuses what was written. */
-  async #finish(asker: Asker): Promise<void> {
+  async #finish(client: Client): Promise<void> {
     const pending = this.#pending
     if (pending === undefined) return
     const number = this.#options.number()
@@ -263,7 +284,7 @@ export class QueryFile implements ViewFile {
     if (this.#pending === pending) this.#pending = undefined
     if (sql.trim() === '') return this.#answer(EMPTY, number)
     try {
-      this.#answer(await this.#options.run(sql, asker), number)
+      this.#answer(await this.#options.run(sql, client), number)
     } catch (error) {
       const sentence = messageOf(error)
       const code = codeOf(error)
@@ -273,12 +294,4 @@ export class QueryFile implements ViewFile {
       throw new FsError(code, sentence, { cause: error })
     }
   }
-}
-
-/** A statement that is wrong is the user's to mend (EINVAL); what else fails is not (EIO), or may be known later (EJUKEBOX). */
-export function codeOf(error: unknown): FsError['code'] {
-  if (error instanceof FsError) return error.code
-  if (!(error instanceof SqlError)) return 'EIO'
-  if (error.code === 'undecided') return 'EJUKEBOX'
-  return error.code === 'invalid_sql' || error.code === 'unsupported' ? 'EINVAL' : 'EIO'
 }

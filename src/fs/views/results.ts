@@ -1,22 +1,12 @@
-import { type TextFormatName, textFormats } from '../../columns/text/formats/index.ts'
-import { messageOf } from '../../core/errors.ts'
+import type { TextFormatName } from '../../columns/text/formats/index.ts'
 import { discarded } from '../../core/garbage.ts'
-import { SqlError } from '../../sql/errors.ts'
-import { mayModify, parseStatements } from '../../sql/statement.ts'
-import type { Watched } from '../askers.ts'
-import { laterTime, MODE, type Owner, viewAttributes } from '../attributes.ts'
-import { type Attributes, type Caller, FsError, type Node, type TimeNs } from '../filesystem.ts'
-import { RefusedChange, ROOT_ID } from '../names.ts'
-import type { Scratch } from '../scratch/scratch.ts'
-import type { Text } from '../text/text.ts'
-import { codeOf, type RunSql } from './query.ts'
-import { type ReadResult, readText, type ViewFile } from './view.ts'
+import { MODE, viewAttributes } from '../attributes.ts'
+import { FsError, type Node, type TimeNs } from '../filesystem.ts'
+import type { FileNode, NodeEntry } from '../tree/node.ts'
+import type { ViewDefinition } from './context.ts'
+import { FORMATS, keptName, partsOf, Result, type ResultsOptions, SQL_BYTES_MAX } from './result.ts'
+import type { View } from './view.ts'
 
-/** The folder's name, in the root. */
-export const QUERIES_NAME = 'queries'
-const FORMATS = textFormats.map(({ name }) => name)
-
-const SQL_BYTES_MAX = 1 << 20
 /** What a listing says of a result that was never computed: as sysfs does, which does not run its files for `ls -l` either. */
 const UNKNOWN_BYTES = 4096
 /** So many results are kept; whichever was not used for longest goes first. */
@@ -25,40 +15,33 @@ const KEPT_MAX = 100
 const HANDLES_MAX = 10_000
 /** Where clients keep names, an old result goes on being shown to who read from it within this time. */
 const OLD_READ_MS = 5000
-/** Behind the ids of all other entries of a folder. */
-const FIRST_COOKIE = 1n << 61n
 /** Of a cookie, for the place of the format in the list. */
 const FORMAT_BITS = 8n
 const NAMES_AT_ONCE = 1000
-
-export interface QueryResultsOptions {
-  readonly scratch: Scratch
-  readonly run: RunSql
-  /** The table's newest version. */
-  readonly version: () => Promise<bigint>
-  /** As `version`, when no save is under way any more. */
-  readonly settledVersion: () => Promise<bigint>
-  readonly owner: Owner
-  /** Nanoseconds since the epoch. */
-  readonly now: () => TimeNs
-  readonly nowMs: () => number
-  /** Tells whether who made a call still wants the answer. */
-  readonly watch: (caller: Caller) => Watched
-  /** Takes the sentence for `.errors`. */
-  readonly report: (sentence: string) => void
-}
-
-export interface ResultEntry {
-  readonly name: string
-  readonly cookie: bigint
-  readonly id: bigint
-  readonly attributes: Attributes
-}
 
 /** The SQL of a result; undefined: it is too long to be any. */
 interface Asked {
   readonly sql: string | undefined
   readonly mtime: TimeNs
+}
+
+/** The results of the queries in the folder. */
+export const queryResults: ViewDefinition['node'] = (context, { cookie }) => {
+  const { scratch, tables, runSql, refresh, settledSnapshot, owner, now, clock, askers, errors } = context
+  return new QueryResults(cookie, {
+    scratch,
+    run: async (sql, how) => {
+      await tables.settled()
+      return runSql(sql, how)
+    },
+    version: async () => (await refresh()).version,
+    settledVersion: async () => (await settledSnapshot()).version,
+    owner,
+    now,
+    nowMs: () => clock.nowMs(),
+    watch: caller => askers.watch(caller),
+    report: sentence => errors.append(sentence),
+  })
 }
 
 /**
@@ -70,39 +53,42 @@ interface Asked {
  * result, and ACCESS, which only open(2) sends, GETATTR and READ wait for the new one. A new id makes sure that
  * the client knows no answer to ACCESS yet.
  */
-export class QueryResults {
-  readonly #options: QueryResultsOptions
+class QueryResults implements View {
+  readonly kind = 'file'
+  /** Those of the results come behind it. */
+  readonly cookie: bigint
+  readonly #options: ResultsOptions
   /** What a name leads to, by `<folder id>/<name>`. */
   readonly #current = new Map<string, Result>()
   /** In the order of their last use. */
   readonly #byId = new Map<bigint, Result>()
 
-  constructor(options: QueryResultsOptions) {
+  constructor(cookie: bigint, options: ResultsOptions) {
+    this.cookie = cookie
     this.#options = options
   }
 
-  /** Whether a folder is `queries/`. It is the user's own: it may be removed, and made again. */
-  isFolder(id: bigint): boolean {
-    const entry = this.#options.scratch.entryOf(id)
-    return entry?.dirId === ROOT_ID && entry.name === QUERIES_NAME
+  /** A file of the user that has such a name already keeps it. */
+  async reserves(name: string, { id }: Node): Promise<boolean> {
+    return partsOf(name) !== undefined && (await found(this.#options.scratch.lookup(id, name))) === undefined
   }
 
-  /** FsError for a name in `queries/` that is kept for a result; a file of the user that has it already keeps it. */
-  async checkName(folder: bigint, name: string): Promise<void> {
-    const parts = this.isFolder(folder) ? partsOf(name) : undefined
-    if (parts !== undefined && !(await this.#hasFile(folder, name))) throw keptName(name)
+  hides(): boolean {
+    return false
   }
 
-  async #hasFile(folder: bigint, name: string): Promise<boolean> {
-    return (await found(this.#options.scratch.lookup(folder, name))) !== undefined
+  refusal(name: string): FsError {
+    return keptName(name)
+  }
+
+  async lookup(name: string, folder: Node): Promise<FileNode | undefined> {
+    if (!(await this.reserves(name, folder))) return undefined
+    const result = await this.#resultAt(folder.id, name, this.#options.version)
+    return result && this.find({ ...folder, id: result.id })
   }
 
   /** What a name leads to now; undefined if there is no query for it. */
-  async find(folder: bigint, name: string): Promise<ViewFile | undefined> {
-    return this.isFolder(folder) ? this.#find(folder, name, this.#options.version) : undefined
-  }
-
-  async #find(folder: bigint, name: string, version: () => Promise<bigint>): Promise<Result | undefined> {
+  async #resultAt(folder: bigint, name: string, version: () => Promise<bigint>): Promise<Result | undefined> {
     const parts = partsOf(name)
     const asked = parts && (await this.#asked(folder, `${parts.base}.sql`))
     return asked && this.#resultOf(folder, name, parts.format, asked, await version())
@@ -140,19 +126,17 @@ export class QueryResults {
     return result
   }
 
-  /** The results that a listing of `queries/` has behind `cookie`, at most `limit`. */
-  async list(folder: bigint, cookie: bigint, limit: number): Promise<ResultEntry[]> {
-    if (!this.isFolder(folder)) return []
+  async list(after: bigint, limit: number, { id: folder }: Node): Promise<NodeEntry[]> {
     const names = await this.#names(folder)
     const version = await this.#options.version()
-    const entries: ResultEntry[] = []
+    const entries: NodeEntry[] = []
     for (const [name, id] of names) {
       if (!name.endsWith('.sql')) continue
       for (const [i, format] of FORMATS.entries()) {
-        const at = FIRST_COOKIE | (id << FORMAT_BITS) | BigInt(i)
+        const at = this.cookie | (id << FORMAT_BITS) | BigInt(i)
         const resultName = `${name.slice(0, -'.sql'.length)}.${format}`
-        if (at <= cookie || names.has(resultName)) continue
-        const result = await this.#find(folder, resultName, async () => version)
+        if (at <= after || names.has(resultName)) continue
+        const result = await this.#resultAt(folder, resultName, async () => version)
         if (result === undefined) continue
         entries.push({ name: resultName, cookie: at, id: result.id, attributes: result.known() })
         if (entries.length === limit) return entries
@@ -166,27 +150,29 @@ export class QueryResults {
     const names = new Map<string, bigint>()
     for (let cookie = 0n, more = true; more; ) {
       const { entries, endOfDirectory } = await this.#options.scratch.readdir(folder, cookie, NAMES_AT_ONCE)
-      for (const { name, fileId } of entries) names.set(name, fileId)
+      for (const { name, id } of entries) names.set(name, id)
       cookie = entries.at(-1)?.cookie ?? cookie
       more = !endOfDirectory
     }
     return names
   }
 
-  /** What a handle stands for; undefined if it is none of a result's. */
-  file({ id, frozen }: Node): ViewFile | undefined {
+  find({ id, frozen }: Node): FileNode | undefined {
     const result = this.#byId.get(id)
     if (result === undefined || frozen) return result
+    const { kind, isReported, name, writable } = result
     return {
+      kind,
+      isReported,
       id,
-      name: result.name,
-      writable: false,
+      name,
+      writable,
       known: () => result.known(),
-      attributes: async caller => {
+      attributes: async client => {
         await this.#checkCurrent(result)
-        return result.attributes(caller)
+        return result.attributes(client)
       },
-      read: (offset, count, caller) => result.read(offset, count, caller),
+      read: (offset, count, client) => result.read(offset, count, client),
       refusal: () => result.refusal(),
     }
   }
@@ -194,7 +180,7 @@ export class QueryResults {
   /** A client that keeps names asks for the attributes when it opens the file: it must hear that the name leads elsewhere. */
   async #checkCurrent(result: Result): Promise<void> {
     const { folder, fileName } = result
-    if ((await this.#find(folder, fileName, this.#options.version)) === result) return
+    if ((await this.#resultAt(folder, fileName, this.#options.version)) === result) return
     if (this.#options.nowMs() - result.lastReadMs <= OLD_READ_MS) return
     throw new FsError('ESTALE', `${result.name} has a newer result`)
   }
@@ -218,179 +204,6 @@ export class QueryResults {
       if (this.#current.get(key) === old) this.#current.delete(key)
     }
   }
-}
-
-interface ResultOptions extends QueryResultsOptions {
-  readonly id: bigint
-  readonly folder: bigint
-  readonly fileName: string
-  readonly format: TextFormatName
-  readonly sql: string | undefined
-  /** What the name showed before: told until the result is there. */
-  readonly before: Attributes
-  readonly onUse: (result: Result) => void
-  readonly onComputed: () => void
-}
-
-interface Computed {
-  readonly text: Text
-  readonly attributes: Attributes
-}
-
-interface Running {
-  readonly computed: Promise<Computed>
-  readonly ending: AbortController
-  /** How many wait for it. */
-  waiting: number
-}
-
-/** One statement on one version of the table, as a file in one format. */
-class Result implements ViewFile {
-  readonly id: bigint
-  readonly folder: bigint
-  readonly fileName: string
-  /** As people call it. */
-  readonly name: string
-  readonly writable = false
-  lastReadMs = Number.NEGATIVE_INFINITY
-  readonly #options: ResultOptions
-  /** Of the table; undefined as long as nobody has asked for the result. */
-  #version: bigint | undefined
-  #running: Running | undefined
-  #computed: Computed | undefined
-
-  constructor(options: ResultOptions) {
-    this.#options = options
-    this.id = options.id
-    this.folder = options.folder
-    this.fileName = options.fileName
-    this.name = `${QUERIES_NAME}/${options.fileName}`
-  }
-
-  get isComputed(): boolean {
-    return this.#computed !== undefined
-  }
-
-  get isRunning(): boolean {
-    return this.#running !== undefined
-  }
-
-  /** Whether this is, or will be, the result of a statement on a version of the table. */
-  isOf(sql: string | undefined, version: bigint): boolean {
-    return this.#options.sql === sql && (this.#version === undefined || this.#version === version)
-  }
-
-  known(): Attributes {
-    return this.#computed?.attributes ?? { ...this.#options.before, fileId: this.id }
-  }
-
-  async attributes(caller: Caller): Promise<Attributes> {
-    return (await this.#compute(caller)).attributes
-  }
-
-  async read(offset: bigint, count: number, caller: Caller): Promise<ReadResult> {
-    const { text, attributes } = await this.#compute(caller)
-    this.lastReadMs = this.#options.nowMs()
-    return { ...(await readText(text, offset, count)), attributes }
-  }
-
-  refusal(): RefusedChange {
-    return keptName(this.fileName)
-  }
-
-  /**
-   * All who ask meanwhile wait for one run, which ends when none of them wants it any more; one that failed is tried again
-   * by the next who asks.
-   */
-  async #compute(caller: Caller): Promise<Computed> {
-    this.#options.onUse(this)
-    for (;;) {
-      if (this.#computed !== undefined) return this.#computed
-      const running = this.#running ?? this.#start()
-      // One that is being ended is nobody's any more.
-      if (!running.ending.signal.aborted) return this.#wait(running, caller)
-      await running.computed.catch(() => undefined)
-    }
-  }
-
-  #start(): Running {
-    const ending = new AbortController()
-    const computed = this.#run(ending.signal).finally(() => {
-      this.#running = undefined
-      this.#options.onComputed()
-    })
-    this.#running = { computed, ending, waiting: 0 }
-    return this.#running
-  }
-
-  async #wait(running: Running, caller: Caller): Promise<Computed> {
-    const asked = this.#options.watch(caller)
-    running.waiting++
-    const leave = (): void => {
-      if (--running.waiting === 0) running.ending.abort()
-    }
-    asked.signal.addEventListener('abort', leave, { once: true })
-    if (asked.signal.aborted) leave()
-    try {
-      return await running.computed
-    } finally {
-      asked.signal.removeEventListener('abort', leave)
-      asked.end()
-    }
-  }
-
-  async #run(signal: AbortSignal): Promise<Computed> {
-    const { settledVersion, run, format, report } = this.#options
-    try {
-      const sql = this.#checkedSql()
-      // A commit between this and the run makes the next reader run it once more than needed, and nobody see an old result.
-      this.#version = await settledVersion()
-      const text = await run(sql, { format, readOnly: true, signal })
-      const computed = { text, attributes: this.#attributesOf(text) }
-      this.#computed = computed
-      return computed
-    } catch (error) {
-      this.#version = undefined
-      const sentence = `${this.name}: ${messageOf(error).trimEnd()}`
-      // Whoever gave up knows of it.
-      if (!signal.aborted) report(sentence)
-      throw new FsError(codeOf(error), sentence, { cause: error })
-    }
-  }
-
-  /** Reading a file must not change the table. */
-  #checkedSql(): string {
-    const { sql } = this.#options
-    if (sql === undefined) throw new FsError('EFBIG', `a query has at most ${SQL_BYTES_MAX} bytes`)
-    for (const { statement } of mayModify(sql) ? parseStatements(sql) : []) {
-      const kind = statement?.kind
-      if (kind === undefined || kind === 'query') continue
-      throw new SqlError(
-        'unsupported',
-        `${kind.toUpperCase()} is refused here, as reading a file must not change the table; write the statement to .query`,
-      )
-    }
-    return sql
-  }
-
-  #attributesOf({ size }: Text): Attributes {
-    const { owner, now, before } = this.#options
-    return viewAttributes(owner, { id: this.id, size, mtime: laterTime(now(), before.mtime), mode: MODE.readOnly })
-  }
-}
-
-function keptName(name: string): RefusedChange {
-  const query = `${QUERIES_NAME}/${partsOf(name)?.base}.sql`
-  return new RefusedChange(
-    'EACCES',
-    `${QUERIES_NAME}/${name}: the name is kept for the result of ${query}, and cannot be written, removed or renamed; change the query, and put other files elsewhere`,
-  )
-}
-
-function partsOf(name: string): { base: string; format: TextFormatName } | undefined {
-  const format = FORMATS.find(ending => name.endsWith(`.${ending}`))
-  if (format === undefined || name.length === format.length + 1) return undefined
-  return { base: name.slice(0, -format.length - 1), format }
 }
 
 /** What a look at a name finds; undefined if nothing is there. */

@@ -2,6 +2,7 @@ import { physicalName, sqlType } from '../../columns/schema.ts'
 import { sqlName, sqlText } from '../../columns/sql-names.ts'
 import type { DataType, Field, Schema } from '../../columns/types.ts'
 import type { Snapshot } from '../../table/snapshot.ts'
+import { generated } from './generated.ts'
 
 /** Properties that the table's writers keep for themselves: a new table gets its own. */
 const INTERNAL_PROPERTIES = [
@@ -12,6 +13,11 @@ const INTERNAL_PROPERTIES = [
   'delta.inCommitTimestampEnablementTimestamp',
 ]
 const DEFAULTS_FEATURE = 'allowColumnDefaults'
+
+/** `schema.sql`. */
+export const schemaSqlView = generated(({ refresh }) => ({
+  produce: async () => new TextEncoder().encode(schemaSql(await refresh())),
+}))
 
 /** The table as a CREATE TABLE statement of Spark SQL. */
 export function schemaSql(snapshot: Snapshot): string {

@@ -2,8 +2,14 @@ import type { ByteCache } from '../../cache/byte-cache.ts'
 import { type LiveFile, LiveFiles, type Snapshot } from '../../table/snapshot.ts'
 import type { Table } from '../../table/table.ts'
 import type { Segments } from '../text/segments.ts'
+import { generated } from './generated.ts'
 
 const COMMITS_SHOWN = 10
+
+/** `.stats`: of the table when no save is under way. */
+export const statsView = generated(({ table, segments, cache, settledSnapshot }) => ({
+  produce: async () => new TextEncoder().encode(await statsJson(table, await settledSnapshot(), segments, cache)),
+}))
 
 interface Totals {
   readonly of: LiveFiles

@@ -6,9 +6,8 @@ import type { Table } from '../../table/table.ts'
 import { MODE, type Owner, viewAttributes } from '../attributes.ts'
 import { clientKey, type FileClient, fileClientOf } from '../ends-of-file.ts'
 import type { ErrorJournal } from '../error-journal.ts'
-import type { Attributes, Change, Node, Stability } from '../filesystem.ts'
+import type { Attributes, Change, Node, ReadResult, Stability, WriteResult } from '../filesystem.ts'
 import { type Line, Lines, staleLine } from '../lines.ts'
-import { DATA_ID } from '../names.ts'
 import type { Disk } from '../saves/disk.ts'
 import type { HoldTimes } from '../saves/hold-times.ts'
 import type { NameState } from '../saves/name-state.ts'
@@ -21,7 +20,9 @@ import type { Scratch } from '../scratch/scratch.ts'
 import { openText, TableText } from '../text/layout.ts'
 import type { Segments } from '../text/segments.ts'
 import type { Text } from '../text/text.ts'
-import { type ReadResult, readText, type ViewFile, type WriteResult } from './view.ts'
+import { DATA_ID } from '../tree/ids.ts'
+import type { FileNode } from '../tree/node.ts'
+import { offsetIn, readText } from './view.ts'
 
 /** A plain handle of an old line still answers while it was read within this time. */
 const OLD_LINE_READ_MS = 5000
@@ -45,7 +46,7 @@ export interface TableViewContext {
 export interface TableViewOptions {
   readonly format: TextFormatName
   /** Saves through these come first: this view waits until they are over. */
-  readonly waitsFor: readonly TableView[]
+  readonly waitsFor: () => readonly TableView[]
   /** The table was seen at this version. */
   readonly onVersion: (version: bigint) => void
   /** See LinesOptions. */
@@ -78,25 +79,27 @@ export class TableView {
   }
 
   /** What a handle's id stands for, if it is one of this view's. */
-  file(node: Node): ViewFile | undefined {
+  file(node: Node): FileNode | undefined {
     const { id } = node
     const line = this.lines.get(id)
     if (line === undefined) return undefined
     const { name, editor } = this
     const client = fileClientOf(node)
-    const file = {
+    // It reports by itself what it refuses, as some is refused when no call is under way.
+    const file: FileNode = {
+      kind: 'file',
       id,
       name,
       writable: editor !== undefined,
-      tellsRefusals: true,
       attributes: () => this.#attributes(line, client),
       read: (offset: bigint, count: number) => this.#read(line, client, offset, count),
     }
     if (editor === undefined) return file
     return {
       ...file,
-      truncate: async (size, before) => this.#changed(line, client, before, await editor.truncate(line, size, client)),
-      write: (offset, bytes, stability) => this.#write(editor, line, client, offset, bytes, stability),
+      truncate: async (size, before) =>
+        this.#changed(line, client, before, await editor.truncate(line, offsetIn(name, size), client)),
+      write: (offset, bytes, stability) => this.#write(editor, line, client, offsetIn(name, offset), bytes, stability),
       commit: () => this.#commit(editor, line, client),
     }
   }
@@ -126,7 +129,7 @@ export class TableView {
 
   /** The line that the name leads to, after a look at the table's log, and saves through other views are over. */
   async look(): Promise<Line> {
-    for (const { editor } of this.#options.waitsFor) await editor?.settled()
+    for (const { editor } of this.#options.waitsFor()) await editor?.settled()
     return this.lookNow()
   }
 

@@ -1,35 +1,79 @@
-import type { Asker, Attributes, Caller, Change, FsError, ReadResult, Stability } from '../filesystem.ts'
+import type { Change, CreateHow, FsError, Node, ReadResult } from '../filesystem.ts'
+import { noEntry, RefusedChange } from '../names.ts'
 import type { Text } from '../text/text.ts'
+import type { CreatedNode, NodeEntry, TreeNode } from '../tree/node.ts'
 
-export type { ReadResult }
-
-export interface WriteResult {
-  readonly count: number
-  readonly committed: Stability
-  readonly change: Change
+/** What the list of views says of each (views/index.ts). */
+export interface ViewLine {
+  /** A star stands for any part of a name. */
+  readonly name: string
+  /** Its place in a listing. Of many names, where theirs begin: the views behind it have greater ones. */
+  readonly cookie: bigint
+  /** Hidden names are found by who knows them. */
+  readonly listed: boolean
+  readonly writable: boolean
 }
 
 /**
- * A file of the tree that stands for the table or a part of it. A method that is missing is refused, as the view is
- * read-only in that way. All reject with FsError, or with the error of the room that failed.
+ * What the server itself puts into a folder, under a name or under many of one kind, and what these lead to. `folder` is
+ * the folder as a client reaches it. What it has no method for is refused.
  */
-export interface ViewFile {
-  readonly id: bigint
-  readonly name: string
-  readonly writable: boolean
-  /** It tells of the saves that it refuses in `.errors` by itself, as some are refused when no call is under way. */
-  readonly tellsRefusals?: boolean
-  /** What a change of it is refused with, if it is read-only for a reason of its own. */
-  refusal?(): FsError
-  /** For who asks. */
-  attributes(caller: Caller): Promise<Attributes>
-  /** What LOOKUP and listings tell, where `attributes` would do work that only a reader is to wait for. */
-  known?(): Attributes
-  read(offset: bigint, count: number, caller: Caller): Promise<ReadResult>
-  /** SETATTR of the size. */
-  truncate?(size: number, before: Attributes): Promise<Change>
-  write?(offset: number, bytes: Uint8Array, stability: Stability, asker: Asker): Promise<WriteResult>
-  commit?(asker: Asker): Promise<Change>
+export interface View {
+  readonly kind: 'file' | 'directory'
+  readonly cookie: bigint
+  /** Whether nothing of the user's can get this name. */
+  reserves(name: string, folder: Node): boolean | Promise<boolean>
+  /** Whether what is on disk under this name is not shown, as the view has it. */
+  hides(name: string): boolean
+  /** What a name leads to; undefined: there is none of this view's. Rejects with ENOENT while the name is away. */
+  lookup(name: string, folder: Node): Promise<TreeNode | undefined>
+  /** Its entries behind a cookie, at most `limit`, in the order of their cookies. */
+  list(after: bigint, limit: number, folder: Node): Promise<readonly NodeEntry[]>
+  /** What a handle stands for, if it is one of this view's. */
+  find(node: Node): TreeNode | undefined
+  create?(how: CreateHow, folder: Node): Promise<CreatedNode>
+  remove?(folder: Node): Promise<Change>
+  /** RENAME of the view to another name. */
+  renameAway?(to: Node, toName: string): Promise<void>
+  /** RENAME of a user's file to the view's name. */
+  renameOnto?(from: Node, fromName: string): Promise<void>
+  /** What a change of a name is refused with, if there is a reason of its own. */
+  refusal?(name: string): FsError
+}
+
+/** A view with one name. */
+export interface NamedView
+  extends Pick<View, 'kind' | 'find' | 'create' | 'remove' | 'renameAway' | 'renameOnto' | 'refusal'> {
+  /** What the name leads to; undefined: the name is away. */
+  open(folder: Node): TreeNode | Promise<TreeNode | undefined>
+  /** Its entry in a listing; undefined: none. Without this method it is that of what the name leads to. */
+  entry?(folder: Node): Promise<Pick<NodeEntry, 'id' | 'attributes'> | undefined>
+}
+
+/** The view of a line of the list that has one name. */
+export function named({ name, cookie, listed }: ViewLine, view: NamedView): View {
+  const isName = (other: string): boolean => other === name
+  const entry = async (folder: Node): Promise<Pick<NodeEntry, 'id' | 'attributes'> | undefined> => {
+    if (view.entry !== undefined) return view.entry(folder)
+    const node = await view.open(folder)
+    return node && { id: node.id, attributes: await node.attributes(folder) }
+  }
+  return {
+    ...view,
+    cookie,
+    reserves: isName,
+    hides: isName,
+    lookup: async (other, folder) => {
+      if (!isName(other)) return undefined
+      const node = await view.open(folder)
+      if (node === undefined) throw noEntry(name)
+      return node
+    },
+    list: async (after, _limit, folder) => {
+      const found = listed && cookie > after ? await entry(folder) : undefined
+      return found === undefined ? [] : [{ ...found, name, cookie }]
+    },
+  }
 }
 
 /** The bytes that a READ of a text gives: fewer than asked for only before its end. */
@@ -37,4 +81,10 @@ export async function readText(text: Text, offset: bigint, count: number): Promi
   const start = offset < BigInt(text.size) ? Number(offset) : text.size
   const end = Math.min(start + count, text.size)
   return { bytes: start === end ? new Uint8Array(0) : await text.read(start, end), eof: end === text.size }
+}
+
+/** An offset or a size in a view, from the wire. Throws EFBIG. */
+export function offsetIn(name: string, value: bigint): number {
+  if (value <= BigInt(Number.MAX_SAFE_INTEGER)) return Number(value)
+  throw new RefusedChange('EFBIG', `${name}: ${value} is beyond the largest file posixlake serves`)
 }

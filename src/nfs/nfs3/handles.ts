@@ -4,6 +4,8 @@ import type { Export, FileRef } from '../../fs/filesystem.ts'
 const VERSION = 1
 const FLAGS = { frozen: 1, readOnly: 2, others: 4 } as const
 const FLAGS_MAX = 7
+/** Of a file id; see FileRef. */
+const ID_BITS = 80n
 const BODY_BYTES = 20
 const MAC_BYTES = 16
 export const HANDLE_BYTES = BODY_BYTES + MAC_BYTES
@@ -17,7 +19,8 @@ export type OpenedHandle =
 
 /**
  * File handles that hold all there is to know, so that they survive a restart, and a MAC, so that nobody can make one up:
- * version (1 byte), flags (1), two zero bytes, fsid (8), file id (8), and 16 bytes of HMAC-SHA256 over these.
+ * version (1 byte), flags (1), the 16 bits of the file id above its 64th (2), fsid (8), the file id's 64 bits (8), and 16
+ * bytes of HMAC-SHA256 over these.
  */
 export class Handles {
   readonly #secret: Uint8Array
@@ -37,12 +40,14 @@ export class Handles {
   }
 
   make(node: FileRef): Uint8Array {
+    if (node.id >> ID_BITS !== 0n) throw new RangeError(`${node.id} has more than ${ID_BITS} bits`)
     const handle = new Uint8Array(HANDLE_BYTES)
     const view = new DataView(handle.buffer)
     handle[0] = VERSION
     handle[1] = flagsOf(node)
+    view.setUint16(2, Number(node.id >> 64n))
     view.setBigUint64(4, this.fsid)
-    view.setBigUint64(12, node.id)
+    view.setBigUint64(12, BigInt.asUintN(64, node.id))
     handle.set(this.#mac(handle.subarray(0, BODY_BYTES)), BODY_BYTES)
     return handle
   }
@@ -54,7 +59,8 @@ export class Handles {
     if (view.getBigUint64(4) !== this.fsid) return { kind: 'foreign' }
     const mac = this.#mac(handle.subarray(0, BODY_BYTES))
     if (!timingSafeEqual(mac, handle.subarray(BODY_BYTES))) return { kind: 'bad' }
-    return { kind: 'node', node: { id: view.getBigUint64(12), ...exportOfFlags(flags) } }
+    const id = (BigInt(view.getUint16(2)) << 64n) | view.getBigUint64(12)
+    return { kind: 'node', node: { id, ...exportOfFlags(flags) } }
   }
 
   #mac(body: Uint8Array): Uint8Array {

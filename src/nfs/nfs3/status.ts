@@ -20,7 +20,6 @@ export const nfsstat3 = {
   EDQUOT: 69,
   ESTALE: 70,
   ENOTSYNC: 10002,
-  EBADCOOKIE: 10003,
   ETOOSMALL: 10005,
   EJUKEBOX: 10008,
 } as const satisfies Record<FsErrorCode, number>

@@ -7,7 +7,6 @@ export const NFS_PROGRAM = 100003
 export const NFS_V3 = 3
 
 export const NFS3_FHSIZE = 64
-export const NFS3_CREATEVERFSIZE = 8
 /** The largest READ and WRITE (rtmax, wtmax). */
 export const TRANSFER_BYTES_MAX = 1024 * 1024
 /** The largest file (maxfilesize): offsets fit a signed 64-bit integer, as in POSIX. */

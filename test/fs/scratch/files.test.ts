@@ -76,7 +76,7 @@ test('an unstable write is answered as unstable, and a commit makes it durable; 
   using fixture = new Fixture()
   const id = await fixture.file(ROOT, 'a')
   expect((await fixture.scratch.write(id, 0n, Buffer.from('x'), 'unstable')).committed).toBe('unstable')
-  const { before, after } = await fixture.scratch.commit(id, 0n, 0)
+  const { before, after } = await fixture.scratch.commit(id)
   expect(before).toEqual(after)
   expect((await fixture.scratch.write(id, 0n, Buffer.from('x'), 'data_sync')).committed).toBe('file_sync')
 })

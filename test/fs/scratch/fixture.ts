@@ -7,6 +7,11 @@ import { Scratch } from '../../../src/fs/scratch/scratch.ts'
 
 export const ROOT = 1n
 export const DATA = 2n
+/** Those that are always there. */
+export const FOLDERS = [
+  { id: ROOT, place: undefined },
+  { id: DATA, place: { parent: ROOT, name: 'data' } },
+]
 
 /** A Scratch in a temporary folder, which can be stopped and started again as a server is. */
 export class Fixture implements Disposable {
@@ -71,6 +76,7 @@ export class Fixture implements Disposable {
     const { directory, database } = this
     return new Scratch({
       directory,
+      folders: FOLDERS,
       database,
       clock: { nowMs: () => this.nowMs },
       owner: { uid: 501, gid: 20 },

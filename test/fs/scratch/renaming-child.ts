@@ -2,6 +2,7 @@ import { Database } from 'bun:sqlite'
 import { join } from 'node:path'
 import { systemClock } from '../../../src/core/clock.ts'
 import { Scratch } from '../../../src/fs/scratch/scratch.ts'
+import { FOLDERS } from './fixture.ts'
 
 // Renames one file for ever, and tells each new name, until it is killed.
 const [base] = process.argv.slice(2)
@@ -9,6 +10,7 @@ const database = new Database(join(base!, 'state.db'), { create: true })
 const owner = { uid: 501, gid: 20 }
 const scratch = new Scratch({
   directory: join(base!, 'files'),
+  folders: FOLDERS,
   database,
   clock: systemClock,
   owner,

@@ -9,8 +9,7 @@ export const fsstat = nfs3Procedure({
   ok: FSSTAT3resok,
   fail: failure.attributes,
   async handle({ fsroot }, { fs, node }) {
-    node(fsroot)
-    const space = await fs.space()
+    const space = await fs.space(node(fsroot))
     return {
       obj_attributes: undefined,
       tbytes: space.totalBytes,

@@ -2,12 +2,11 @@ import { type BigIntStats, lstatSync, mkdirSync, realpathSync } from 'node:fs'
 import { join } from 'node:path'
 import { type Clock, momentMs } from '../../core/clock.ts'
 import { FsError } from '../filesystem.ts'
-import { DATA_ID, noEntry, ROOT_ID } from '../names.ts'
+import { noEntry } from '../names.ts'
 import { attempt, isDirectory, notDirectory, stale } from './errors.ts'
 import type { Ids } from './ids.ts'
 import type { NodeKind, NodeRow, Nodes } from './nodes.ts'
 
-const DATA_NAME = 'data'
 /** Holds files that are being copied in; never shown. */
 export const INCOMING_NAME = '.posixlake-incoming'
 
@@ -24,34 +23,53 @@ export interface Entry {
   readonly real: Real | undefined
 }
 
+/** A folder that is always there, under an id of its own. */
+export interface FixedFolder {
+  readonly id: bigint
+  /** The folder that it is in, and its name there; neither, for the one that stands for the mount's root. */
+  readonly place: { readonly parent: bigint; readonly name: string } | undefined
+}
+
+export interface RealTreeOptions {
+  /** The real folder of the root. */
+  readonly directory: string
+  /** The root comes first. */
+  readonly folders: readonly FixedFolder[]
+  /** Whether a name in a folder is somebody else's: what is on disk there is not shown, and nothing is put there. */
+  readonly reserved: (folder: bigint, name: string) => boolean
+  readonly nodes: Nodes
+  readonly ids: Ids
+  readonly clock: Clock
+  readonly log: (sentence: string) => void
+}
+
 /**
  * Leads from ids to real paths and from names to ids. The real tree wins: a path is trusted only after each of its
  * components was seen to be the very folder that its id stands for, so that a symbolic link or a moved folder never
  * leads elsewhere. Where the tree differs, the id is forgotten, and what stands there now gets a new one.
  */
-export class Tree {
+export class RealTree {
   readonly directory: string
+  readonly #options: RealTreeOptions
   readonly #nodes: Nodes
-  readonly #ids: Ids
-  readonly #clock: Clock
-  readonly #log: (sentence: string) => void
+  readonly #fixed: ReadonlyMap<bigint, FixedFolder>
   readonly #device: bigint
 
-  constructor(directory: string, nodes: Nodes, ids: Ids, clock: Clock, log: (sentence: string) => void) {
+  constructor(options: RealTreeOptions) {
+    const { directory, folders, nodes } = options
+    this.#options = options
     this.#nodes = nodes
-    this.#ids = ids
-    this.#clock = clock
-    this.#log = log
+    this.#fixed = new Map(folders.map(folder => [folder.id, folder]))
     mkdirSync(directory, { recursive: true, mode: 0o755 })
     this.directory = realpathSync(directory)
     this.#device = lstatSync(this.directory, { bigint: true }).dev
-    this.#data()
+    for (const folder of folders) this.#fixedFolder(folder)
   }
 
   /** The real file or folder of an id. Raises ESTALE if it is not there any more. */
   real(id: bigint): Real {
-    if (id === ROOT_ID) return this.#root()
-    if (id === DATA_ID) return this.#data()
+    const fixed = this.#fixed.get(id)
+    if (fixed !== undefined) return this.#fixedFolder(fixed)
     const row = this.#nodes.get(id)
     if (row === undefined) throw stale(id)
     if (row.kind === 'reference')
@@ -67,7 +85,7 @@ export class Tree {
 
   /** The real folder of an id. */
   folder(id: bigint): Real {
-    const row = id === ROOT_ID || id === DATA_ID ? undefined : this.#nodes.get(id)
+    const row = this.#fixed.has(id) ? undefined : this.#nodes.get(id)
     if (row !== undefined && row.kind !== 'directory') throw notDirectory(row.name)
     return this.real(id)
   }
@@ -105,12 +123,12 @@ export class Tree {
   /** A row for something new, with a new id; not stored yet. `stat` undefined: a file that is about to be created. */
   newRow(parent: bigint, name: string, stat: BigIntStats | undefined, verifier?: bigint): NodeRow {
     return {
-      id: this.#ids.next(),
+      id: this.#options.ids.next(),
       parent,
       name,
       kind: kindOf(stat),
       inode: stat?.ino,
-      createdMs: momentMs(this.#clock),
+      createdMs: momentMs(this.#options.clock),
       verifier,
       size: 0n,
       mtime: 0n,
@@ -140,18 +158,32 @@ export class Tree {
   forget(id: bigint): void {
     const references = this.#nodes.forget(id)
     if (references > 0) {
-      this.#log(`A folder was replaced from outside; ${references} name(s) of old versions of views in it are gone.`)
+      this.#options.log(
+        `A folder was replaced from outside; ${references} name(s) of old versions of views in it are gone.`,
+      )
     }
   }
 
-  /** Names that are not the user's: `data` is made by the server, and the other is never shown. */
+  /** Whether a name is not the users': it is a fixed folder's, or reserved for others. */
   isReserved(directory: bigint, name: string): boolean {
-    return directory === ROOT_ID && (name === DATA_NAME || name === INCOMING_NAME)
+    const isRoot = this.#fixed.get(directory)?.place === undefined && this.isFixed(directory)
+    if (isRoot && name === INCOMING_NAME) return true
+    return this.fixedIn(directory, name) !== undefined || this.#options.reserved(directory, name)
+  }
+
+  isFixed(id: bigint): boolean {
+    return this.#fixed.has(id)
+  }
+
+  /** The id of a fixed folder, by its name. */
+  fixedIn(directory: bigint, name: string): bigint | undefined {
+    for (const { id, place } of this.#fixed.values()) if (place?.parent === directory && place.name === name) return id
+    return undefined
   }
 
   /** Whether `id` is `directory` or one of the folders above it. */
   isWithin(directory: bigint, id: bigint): boolean {
-    for (let at = directory; at !== ROOT_ID && at !== DATA_ID; ) {
+    for (let at = directory; !this.#fixed.has(at); ) {
       if (at === id) return true
       const row = this.#nodes.get(at)
       if (row === undefined) throw stale(at)
@@ -161,7 +193,8 @@ export class Tree {
   }
 
   parentId(id: bigint): bigint {
-    if (id === ROOT_ID || id === DATA_ID) return ROOT_ID
+    const fixed = this.#fixed.get(id)
+    if (fixed !== undefined) return fixed.place?.parent ?? id
     const row = this.#nodes.get(id)
     if (row === undefined) throw stale(id)
     return row.parent
@@ -181,14 +214,13 @@ export class Tree {
     return { row, real: { id: row.id, path, stat } }
   }
 
-  #root(): Real {
-    const stat = attempt('The folder of the mount is not there', () => lstatSync(this.directory, { bigint: true }))
-    return { id: ROOT_ID, path: this.directory, stat }
-  }
-
   /** Made again if somebody took it away: the mount cannot do without. */
-  #data(): Real {
-    const path = join(this.directory, DATA_NAME)
+  #fixedFolder({ id, place }: FixedFolder): Real {
+    if (place === undefined) {
+      const stat = attempt('The folder of the mount is not there', () => lstatSync(this.directory, { bigint: true }))
+      return { id, path: this.directory, stat }
+    }
+    const path = join(this.real(place.parent).path, place.name)
     const what = `The folder ${path} cannot be made`
     let stat = attempt(what, () => lstatSync(path, { bigint: true, throwIfNoEntry: false }))
     if (stat === undefined) {
@@ -196,7 +228,7 @@ export class Tree {
       stat = attempt(what, () => lstatSync(path, { bigint: true }))
     }
     if (!stat.isDirectory()) throw new FsError('EIO', `${path} must be a folder; move away what is there now.`)
-    return { id: DATA_ID, path, stat }
+    return { id, path, stat }
   }
 }
 
