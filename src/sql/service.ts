@@ -1,5 +1,5 @@
 import { join } from 'node:path'
-import type { TextFormatName } from '../columns/text/formats/index.ts'
+import { csv, type TextFormatName } from '../columns/text/formats/index.ts'
 import { type Clock, systemClock } from '../core/clock.ts'
 import type { Table } from '../table/table.ts'
 import { bytesAnswer, FileAnswer, type SqlAnswer } from './answer.ts'
@@ -115,7 +115,7 @@ export class SqlService {
    * Runs one statement. The answer is its rows as text, or the counts of what it changed; who asked closes it. Rejects
    * with SqlError: then nothing has changed, unless its code is `undecided`.
    */
-  async run(sql: string, { readOnly = false, format = 'csv', signal, call }: RunStatement = {}): Promise<SqlAnswer> {
+  async run(sql: string, { readOnly = false, format = csv.name, signal, call }: RunStatement = {}): Promise<SqlAnswer> {
     const run: Run = {
       sql,
       format,

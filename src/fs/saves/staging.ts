@@ -60,7 +60,7 @@ export class Staging {
     const header = {
       editId: randomUUID(),
       lineId: String(line.id),
-      format: line.format === 'jsonl' ? 'jsonl' : 'csv',
+      format: line.format,
       version: String(base.snapshot.version),
       baseSize: base.size,
     } as const
