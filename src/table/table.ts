@@ -15,6 +15,7 @@ import { loadSnapshot, readCommit } from './log/load.ts'
 import { commitPath } from './log/paths.ts'
 import { SnapshotBuilder } from './log/replay.ts'
 import { listVersions } from './log/segment.ts'
+import { withOutsideFiles } from './outside-files.ts'
 import type { Snapshot } from './snapshot.ts'
 import { readVector } from './vectors/store.ts'
 
@@ -68,7 +69,7 @@ export class Table {
   readonly #txnIds = new Set<string>()
 
   constructor(store: ObjectStore, snapshot: Snapshot, { clock = systemClock, onVersion }: TableOptions = {}) {
-    this.store = store
+    this.store = withOutsideFiles(store)
     this.#snapshot = snapshot
     this.#clock = clock
     this.#checkpoints = new Checkpointer(store, clock)
