@@ -2,6 +2,7 @@ import { randomUUID } from 'node:crypto'
 import type { DuckDBResult } from '@duckdb/node-api'
 import type { Batch, Schema } from '../columns/types.ts'
 import { TableError } from '../table/errors.ts'
+import { asMissingFile } from '../table/missing-files.ts'
 import { appended } from '../table/operations/append.ts'
 import { deleted } from '../table/operations/delete.ts'
 import { truncate } from '../table/operations/truncate.ts'
@@ -55,6 +56,9 @@ const REFUSED = [
     'vacuum',
   ],
 ]
+
+/** How the engine begins where it finds no file, or one that it cannot open. */
+const FILE_FAILURE = /^IO Error\b/
 
 export { csvOf } from './format.ts'
 export type { RunOptions } from './session.ts'
@@ -181,7 +185,8 @@ async function runQuery(data: () => Promise<SessionData>, { sql }: Statement, op
 async function runOnTable(data: SessionData, sql: string, options: RunOptions): Promise<SqlResult> {
   const { table, snapshot } = data
   const refused = new RefusedFiles(table, options.log)
-  const begin = (): Promise<Running> => refused.retried(snapshot, () => begun(data, sql, options, refused))
+  const begin = (): Promise<Running> =>
+    refused.retried(snapshot, () => begun(data, sql, options, refused)).catch(error => failed(data, error))
   const first = await begin()
   const { schema } = first
   let current = first
@@ -193,13 +198,20 @@ async function runOnTable(data: SessionData, sql: string, options: RunOptions): 
         handed.finish()
         return
       } catch (error) {
-        if (!refused.note(error, snapshot)) throw error
+        if (!refused.note(error, snapshot)) await failed(data, error)
       }
       current = await begin()
       handed.again()
     }
   }
   return { schema, batches, close: () => current.session.close() }
+}
+
+/** Says what a query failed with: of a file that is gone, in words of the version. */
+async function failed({ table, snapshot }: SessionData, error: unknown): Promise<never> {
+  if (!(error instanceof SqlError) || !FILE_FAILURE.test(error.message)) throw error
+  const named = await asMissingFile(table.store, snapshot, error)
+  throw named instanceof TableError ? new SqlError('failed', named.message, { cause: error }) : error
 }
 
 /** A query whose rows are to be fetched. */

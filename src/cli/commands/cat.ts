@@ -1,7 +1,9 @@
 import { fstatSync } from 'node:fs'
+import { LakeError } from '../../core/errors.ts'
 import { openText } from '../../fs/text/layout.ts'
 import { Segments } from '../../fs/text/segments.ts'
 import { openLake } from '../../lake.ts'
+import { asMissingFile } from '../../table/missing-files.ts'
 import { command } from '../command.ts'
 import { note, print } from '../output.ts'
 import { Progress } from '../progress.ts'
@@ -12,6 +14,10 @@ import { snapshotOf, versionArgs } from '../version-args.ts'
 const FIRST_PIECE_BYTES = 192 << 10
 const PIECE_BYTES = 1 << 20
 const STDOUT = 1
+
+function isMissing(error: unknown): boolean {
+  return error instanceof LakeError && error.code === 'not_found'
+}
 
 export default command({
   name: 'cat',
@@ -38,17 +44,21 @@ export default command({
         const measuring = segments.measuring
         if (measuring !== undefined) progress.update(measuring.doneBytes, measuring.totalBytes)
       }, 100)
-      const text = await openText(lake.table, snapshot, segments, args.format as 'csv' | 'json' | 'jsonl').finally(
-        () => {
-          clearInterval(timer)
-          progress.end()
-        },
-      )
-      const first = Math.min(text.size, FIRST_PIECE_BYTES)
-      await print(await text.read(0, first))
-      if (first < text.size) lake.pool.start()
-      for (let at = first; at < text.size; at += PIECE_BYTES)
-        await print(await text.read(at, Math.min(text.size, at + PIECE_BYTES)))
+      try {
+        const text = await openText(lake.table, snapshot, segments, args.format as 'csv' | 'json' | 'jsonl').finally(
+          () => {
+            clearInterval(timer)
+            progress.end()
+          },
+        )
+        const first = Math.min(text.size, FIRST_PIECE_BYTES)
+        await print(await text.read(0, first))
+        if (first < text.size) lake.pool.start()
+        for (let at = first; at < text.size; at += PIECE_BYTES)
+          await print(await text.read(at, Math.min(text.size, at + PIECE_BYTES)))
+      } catch (error) {
+        throw isMissing(error) ? await asMissingFile(lake.table.store, snapshot, error) : error
+      }
     } finally {
       await lake.close()
     }
