@@ -228,7 +228,7 @@ async function begun(
   options: RunOptions,
   refused?: RefusedFiles,
 ): Promise<Running> {
-  const session = await Session.open(data, options, refused)
+  const session = await Session.open(data && { ...data, wanted: sql }, options, refused)
   try {
     const result = await session.connection.stream(sql)
     return { session, sql, result, schema: resultSchema(session.duck, result.columnNames(), result.columnTypes()) }
@@ -281,7 +281,8 @@ async function change(
   }
   // What an INSERT adds need not follow from the table.
   return withTableIfNeeded(statement.kind === 'insert' ? besideTarget(statement) : TABLE_NAME, async needed => {
-    const session = await Session.open(needed ? { table, snapshot } : undefined, options, refused)
+    const data = needed ? { table, snapshot, ...wantedBy(statement) } : undefined
+    const session = await Session.open(data, options, refused)
     try {
       return await changeIn(session, base, statement)
     } catch (error) {
@@ -291,6 +292,15 @@ async function change(
       session.close()
     }
   })
+}
+
+/** A query that tells which rows a statement is about; none where its syntax is not that of a query. */
+function wantedBy(statement: Exclude<ChangingStatement, { kind: 'truncate' }>): { readonly wanted?: string } {
+  if ((statement.kind !== 'delete' && statement.kind !== 'update') || statement.sources !== undefined) return {}
+  const { prefix, alias, condition } = statement
+  const values = statement.kind === 'update' ? (statement.assignments ?? []).map(each => each.expression) : []
+  const selected = ['1', ...values.filter(each => each !== undefined)].join(', ')
+  return { wanted: `${prefix} SELECT ${selected} FROM ${TABLE_NAME} AS ${alias} WHERE ${condition ?? 'true'}` }
 }
 
 function besideTarget({ sql, target }: { sql: string; target: Span }): string {
@@ -398,7 +408,7 @@ async function update(
   if (found.count === 0) return UNCHANGED
   const values = schema.map((_, i) => `c${i}`).join(', ')
   const rows = streamed(session, `SELECT ${values} FROM ${NEW_ROWS} ORDER BY file, row`, schema)
-  const files = await transaction.write(checked(rows, schema), { order: await found.orderHint(table.store) })
+  const files = await transaction.write(checked(rows, schema), { order: await found.orderHint(table.store, transaction.base.files) })
   transaction.deleteRows(...found.deletions())
   return triedOf(await transaction.commit(updated({ rows: found.count, predicate, files })), { updated: found.count })
 }
