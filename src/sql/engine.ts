@@ -408,7 +408,9 @@ async function update(
   if (found.count === 0) return UNCHANGED
   const values = schema.map((_, i) => `c${i}`).join(', ')
   const rows = streamed(session, `SELECT ${values} FROM ${NEW_ROWS} ORDER BY file, row`, schema)
-  const files = await transaction.write(checked(rows, schema), { order: await found.orderHint(table.store, transaction.base.files) })
+  const files = await transaction.write(checked(rows, schema), {
+    order: await found.orderHint(table.store, transaction.base.files),
+  })
   transaction.deleteRows(...found.deletions())
   return triedOf(await transaction.commit(updated({ rows: found.count, predicate, files })), { updated: found.count })
 }

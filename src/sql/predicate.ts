@@ -1,7 +1,15 @@
 import type { DuckDBConnection } from '@duckdb/node-api'
 import { JsonNumber, parseExactJson } from '../columns/text/json.ts'
 import { parseDate, parseTimestamp, ScalarError } from '../columns/text/scalars.ts'
-import { ANY, allOf, type ColumnPath, type Comparison, type Literal, negated, oneOf, type RowFilter } from '../table/row-filter.ts'
+import {
+  ANY,
+  allOf,
+  type ColumnPath,
+  type Comparison,
+  type Literal,
+  oneOf,
+  type RowFilter,
+} from '../table/row-filter.ts'
 import { TABLE_NAME } from './errors.ts'
 
 /** A node of the engine's syntax tree. */
@@ -16,7 +24,22 @@ const COMPARISONS: Readonly<Record<string, Comparison>> = {
   COMPARE_GREATERTHANOREQUALTO: '>=',
 }
 /** `5 < id` is `id > 5`. */
-const TURNED: Readonly<Record<Comparison, Comparison>> = { '=': '=', '!=': '!=', '<': '>', '<=': '>=', '>': '<', '>=': '<=' }
+const TURNED: Readonly<Record<Comparison, Comparison>> = {
+  '=': '=',
+  '!=': '!=',
+  '<': '>',
+  '<=': '>=',
+  '>': '<',
+  '>=': '<=',
+}
+const NEGATED: Readonly<Record<Comparison, Comparison>> = {
+  '=': '!=',
+  '!=': '=',
+  '<': '>=',
+  '>=': '<',
+  '>': '<=',
+  '<=': '>',
+}
 const INTEGERS: readonly unknown[] = ['TINYINT', 'SMALLINT', 'INTEGER', 'BIGINT', 'HUGEINT']
 /** A decimal with more digits may be compared as a float. */
 const DECIMAL_DIGITS_MAX = 18
@@ -87,11 +110,13 @@ class TableReferences {
     if (isTable(node['key']) && 'value' in node) this.isOpaque = true
     if (type !== 'BASE_TABLE' || !isTable(node['table_name'])) return
     const names = node['column_name_alias']
-    const isPlain = Array.isArray(names) && names.length === 0 && !isThere(node['sample']) && !isThere(node['at_clause'])
+    const isPlain =
+      Array.isArray(names) && names.length === 0 && !isThere(node['sample']) && !isThere(node['at_clause'])
     const alias = node['alias']
     this.references.push({
       name: typeof alias === 'string' && alias !== '' ? alias : TABLE_NAME,
-      where: isPlain && select !== undefined && !isThere(select.node['sample']) ? select.node['where_clause'] : undefined,
+      where:
+        isPlain && select !== undefined && !isThere(select.node['sample']) ? select.node['where_clause'] : undefined,
       isJoined: select?.isJoined === true,
     })
   }
@@ -115,48 +140,56 @@ function isPlainJoin({ type, join_type, ref_type }: Node): boolean {
   return type === 'JOIN' && join_type === 'INNER' && (ref_type === 'REGULAR' || ref_type === 'CROSS')
 }
 
-function conditionOf(value: unknown, reference: Reference): RowFilter {
+/** What must be so for a condition to be TRUE; with `isNegated`, for it to be FALSE. */
+function conditionOf(value: unknown, reference: Reference, isNegated = false): RowFilter {
   const node = (value ?? {}) as Node
   const children = Array.isArray(node['children']) ? (node['children'] as unknown[]) : []
-  const inside = (child: unknown): RowFilter => conditionOf(child, reference)
-  switch (node['type']) {
+  const inside = (child: unknown): RowFilter => conditionOf(child, reference, isNegated)
+  const { type } = node
+  switch (type) {
     case 'CONJUNCTION_AND':
-      return allOf(children.map(inside))
     case 'CONJUNCTION_OR':
-      return oneOf(children.map(inside))
+      return ((type === 'CONJUNCTION_AND') === isNegated ? oneOf : allOf)(children.map(inside))
     case 'OPERATOR_NOT':
-      return children.length === 1 ? negated(inside(children[0])) : ANY
+      return children.length === 1 ? conditionOf(children[0], reference, !isNegated) : ANY
     case 'OPERATOR_IS_NULL':
     case 'OPERATOR_IS_NOT_NULL': {
       const column = columnOf(children[0], reference)
-      return column === undefined ? ANY : { kind: 'null', column, isNull: node['type'] === 'OPERATOR_IS_NULL' }
+      return column === undefined ? ANY : { kind: 'null', column, isNull: (type === 'OPERATOR_IS_NULL') !== isNegated }
     }
     case 'COMPARE_IN':
-      return oneOf(children.slice(1).map(item => comparison('=', children[0], item, reference)))
-    case 'COMPARE_NOT_IN':
-      return allOf(children.slice(1).map(item => comparison('!=', children[0], item, reference)))
+    case 'COMPARE_NOT_IN': {
+      const [left, ...items] = children
+      return (type === 'COMPARE_IN') === isNegated
+        ? allOf(items.map(item => comparison('!=', left, item, reference)))
+        : oneOf(items.map(item => comparison('=', left, item, reference)))
+    }
     case 'COMPARE_BETWEEN':
-      // Of different types, all three are compared in a third.
-      if (literalOf(node['lower'])?.kind !== literalOf(node['upper'])?.kind) return ANY
-      return allOf([
-        comparison('>=', node['input'], node['lower'], reference),
-        comparison('<=', node['input'], node['upper'], reference),
-      ])
+      return between(node, reference, isNegated)
     case 'COLUMN_REF': {
       const column = columnOf(node, reference)
-      return column === undefined ? ANY : isTrue(column)
+      return column === undefined ? ANY : isFlag(column, !isNegated)
     }
     case 'FUNCTION':
-      return node['function_name'] === '~~' ? likeOf(children, reference) : ANY
+      return node['function_name'] === '~~' && !isNegated ? likeOf(children, reference) : ANY
     default: {
-      const operator = COMPARISONS[String(node['type'])]
-      return operator === undefined ? ANY : comparison(operator, node['left'], node['right'], reference)
+      const operator = COMPARISONS[String(type)]
+      if (operator === undefined) return ANY
+      return comparison(isNegated ? NEGATED[operator] : operator, node['left'], node['right'], reference)
     }
   }
 }
 
-function isTrue(column: ColumnPath): RowFilter {
-  return { kind: 'compare', column, operator: '=', value: { kind: 'boolean', flag: true } }
+function between({ input, lower, upper }: Node, reference: Reference, isNegated: boolean): RowFilter {
+  // Of different types, all three are compared in a third.
+  if (literalOf(lower)?.kind !== literalOf(upper)?.kind) return ANY
+  return isNegated
+    ? oneOf([comparison('<', input, lower, reference), comparison('>', input, upper, reference)])
+    : allOf([comparison('>=', input, lower, reference), comparison('<=', input, upper, reference)])
+}
+
+function isFlag(column: ColumnPath, flag: boolean): RowFilter {
+  return { kind: 'compare', column, operator: '=', value: { kind: 'boolean', flag } }
 }
 
 function comparison(operator: Comparison, left: unknown, right: unknown, reference: Reference): RowFilter {
@@ -184,9 +217,9 @@ function columnOf(value: unknown, { name, isJoined }: Reference): ColumnPath | u
   const { type, column_names: names } = (value ?? {}) as Node
   if (type !== 'COLUMN_REF' || !Array.isArray(names) || !names.every(each => typeof each === 'string')) return undefined
   const [first = '', ...rest] = names as string[]
-  // A name in front could also be a column with members, if there is one of that name: `filesFor` finds none then.
-  if (first.toLowerCase() === name.toLowerCase()) return rest.length === 1 ? rest : undefined
-  return isJoined || names.length !== 1 ? undefined : [first]
+  // Without a column of such a name it may be something else: `filesFor` finds none then, and rules nothing out.
+  if (rest.length === 0) return isJoined ? undefined : [first]
+  return rest.length === 1 && first.toLowerCase() === name.toLowerCase() ? rest : undefined
 }
 
 /** A constant; undefined for anything else. */
@@ -199,7 +232,8 @@ function literalOf(value: unknown): Literal | undefined {
   if (isNull !== false) return undefined
   if (id === 'VARCHAR') return typeof constant === 'string' ? { kind: 'text', text: constant } : undefined
   if (id === 'BOOLEAN') return typeof constant === 'boolean' ? { kind: 'boolean', flag: constant } : undefined
-  if (id === 'DOUBLE') return constant instanceof JsonNumber ? { kind: 'double', number: Number(constant.source) } : undefined
+  if (id === 'DOUBLE')
+    return constant instanceof JsonNumber ? { kind: 'double', number: Number(constant.source) } : undefined
   const unscaled = integerOf(constant)
   if (unscaled === undefined) return undefined
   if (INTEGERS.includes(id)) return { kind: 'exact', unscaled, scale: 0 }

@@ -110,11 +110,11 @@ function parsed(parse: () => Ordered): Reach | undefined {
 /** The range of a value that is there in every row. */
 export function rangeOfValue(cell: Exclude<Cell, null>, type: DataType): ColumnRange {
   if (typeof cell === 'number' && Number.isNaN(cell)) return { isExact: false, mayHaveNaN: true }
-  const value = valueOf(cell, type)
+  const value = orderedOf(cell, type)
   return value === undefined ? UNKNOWN : { least: value, most: value, isExact: true }
 }
 
-function valueOf(cell: Exclude<Cell, null>, type: DataType): Ordered | undefined {
+function orderedOf(cell: Exclude<Cell, null>, type: DataType): Ordered | undefined {
   switch (type.kind) {
     case 'byte':
     case 'short':

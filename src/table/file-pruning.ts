@@ -1,14 +1,6 @@
 import { physicalName } from '../columns/schema.ts'
 import type { DataType, Field, Schema } from '../columns/types.ts'
-import {
-  type ColumnRange,
-  compare,
-  type Ordered,
-  type Reach,
-  rangeOf,
-  rangeOfValue,
-  reachOf,
-} from './column-ranges.ts'
+import { type ColumnRange, compare, type Ordered, type Reach, rangeOf, rangeOfValue, reachOf } from './column-ranges.ts'
 import type { LiveFile } from './live-files.ts'
 import { keepNumbers } from './log/json.ts'
 import { isObject } from './log/shapes.ts'

@@ -27,16 +27,7 @@ export type Literal =
 
 export const ANY: RowFilter = { kind: 'any' }
 
-const NEGATED: Readonly<Record<Comparison, Comparison>> = {
-  '=': '!=',
-  '!=': '=',
-  '<': '>=',
-  '>=': '<',
-  '>': '<=',
-  '<=': '>',
-}
-
-/** All of these. */
+/** All of these. What is not known of some is no part of it: the filter cannot be negated any more. */
 export function allOf(parts: readonly RowFilter[]): RowFilter {
   const known = parts.filter(({ kind }) => kind !== 'any')
   return known.length <= 1 ? (known[0] ?? ANY) : { kind: 'and', parts: known }
@@ -45,20 +36,4 @@ export function allOf(parts: readonly RowFilter[]): RowFilter {
 /** One of these. */
 export function oneOf(parts: readonly RowFilter[]): RowFilter {
   return parts.length === 0 || parts.some(({ kind }) => kind === 'any') ? ANY : { kind: 'or', parts }
-}
-
-/** The rows under which a filter is FALSE (and not NULL, as a comparison with NULL is). */
-export function negated(filter: RowFilter): RowFilter {
-  switch (filter.kind) {
-    case 'and':
-      return oneOf(filter.parts.map(negated))
-    case 'or':
-      return allOf(filter.parts.map(negated))
-    case 'compare':
-      return { ...filter, operator: NEGATED[filter.operator] }
-    case 'null':
-      return { ...filter, isNull: !filter.isNull }
-    default:
-      return ANY
-  }
 }
