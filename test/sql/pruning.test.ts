@@ -113,7 +113,7 @@ function otherStats(random: Random, text: string): string | undefined {
       return JSON.stringify(stats)
     case 5:
       each(stats.minValues, (_, value) => (random.below(4) === 0 ? null : value))
-      each(stats.maxValues, (_, value) => (random.below(4) === 0 ? 'NaN' : value))
+      each(stats.maxValues, (name, value) => (random.below(4) === 0 && !/[sP]$/.test(name) ? 'NaN' : value))
       return JSON.stringify({ ...stats, numRecords: undefined })
     default:
       return text
