@@ -3,7 +3,6 @@ import { LakeError, messageOf } from '../core/errors.ts'
 import type { Snapshot } from '../table/snapshot.ts'
 import { Askers } from './askers.ts'
 import { laterTime, MODE } from './attributes.ts'
-import { DEFAULT_HOLD_TIMES, type Editor } from './edits/editor.ts'
 import { fileClientOf } from './ends-of-file.ts'
 import {
   type Access,
@@ -29,6 +28,8 @@ import {
 import type { Line } from './lines.ts'
 import { checkName, DATA_ID, exists, noEntry, RefusedChange, ROOT_ID, viewStays } from './names.ts'
 import { Refusals } from './refusals.ts'
+import { DEFAULT_HOLD_TIMES } from './saves/hold-times.ts'
+import type { Saves } from './saves/saves.ts'
 import type { Text } from './text/text.ts'
 import { VersionTimes } from './version-times.ts'
 import { ViewName } from './view-name.ts'
@@ -151,7 +152,7 @@ export class LakeFileSystem implements FileSystem {
     this.#rootTime = now()
   }
 
-  #newViewName(view: TableView, editor: Editor, onNames: () => void): ViewName {
+  #newViewName(view: TableView, editor: Saves, onNames: () => void): ViewName {
     const { scratch, table, holdTimes, clock, log } = this.#options
     return new ViewName({
       view,

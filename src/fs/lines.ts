@@ -1,4 +1,5 @@
 import type { Database } from 'bun:sqlite'
+import type { TextFormatName } from '../columns/text/formats/index.ts'
 import { TEXT_FORMAT_VERSION } from '../columns/text/rendered.ts'
 import { type Clock, momentMs } from '../core/clock.ts'
 import { isAppendOnly, type Snapshot } from '../table/snapshot.ts'
@@ -6,7 +7,7 @@ import type { Table } from '../table/table.ts'
 import { ORDER_TAG } from '../table/tags.ts'
 import { clientKey, type EndOfFile, EndsOfFile, type FileClient, isEndOf } from './ends-of-file.ts'
 import { FsError } from './filesystem.ts'
-import type { TableText, TextFormat } from './text/layout.ts'
+import type { TableText } from './text/layout.ts'
 import { isAt } from './text/text.ts'
 
 /** Old lines whose handles are still good; of these, the ones that were used last are in memory, for as long as they are used. */
@@ -33,7 +34,7 @@ const VERSIONS_TRIED = 16
  */
 export interface Line {
   readonly id: bigint
-  readonly format: TextFormat
+  readonly format: TextFormatName
   /**
    * current: what the name leads to; writing: a program saves into it, and the name leads to the version before until
    * that is over; old: shows its last version for ever; retired: a save into it was refused, and no further one is taken.
@@ -62,10 +63,10 @@ export interface Line {
 export interface LinesOptions {
   readonly database: Database
   readonly table: Table
-  readonly format: TextFormat
+  readonly format: TextFormatName
   readonly clock: Clock
   readonly nextId: () => bigint
-  readonly openText: (snapshot: Snapshot, format: TextFormat, previous: TableText | undefined) => Promise<TableText>
+  readonly openText: (snapshot: Snapshot, format: TextFormatName, previous: TableText | undefined) => Promise<TableText>
   /** Lines that a name elsewhere still leads to: they are not forgotten. */
   readonly referenced: () => readonly bigint[]
   /** While this holds, the line stays at its version: an edit of it is under way. */
@@ -167,7 +168,7 @@ export class Lines {
     this.#load()
   }
 
-  get format(): TextFormat {
+  get format(): TextFormatName {
     return this.#options.format
   }
 
@@ -641,7 +642,7 @@ export class Lines {
   }
 }
 
-function newLine(id: bigint, format: TextFormat, status: Line['status'], version: bigint): Line {
+function newLine(id: bigint, format: TextFormatName, status: Line['status'], version: bigint): Line {
   return {
     id,
     format,

@@ -18,8 +18,7 @@ import { Places } from './places.ts'
 import { HandedRows, RefusedFiles } from './refused-files.ts'
 import { mayMention, type Relation } from './relation.ts'
 import { batchesOf, PLACE_SCHEMA, type RunOptions, Session, type SessionData, streamed } from './session.ts'
-import { hasReturning, parseStatement, type Span, type Statement } from './statement.ts'
-import { nameOf, splitStatements, tokenize } from './tokens.ts'
+import { parseStatements, type Statement, type Target } from './statement.ts'
 import { duckTypeOf, quoteName, resultSchema } from './types.ts'
 
 /** A statement that another writer got in the way of is run again, on the table as it is then. */
@@ -84,7 +83,7 @@ export async function query(
   sql: string,
   options: RunOptions = {},
 ): Promise<SqlResult> {
-  const statement = await theStatement(sql)
+  const { statement } = await theStatement(sql)
   if (statement.kind !== 'query') {
     throw new SqlError(
       'unsupported',
@@ -99,7 +98,7 @@ export async function query(
  * Rejects with SqlError or TableError, and then nothing has changed.
  */
 export async function execute(source: TableSource, sql: string, options: RunOptions = {}): Promise<Outcome> {
-  const statement = await theStatement(sql)
+  const { statement, returning } = await theStatement(sql)
   const open = typeof source === 'function' ? source : async () => source
   if (statement.kind === 'query') {
     const newest = async (): Promise<SessionData> => {
@@ -109,8 +108,7 @@ export async function execute(source: TableSource, sql: string, options: RunOpti
     return { kind: 'rows', result: await runQuery(newest, statement, options) }
   }
   if (options.readOnly === true) throw readOnlyTable(statement.kind)
-  if (hasReturning(sql))
-    throw new SqlError('unsupported', 'RETURNING is not supported; run a SELECT behind the statement')
+  if (returning) throw new SqlError('unsupported', 'RETURNING is not supported; run a SELECT behind the statement')
   return changeNewest(await open(), statement, options)
 }
 
@@ -137,8 +135,8 @@ async function changeNewest(table: Table, statement: ChangingStatement, options:
   }
 }
 
-async function theStatement(sql: string): Promise<Statement> {
-  const statements = splitStatements(sql)
+async function theStatement(text: string): Promise<{ statement: Statement; returning: boolean }> {
+  const statements = parseStatements(text)
   const [only] = statements
   if (only === undefined) throw new SqlError('invalid_sql', 'there is no SQL statement')
   if (statements.length > 1) {
@@ -147,17 +145,17 @@ async function theStatement(sql: string): Promise<Statement> {
       `one statement at a time: this has ${statements.length}, and each would be a commit of its own`,
     )
   }
-  const statement = parseStatement(only)
+  const { sql, statement, returning } = only
   // The clauses of a statement that changes rows are taken apart here, so that the engine has not seen it as a whole.
-  if (statement?.kind !== 'query') await checkSyntax(only)
-  if (statement === undefined) throw new SqlError('invalid_sql', `this statement is not understood: ${only}`)
+  if (statement?.kind !== 'query') await checkSyntax(sql)
+  if (statement === undefined) throw new SqlError('invalid_sql', `this statement is not understood: ${sql}`)
   if (statement.kind === 'query' && REFUSED.includes(statement.verb)) {
     throw new SqlError(
       'unsupported',
       `${statement.verb.toUpperCase()} is not supported here; a statement is a query, INSERT, UPDATE, DELETE, MERGE or TRUNCATE, and the table is called ${TABLE_NAME}`,
     )
   }
-  return statement
+  return { statement, returning }
 }
 
 /** Rejects with the engine's sentence, the place marked, if a statement is not SQL. */
@@ -303,7 +301,7 @@ function wantedBy(statement: Exclude<ChangingStatement, { kind: 'truncate' }>): 
   return { wanted: `${prefix} SELECT ${selected} FROM ${TABLE_NAME} AS ${alias} WHERE ${condition ?? 'true'}` }
 }
 
-function besideTarget({ sql, target }: { sql: string; target: Span }): string {
+function besideTarget({ sql, target }: { sql: string; target: Target }): string {
   return sql.slice(0, target.start) + sql.slice(target.end)
 }
 
@@ -360,10 +358,8 @@ async function insert(
 }
 
 /** A statement may only change the table that is there. */
-function checkTarget(sql: string, { start, end }: { start: number; end: number }): void {
-  const [first, ...more] = tokenize(sql.slice(start, end))
-  const name = first === undefined ? '' : nameOf(first)
-  if (more.length > 0 || name.toLowerCase() !== TABLE_NAME) {
+function checkTarget(sql: string, { start, end, name }: Target): void {
+  if (name?.toLowerCase() !== TABLE_NAME) {
     throw new SqlError('invalid_sql', `there is no table ${sql.slice(start, end)}; the table is called ${TABLE_NAME}`)
   }
 }

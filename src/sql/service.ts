@@ -1,11 +1,12 @@
 import { rmSync } from 'node:fs'
 import { join } from 'node:path'
+import type { TextFormatName } from '../columns/text/formats/index.ts'
 import { type Clock, systemClock } from '../core/clock.ts'
 import type { Table } from '../table/table.ts'
 import { bytesAnswer, FileAnswer, type SqlAnswer } from './answer.ts'
 import { ProcessEnded } from './child.ts'
 import { SqlError } from './errors.ts'
-import { changesText, type ResultFormat } from './format.ts'
+import { changesText } from './format.ts'
 import { type Entry, StatementLedger } from './ledger.ts'
 import {
   overMemory,
@@ -46,7 +47,7 @@ export interface SqlServiceOptions {
 export interface RunStatement {
   /** Refuse what changes the table. */
   readonly readOnly?: boolean
-  readonly format?: ResultFormat
+  readonly format?: TextFormatName
   /** Ends the statement when whoever asked is gone. */
   readonly signal?: AbortSignal | undefined
   /** What tells the call from all others, and stays the same when it is repeated. */
@@ -56,7 +57,7 @@ export interface RunStatement {
 /** A statement under way. */
 interface Run {
   readonly sql: string
-  readonly format: ResultFormat
+  readonly format: TextFormatName
   /** If not, the process refuses changes. */
   readonly mayChange: boolean
   readonly call: string | undefined

@@ -41,6 +41,17 @@ export async function localNames(folder: string): Promise<string[]> {
   return (await readdir(folder)).sort((a, b) => Buffer.compare(Buffer.from(a), Buffer.from(b)))
 }
 
+/**
+ * The paths that a pattern stands for, in their order: itself if something is there or it is none. Where it matches folders
+ * alone, such as those of partitions, it means them.
+ */
+export async function localMatches(pattern: string): Promise<string[]> {
+  if ((await localEntry(pattern)).kind !== 'unreadable' || !/[*?[{]/.test(pattern)) return [pattern]
+  const glob = new Bun.Glob(pattern)
+  const files = (await Array.fromAsync(glob.scan({ onlyFiles: true }))).sort()
+  return files.length > 0 ? files : (await Array.fromAsync(glob.scan({ onlyFiles: false }))).sort()
+}
+
 /** A file that is opened for each read, so that any number of them may be at hand. Reads reject as the system does. */
 export function localFile(path: string, sizeBytes: number, name = path): ReadableFile {
   return {

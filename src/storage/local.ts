@@ -17,7 +17,7 @@ import {
 
 /** Names of files that are still being written; a listing passes over them, and a crash may leave them. */
 const TEMPORARY = /^\.posixlake-[0-9a-f-]{36}\.tmp$/
-const FOLDER_ATTEMPTS_MAX = 5
+const FOLDER_ATTEMPTS_MAX = 50
 const LEFTOVER_MS = 24 * 3600 * 1000
 
 const CODES: Readonly<Record<string, StorageErrorCode>> = {

@@ -146,7 +146,7 @@ describe('values of every Delta type', () => {
       firstLine: 2,
     })
     expect(encoded.rows).toBe(700)
-    const source = memorySource('encoded', encoded.bytes)
+    const source = memorySource('encoded', Buffer.concat(encoded.pieces))
     expect(cellsOf(await readRowGroup(source, await readFooter(source), 0, ALL_TYPES))).toEqual(cellsOf(batch))
     const bad = {
       bytes: encode('1\nx\n'),

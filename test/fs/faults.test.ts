@@ -188,3 +188,16 @@ for (const way of WAYS) {
     }
   })
 }
+
+test('a file that is removed while it is open is back with its rows if they cannot be taken away', async () => {
+  const faults = new Faults()
+  await using s = await serveNew(DDL, ROWS, { ...HELD, awayMs: 1 }, faults.seams)
+  faults.arm({ part: 'store', n: 1, when: 'before', lasting: true })
+  await s.client.rename(s.data, 'data.csv', s.data, '.nfs0001')
+  await s.server.settle()
+  expect(faults.hasFailed).toBe(true)
+  faults.heal()
+  expect(await s.names()).toContain('data.csv')
+  expect(await s.read()).toBe(BEFORE)
+  expect(await s.read('.errors')).toMatch(SENTENCE)
+})

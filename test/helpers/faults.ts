@@ -1,5 +1,5 @@
 import type { Database } from 'bun:sqlite'
-import { type Disk, systemDisk } from '../../src/fs/edits/disk.ts'
+import { type Disk, systemDisk } from '../../src/fs/saves/disk.ts'
 import type { Seams } from '../../src/serve/table-server.ts'
 import { type ObjectStore, type ObjectWriter, StorageError } from '../../src/storage/object-store.ts'
 

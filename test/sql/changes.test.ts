@@ -3,6 +3,7 @@ import { mkdirSync, readdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { MemoryCache } from '../../src/cache/memory.ts'
 import { parseDdl } from '../../src/columns/schema.ts'
+import { textFormat } from '../../src/columns/text/formats/index.ts'
 import { batchOf } from '../../src/columns/vectors.ts'
 import { openText } from '../../src/fs/text/layout.ts'
 import { Segments } from '../../src/fs/text/segments.ts'
@@ -34,7 +35,7 @@ async function letters(folder: string, count = 4): Promise<Table> {
 async function view(table: Table): Promise<string[]> {
   const pool = new WorkerPool({ threads: 1 })
   const segments = new Segments({ cache: new MemoryCache(1 << 20), pool, store: table.store })
-  const text = await openText(table, await table.refresh(), segments, 'csv')
+  const text = await openText(table, await table.refresh(), segments, textFormat('csv'))
   const lines = new TextDecoder()
     .decode(await text.read(0, text.size))
     .trimEnd()

@@ -220,6 +220,33 @@ describe('a store on disk', () => {
     expect((await store.list('')).map(({ path }) => path)).toEqual(['a/b/three'])
   })
 
+  test('takes away folders that it made with the last object in them, and no others', async () => {
+    using folder = temporaryFolder()
+    const below = (): string[] => readdirSync(folder.path, { recursive: true }).map(String).sort()
+    mkdirSync(join(folder.path, 'kept'))
+    const store = localStore(join(folder.path, 'kept', 'new', 'table'))
+    await store.write('a/b/one', Uint8Array.of(1))
+    await store.write('a/two', Uint8Array.of(2))
+    await store.delete('a/b/one')
+    expect(below()).toEqual(['kept', 'kept/new', 'kept/new/table', 'kept/new/table/a', 'kept/new/table/a/two'])
+    await store.delete('a/two')
+    expect(below()).toEqual(['kept'])
+    const begun = await store.create('p=1/begun')
+    await begun.write(Uint8Array.of(1))
+    await begun.abort()
+    expect(below()).toEqual(['kept'])
+    // Many who make and take away the same folder at once are not in each other's way.
+    await Promise.all(
+      Array.from({ length: 50 }, async (_, i) => {
+        await store.write(`x/y/${i}`, Uint8Array.of(i))
+        await store.delete(`x/y/${i}`)
+      }),
+    )
+    expect(below()).toEqual(['kept'])
+    expect(await store.putIfAbsent('z/last', Uint8Array.of(1))).toBe('written')
+    expect((await store.list('')).map(({ path }) => path)).toEqual(['z/last'])
+  })
+
   test('lists files behind symbolic links, and passes over what is being written', async () => {
     using folder = temporaryFolder()
     const store = localStore(join(folder.path, 'store'))

@@ -119,6 +119,49 @@ describe('CSV files', () => {
     }
   })
 
+  test('of other dialects have the types of their values, and errors their lines, however long they are', async () => {
+    using folder = temporaryFolder()
+    const dialect = { delimiter: '||', quote: "'", escape: "'", comment: '#' }
+    const lines = Array.from({ length: 120_000 }, (_, i) =>
+      i % 100 === 7 ? `# after ${i} rows\n` : `${i}||'it''s\n${'x'.repeat(40)}'||${i / 4}||\n`,
+    )
+    const text = `# header\nid||text||n||none\n${lines.join('')}`
+    const csv = put(folder.path, 'in.csv', text)
+    const table = await createFromCsv(localStore(join(folder.path, 'table')), [csv], { pool, dialect })
+    expect(table.snapshot.schema.map(({ name, type }) => `${name} ${type.kind}`)).toEqual([
+      'id long',
+      'text string',
+      'n double',
+      'none string',
+    ])
+    expect(
+      await rows(
+        table,
+        'SELECT count(*) n, sum(id) s, min(length(text)) a, max(length(text)) b, count("none") e FROM data',
+      ),
+    ).toBe(
+      `n,s,a,b,e\n118800,${Array.from({ length: 120_000 }, (_, i) => (i % 100 === 7 ? 0 : i)).reduce((a, b) => a + b)},45,45,0\n`,
+    )
+
+    const at = text.split('\n').length
+    for (const [row, why] of [
+      ['x||a||1||', 'column id: a whole number is expected, not "x"'],
+      ['1||a', 'the row has 2 fields, the table has 4 columns (id,text,n,none)'],
+      [`1||'a'b||1||`, '"||" or the end of the line behind the closing quote is expected'],
+      [`1||'a||1||`, 'a quote is opened and not closed'],
+    ]) {
+      put(folder.path, 'in.csv', `${text}${row}\n`)
+      const schema = parseDdl('id:Int64,text:String,n:Float64,none:String')
+      const said = await message(createFromCsv(localStore(join(folder.path, 'bad')), [csv], { pool, dialect, schema }))
+      expect(said).toStartWith(`${csv}: line ${at}`)
+      expect(said).toEndWith(why!)
+    }
+    put(folder.path, 'in.csv', 'a||b\r1||2\r')
+    expect(await message(createFromCsv(localStore(join(folder.path, 'bad')), [csv], { pool, dialect }))).toContain(
+      'the lines end in CR alone',
+    )
+  }, 60_000)
+
   test('may have lines that end in CR alone, or in CR CR LF', async () => {
     using folder = temporaryFolder()
     let made = 0

@@ -3,6 +3,7 @@ import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import Papa from 'papaparse'
 import { sqlType } from '../../src/columns/schema.ts'
+import { textFormat } from '../../src/columns/text/formats/index.ts'
 import { openText } from '../../src/fs/text/layout.ts'
 import { Segments } from '../../src/fs/text/segments.ts'
 import { localStore } from '../../src/storage/local.ts'
@@ -22,7 +23,12 @@ async function catOf(table: Table): Promise<string> {
     stats: () => ({ entries: 0, sizeBytes: 0, capacityBytes: 0, hits: 0, misses: 0 }),
     close: async () => undefined,
   }
-  const text = await openText(table, table.snapshot, new Segments({ cache, pool, store: table.store }), 'csv')
+  const text = await openText(
+    table,
+    table.snapshot,
+    new Segments({ cache, pool, store: table.store }),
+    textFormat('csv'),
+  )
   return new TextDecoder('utf-8', { ignoreBOM: true }).decode(await text.read(0, text.size))
 }
 

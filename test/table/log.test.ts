@@ -1,4 +1,5 @@
 import { describe, expect, test } from 'bun:test'
+import { version } from '../../package.json'
 import { ParquetFileWriter } from '../../src/columns/parquet/write.ts'
 import { parseDdl } from '../../src/columns/schema.ts'
 import { batchOf } from '../../src/columns/vectors.ts'
@@ -475,6 +476,7 @@ describe('versions and history', () => {
       txnId: 'mine',
     })
     expect(history[1]!.engine).toStartWith('posixlake/')
+    expect(history[1]!.engine).toBe(`posixlake/${version}`)
     expect((await table.history(1)).map(({ version }) => version)).toEqual([2n])
   })
 })

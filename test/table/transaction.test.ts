@@ -321,6 +321,27 @@ describe('a transaction', () => {
     expect(emptied).toMatchObject({ rows: ROWS + 1, result: { kind: 'committed', version: 3n } })
   })
 
+  test('takes a damaged hint of order for none, in the file that it adds as in one that is there', async () => {
+    for (const refs of ['not JSON', '{}', '[1]', 'null']) {
+      using folder = temporaryFolder()
+      const table = await tableOf(folder.path, { what: '' })
+      const tags = new Map([['posixlake.order.refs', refs]])
+      const all = (count: number): Uint32Array => Uint32Array.from({ length: count }, (_, i) => i)
+      for (const count of [ROWS, 10]) {
+        await using transaction = table.begin()
+        const file = table.snapshot.files[0]!
+        // The file loses its last row, so that the hints of the others are asked whether it has to stay as a place.
+        transaction.deleteRows({ file, rows: all(count) })
+        const [added] = await transaction.write([named('new', 0, 10)])
+        await using hinted = table.begin()
+        hinted.deleteRows({ file, rows: all(count) })
+        hinted.addFile({ ...added!, tags })
+        expect(await hinted.commit(WRITE)).toMatchObject({ kind: 'committed' })
+        expect(table.snapshot.files.map(({ orderRefs }) => orderRefs)).toEqual([[]])
+      }
+    }
+  })
+
   test('does not take away a file that it was given', async () => {
     using folder = temporaryFolder()
     const table = await tableOf(folder.path, { what: '' })

@@ -1,4 +1,5 @@
 import { fstatSync } from 'node:fs'
+import { csv, textFormat, textFormats } from '../../columns/text/formats/index.ts'
 import { LakeError } from '../../core/errors.ts'
 import { openText } from '../../fs/text/layout.ts'
 import { Segments } from '../../fs/text/segments.ts'
@@ -14,6 +15,7 @@ import { snapshotOf, versionArgs } from '../version-args.ts'
 const FIRST_PIECE_BYTES = 192 << 10
 const PIECE_BYTES = 1 << 20
 const STDOUT = 1
+const FORMATS = textFormats.map(({ name }) => name)
 
 function isMissing(error: unknown): boolean {
   return error instanceof LakeError && error.code === 'not_found'
@@ -29,7 +31,7 @@ export default command({
   ],
   args: {
     table: { type: 'positional', required: true, description: 'The table: a directory' },
-    format: { type: 'enum', options: ['csv', 'json', 'jsonl'], default: 'csv', description: 'csv, json or jsonl' },
+    format: { type: 'enum', options: FORMATS, default: csv.name, description: FORMATS.join(', ') },
     ...versionArgs,
   },
   run: async args => {
@@ -45,12 +47,10 @@ export default command({
         if (measuring !== undefined) progress.update(measuring.doneBytes, measuring.totalBytes)
       }, 100)
       try {
-        const text = await openText(lake.table, snapshot, segments, args.format as 'csv' | 'json' | 'jsonl').finally(
-          () => {
-            clearInterval(timer)
-            progress.end()
-          },
-        )
+        const text = await openText(lake.table, snapshot, segments, textFormat(args.format)).finally(() => {
+          clearInterval(timer)
+          progress.end()
+        })
         const first = Math.min(text.size, FIRST_PIECE_BYTES)
         await print(await text.read(0, first))
         if (first < text.size) lake.pool.start()

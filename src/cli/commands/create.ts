@@ -2,6 +2,7 @@ import { readdirSync, type Stats, statSync } from 'node:fs'
 import { parseDdl } from '../../columns/schema.ts'
 import { errnoOf } from '../../core/errors.ts'
 import { schemaSql } from '../../fs/views/schema-sql.ts'
+import { localMatches } from '../../storage/local-files.ts'
 import { type Location, openStore, parseLocation } from '../../storage/location.ts'
 import { TableError } from '../../table/errors.ts'
 import { createTable } from '../../table/operations/create.ts'
@@ -9,6 +10,7 @@ import { createFromCsv, createFromParquet, type ImportOptions } from '../../tabl
 import type { Table } from '../../table/table.ts'
 import { WorkerPool } from '../../table/workers/pool.ts'
 import { command, UsageError } from '../command.ts'
+import { dialectArgs, dialectOf } from '../dialect-args.ts'
 import { interruptible } from '../interrupt.ts'
 import { note, print } from '../output.ts'
 import { Progress } from '../progress.ts'
@@ -36,11 +38,7 @@ export default command({
       valueHint: 'FILE',
       description: 'CSV with a header line; several as FILE FILE ... or as a pattern; - is standard input',
     },
-    delimiter: {
-      type: 'string',
-      valueHint: 'CHARACTER',
-      description: 'What stands between the fields of CSV; found if not given: comma, semicolon, tab or bar',
-    },
+    ...dialectArgs,
     'from-parquet': {
       type: 'string',
       valueHint: 'FILE',
@@ -60,7 +58,9 @@ export default command({
     if (csv !== undefined && parquet !== undefined) throw new UsageError('give --from-csv or --from-parquet, not both')
     if (parquet !== undefined && schema !== undefined)
       throw new UsageError('Parquet files bring their types: leave out --schema')
-    if (args.delimiter !== undefined && csv === undefined) throw new UsageError('--delimiter goes with --from-csv')
+    const dialect = dialectOf(args)
+    const [strange] = Object.keys(dialect)
+    if (strange !== undefined && csv === undefined) throw new UsageError(`--${strange} goes with --from-csv`)
     const source = csv ?? parquet
     if (source === undefined && rest.length > 0)
       throw new UsageError(`posixlake create does not know what to do with ${JSON.stringify(rest[0])}`)
@@ -68,21 +68,20 @@ export default command({
       ...(schema === undefined ? {} : { schema }),
       ...(args.name === undefined ? {} : { name: args.name }),
     }
-    const delimiter = args.delimiter === undefined ? undefined : delimiterByte(args.delimiter)
     checkFree(directory)
     const table =
       source === undefined
         ? await createEmpty(location, options)
         : await fromFiles(location, csv === undefined ? createFromParquet : createFromCsv, [source, ...rest], {
             ...options,
-            delimiter,
+            dialect,
           })
     await print(describe(args.table, table))
     return undefined
   },
 })
 
-type TableOptions = Pick<ImportOptions, 'schema' | 'name' | 'delimiter'>
+type TableOptions = Pick<ImportOptions, 'schema' | 'name' | 'dialect'>
 
 async function createEmpty(location: Location, { schema = [], ...options }: TableOptions): Promise<Table> {
   return createTable(openStore(location), { schema, ...options })
@@ -141,26 +140,12 @@ function infoOf(path: string): Stats | undefined {
   }
 }
 
-function delimiterByte(text: string): number {
-  const character = text === '\\t' || text === 'tab' ? '\t' : text
-  if (!/^[\t\x20-\x7e]$/.test(character) || /[\w"]/.test(character))
-    throw new UsageError(`--delimiter takes one character, such as ';' or tab, not ${JSON.stringify(text)}`)
-  return character.charCodeAt(0)
-}
-
 /** Names of files, and patterns that the shell left for us. */
 async function filesOf(patterns: readonly string[]): Promise<string[]> {
   const files: string[] = []
   for (const pattern of patterns) {
     if (pattern === '') throw new UsageError('the name of a file to import is empty')
-    if (statSync(pattern, { throwIfNoEntry: false }) !== undefined || !/[*?[{]/.test(pattern)) {
-      files.push(pattern)
-      continue
-    }
-    const glob = new Bun.Glob(pattern)
-    let found = (await Array.fromAsync(glob.scan({ onlyFiles: true }))).sort()
-    // Where it matches folders alone, such as those of partitions, it means them.
-    if (found.length === 0) found = (await Array.fromAsync(glob.scan({ onlyFiles: false }))).sort()
+    const found = await localMatches(pattern)
     if (found.length === 0) throw new TableError('missing_file', `no file matches ${pattern}`)
     files.push(...found)
   }

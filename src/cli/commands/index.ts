@@ -1,7 +1,7 @@
+import { VERSION } from '../../core/version.ts'
 import type { Command } from '../command.ts'
 
-/** Set by the build. */
-export const VERSION = process.env['POSIXLAKE_VERSION'] ?? '0.1.0'
+export { VERSION } from '../../core/version.ts'
 
 interface Entry {
   readonly name: string

@@ -1,4 +1,5 @@
 import { ParquetFileWriter } from '../../columns/parquet/write.ts'
+import { textFormats } from '../../columns/text/formats/index.ts'
 import { execute, type Outcome, query, type RunOptions, type SqlResult } from '../../sql/engine.ts'
 import { SqlError } from '../../sql/errors.ts'
 import { resultText } from '../../sql/format.ts'
@@ -18,7 +19,7 @@ import { settle } from '../table-of.ts'
 import { snapshotOf, versionArgs } from '../version-args.ts'
 import { withinLimits } from '../within-limits.ts'
 
-const FORMATS = ['table', 'csv', 'json', 'jsonl', 'parquet', 'arrow'] as const
+const FORMATS = ['table', ...textFormats.map(({ name }) => name), 'parquet', 'arrow'] as const
 type Format = (typeof FORMATS)[number]
 
 interface QueryArgs {
@@ -118,11 +119,6 @@ async function show(result: SqlResult, format: Format): Promise<void> {
       }))
         await print(line)
       return
-    case 'csv':
-    case 'json':
-    case 'jsonl':
-      for await (const bytes of resultText(result, format)) await print(bytes)
-      return
     case 'parquet': {
       const writer = new ParquetFileWriter({ write: bytes => print(bytes) }, schema, { statistics: false })
       for await (const batch of result.batches()) await writer.write(batch)
@@ -132,6 +128,9 @@ async function show(result: SqlResult, format: Format): Promise<void> {
     case 'arrow': {
       const { arrowStream } = await import('../../columns/arrow.ts')
       for await (const bytes of arrowStream(schema, result.batches())) await print(bytes)
+      return
     }
+    default:
+      for await (const bytes of resultText(result, format)) await print(bytes)
   }
 }

@@ -1,3 +1,4 @@
+import { VERSION } from '../../core/version.ts'
 import { darwinMountCommand } from '../../mount/darwin.ts'
 import { mountCommand } from '../../mount/linux.ts'
 import { shellQuoted } from '../../mount/run.ts'
@@ -11,7 +12,6 @@ import { command } from '../command.ts'
 import { logToTerminal, note, print } from '../output.ts'
 import { serveArgs, settingsOf } from '../serve-args.ts'
 import { sqlLimitFlags } from '../sql-args.ts'
-import { VERSION } from './index.ts'
 
 /** The command line that serves a table with these settings. */
 export function serveCommand(settings: ServerSettings): string[] {

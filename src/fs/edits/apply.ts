@@ -8,24 +8,21 @@ import { merged } from '../../table/operations/merge.ts'
 import type { OrderHint } from '../../table/order-hint.ts'
 import { usesDeletionVectors } from '../../table/protocol.ts'
 import type { Snapshot } from '../../table/snapshot.ts'
-import {
-  type Committed,
-  committed,
-  type Deletion,
-  type Operation,
-  type Table,
-  type Transaction,
-} from '../../table/table.ts'
-import { type Section, TableText } from '../text/layout.ts'
+import { type Committed, committed, type Operation, type Table, type Transaction } from '../../table/table.ts'
+import { type ByteRange, type Section, TableText } from '../text/layout.ts'
 import { type Segments, textKind } from '../text/segments.ts'
 import type { Text } from '../text/text.ts'
-import type { TextRange } from './diff.ts'
-import { editFormat } from './formats.ts'
+import {
+  type AddedRows,
+  addedBatches,
+  batchesIn,
+  type ChangePlan,
+  countAdded,
+  countRemoved,
+  reorder,
+} from './change-plan.ts'
+import { occursAny } from './headers.ts'
 import { countChanges, type EditCounts } from './pairing.ts'
-import { type AddedRows, addedBatches, batchesIn, type ChangePlan, occursAny } from './plan.ts'
-
-/** Text of freshly written rows is remembered up to this size; larger files are rendered when somebody reads them. */
-const PRIME_BYTES_MAX = 4 << 20
 
 const REPLACEMENT_BYTES = Buffer.from(REPLACEMENT)
 
@@ -45,18 +42,17 @@ export async function applyPlan(plan: ChangePlan, options: ApplyOptions): Promis
   if (plan.schema !== undefined) transaction.changeSchema(plan.schema)
   if (plan.removed.length > 0 && !usesDeletionVectors(snapshot.protocol, snapshot.metadata.configuration)) {
     // A partitioned table's rows may change their folder, and have no places in the view to keep.
-    if (snapshot.partitionColumns.length === 0) return applyByRewriting(transaction, plan, options)
+    if (snapshot.partitionColumns.length === 0) return await applyByRewriting(transaction, plan, options)
   }
-  const deletions = plan.removed.length === 0 ? [] : await plan.base.rowsAt(plan.removed)
+  const deletions = await plan.removedRows()
   const order = await orderHint(plan.base, plan.added)
-  const counts = await countsOf(plan, deletions)
+  const counts = await countsOf(plan)
   transaction.deleteRows(...deletions)
-  const remembered: Batch[] = []
-  await transaction.write(remembering(plan, remembered), { order })
+  await transaction.write(addedBatches(plan), { order })
   const made = committed(await transaction.commit(operationOf(counts, transaction.base)))
   if (schemaFingerprint(transaction.schema) === schemaFingerprint(made.snapshot.schema)) {
     try {
-      prime(made.snapshot, transaction.added, remembered, plan, options.segments)
+      prime(made.snapshot, transaction.added, plan, options.segments)
     } catch {
       // Who reads it renders it. The commit is made.
     }
@@ -84,11 +80,11 @@ async function applyByRewriting(transaction: Transaction, plan: ChangePlan, opti
   }
   const rest = plan.added.filter(range => left.has(range))
   if (rest.length > 0) {
-    const ranges = rest.map(({ start, end }) => ({ text: plan.source, start, end }))
+    const ranges = rest.map(range => ({ ...range, text: plan.source }))
     await transaction.write(batchesOf(ranges, plan), { order: await orderHint(base, rest) })
   }
   transaction.removeFiles(...new Set(sections.flatMap(({ files }) => [...files])))
-  const counts = await countsOf(plan, await base.rowsAt(removed))
+  const counts = await countsOf(plan)
   return committed(await transaction.commit(operationOf(counts, transaction.base)))
 }
 
@@ -110,7 +106,7 @@ async function checkText(
 }
 
 /** The sections that lose rows, and those that share files with them. */
-async function touchedSections(base: TableText, removed: readonly TextRange[]): Promise<Section[]> {
+async function touchedSections(base: TableText, removed: readonly ByteRange[]): Promise<Section[]> {
   const sections = await base.sections()
   const touched = new Set(
     sections.filter(({ start, end }) => removed.some(range => range.start < end && range.end > start)),
@@ -123,7 +119,7 @@ async function touchedSections(base: TableText, removed: readonly TextRange[]): 
   return sections.filter(section => touched.has(section))
 }
 
-interface Piece extends TextRange {
+interface Piece extends ByteRange, Partial<Pick<AddedRows, 'pieces'>> {
   readonly text: Text
 }
 
@@ -131,7 +127,7 @@ interface Piece extends TextRange {
 function spliced(
   base: TableText,
   section: Section,
-  removed: readonly TextRange[],
+  removed: readonly ByteRange[],
   added: readonly AddedRows[],
   plan: ChangePlan,
 ): Piece[] {
@@ -146,19 +142,19 @@ function spliced(
     if (at < end) pieces.push({ text: base, start: at, end })
     at = Math.max(at, end)
   }
-  for (const { start, end, anchor } of added) {
-    keepTo(anchor)
-    pieces.push({ text: plan.source, start, end })
+  for (const range of added) {
+    keepTo(range.anchor)
+    pieces.push({ ...range, text: plan.source })
   }
   keepTo(section.end)
   return pieces
 }
 
 async function* batchesOf(pieces: readonly Piece[], plan: ChangePlan): AsyncGenerator<Batch> {
-  for (const { text, start, end } of pieces) yield* batchesIn(plan, text, { start, end })
+  for (const piece of pieces) yield* batchesIn(plan, piece.text, piece)
 }
 
-/** Where the new rows belong. None is needed for rows at the very end: that is where a new file stands anyway. */
+/** The places of the new rows. None is needed for rows at the very end: that is where a new file stands anyway. */
 async function orderHint(base: TableText, added: readonly AddedRows[]): Promise<OrderHint | undefined> {
   let count = added.length
   while (count > 0 && added[count - 1]?.anchor === base.size) count--
@@ -180,22 +176,11 @@ async function orderHint(base: TableText, added: readonly AddedRows[]): Promise<
   return { refs, runs }
 }
 
-async function* remembering(plan: ChangePlan, batches: Batch[]): AsyncGenerator<Batch> {
-  const whole = plan.added.reduce((sum, range) => sum + range.end - range.start, 0) <= PRIME_BYTES_MAX
-  for await (const { batch } of addedBatches(plan)) {
-    if (whole) batches.push(batch)
-    yield batch
-  }
-}
-
-function countsOf({ base, source, removed, added }: ChangePlan, deletions: readonly Deletion[]) {
-  const { format, snapshot } = base
-  const removedRows = deletions.reduce((sum, { rows }) => sum + rows.length, 0)
-  const addedRows = added.reduce((sum, { rows }) => sum + rows, 0)
-  return countChanges(editFormat(format), snapshot.schema, base, { ranges: removed, rows: removedRows }, source, {
-    ranges: added,
-    rows: addedRows,
-  })
+async function countsOf(plan: ChangePlan): Promise<EditCounts> {
+  const { base, source } = plan
+  const removed = { ranges: plan.removed, rows: await countRemoved(plan) }
+  const added = { ranges: plan.added, rows: countAdded(plan) }
+  return countChanges(base.format, base.snapshot.schema, base, removed, source, added)
 }
 
 /** The operation that an edit is to the history, by the rows that it touches. */
@@ -206,18 +191,13 @@ function operationOf({ updated, inserted, deleted: gone }: EditCounts, { partiti
 }
 
 /** The text of the rows just written is known: nobody should have to decode them to read it. */
-function prime(
-  snapshot: Snapshot,
-  add: readonly { path: string }[],
-  batches: readonly Batch[],
-  plan: ChangePlan,
-  segments: Segments,
-): void {
+function prime(snapshot: Snapshot, add: readonly { path: string }[], plan: ChangePlan, segments: Segments): void {
   const [only] = add
-  const [batch] = batches
-  if (only === undefined || add.length !== 1 || batch === undefined || batches.length !== 1) return
+  const [piece] = plan.added.flatMap(({ pieces }) => pieces ?? [])
+  if (only === undefined || add.length !== 1 || piece === undefined || piece.batch.rows !== countAdded(plan)) return
   const file = snapshot.live.get(only.path)
-  if (file === undefined || batch.rows > FIRST_ROW_GROUP_ROWS || snapshot.partitionColumns.length > 0) return
-  const { name, render } = editFormat(plan.base.format)
-  segments.prime(snapshot, file, 0, name, render(batch, snapshot.schema))
+  if (file === undefined || piece.batch.rows > FIRST_ROW_GROUP_ROWS || snapshot.partitionColumns.length > 0) return
+  const { format } = plan.base
+  const batch = reorder(piece.batch, plan.fields, snapshot.schema)
+  segments.prime(snapshot, file, 0, format, piece.rendered ?? format.render(batch, snapshot.schema))
 }

@@ -3,6 +3,7 @@ import { ParquetError } from '../../columns/errors.ts'
 import { type Footer, fetchRowGroup, readFooter } from '../../columns/parquet/read.ts'
 import { type ByteSource, storeSource } from '../../columns/parquet/source.ts'
 import { schemaFingerprint, schemaToJson } from '../../columns/schema.ts'
+import type { RecordedSize, TextFormat } from '../../columns/text/formats/index.ts'
 import { type RenderedText, ROW_INDEX_STRIDE, TEXT_FORMAT_VERSION } from '../../columns/text/rendered.ts'
 import type { Schema } from '../../columns/types.ts'
 import { discarded } from '../../core/garbage.ts'
@@ -14,9 +15,7 @@ import { fileTextSizes, type LiveFile, type Snapshot } from '../../table/snapsho
 import type { Table } from '../../table/table.ts'
 import { ORDER_KEY } from '../../table/tags.ts'
 import type { WorkerPool } from '../../table/workers/pool.ts'
-import { runTask } from '../../table/workers/tasks.ts'
-
-export type TextFormat = 'csv' | 'jsonl' | 'json'
+import { renderRowGroup } from '../../table/workers/tasks.ts'
 
 /** Rendered row groups that are kept at hand, in bytes: a mapping made anew for every READ would cost more than the READ. */
 const RECENT_BYTES = 48 << 20
@@ -128,19 +127,19 @@ export class Segments {
     const recorded = fileTextSizes(file)
     const { rows } = file
     if (recorded === undefined || rows === undefined) return undefined
-    const extra = extraPerRow(kind, recorded.schema)
-    return extra === undefined ? undefined : (kind.format === 'csv' ? recorded.csv : recorded.jsonl) + rows * extra
+    const part = recordedPart(kind, recorded.schema)
+    return part === undefined ? undefined : recorded[part.size] + rows * part.extra
   }
 
   /** The sizes of a file's pieces: from its footer if it is one of ours, by rendering all of it otherwise. */
   async sizes(kind: TextKind, file: LiveFile): Promise<readonly PieceSize[]> {
     const facts = await this.#factsOf(file)
     const recorded = this.#distrusted.has(file.path) || file.partition.size > 0 ? undefined : facts.sizes
-    const extra = recorded === undefined ? undefined : extraPerRow(kind, recorded.schema)
-    if (recorded !== undefined && extra !== undefined) {
+    const part = recorded === undefined ? undefined : recordedPart(kind, recorded.schema)
+    if (recorded !== undefined && part !== undefined) {
       return facts.footer.rowGroups.map(({ firstRow, rows }, i) => {
-        const { csvBytes, jsonlBytes } = recorded.groups[i]!
-        return { firstRow, rows, bytes: (kind.format === 'csv' ? csvBytes : jsonlBytes) + rows * extra }
+        const bytes = recorded.groups[i]![`${part.size}Bytes`] + rows * part.extra
+        return { firstRow, rows, bytes }
       })
     }
     const key = pieceKey(kind, file, -1)
@@ -197,8 +196,8 @@ export class Segments {
     const fetched = await fetchRowGroup(this.#source(file), footer, rowGroup, schema, file.partition)
     const group = footer.rowGroups[rowGroup]
     const isSmall = group !== undefined && group.rows <= SMALL_ROWS && group.bytes <= SMALL_BYTES
-    const task = { rowGroup: fetched, schemaJson, format }
-    return isSmall && !this.#pool.isStarted ? runTask({ ...task, kind: 'render' }) : this.#pool.render(task)
+    if (isSmall && !this.#pool.isStarted) return renderRowGroup(fetched, schema, format)
+    return this.#pool.render({ rowGroup: fetched, schemaJson, format: format.name })
   }
 
   #factsOf(file: LiveFile): Promise<FileFacts> {
@@ -268,23 +267,24 @@ function factsBytes({ footer, sizes, order }: FileFacts): number {
 function pieceKey(kind: TextKind, file: LiveFile, rowGroup: number): string {
   const { tableId, fingerprint, format } = kind
   const { path, sizeBytes, modificationTime } = file
-  return `${tableId}/${path}/${sizeBytes}/${modificationTime}/${fingerprint}/${TEXT_FORMAT_VERSION}/${format}/${rowGroup}`
+  return `${tableId}/${path}/${sizeBytes}/${modificationTime}/${fingerprint}/${TEXT_FORMAT_VERSION}/${format.name}/${rowGroup}`
 }
 
 /**
- * The bytes that each row has beyond its recorded size: what columns take that the table got after the file was written
- * (they are NULL there), and the comma of the JSON array. Undefined if the record is of other columns.
+ * Which of a file's recorded sizes a text follows from, and what each row has beyond it: what the form adds, and columns
+ * that the table got after the file was written (they are NULL there). Undefined if the record is of other columns.
  */
-function extraPerRow(kind: TextKind, recorded: string): number | undefined {
-  const { schema, format, fingerprint } = kind
-  const comma = format === 'json' ? 1 : 0
-  if (recorded === fingerprint) return comma
+function recordedPart(
+  { schema, format, fingerprint }: TextKind,
+  recordedSchema: string,
+): { size: RecordedSize['size']; extra: number } | undefined {
+  if (format.recorded === undefined) return undefined
+  const { size, perRow } = format.recorded
+  if (recordedSchema === fingerprint) return { size, extra: perRow }
   // A row of a single column is written in a way of its own where it is NULL.
   for (let known = schema.length - 1; known >= 2; known--) {
-    if (schemaFingerprint(schema.slice(0, known)) !== recorded) continue
-    const added = schema.slice(known)
-    if (format === 'csv') return added.length
-    return added.reduce((sum, field) => sum + Buffer.byteLength(`,${JSON.stringify(field.name)}:null`), comma)
+    if (schemaFingerprint(schema.slice(0, known)) !== recordedSchema) continue
+    return { size, extra: perRow + format.nullsSize(schema.slice(known)) }
   }
   return undefined
 }

@@ -1,7 +1,7 @@
+import type { TextFormatName } from '../../columns/text/formats/index.ts'
 import { messageOf } from '../../core/errors.ts'
 import { discarded } from '../../core/garbage.ts'
 import { SqlError } from '../../sql/errors.ts'
-import type { ResultFormat } from '../../sql/format.ts'
 import { laterTime, MODE, type Owner, viewAttributes } from '../attributes.ts'
 import {
   type Asker,
@@ -25,7 +25,7 @@ const ID_TAG = 1n << 60n
 
 export interface RunSqlOptions {
   /** How rows are written; CSV if not given. */
-  readonly format?: ResultFormat
+  readonly format?: TextFormatName
   /** Refuse a statement that changes the table. */
   readonly readOnly?: boolean
   /** Ends the statement when nobody waits for it any more. */

@@ -1,8 +1,8 @@
+import { type TextFormatName, textFormats } from '../../columns/text/formats/index.ts'
 import { messageOf } from '../../core/errors.ts'
 import { discarded } from '../../core/garbage.ts'
 import { SqlError } from '../../sql/errors.ts'
-import { mayModify, parseStatement } from '../../sql/statement.ts'
-import { splitStatements } from '../../sql/tokens.ts'
+import { mayModify, parseStatements } from '../../sql/statement.ts'
 import type { Watched } from '../askers.ts'
 import { laterTime, MODE, type Owner, viewAttributes } from '../attributes.ts'
 import { type Attributes, type Caller, FsError, type Node, type TimeNs } from '../filesystem.ts'
@@ -14,8 +14,7 @@ import { type ReadResult, readText, type ViewFile } from './view.ts'
 
 /** The folder's name, in the root. */
 export const QUERIES_NAME = 'queries'
-const FORMATS = ['csv', 'json', 'jsonl'] as const
-type Format = (typeof FORMATS)[number]
+const FORMATS = textFormats.map(({ name }) => name)
 
 const SQL_BYTES_MAX = 1 << 20
 /** What a listing says of a result that was never computed: as sysfs does, which does not run its files for `ls -l` either. */
@@ -28,6 +27,8 @@ const HANDLES_MAX = 10_000
 const OLD_READ_MS = 5000
 /** Behind the ids of all other entries of a folder. */
 const FIRST_COOKIE = 1n << 61n
+/** Of a cookie, for the place of the format in the list. */
+const FORMAT_BITS = 8n
 const NAMES_AT_ONCE = 1000
 
 export interface QueryResultsOptions {
@@ -115,7 +116,7 @@ export class QueryResults {
     return { sql: eof ? new TextDecoder().decode(bytes) : undefined, mtime: attributes.mtime }
   }
 
-  #resultOf(folder: bigint, name: string, format: Format, asked: Asked, version: bigint): Result {
+  #resultOf(folder: bigint, name: string, format: TextFormatName, asked: Asked, version: bigint): Result {
     const key = `${folder}/${name}`
     const known = this.#current.get(key)
     if (known?.isOf(asked.sql, version) === true) return known
@@ -148,7 +149,7 @@ export class QueryResults {
     for (const [name, id] of names) {
       if (!name.endsWith('.sql')) continue
       for (const [i, format] of FORMATS.entries()) {
-        const at = FIRST_COOKIE | (id << 2n) | BigInt(i)
+        const at = FIRST_COOKIE | (id << FORMAT_BITS) | BigInt(i)
         const resultName = `${name.slice(0, -'.sql'.length)}.${format}`
         if (at <= cookie || names.has(resultName)) continue
         const result = await this.#find(folder, resultName, async () => version)
@@ -223,7 +224,7 @@ interface ResultOptions extends QueryResultsOptions {
   readonly id: bigint
   readonly folder: bigint
   readonly fileName: string
-  readonly format: Format
+  readonly format: TextFormatName
   readonly sql: string | undefined
   /** What the name showed before: told until the result is there. */
   readonly before: Attributes
@@ -361,8 +362,8 @@ class Result implements ViewFile {
   #checkedSql(): string {
     const { sql } = this.#options
     if (sql === undefined) throw new FsError('EFBIG', `a query has at most ${SQL_BYTES_MAX} bytes`)
-    for (const statement of mayModify(sql) ? splitStatements(sql) : []) {
-      const kind = parseStatement(statement)?.kind
+    for (const { statement } of mayModify(sql) ? parseStatements(sql) : []) {
+      const kind = statement?.kind
       if (kind === undefined || kind === 'query') continue
       throw new SqlError(
         'unsupported',
@@ -386,7 +387,7 @@ function keptName(name: string): RefusedChange {
   )
 }
 
-function partsOf(name: string): { base: string; format: Format } | undefined {
+function partsOf(name: string): { base: string; format: TextFormatName } | undefined {
   const format = FORMATS.find(ending => name.endsWith(`.${ending}`))
   if (format === undefined || name.length === format.length + 1) return undefined
   return { base: name.slice(0, -format.length - 1), format }

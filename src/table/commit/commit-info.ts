@@ -1,7 +1,7 @@
+import { VERSION } from '../../core/version.ts'
 import type { CommitInfoAction } from '../log/actions/index.ts'
 import type { Operation } from './change.ts'
 
-const VERSION = process.env['POSIXLAKE_VERSION'] ?? '0.1.0'
 const ENGINE = `posixlake/${VERSION}`
 
 /** What a commitInfo follows from, beside the operation. */

@@ -8,6 +8,7 @@ export class StagedFiles implements AsyncDisposable {
   readonly #store: ObjectStore
   readonly #paths = new Set<string>()
   readonly #open = new Set<ObjectWriter>()
+  #isOver = false
 
   constructor(store: ObjectStore) {
     this.#store = store
@@ -15,7 +16,7 @@ export class StagedFiles implements AsyncDisposable {
 
   /** A new file, written piece by piece: see ObjectStore.create. */
   async create(path: string): Promise<ObjectWriter> {
-    this.#paths.add(path)
+    this.#begin(path)
     const out = await this.#store.create(path)
     this.#open.add(out)
     return {
@@ -33,7 +34,7 @@ export class StagedFiles implements AsyncDisposable {
 
   /** A new file, whole and durable when it resolves. */
   async write(path: string, bytes: Uint8Array): Promise<void> {
-    this.#paths.add(path)
+    this.#begin(path)
     await this.#store.write(path, bytes)
   }
 
@@ -50,11 +51,17 @@ export class StagedFiles implements AsyncDisposable {
     }
   }
 
-  /** Takes away all that is left. */
+  /** Takes away all that is left. Nothing can be written from then on: nobody would take it away. */
   async discardAll(): Promise<void> {
+    this.#isOver = true
     for (const out of this.#open) await out.abort().catch(() => undefined)
     this.#open.clear()
     await this.discard(this.#paths)
+  }
+
+  #begin(path: string): void {
+    if (this.#isOver) throw new Error(`${path}: the change that this file would be part of is over`)
+    this.#paths.add(path)
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

@@ -1,8 +1,7 @@
 import type { Footer } from '../../columns/parquet/read.ts'
 import { schemaFingerprint } from '../../columns/schema.ts'
-import { csvSize } from '../../columns/text/csv-render.ts'
+import { csv, jsonLines } from '../../columns/text/formats/index.ts'
 import { TEXT_FORMAT_VERSION } from '../../columns/text/rendered.ts'
-import { jsonLinesSize } from '../../columns/text/sizes.ts'
 import type { Batch, Schema } from '../../columns/types.ts'
 import { TEXT_KEY } from '../tags.ts'
 
@@ -34,8 +33,8 @@ export function measureRowGroup(batches: readonly Batch[], schema: Schema): RowG
   let jsonlBytes = 0
   for (const batch of batches) {
     rows += batch.rows
-    csvBytes += csvSize(batch, schema)
-    jsonlBytes += jsonLinesSize(batch, schema)
+    csvBytes += csv.measure(batch, schema)
+    jsonlBytes += jsonLines.measure(batch, schema)
   }
   return { rows, csvBytes, jsonlBytes }
 }

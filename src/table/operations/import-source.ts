@@ -1,5 +1,6 @@
 import { tmpdir } from 'node:os'
 import { TextError } from '../../columns/errors.ts'
+import type { Dialect } from '../../columns/text/csv.ts'
 import type { Schema } from '../../columns/types.ts'
 import type { Clock } from '../../core/clock.ts'
 import { localEntry, localFile, spooled } from '../../storage/local-files.ts'
@@ -19,8 +20,8 @@ export interface ImportOptions {
   /** The columns; found from the data if not given. */
   readonly schema?: Schema
   readonly progress?: (doneBytes: number, totalBytes: number) => void
-  /** The byte between CSV fields; found from the first rows of each file if not given. */
-  readonly delimiter?: number | undefined
+  /** How CSV is written, where that is not as in RFC 4180; the delimiter is found from the first rows of each file if not given. */
+  readonly dialect?: Partial<Dialect> | undefined
   /** Hears of what was found out and may surprise. */
   readonly log?: (sentence: string) => void
   /** Ends the work as if it had failed, unless the table is there already. */

@@ -1,8 +1,8 @@
 import { ParquetError, TextError } from '../../columns/errors.ts'
 import { decodeRowGroup, type FetchedRowGroup } from '../../columns/parquet/read.ts'
 import { schemaFromJson, schemaToJson } from '../../columns/schema.ts'
-import { countLines, lastRowEnd, parseCsv, renderCsv } from '../../columns/text/csv.ts'
-import { parseJsonLines, renderJsonArrayRows, renderJsonLines } from '../../columns/text/json.ts'
+import { countLines } from '../../columns/text/csv.ts'
+import { inputOf, type TextFormat, type TextInput, textFormat } from '../../columns/text/formats/index.ts'
 import type { RenderedText } from '../../columns/text/rendered.ts'
 import type { Batch, Cell, Schema } from '../../columns/types.ts'
 import { cellAt, constantVector } from '../../columns/vectors.ts'
@@ -10,15 +10,14 @@ import { messageOf } from '../../core/errors.ts'
 import { discarded } from '../../core/garbage.ts'
 import { DataFileWriter, type WrittenDataFile } from '../data-files/data-file-writer.ts'
 
-export type TextFormat = 'csv' | 'jsonl' | 'json'
-
 /** Renders one row group of a data file. Who asks has fetched its bytes, which are given away. */
 export interface RenderTask {
   readonly kind: 'render'
   readonly rowGroup: FetchedRowGroup
   /** Of the columns that were fetched, as schemaToJson gives it. */
   readonly schemaJson: string
-  readonly format: TextFormat
+  /** The name of a text form. */
+  readonly format: string
 }
 
 /** Parses complete rows of text, and makes a data file of them. */
@@ -26,10 +25,13 @@ export interface EncodeTask {
   readonly kind: 'encode'
   /** Given away. */
   readonly bytes: Uint8Array
-  readonly format: 'csv' | 'jsonl'
+  /** One that can be read back. */
+  readonly format: string
   /** The columns in the text's order. */
   readonly schemaJson: string
   readonly firstLine: number
+  /** See ParseOptions. */
+  readonly lines?: Uint32Array | undefined
   /** The byte between CSV fields; a comma if not given. */
   readonly delimiter?: number | undefined
   /** See ParseOptions. */
@@ -42,7 +44,8 @@ export interface EncodeTask {
 
 /** A data file that nobody has stored yet. */
 export interface EncodedFile extends WrittenDataFile {
-  readonly bytes: Uint8Array
+  /** Its bytes, in order. */
+  readonly pieces: readonly Uint8Array[]
 }
 
 export type Task = RenderTask | EncodeTask
@@ -72,6 +75,7 @@ export async function runTask<T extends Task>(task: T): Promise<TaskResult<T>> {
 export function buffersOf(message: Task | RenderedText | EncodedFile): ArrayBuffer[] {
   const views: Uint8Array[] = []
   if ('rowGroup' in message) views.push(...message.rowGroup.columns.flatMap(({ bytes }) => bytes))
+  else if ('pieces' in message) views.push(...message.pieces)
   else views.push(message.bytes)
   const buffers = new Set(views.map(({ buffer }) => buffer as ArrayBuffer))
   if ('index' in message) buffers.add(message.index.buffer as ArrayBuffer)
@@ -79,33 +83,37 @@ export function buffersOf(message: Task | RenderedText | EncodedFile): ArrayBuff
 }
 
 function render({ rowGroup, schemaJson, format }: RenderTask): RenderedText {
-  const schema = schemaFromJson(schemaJson)
+  return renderRowGroup(rowGroup, schemaFromJson(schemaJson), textFormat(format))
+}
+
+/** The text of a row group whose columns are `schema`. */
+export function renderRowGroup(rowGroup: FetchedRowGroup, schema: Schema, format: TextFormat): RenderedText {
   const rendered = renderBatch(decodeRowGroup(rowGroup, schema), schema, format)
   discarded(rendered.bytes.length * RENDER_GARBAGE_FACTOR)
   return rendered
 }
 
 /** The text of rows that were read from a file. */
-export function renderBatch(batch: Batch, schema: Schema, format: TextFormat): RenderedText {
-  const render = format === 'csv' ? renderCsv : format === 'jsonl' ? renderJsonLines : renderJsonArrayRows
-  const rendered = render(batch, schema)
+function renderBatch(batch: Batch, schema: Schema, format: TextFormat): RenderedText {
+  const rendered = format.render(batch, schema)
   const column = batch.vectors.findIndex(({ notUtf8 }) => notUtf8 !== undefined)
   return column < 0 ? rendered : { ...rendered, notUtf8: { column, row: batch.vectors[column]!.notUtf8! } }
 }
 
 async function encode(task: EncodeTask): Promise<EncodedFile> {
   const schema = schemaFromJson(task.schemaJson)
+  const input = inputOf(textFormat(task.format))
   const { constants = { schemaJson: schemaToJson([]), cells: [] } } = task
   const added = schemaFromJson(constants.schemaJson)
   const pieces: Uint8Array[] = []
   const writer = new DataFileWriter({ write: bytes => void pieces.push(bytes) }, [...schema, ...added])
   let line = task.firstLine
   for (let at = 0; at < task.bytes.length; ) {
-    const end = pieceEnd(task, at)
+    const end = pieceEnd(task, input, at)
     const piece = task.bytes.subarray(at, end)
-    const parse = task.format === 'csv' ? parseCsv : parseJsonLines
-    const { delimiter, foundTypes } = task
-    const { rows, vectors } = parse(piece, schema, { firstLine: line, delimiter, foundTypes })
+    const { firstLine, delimiter, foundTypes } = task
+    const lines = task.lines?.subarray(line - firstLine)
+    const { rows, vectors } = input.parse(piece, schema, { firstLine: line, lines, delimiter, foundTypes })
     checkExpected({ rows, vectors }, schema, task)
     const others = added.map(({ type }, i) => constantVector(type, rows, constants.cells[i] ?? null))
     await writer.write({ rows, vectors: [...vectors, ...others] })
@@ -113,14 +121,7 @@ async function encode(task: EncodeTask): Promise<EncodedFile> {
     at = end
     discarded(piece.length * GARBAGE_FACTOR)
   }
-  const file = await writer.finish()
-  const bytes = new Uint8Array(file.sizeBytes)
-  let at = 0
-  for (const piece of pieces) {
-    bytes.set(piece, at)
-    at += piece.length
-  }
-  return { ...file, bytes }
+  return { ...(await writer.finish()), pieces }
 }
 
 function checkExpected({ rows, vectors }: Batch, schema: Schema, { expected }: EncodeTask): void {
@@ -136,10 +137,10 @@ function checkExpected({ rows, vectors }: Batch, schema: Schema, { expected }: E
   }
 }
 
-function pieceEnd({ bytes, format, delimiter }: EncodeTask, start: number): number {
+function pieceEnd({ bytes, delimiter }: EncodeTask, input: TextInput, start: number): number {
   for (let want = ENCODE_PIECE_BYTES; start + want < bytes.length; want *= 2) {
     const piece = bytes.subarray(start, start + want)
-    const end = format === 'csv' ? lastRowEnd(piece, delimiter) : piece.lastIndexOf(0x0a) + 1
+    const end = input.lastRowEnd(piece, delimiter)
     if (end > 0) return start + end
   }
   return bytes.length

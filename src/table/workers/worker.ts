@@ -7,12 +7,17 @@ self.onmessage = async (event: MessageEvent<{ id: number; task: Task }>) => {
   const { id, task } = event.data
   try {
     const result = await runTask(task)
-    // A rendering fills the front of a larger buffer: only the text itself crosses, and without a copy. (`slice` of a
-    // Buffer would be no copy.)
-    const isSmall = result.bytes.byteLength * 2 < result.bytes.buffer.byteLength
-    const sent = { ...result, bytes: isSmall ? new Uint8Array(result.bytes) : result.bytes }
+    const sent = 'pieces' in result ? result : { ...result, bytes: compact(result.bytes) }
     self.postMessage({ id, result: sent }, buffersOf(sent))
   } catch (error) {
     self.postMessage({ id, failure: toFailure(error) })
   }
+}
+
+/**
+ * A rendering fills the front of a larger buffer: only the text itself crosses, and without a copy where it is most of it.
+ * (`slice` of a Buffer would be no copy.)
+ */
+function compact(bytes: Uint8Array): Uint8Array {
+  return bytes.byteLength * 2 < bytes.buffer.byteLength ? new Uint8Array(bytes) : bytes
 }

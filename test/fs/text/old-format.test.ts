@@ -5,6 +5,7 @@ import { join } from 'node:path'
 import { readFooter } from '../../../src/columns/parquet/read.ts'
 import { localSource } from '../../../src/columns/parquet/source.ts'
 import { parseDdl } from '../../../src/columns/schema.ts'
+import { textFormat } from '../../../src/columns/text/formats/index.ts'
 import { batchOf } from '../../../src/columns/vectors.ts'
 import { openText } from '../../../src/fs/text/layout.ts'
 import { Segments } from '../../../src/fs/text/segments.ts'
@@ -69,7 +70,7 @@ describe('a table that was written when 3.0 was 3 in the text', () => {
       ['jsonl', '{"id":1,"x":0.5}\n{"id":2,"x":1.0}\n{"id":3,"x":1.5}\n'],
       ['json', '[{"id":1,"x":0.5}\n,{"id":2,"x":1.0}\n,{"id":3,"x":1.5}\n]\n'],
     ] as const) {
-      const text = await openText(table, table.snapshot, segments, format)
+      const text = await openText(table, table.snapshot, segments, textFormat(format))
       expect([text.size, new TextDecoder().decode(await text.read(0, text.size))]).toEqual([expected.length, expected])
     }
   })

@@ -1,6 +1,6 @@
-import { TextError } from './errors.ts'
-import { parseScalar, ScalarError } from './text/scalars.ts'
-import type { Cell, Field } from './types.ts'
+import { TextError } from '../columns/errors.ts'
+import { parseScalar, ScalarError } from '../columns/text/scalars.ts'
+import type { Cell, Field, Schema } from '../columns/types.ts'
 
 const NUMBER = /^[+-]?(?:\d+\.?\d*|\.\d+)(?:e[+-]?\d+)?$/i
 /** Quotes and backslashes inside mean different things in different versions of Spark. */
@@ -28,5 +28,16 @@ export function defaultCell(field: Field): Cell {
     'bad_value',
     `the default value of column ${field.name} is ${sql}, which posixlake does not work out; give the column a value`,
     { column: field.name },
+  )
+}
+
+/** Refuses rows without a column that has a default value, where all get NULL in its place. TextError `bad_header`. */
+export function checkDefaults(names: readonly string[], schema: Schema, line = 1): void {
+  const missing = schema.find(field => !names.includes(field.name) && defaultSql(field) !== undefined)
+  if (missing === undefined) return
+  throw new TextError(
+    'bad_header',
+    `line ${line}: the column ${missing.name} is missing, which has the default value ${defaultSql(missing)}; write its values, too`,
+    { line, column: missing.name },
   )
 }

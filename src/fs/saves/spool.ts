@@ -1,21 +1,21 @@
 import { closeSync, openSync, readSync } from 'node:fs'
 import { join } from 'node:path'
 import { errnoOf, messageOf } from '../../core/errors.ts'
+import type { TextSpool } from '../edits/plan.ts'
 import { FsError } from '../filesystem.ts'
 import { bytesText, joined, type Text } from '../text/text.ts'
 import { type Disk, systemDisk, writeAll } from './disk.ts'
-import type { TextSpool } from './plan.ts'
 
 const BUFFER_BYTES = 1 << 20
 
 /**
- * A text as large as a table. A small one stays in memory, a larger one is kept in an unlinked temporary file: it goes with
- * the process, or when it is collected.
+ * A text as large as a table. A small one stays in memory, a larger one is kept in a temporary file without a name: it
+ * goes with the process, or when the spool is closed.
  */
 export class FileSpool implements TextSpool {
   readonly #disk: Disk
   readonly #path: string
-  #fd: number | undefined
+  #file: OpenedFile | undefined
   #pending: Uint8Array[] = []
   #pendingBytes = 0
   #size = 0
@@ -36,18 +36,23 @@ export class FileSpool implements TextSpool {
   }
 
   finish(): Text {
-    if (this.#fd === undefined) return bytesText(joined(this.#pending))
+    if (this.#file === undefined) return bytesText(joined(this.#pending))
     this.#flush()
-    return new FileText(this.#fd, this.#size)
+    return this.#file
+  }
+
+  close(): void {
+    this.#file?.close()
   }
 
   #flush(): void {
     try {
-      this.#fd ??= openUnlinked(this.#disk, this.#path)
+      this.#file ??= new OpenedFile(openUnlinked(this.#disk, this.#path), 0)
       for (const bytes of this.#pending) {
-        writeAll(this.#disk, this.#fd, bytes, this.#size)
+        writeAll(this.#disk, this.#file.fd, bytes, this.#size)
         this.#size += bytes.length
       }
+      this.#file.size = this.#size
     } catch (error) {
       throw spoolError(this.#path, error)
     }
@@ -62,24 +67,24 @@ function openUnlinked(disk: Disk, path: string): number {
   return fd
 }
 
-const closer = new FinalizationRegistry<number>(fd => closeSync(fd))
-
-/** The bytes of an open file as a text. The descriptor is closed when the text is collected. */
-export class FileText implements Text {
-  readonly size: number
-  readonly #fd: number
+/** The bytes of an open file as a text, until it is closed. */
+export class OpenedFile implements Text {
+  readonly fd: number
+  size: number
+  #isClosed = false
 
   constructor(fd: number, size: number) {
-    this.#fd = fd
+    this.fd = fd
     this.size = size
-    closer.register(this, fd)
   }
 
   async read(start: number, end: number): Promise<Uint8Array> {
+    // Its number may be another file's by now.
+    if (this.#isClosed) throw new Error('a file that was closed is read')
     const bytes = new Uint8Array(end - start)
     let done = 0
     while (done < bytes.length) {
-      const n = readSync(this.#fd, bytes, done, bytes.length - done, start + done)
+      const n = readSync(this.fd, bytes, done, bytes.length - done, start + done)
       if (n === 0)
         throw new FsError(
           'EIO',
@@ -89,12 +94,17 @@ export class FileText implements Text {
     }
     return bytes
   }
+
+  close(): void {
+    if (!this.#isClosed) closeSync(this.fd)
+    this.#isClosed = true
+  }
 }
 
 /** Opens a file as a text of its present size. */
-export function fileText(path: string, size: number): FileText {
+export function openFile(path: string, size: number): OpenedFile {
   try {
-    return new FileText(openSync(path, 'r'), size)
+    return new OpenedFile(openSync(path, 'r'), size)
   } catch (error) {
     throw spoolError(path, error)
   }

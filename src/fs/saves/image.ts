@@ -1,15 +1,9 @@
+import type { SameAs } from '../edits/diff.ts'
 import { joined, type Text } from '../text/text.ts'
 
-/** Where the staged bytes of an edit lie. */
+/** The staged bytes of a save. */
 export interface StagedBytes {
   read(position: number, length: number): Uint8Array
-}
-
-/** A range of the image that is, by construction, the same range of the base. */
-export interface SameRange {
-  readonly imageStart: number
-  readonly baseStart: number
-  readonly length: number
 }
 
 /** A run of the image: of the base at the same offset, of staged bytes from `position` on, or of zeros (a hole). */
@@ -21,7 +15,7 @@ interface Span {
 }
 
 /**
- * What a file looks like while it is being written: ranges of the text it was and staged bytes over them. Bytes never
+ * A file while it is being written: ranges of the text it was and staged bytes over them. Bytes never
  * move, as WRITE puts them at offsets; so a range of the base stands where it stood.
  */
 export class ImageRope implements Text {
@@ -90,13 +84,13 @@ export class ImageRope implements Text {
     return this.#spans.find(({ source }) => source === 'hole')
   }
 
-  /** Whether any bytes were written that still stand. */
+  /** True if bytes were written that still stand. */
   get hasWritten(): boolean {
     return this.#spans.some(({ source }) => source === 'staged')
   }
 
   /** Ranges that need no comparison. */
-  sameAs(): SameRange[] {
+  sameAs(): SameAs[] {
     return this.#spans
       .filter(({ source }) => source === 'base')
       .map(({ start, end }) => ({ imageStart: start, baseStart: start, length: end - start }))

@@ -52,7 +52,7 @@ export class Renames {
     return [...this.#open.values()]
   }
 
-  /** Whether a file's rows are in the table. Rejects if that cannot be known now. */
+  /** True if a file's rows are in the table. Rejects if that cannot be known now. */
   async isIn(table: Table, { editId, version, changes }: RenameRecord): Promise<boolean> {
     return !changes || (await table.findTransaction(editId, BigInt(version))) !== undefined
   }

@@ -1,5 +1,6 @@
 import { closeSync, fstatSync, openSync, readSync } from 'node:fs'
 import { dirname, join } from 'node:path'
+import type { TextFormatName } from '../../columns/text/formats/index.ts'
 import { TEXT_FORMAT_VERSION } from '../../columns/text/rendered.ts'
 import { errnoOf, messageOf } from '../../core/errors.ts'
 import { FsError } from '../filesystem.ts'
@@ -15,7 +16,7 @@ const STABLE_WRITE = 0x53
 const TRUNCATE = 0x54
 const HELD = 0x48
 
-/** Whether a file's name is that of a journal: of a save that goes on, or of one that is only to be set aside. */
+/** The kind of journal that a file's name tells: of a save that goes on, or of one that is only to be set aside. */
 export function journalKind(name: string): 'save' | 'refused' | undefined {
   if (name.endsWith(JOURNAL)) return 'save'
   return name.endsWith(REFUSED) ? 'refused' : undefined
@@ -25,13 +26,13 @@ function refusedPath(path: string): string {
   return path.endsWith(JOURNAL) ? path.slice(0, -JOURNAL.length) + REFUSED : path
 }
 
-/** What an edit is an edit of; the first line of its journal. */
+/** The first line of a journal: the text that its save changes. */
 export interface JournalHeader {
-  /** Also the commit's `txnId`: found in the table's history after a crash, it says that the edit is in. */
+  /** Also the commit's `txnId`: found in the table's history after a crash, it says that the save is in. */
   readonly editId: string
   readonly lineId: string
-  readonly format: 'csv' | 'jsonl'
-  /** The table version whose text the edit changes. */
+  readonly format: TextFormatName
+  /** The table version whose text the save changes. */
   readonly version: string
   /** The size in bytes of that text, as a check that it is rendered as it was. */
   readonly baseSize: number
@@ -56,10 +57,10 @@ export type JournalRecord =
   | { readonly kind: 'held' }
 
 /**
- * The staged bytes of one edit in a file of its own: a header, then every WRITE and truncation in the order they came,
+ * The staged bytes of one save in a file of its own: a header, then every WRITE and truncation in the order they came,
  * each with a checksum. It outlives kill -9 as soon as a call returns, and a power cut once `sync` has resolved.
  */
-export class EditJournal {
+export class SaveJournal {
   readonly header: JournalHeader
   readonly #disk: Disk
   #path: string
@@ -78,7 +79,7 @@ export class EditJournal {
   }
 
   /** Starts a journal `<editId>.journal` in `directory`, which exists. ENOSPC and its like are FsErrors. */
-  static create(directory: string, of: Omit<JournalHeader, 'textFormat'>, disk: Disk = systemDisk): EditJournal {
+  static create(directory: string, of: Omit<JournalHeader, 'textFormat'>, disk: Disk = systemDisk): SaveJournal {
     const header = { ...of, textFormat: TEXT_FORMAT_VERSION }
     const path = join(directory, `${header.editId}${JOURNAL}`)
     const head = new TextEncoder().encode(`${MAGIC}${JSON.stringify(header)}\n`)
@@ -86,7 +87,7 @@ export class EditJournal {
     try {
       fd = disk.open(path, 'wx+')
       writeAll(disk, fd, head, 0)
-      return new EditJournal(disk, path, fd, header, head.length)
+      return new SaveJournal(disk, path, fd, header, head.length)
     } catch (error) {
       if (fd !== undefined) closeSync(fd)
       removeQuietly(disk, path)
@@ -98,7 +99,7 @@ export class EditJournal {
    * Takes up the journal of an earlier process. Records are read up to the first that is cut off or fails its checksum
    * (the end of what reached the disk); what follows was never acknowledged as stable and is cut off.
    */
-  static open(path: string, disk: Disk = systemDisk): { journal: EditJournal; records: JournalRecord[] } {
+  static open(path: string, disk: Disk = systemDisk): { journal: SaveJournal; records: JournalRecord[] } {
     const fd = openSync(path, 'r+')
     try {
       const size = fstatSync(fd).size
@@ -106,13 +107,13 @@ export class EditJournal {
       const text = new TextDecoder().decode(head)
       const lineEnd = text.indexOf('\n', MAGIC.length)
       if (!text.startsWith(MAGIC) || lineEnd < 0) {
-        throw new FsError('EIO', `${path}: this is not the journal of an edit, or its first line is cut off`)
+        throw new FsError('EIO', `${path}: this is not the journal of a save, or its first line is cut off`)
       }
       const header = JSON.parse(text.slice(MAGIC.length, lineEnd)) as JournalHeader
       const start = new TextEncoder().encode(text.slice(0, lineEnd + 1)).length
       const { records, end } = readRecords(fd, start, size)
       if (end < size) disk.truncate(fd, end)
-      return { journal: new EditJournal(disk, path, fd, header, end), records }
+      return { journal: new SaveJournal(disk, path, fd, header, end), records }
     } catch (error) {
       closeSync(fd)
       throw error
@@ -160,7 +161,7 @@ export class EditJournal {
   }
 
   /**
-   * Ends the journal and removes it: its edit is in the table, or was refused. FsError if not even its content can be
+   * Ends the journal and removes it: its save is in the table, or was refused. FsError if not even its content can be
    * removed; then a later process would take it up, and it must be called again.
    */
   discard(): void {
@@ -172,7 +173,7 @@ export class EditJournal {
     this.close()
   }
 
-  /** A file of no bytes is no edit. */
+  /** A file of no bytes is no save. */
   #empty(why: unknown): void {
     try {
       this.#disk.truncate(this.#fd, 0)
@@ -258,7 +259,7 @@ function removeQuietly(disk: Disk, path: string): void {
   try {
     disk.unlink(path)
   } catch {
-    // One without records is no edit.
+    // One without records is no save.
   }
 }
 
