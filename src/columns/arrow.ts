@@ -16,6 +16,7 @@ import {
   List,
   Map_,
   makeData,
+  Null,
   RecordBatch,
   RecordBatchStreamWriter,
   Struct,
@@ -82,7 +83,10 @@ export function arrowType(type: DataType): ArrowType {
     case 'double':
       return new Float64()
     case 'string':
+    case 'variant':
       return new Utf8()
+    case 'void':
+      return new Null()
     case 'boolean':
       return new Bool()
     case 'binary':
@@ -146,7 +150,10 @@ function dataOf(type: DataType, cells: readonly Cell[]): Data {
       return makeData({ ...base, type: arrow as Bool, data: bitmapOf(cells, cell => cell === true) })
     case 'decimal':
       return makeData({ ...base, type: arrow as Decimal, data: decimals(cells) })
+    case 'void':
+      return makeData({ type: arrow as Null, length })
     case 'string':
+    case 'variant':
       return bytesData(
         base,
         arrow as Utf8,

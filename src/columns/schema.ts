@@ -16,6 +16,8 @@ const PRIMITIVES: ReadonlySet<string> = new Set<PrimitiveKind>([
   'date',
   'timestamp',
   'timestamp_ntz',
+  'variant',
+  'void',
 ])
 
 /** Names that people write for a type, in lower case, and Delta's name for it. */
@@ -68,6 +70,8 @@ const SQL_NAMES: Readonly<Record<PrimitiveKind, string>> = {
   date: 'DATE',
   timestamp: 'TIMESTAMP',
   timestamp_ntz: 'TIMESTAMP_NTZ',
+  variant: 'VARIANT',
+  void: 'VOID',
 }
 
 /** What is nested deeper is no table's: each level takes a step into whoever looks at the type. */
@@ -208,6 +212,20 @@ export function sqlType(type: DataType, member = memberType): string {
 
 function memberType({ name, type }: Field): string {
   return `${sqlName(name)}: ${sqlType(type)}`
+}
+
+/** Whether values of a type are of a kind, or have values of it inside. */
+export function hasInside(type: DataType, kind: PrimitiveKind): boolean {
+  switch (type.kind) {
+    case 'struct':
+      return type.fields.some(field => hasInside(field.type, kind))
+    case 'array':
+      return hasInside(type.element, kind)
+    case 'map':
+      return hasInside(type.key, kind) || hasInside(type.value, kind)
+    default:
+      return type.kind === kind
+  }
 }
 
 /** The name of a column in data files, statistics and partition values (PROTOCOL.md, "Column Mapping"). */

@@ -14,6 +14,8 @@ export type PrimitiveKind =
   | 'date'
   | 'timestamp'
   | 'timestamp_ntz'
+  | 'variant'
+  | 'void'
 
 export type DataType =
   | { readonly kind: PrimitiveKind }
@@ -43,7 +45,7 @@ export type Schema = readonly Field[]
  * One value, in the representation that loses nothing:
  * byte, short, integer: number; date: number (days since 1970-01-01); long: bigint; timestamp, timestamp_ntz: bigint
  * (microseconds since the epoch); decimal: bigint (unscaled); float, double: number; boolean: boolean;
- * string: string; binary: Uint8Array; struct: Cell[] (in field order); array: Cell[]; map: [key, value][] ; NULL: null.
+ * string: string; binary: Uint8Array; variant: string (its JSON); void: NULL only; struct: Cell[] (in field order); array: Cell[]; map: [key, value][] ; NULL: null.
  */
 export type Cell =
   | null
@@ -67,8 +69,8 @@ export interface Utf8Values {
 
 /**
  * The values of one column for a run of rows. `values` is a typed array where the type has one (byte, short, integer,
- * date: Int32Array; long, timestamp, timestamp_ntz: BigInt64Array; float, double: Float64Array), Utf8Values for strings
- * and binaries; then `nulls[i] === 1` marks NULL (absent: no NULLs). Or it is a plain array of cells, with null for NULL.
+ * date: Int32Array; long, timestamp, timestamp_ntz: BigInt64Array; float, double: Float64Array), Utf8Values for strings,
+ * variants and binaries; then `nulls[i] === 1` marks NULL (absent: no NULLs). Or it is a plain array of cells, with null for NULL.
  * `cellAt` (vectors.ts) reads all forms.
  */
 export interface Vector {

@@ -41,6 +41,7 @@ export function vectorOf(type: DataType, cells: readonly Cell[]): Vector {
     case 'double':
       return filled(type, cells, new Float64Array(length), cell => cell as number)
     case 'string':
+    case 'variant':
     case 'binary':
       return utf8Vector(type, cells)
     default:

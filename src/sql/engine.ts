@@ -2,6 +2,7 @@ import { randomUUID } from 'node:crypto'
 import type { DuckDBResult } from '@duckdb/node-api'
 import type { Batch, Schema } from '../columns/types.ts'
 import { TableError } from '../table/errors.ts'
+import { asMissingFile } from '../table/missing-files.ts'
 import { appended } from '../table/operations/append.ts'
 import { deleted } from '../table/operations/delete.ts'
 import { truncate } from '../table/operations/truncate.ts'
@@ -57,6 +58,9 @@ const REFUSED = [
     'vacuum',
   ],
 ]
+
+/** How the engine begins where it finds no file, or one that it cannot open. */
+const FILE_FAILURE = /^IO Error\b/
 
 export { csvOf } from './format.ts'
 export type { RunOptions } from './session.ts'
@@ -182,7 +186,8 @@ async function runQuery(data: () => Promise<SessionData>, { sql }: Statement, op
 async function runOnTable(data: SessionData, sql: string, options: RunOptions): Promise<SqlResult> {
   const { table, snapshot } = data
   const refused = new RefusedFiles(table, options.log)
-  const begin = (): Promise<Running> => refused.retried(snapshot, () => begun(data, sql, options, refused))
+  const begin = (): Promise<Running> =>
+    refused.retried(snapshot, () => begun(data, sql, options, refused)).catch(error => failed(data, error))
   const first = await begin()
   const { schema } = first
   let current = first
@@ -194,13 +199,20 @@ async function runOnTable(data: SessionData, sql: string, options: RunOptions): 
         handed.finish()
         return
       } catch (error) {
-        if (!refused.note(error, snapshot)) throw error
+        if (!refused.note(error, snapshot)) await failed(data, error)
       }
       current = await begin()
       handed.again()
     }
   }
   return { schema, batches, close: () => current.session.close() }
+}
+
+/** Says what a query failed with: of a file that is gone, in words of the version. */
+async function failed({ table, snapshot }: SessionData, error: unknown): Promise<never> {
+  if (!(error instanceof SqlError) || !FILE_FAILURE.test(error.message)) throw error
+  const named = await asMissingFile(table.store, snapshot, error)
+  throw named instanceof TableError ? new SqlError('failed', named.message, { cause: error }) : error
 }
 
 /** A query whose rows are to be fetched. */
@@ -221,7 +233,8 @@ async function begun(
   const later = (files: RemoteFiles): void => {
     remote = files
   }
-  const session = await Session.open(data, options, refused, refused?.wantsAll === false ? later : undefined)
+  const wanted = data && { ...data, wanted: sql }
+  const session = await Session.open(wanted, options, refused, refused?.wantsAll === false ? later : undefined)
   try {
     if (data !== undefined && remote !== undefined) await fetchNeeded(remote, session, sql, data, options)
     const result = await session.connection.stream(sql)
@@ -289,7 +302,8 @@ async function change(
   }
   // What an INSERT adds need not follow from the table.
   return withTableIfNeeded(statement.kind === 'insert' ? besideTarget(statement) : TABLE_NAME, async needed => {
-    const session = await Session.open(needed ? { table, snapshot } : undefined, options, refused)
+    const data = needed ? { table, snapshot, ...wantedBy(statement) } : undefined
+    const session = await Session.open(data, options, refused)
     try {
       return await changeIn(session, base, statement)
     } catch (error) {
@@ -299,6 +313,15 @@ async function change(
       session.close()
     }
   })
+}
+
+/** A query that tells which rows a statement is about; none where its syntax is not that of a query. */
+function wantedBy(statement: Exclude<ChangingStatement, { kind: 'truncate' }>): { readonly wanted?: string } {
+  if ((statement.kind !== 'delete' && statement.kind !== 'update') || statement.sources !== undefined) return {}
+  const { prefix, alias, condition } = statement
+  const values = statement.kind === 'update' ? (statement.assignments ?? []).map(each => each.expression) : []
+  const selected = ['1', ...values.filter(each => each !== undefined)].join(', ')
+  return { wanted: `${prefix} SELECT ${selected} FROM ${TABLE_NAME} AS ${alias} WHERE ${condition ?? 'true'}` }
 }
 
 function besideTarget({ sql, target }: { sql: string; target: Target }): string {
@@ -404,7 +427,9 @@ async function update(
   if (found.count === 0) return UNCHANGED
   const values = schema.map((_, i) => `c${i}`).join(', ')
   const rows = streamed(session, `SELECT ${values} FROM ${NEW_ROWS} ORDER BY file, row`, schema)
-  const files = await transaction.write(checked(rows, schema), { order: await found.orderHint(table.store) })
+  const files = await transaction.write(checked(rows, schema), {
+    order: await found.orderHint(table.store, transaction.base.files),
+  })
   transaction.deleteRows(...found.deletions())
   return triedOf(await transaction.commit(updated({ rows: found.count, predicate, files })), { updated: found.count })
 }

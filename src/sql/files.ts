@@ -5,7 +5,7 @@ import { type Footer, readFooter, readRowGroup } from '../columns/parquet/read.t
 import { type ByteSource, storeSource } from '../columns/parquet/source.ts'
 import { ParquetFileWriter } from '../columns/parquet/write.ts'
 import { physicalName, schemaFingerprint } from '../columns/schema.ts'
-import type { Schema } from '../columns/types.ts'
+import type { Field, Schema } from '../columns/types.ts'
 import { errnoOf, LakeError, messageOf } from '../core/errors.ts'
 import { schemaInFiles } from '../table/column-mapping.ts'
 import type { LiveFile, Snapshot } from '../table/snapshot.ts'
@@ -15,6 +15,7 @@ import { SqlError } from './errors.ts'
 import { readsInPlace } from './in-place.ts'
 import { localPathOf, type PathOf } from './relation.ts'
 import { copyPath, type RemoteFile, RemoteFiles } from './remote-files.ts'
+import { storedType } from './types.ts'
 
 /** Footers that are read at the same time. */
 const PARALLEL = 16
@@ -42,7 +43,9 @@ export async function pathsForEngine(
   folder: string,
   { isRefused = () => false, signal, later }: EngineFilesOptions = {},
 ): Promise<PathOf> {
-  const schema = schemaInFiles(snapshot).filter(({ name }) => !snapshot.partitionColumns.includes(name))
+  const schema = schemaInFiles(snapshot).filter(
+    ({ name, type }) => type.kind !== 'void' && !snapshot.partitionColumns.includes(name),
+  )
   const fingerprint = schemaFingerprint(schema)
   const keyOf = (file: LiveFile): string =>
     `${table.store.location}/${file.path}\0${file.sizeBytes}\0${file.modificationTime}\0${fingerprint}`
@@ -125,6 +128,10 @@ async function openFile({ store }: Table, { path, sizeBytes }: LiveFile): Promis
   }
 }
 
+function asStored(field: Field): Field {
+  return { ...field, type: storedType(field.type) }
+}
+
 async function copied(
   { source, footer }: OpenFile,
   schema: Schema,
@@ -137,7 +144,7 @@ async function copied(
     const path = join(folder, name)
     const file = await open(path, 'wx', 0o600)
     try {
-      const writer = new ParquetFileWriter({ write: bytes => file.writeFile(bytes) }, schema)
+      const writer = new ParquetFileWriter({ write: bytes => file.writeFile(bytes) }, schema.map(asStored))
       for (let group = 0; group < footer.rowGroups.length; group++) {
         signal?.throwIfAborted()
         await writer.write(await readRowGroup(source, footer, group, schema))

@@ -33,9 +33,12 @@ export class Places {
     return [...this.#rows].map(([file, rows]) => ({ file: this.#files[file]!, rows: Uint32Array.from(rows).sort() }))
   }
 
-  /** Each new row stands where its old one stood. The places came in order. */
-  async orderHint(store: Table['store']): Promise<OrderHint> {
-    const gaps = await gapsOf(this.#files, store)
+  /**
+   * Each new row stands where its old one stood. The places came in order. `all`: the files of the table, of which those
+   * without rows that were found may have rows in between.
+   */
+  async orderHint(store: Table['store'], all: readonly LiveFile[] = this.#files): Promise<OrderHint> {
+    const gaps = await gapsOf(all, store)
     const refs: string[] = []
     const runs: OrderRun[] = []
     for (const [file, rows] of this.#rows) {

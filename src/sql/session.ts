@@ -7,14 +7,16 @@ import type { Batch, Schema } from '../columns/types.ts'
 import { LakeError } from '../core/errors.ts'
 import { isAlive } from '../core/processes.ts'
 import { cacheHome } from '../core/xdg.ts'
+import { filesFor } from '../table/file-pruning.ts'
 import type { Snapshot } from '../table/snapshot.ts'
 import type { Table } from '../table/table.ts'
 import { batchOfChunk } from './convert.ts'
 import { fromDuckDb, SqlError, withoutPlace } from './errors.ts'
 import { pathsForEngine } from './files.ts'
 import { type DuckDb, duckDb } from './native.ts'
+import { filterOf } from './predicate.ts'
 import { RefusedFiles } from './refused-files.ts'
-import { defineData, type PathOf, type Relation } from './relation.ts'
+import { defineData, type Relation } from './relation.ts'
 import type { RemoteFiles } from './remote-files.ts'
 import { takeAway } from './take-away.ts'
 import { duckTypeOf } from './types.ts'
@@ -47,6 +49,8 @@ export interface RunOptions {
 export interface SessionData {
   readonly table: Table
   readonly snapshot: Snapshot
+  /** A query whose syntax tells which rows are needed; all, if not given. */
+  readonly wanted?: string
 }
 
 /** An engine for one statement, with one table in it, if the statement is about one. */
@@ -89,7 +93,6 @@ export class Session {
   ): Promise<Session> {
     const duck = await duckDb()
     const spill = options.spillFolder ?? spillFolder()
-    const pathOf = data && (await pathsIn(spill, data, options, refused, later))
     const instance = await duck.DuckDBInstance.create(':memory:', {
       memory_limit: `${options.memoryBytes ?? MEMORY_BYTES}B`,
       temp_directory: spill,
@@ -104,8 +107,7 @@ export class Session {
       const connection = await instance.connect()
       await connection.run("SET TimeZone = 'UTC'")
       await connection.run(`CREATE SCHEMA ${INTERNAL_SCHEMA}`)
-      const relation =
-        data && pathOf && (await defineData(connection, data.table, data.snapshot, INTERNAL_SCHEMA, pathOf))
+      const relation = data && (await relationOf(connection, spill, data, options, refused, later))
       // A statement reads this table and nothing else of the machine.
       await connection.run('SET enable_external_access = false')
       await connection.run('SET lock_configuration = true')
@@ -166,21 +168,21 @@ function spillBytesMax(folder: string): number {
   return Math.trunc(bavail * bsize * SPILL_SHARE)
 }
 
-/** Where the engine finds the files: in place, or in copies beside what it spills. */
-async function pathsIn(
+/** Makes the table known to the engine, without the files that have none of the rows that are wanted. */
+async function relationOf(
+  connection: DuckDBConnection,
   spill: string,
-  { table, snapshot }: SessionData,
-  { signal }: RunOptions,
-  refused = new RefusedFiles(table),
+  { table, snapshot, wanted }: SessionData,
+  { signal, log }: RunOptions,
+  refused = new RefusedFiles(table, log),
   later?: (files: RemoteFiles) => void,
-): Promise<PathOf> {
-  try {
-    const isRefused = refused.has.bind(refused)
-    return await pathsForEngine(table, snapshot, join(spill, 'copies'), { isRefused, signal, later })
-  } catch (error) {
-    takeAway(spill)
-    throw error
-  }
+): Promise<Relation> {
+  const isPruned = wanted !== undefined && snapshot.files.length > 1
+  const files = isPruned ? filesFor(snapshot, await filterOf(connection, wanted)) : snapshot.files
+  const shown: Snapshot = { ...snapshot, files }
+  const isRefused = refused.has.bind(refused)
+  const pathOf = await pathsForEngine(table, shown, join(spill, 'copies'), { isRefused, signal, later })
+  return defineData(connection, table, shown, INTERNAL_SCHEMA, pathOf)
 }
 
 /** Where rows of the table are: the number of the file, the physical row. */

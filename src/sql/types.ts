@@ -16,6 +16,9 @@ const DUCK_NAMES: Readonly<Record<PrimitiveKind, string>> = {
   date: 'DATE',
   timestamp: 'TIMESTAMP WITH TIME ZONE',
   timestamp_ntz: 'TIMESTAMP',
+  variant: 'JSON',
+  // The engine makes whole numbers of a type for NULLs only.
+  void: 'VARCHAR',
 }
 
 export function quoteName(name: string): string {
@@ -41,6 +44,23 @@ export function duckTypeOf(type: DataType, naming: (field: Field) => string = fi
       return `MAP(${duckTypeOf(type.key, naming)}, ${duckTypeOf(type.value, naming)})`
     default:
       return DUCK_NAMES[type.kind]
+  }
+}
+
+/** The type that a column has in the copies of files that are made for the engine: variants are their JSON. */
+export function storedType(type: DataType): DataType {
+  switch (type.kind) {
+    case 'struct':
+      return { ...type, fields: type.fields.map(field => ({ ...field, type: storedType(field.type) })) }
+    case 'array':
+      return { ...type, element: storedType(type.element) }
+    case 'map':
+      return { ...type, key: storedType(type.key), value: storedType(type.value) }
+    case 'variant':
+    case 'void':
+      return { kind: 'string' }
+    default:
+      return type
   }
 }
 

@@ -1,7 +1,7 @@
 import { namedFiles } from '../table/commit/file-actions.ts'
 import type { Action } from '../table/log/actions/index.ts'
 import { readCommit } from '../table/log/load.ts'
-import { LOG_FOLDER } from '../table/log/paths.ts'
+import { isOutside, LOG_FOLDER } from '../table/log/paths.ts'
 import type { Table } from '../table/table.ts'
 import { takeAway } from './take-away.ts'
 
@@ -56,7 +56,8 @@ export function takeBackNow(store: Table['store'], files: readonly WrittenFile[]
   const isCommitting = files.some(({ path }) => path.startsWith(`${LOG_FOLDER}/`))
   for (const { temporary, path } of files) {
     for (const one of isCommitting ? [temporary] : [temporary, path]) {
-      const local = store.localPath(one)
+      // Nothing outside of the table was made by anybody here.
+      const local = isOutside(one) ? undefined : store.localPath(one)
       if (local !== undefined) takeAway(local)
     }
   }

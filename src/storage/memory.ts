@@ -9,11 +9,11 @@ import {
 } from './object-store.ts'
 
 /** A store in memory: for tests, and as the plainest reading of the contract. */
-export function memoryStore(location = 'memory:'): ObjectStore {
+export function memoryStore(location = 'memory:', nowMs: () => number = Date.now): ObjectStore {
   const objects = new Map<string, { bytes: Uint8Array; modifiedMs: number }>()
   const check = (path: string): string => checkPath(location, path)
   const put = (path: string, bytes: Uint8Array): void => {
-    objects.set(check(path), { bytes: bytes.slice(), modifiedMs: Date.now() })
+    objects.set(check(path), { bytes: bytes.slice(), modifiedMs: nowMs() })
   }
   const infoOf = (path: string): ObjectInfo | undefined => {
     const object = objects.get(path)

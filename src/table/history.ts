@@ -12,22 +12,17 @@ export interface HistoryEntry {
 }
 
 /** commitInfo is free text of whoever committed: what is not what it should be counts as not said. */
-export function historyEntry(version: bigint, modifiedMs: number, actions: readonly Action[]): HistoryEntry {
+export function historyEntry(version: bigint, timestampMs: number, actions: readonly Action[]): HistoryEntry {
   const info = actions.find(action => action.commitInfo)?.commitInfo ?? undefined
-  const said = [info?.inCommitTimestamp, info?.timestamp].find(isTime)
   return {
     version,
-    timestampMs: said ?? modifiedMs,
+    timestampMs,
     operation: typeof info?.operation === 'string' ? info.operation : 'unknown',
     parameters: recordOf(info?.operationParameters),
     metrics: recordOf(info?.operationMetrics),
     engine: typeof info?.engineInfo === 'string' ? info.engineInfo : undefined,
     txnId: info?.txnId,
   }
-}
-
-function isTime(value: unknown): value is number {
-  return typeof value === 'number' && !Number.isNaN(new Date(value).getTime())
 }
 
 function recordOf<T>(value: Readonly<Record<string, T>> | undefined): Readonly<Record<string, T>> {

@@ -1,3 +1,4 @@
+import { hasInside } from '../columns/schema.ts'
 import type { Field, Schema } from '../columns/types.ts'
 import { TableError } from './errors.ts'
 import type { ProtocolAction } from './log/actions/index.ts'
@@ -13,6 +14,11 @@ const READABLE: ReadonlySet<string> = new Set([
   'vacuumProtocolCheck',
   'typeWidening',
   'typeWidening-preview',
+  // No column need be one: delta-rs names the feature in every protocol with vectors.
+  'variantType',
+  'variantType-preview',
+  'variantShredding',
+  'variantShredding-preview',
 ])
 
 /** Writer features that are honoured, or whose presence alone asks nothing of a writer (their use is checked besides). */
@@ -106,7 +112,10 @@ export function hasColumnMapping(protocol: ProtocolAction, configuration: Readon
 
 /** The protocol of a table that posixlake creates. */
 export function newProtocol(schema: Schema): ProtocolAction {
-  const both = ['deletionVectors', ...(schema.some(field => uses(field, 'timestamp_ntz')) ? ['timestampNtz'] : [])]
+  const both = [
+    'deletionVectors',
+    ...(schema.some(({ type }) => hasInside(type, 'timestamp_ntz')) ? ['timestampNtz'] : []),
+  ]
   return {
     minReaderVersion: 3,
     minWriterVersion: 7,
@@ -117,7 +126,7 @@ export function newProtocol(schema: Schema): ProtocolAction {
 
 /** The protocol once columns of a new type are there; the same object where nothing changes. */
 export function protocolFor(protocol: ProtocolAction, schema: Schema): ProtocolAction {
-  const needs = schema.some(field => uses(field, 'timestamp_ntz'))
+  const needs = schema.some(({ type }) => hasInside(type, 'timestamp_ntz'))
   if (!needs || (protocol.readerFeatures ?? []).includes('timestampNtz')) return protocol
   if (protocol.minWriterVersion < 7 || protocol.minReaderVersion < 3) {
     throw new TableError(
@@ -130,14 +139,4 @@ export function protocolFor(protocol: ProtocolAction, schema: Schema): ProtocolA
     readerFeatures: [...(protocol.readerFeatures ?? []), 'timestampNtz'],
     writerFeatures: [...(protocol.writerFeatures ?? []), 'timestampNtz'],
   }
-}
-
-function uses(field: Field, kind: string): boolean {
-  const inside = (type: Field['type']): boolean => {
-    if (type.kind === 'struct') return type.fields.some(child => inside(child.type))
-    if (type.kind === 'array') return inside(type.element)
-    if (type.kind === 'map') return inside(type.key) || inside(type.value)
-    return type.kind === kind
-  }
-  return inside(field.type)
 }

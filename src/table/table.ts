@@ -7,6 +7,7 @@ import { Recent } from '../core/recent.ts'
 import type { ObjectStore } from '../storage/object-store.ts'
 import { isOf } from './commit/put.ts'
 import { Transaction, type TransactionOptions } from './commit/transaction.ts'
+import { fileTimes, inCommitTimes, ownTime, versionAt } from './commit-times.ts'
 import { TableError } from './errors.ts'
 import { type HistoryEntry, historyEntry } from './history.ts'
 import type { LiveFile } from './live-files.ts'
@@ -16,6 +17,7 @@ import { loadSnapshot, readCommit } from './log/load.ts'
 import { commitPath } from './log/paths.ts'
 import { SnapshotBuilder } from './log/replay.ts'
 import { listVersions } from './log/segment.ts'
+import { withOutsideFiles } from './outside-files.ts'
 import type { Snapshot } from './snapshot.ts'
 import { readVector } from './vectors/store.ts'
 
@@ -80,7 +82,7 @@ export class Table {
   ) {
     this.#freshness = new Freshness(freshMs)
     this.#checkpointOnly = checkpointOnly
-    this.store = store
+    this.store = withOutsideFiles(store)
     this.#snapshot = snapshot
     this.#clock = clock
     this.#checkpoints = new Checkpointer(store, clock)
@@ -181,11 +183,8 @@ export class Table {
 
   /** The newest version that was committed at `timestampMs` or before. */
   async atTimestamp(timestampMs: number): Promise<Snapshot> {
-    for (const entry of await this.history()) if (entry.timestampMs <= timestampMs) return this.at(entry.version)
-    throw new TableError(
-      'no_such_version',
-      `${this.store.location}: no version is as old as ${new Date(timestampMs).toISOString()}`,
-    )
+    const { metadata } = await this.refresh()
+    return this.at(await versionAt(this.store, metadata, timestampMs))
   }
 
   /** The physical numbers of a file's deleted rows, ascending. TableError `corrupt_log` if its vector does not fit the file. */
@@ -244,16 +243,24 @@ export class Table {
     return undefined
   }
 
-  /** What was committed, newest first; at most `limit` versions. A few cost their own commits, not a look at the whole log. */
+  /**
+   * What was committed, newest first; at most `limit` versions. A few cost their own commits, not a look at the whole log:
+   * where files of the log have one time, those of a few are told apart from the first of them on.
+   */
   async history(limit = Number.POSITIVE_INFINITY): Promise<HistoryEntry[]> {
-    const entries: HistoryEntry[] = []
+    const commits: { version: bigint; modifiedMs: number; actions: Action[] }[] = []
     for await (const version of this.#versions(limit)) {
-      if (entries.length >= limit) break
+      if (commits.length >= limit) break
       const commit = await readCommit(this.store, version)
-      if (commit !== undefined) entries.push(historyEntry(version, commit.modifiedMs, commit.actions))
+      if (commit !== undefined) commits.push({ version, ...commit })
       else if (Number.isFinite(limit)) break // The log has been cleaned up before it.
     }
-    return entries
+    const own = inCommitTimes(this.#snapshot.metadata)
+    const times = fileTimes(commits.toReversed()).reverse()
+    return commits.map(({ version, actions }, i) => {
+      const carried = own !== undefined && version >= own.version ? ownTime(actions) : undefined
+      return historyEntry(version, carried ?? times[i]!, actions)
+    })
   }
 
   async *#versions(limit: number): AsyncGenerator<bigint> {

@@ -396,11 +396,15 @@ describe('what a column means', () => {
   })
 
   test('what Delta has nothing for is refused by its name, and so is what the file has for something else', async () => {
-    const refused = async (field: Omit<HandmadeField, 'name'>, what: string): Promise<void> => {
+    const refused = async (
+      field: Omit<HandmadeField, 'name'>,
+      what: string,
+      why = 'Delta has no type for',
+    ): Promise<void> => {
       const error = await refusal(() => schemaIn(handmade([{ name: 'x', ...field }], [])))
       expect([error.code, error.message]).toEqual([
         'unsupported',
-        `handmade.parquet: column x is ${what}, which Delta has no type for; convert it first`,
+        `handmade.parquet: column x is ${what}, which ${why}; convert it first`,
       ])
     }
     await refused({ type: TYPE.FIXED, typeLength: 12, converted: 21 }, 'of the type INTERVAL')
@@ -415,7 +419,7 @@ describe('what a column means', () => {
     )
     await refused({ type: 8 }, 'of the type number 8')
     const leaf = { name: 'metadata', type: TYPE.BYTE_ARRAY, repetition: REQUIRED }
-    await refused({ logical: { field_16: {} }, children: [leaf] }, 'a VARIANT')
+    await refused({ logical: { field_16: {} }, children: [leaf] }, 'a VARIANT', 'is not written')
     await refused({ converted: 3, children: [leaf] }, 'a list without one repeated field')
     for (const [field, ddl, said] of [
       [{ type: TYPE.INT64 }, 'x:Timestamp', 'the file has INT_64 where the table has TIMESTAMP'],

@@ -89,6 +89,10 @@ export function cellOf(random: Random, type: DataType, nullable = true): Cell {
     }
     case 'string':
       return random.of(TEXTS)
+    case 'variant':
+      return random.of(['null', '1.50', '"a,b\\n"', '[1,{"a":"ü"}]', '{}', '9223372036854775807'])
+    case 'void':
+      return null
     case 'boolean':
       return random.below(2) === 0
     case 'binary':

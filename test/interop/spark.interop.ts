@@ -452,7 +452,15 @@ describe('tables that Spark writes', () => {
       expect(await spark.sql(`SELECT count(*) FROM ${table.delta}`)).toEqual([[2]])
     }
     const variant = place('variant')
-    await spark.sql(`CREATE TABLE ${variant.delta} (id INT, v VARIANT) USING delta`)
-    expect(refusal(variant.path, 'FROM data')).toContain('the reader feature variantType')
+    await spark.sql(
+      `CREATE TABLE ${variant.delta} (id INT, v VARIANT) USING delta`,
+      `INSERT INTO ${variant.delta} SELECT 1, parse_json('{"b": [1.50, null, "ü"], "a": 9007199254740993}')`,
+      `INSERT INTO ${variant.delta} SELECT 2, to_variant_object(named_struct('d', DATE'2024-01-31', 't', TIMESTAMP'2024-01-31 12:30:00.5', 'x', X'01FF'))`,
+    )
+    expect(rowsOf(variant.path)).toEqual([
+      '1,"{""a"":9007199254740993,""b"":[1.5,null,""ü""]}"',
+      '2,"{""d"":""2024-01-31"",""t"":""2024-01-31T12:30:00.500000Z"",""x"":""Af8=""}"',
+    ])
+    expect(refusal(variant.path, 'INSERT INTO data SELECT * FROM data')).toContain('the column v is a VARIANT')
   }, 120_000)
 })

@@ -1,12 +1,15 @@
 import { describe, expect, test } from 'bun:test'
 import { parseDdl, physicalName, schemaFingerprint, schemaFromJson } from '../../src/columns/schema.ts'
-import type { Schema } from '../../src/columns/types.ts'
+import type { Cell, Schema } from '../../src/columns/types.ts'
 import { batchOf } from '../../src/columns/vectors.ts'
+import { csvOf, execute } from '../../src/sql/engine.ts'
+import { localStore } from '../../src/storage/local.ts'
 import { memoryStore } from '../../src/storage/memory.ts'
 import type { ObjectStore } from '../../src/storage/object-store.ts'
 import { withPhysicalNames } from '../../src/table/column-mapping.ts'
 import { openTable, type Table } from '../../src/table/table.ts'
 import { commit, writeDataFiles } from '../helpers/changes.ts'
+import { temporaryFolder } from '../helpers/temporary.ts'
 import { actionsAt, commitLines, failure, foreignTable, readRows } from './fixture.ts'
 
 const mapped = (id: number, name: string, physical: string, type: unknown = 'long'): object => ({
@@ -120,6 +123,70 @@ describe('a new column of a table with column mapping', () => {
     )
     await add(one, schemas[0]!, [[1n, 2n, 3n]], true)
     expect(await failure(() => add(two, schemas[1]!, [[4n, 5n, 6n]], true))).toMatchObject({ code: 'conflict' })
+  })
+})
+
+describe('a table whose columns are found by their ids', () => {
+  const struct = (...fields: readonly object[]): object => ({ type: 'struct', fields })
+  const array = (elementType: object): object => ({ type: 'array', elementType, containsNull: true })
+  const map = (keyType: unknown, valueType: object): object => ({
+    type: 'map',
+    keyType,
+    valueType,
+    valueContainsNull: true,
+  })
+  /** Columns `x` and `y` by id `first` and the one after it, under these names in the files. */
+  const pair = (first: number, x: string, y: string): object =>
+    struct(mapped(first, 'x', x), mapped(first + 1, 'y', y, 'string'))
+  const columns = (x: string, y: string): object[] => [
+    mapped(1, 's', 'p1', struct(mapped(2, 'inner', 'p2', pair(3, x, y)), mapped(5, 'z', 'p5'))),
+    mapped(6, 'l', 'p6', array(array(pair(7, x, y)))),
+    mapped(9, 'm', 'p9', map(pair(10, x, y), pair(12, x, y))),
+    mapped(14, 'one', 'p14', array(struct(mapped(15, 'x', x)))),
+  ]
+  const cells = [
+    [[1n, 'a'], 2n],
+    [[[[3n, 'b']], null, [null, [4n, null]]], null],
+    [
+      [
+        [
+          [5n, 'c'],
+          [6n, 'd'],
+        ],
+      ],
+      null,
+    ],
+    [[[7n], null], [[8n]]],
+  ]
+  const rows = [0, 1].map(row => [
+    row === 0 ? cells[0]! : null,
+    ...cells.slice(1).map(column => column[row] ?? null),
+  ]) as Cell[][]
+
+  test('finds them so inside structs, lists and maps, whatever names the file has', async () => {
+    for (const [x, y] of [
+      ['q1', 'q2'],
+      // Each has the other's name.
+      ['b', 'a'],
+    ] as const) {
+      using folder = temporaryFolder()
+      const store = localStore(folder.path)
+      const written = await mappedTable(store, { mode: 'id', fields: columns(x, y), maxColumnId: '15' })
+      const types = written.snapshot.schema.map(({ type }) => type)
+      const files = await writeDataFiles(written, [batchOf(types, rows)])
+      await commit(written, { base: written.snapshot, operation: 'WRITE', add: files, delete: [] })
+      // The same ids under other physical names: nothing but the ids leads to the values.
+      await commitLines(store, 2n, [metaData(written, columns('a', 'b'))])
+      const table = await openTable(store)
+      expect(await readRows(table)).toEqual(rows)
+      const outcome = await execute(
+        table,
+        'SELECT s.inner.x, l[1][1].y, map_values(m)[1].y, one[1].x FROM data LIMIT 1',
+      )
+      if (outcome.kind !== 'rows') throw new Error('there are no rows')
+      const text = new TextDecoder().decode(Buffer.concat(await Array.fromAsync(csvOf(outcome.result))))
+      expect(text.split('\n')[1]).toBe('1,b,d,7')
+    }
   })
 })
 

@@ -432,7 +432,8 @@ describe('a refresh', () => {
 describe('versions and history', () => {
   test('are found by their time', async () => {
     let nowMs = 1000
-    const table = await createTable(memoryStore(), { schema: SCHEMA, clock: { nowMs: () => nowMs } })
+    const clock = { nowMs: () => nowMs }
+    const table = await createTable(memoryStore('memory:', clock.nowMs), { schema: SCHEMA, clock })
     for (const at of [2000, 3000]) {
       nowMs = at
       await append(table, at, at + 1)

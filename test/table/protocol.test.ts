@@ -38,19 +38,19 @@ function columns(metadata: object): object {
 
 describe('a table that needs more of a reader than there is', () => {
   test('is refused by the name of the feature', async () => {
-    for (const feature of ['variantType', 'variantShredding', 'catalogManaged', 'geospatial', 'x-y']) {
+    for (const feature of ['catalogManaged', 'catalogOwned-preview', 'geospatial', 'x-y']) {
       const refused = await failure(() => foreign(features([feature], [feature, 'deletionVectors'])))
       expect(refused.code).toBe('unsupported_feature')
       expect(refused.message).toContain(`the reader feature ${feature},`)
     }
     // The feature is the reason, not the type that nothing is known of.
-    const fields = [{ name: 'v', type: 'variant', nullable: true, metadata: {} }]
+    const fields = [{ name: 'v', type: 'geometry(OGC:CRS84)', nullable: true, metadata: {} }]
     const store = memoryStore()
     await foreignTable(store, {
-      ...features(['variantType'], ['variantType']),
+      ...features(['geospatial'], ['geospatial']),
       schema: { type: 'struct', fields },
     })
-    expect((await failure(() => openTable(store))).message).toContain('the reader feature variantType,')
+    expect((await failure(() => openTable(store))).message).toContain('the reader feature geospatial,')
     const version = await failure(() => foreign({ protocol: { minReaderVersion: 4, minWriterVersion: 8 } }))
     expect(version).toMatchObject({ code: 'unsupported_feature' })
     expect(version.message).toContain('reader version 4')

@@ -4,6 +4,7 @@ import { memoryStore } from '../../src/storage/memory.ts'
 import type { ObjectStore } from '../../src/storage/object-store.ts'
 import type { DeletionVectorDescriptor } from '../../src/table/log/actions/index.ts'
 import { vectorId } from '../../src/table/log/actions/index.ts'
+import { withOutsideFiles } from '../../src/table/outside-files.ts'
 import { decodeBitmap as decode, encodeBitmap } from '../../src/table/vectors/bitmap.ts'
 import { readVector as read, writeVectors } from '../../src/table/vectors/store.ts'
 import { decodeZ85, encodeZ85 } from '../../src/table/vectors/z85.ts'
@@ -215,7 +216,7 @@ describe('a deletion vector', () => {
       expect((await readVector(store, { ...descriptor!, pathOrInlineDv })).length).toBe(30_000)
   })
 
-  test('under an absolute path is read inside the table, and refused outside', async () => {
+  test('under an absolute path is read inside the table, and refused where it leads to no vector', async () => {
     using folder = temporaryFolder()
     const store = localStore(folder.path)
     const [descriptor] = await writeVectors(store, [range(0, 90_000, 3)])
@@ -224,15 +225,20 @@ describe('a deletion vector', () => {
       expect(
         (await readVector(store, { ...descriptor!, storageType: 'p', pathOrInlineDv: `${root}/${file!.path}` })).length,
       ).toBe(30_000)
-    for (const pathOrInlineDv of ['file:///etc/passwd', 's3://other/deletion_vector.bin', `${folder.path}x/y`]) {
-      const refused = await failure(() => readVector(store, { ...descriptor!, storageType: 'p', pathOrInlineDv }))
-      expect(refused.code).toBe('unsupported_feature')
+    for (const [pathOrInlineDv, code] of [
+      ['file:///etc/passwd', 'corrupt_log'],
+      ['s3://other/deletion_vector.bin', 'unsupported_feature'],
+      [`${folder.path}x/y`, 'missing_file'],
+    ] as const) {
+      const opened = withOutsideFiles(store)
+      const refused = await failure(() => readVector(opened, { ...descriptor!, storageType: 'p', pathOrInlineDv }))
+      expect(refused.code).toBe(code)
       expect(refused.message).toContain(pathOrInlineDv)
     }
     const climbing = `file://${folder.path}/../secret`
     expect(
       await failure(() => readVector(store, { ...descriptor!, storageType: 'p', pathOrInlineDv: climbing })),
-    ).toMatchObject({ code: 'corrupt_log' })
+    ).toMatchObject({ code: 'unsupported_feature' })
   })
 
   test('that is damaged or missing is named, and never read as fewer rows', async () => {

@@ -1,8 +1,10 @@
 import { fstatSync } from 'node:fs'
 import { csv, textFormat, textFormats } from '../../columns/text/formats/index.ts'
+import { LakeError } from '../../core/errors.ts'
 import { openText } from '../../fs/text/layout.ts'
 import { Segments } from '../../fs/text/segments.ts'
 import { openLake } from '../../lake.ts'
+import { asMissingFile } from '../../table/missing-files.ts'
 import { command } from '../command.ts'
 import { note, print } from '../output.ts'
 import { Progress } from '../progress.ts'
@@ -15,6 +17,10 @@ const FIRST_PIECE_BYTES = 192 << 10
 const PIECE_BYTES = 1 << 20
 const STDOUT = 1
 const FORMATS = textFormats.map(({ name }) => name)
+
+function isMissing(error: unknown): boolean {
+  return error instanceof LakeError && error.code === 'not_found'
+}
 
 export default command({
   name: 'cat',
@@ -43,15 +49,19 @@ export default command({
         const measuring = segments.measuring
         if (measuring !== undefined) progress.update(measuring.doneBytes, measuring.totalBytes)
       }, 100)
-      const text = await openText(lake.table, snapshot, segments, textFormat(args.format)).finally(() => {
-        clearInterval(timer)
-        progress.end()
-      })
-      const first = Math.min(text.size, FIRST_PIECE_BYTES)
-      await print(await text.read(0, first))
-      if (first < text.size) lake.pool.start()
-      for (let at = first; at < text.size; at += PIECE_BYTES)
-        await print(await text.read(at, Math.min(text.size, at + PIECE_BYTES)))
+      try {
+        const text = await openText(lake.table, snapshot, segments, textFormat(args.format)).finally(() => {
+          clearInterval(timer)
+          progress.end()
+        })
+        const first = Math.min(text.size, FIRST_PIECE_BYTES)
+        await print(await text.read(0, first))
+        if (first < text.size) lake.pool.start()
+        for (let at = first; at < text.size; at += PIECE_BYTES)
+          await print(await text.read(at, Math.min(text.size, at + PIECE_BYTES)))
+      } catch (error) {
+        throw isMissing(error) ? await asMissingFile(lake.table.store, snapshot, error) : error
+      }
     } finally {
       await lake.close()
     }

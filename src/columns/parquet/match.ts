@@ -10,6 +10,8 @@ import { UnsupportedError } from './unsupported.ts'
  * in a way of their own. The one that is spelled alike comes first. Throws UnsupportedError where two could be meant.
  */
 export function findChild({ children }: SchemaNode, field: Field): SchemaNode | undefined {
+  // Columns of no type are in no file, whatever is there under their name (PROTOCOL.md, "Void Type").
+  if (field.type.kind === 'void') return undefined
   const id = fieldId(field)
   if (id !== undefined && children.some(child => child.fieldId !== undefined))
     return theOne(children, child => child.fieldId === id)

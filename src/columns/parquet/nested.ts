@@ -1,9 +1,11 @@
+import { messageOf } from '../../core/errors.ts'
 import { sqlType } from '../schema.ts'
-import type { Cell, DataType, Field } from '../types.ts'
+import type { Cell, DataType, Field, StructType } from '../types.ts'
 import { type CellReader, cellReader } from './convert.ts'
 import type { LeafColumn } from './decode.ts'
 import { elementOf, findChild } from './match.ts'
 import type { SchemaNode } from './metadata.ts'
+import { shreddedJson, variantGroup } from './variant-shredded.ts'
 
 /** The cursor over one leaf's levels and values. */
 interface Cursor {
@@ -29,6 +31,7 @@ interface StructPlan {
 export class NestedReader {
   readonly #cursors: ReadonlyMap<SchemaNode, Cursor>
   readonly #plans = new Map<SchemaNode, StructPlan>()
+  readonly #variants = new Map<SchemaNode, StructType>()
   readonly #elements = new Map<SchemaNode, ReturnType<typeof elementOf>>()
   #row = 0
   #cut: number | undefined
@@ -91,6 +94,8 @@ export class NestedReader {
         return this.#list(node, type, definition, repetition)
       case 'map':
         return this.#map(node, type, definition, repetition)
+      case 'variant':
+        return this.#variant(node, type, definition, repetition)
       default:
         return this.#leaf(node, type)
     }
@@ -135,6 +140,18 @@ export class NestedReader {
       const k = this.#value(key, type.key, inner, level)
       return [k, this.#value(value, type.value, inner, level)] as const
     }) as Cell
+  }
+
+  #variant(node: SchemaNode, type: DataType, definition: number, repetition: number): Cell {
+    if (node.physical !== undefined) throw mismatch('a column without fields', type)
+    const group = this.#variants.get(node) ?? variantGroup(node)
+    this.#variants.set(node, group)
+    const cell = this.#struct(node, group, definition, repetition)
+    try {
+      return shreddedJson(cell, group)
+    } catch (cause) {
+      throw new Error(`the variant of row ${this.#row} is damaged: ${messageOf(cause)}`, { cause })
+    }
   }
 
   #repeat<T>(

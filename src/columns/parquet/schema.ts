@@ -3,7 +3,6 @@ import type { DataType, Field, Schema } from '../types.ts'
 import { describeForm, formOf } from './leaf.ts'
 import { elementOf } from './match.ts'
 import type { SchemaNode } from './metadata.ts'
-import type { Footer } from './read.ts'
 
 const DECIMAL_DIGITS_MAX = 38
 
@@ -11,11 +10,11 @@ const DECIMAL_DIGITS_MAX = 38
 export type Note = (sentence: string) => void
 
 /**
- * The columns of a Parquet file as Delta types. ParquetError `unsupported` names a column that has none. `note` hears of
+ * The columns of a Parquet file, or the fields of a group in it, as Delta types. ParquetError `unsupported` names a column that has none. `note` hears of
  * what the Delta type does not say.
  */
-export function schemaOfFooter(footer: Footer, name: string, note?: Note): Schema {
-  return footer.root.children.map(child => fieldOf(child, name, note))
+export function schemaOfFooter({ root }: { readonly root: SchemaNode }, name: string, note?: Note): Schema {
+  return root.children.map(child => fieldOf(child, name, note))
 }
 
 function fieldOf(node: SchemaNode, file: string, note: Note | undefined): Field {
@@ -34,7 +33,7 @@ function typeOf(node: SchemaNode, file: string, note: Note | undefined): DataTyp
   if (physical !== undefined) return leafType(node, file, note)
   if (annotation?.kind === 'LIST') return listType(node, file, note)
   if (annotation?.kind === 'MAP') return mapType(node, file, note)
-  if (annotation?.kind === 'VARIANT') throw noType('a VARIANT', node, file)
+  if (annotation?.kind === 'VARIANT') throw noType('a VARIANT', node, file, 'is not written')
   if (children.length === 0) throw noType('a group without fields', node, file)
   return { kind: 'struct', fields: children.map(child => fieldOf(child, file, note)) }
 }
@@ -110,9 +109,9 @@ function integerType(bits: number, isSigned: boolean): DataType {
   return isSigned ? { kind: 'long' } : { kind: 'decimal', precision: 20, scale: 0 }
 }
 
-function noType(what: string, node: SchemaNode, file: string): ParquetError {
+function noType(what: string, node: SchemaNode, file: string, why = 'Delta has no type for'): ParquetError {
   return new ParquetError(
     'unsupported',
-    `${file}: column ${node.path.join('.')} is ${what}, which Delta has no type for; convert it first`,
+    `${file}: column ${node.path.join('.')} is ${what}, which ${why}; convert it first`,
   )
 }

@@ -34,7 +34,8 @@ export function localSource(path: string, sizeBytes: number): ByteSource {
 /** An object of a store. */
 export function storeSource(store: ObjectStore, path: string, sizeBytes: number): ByteSource {
   const read = (start: number, end: number): Promise<Uint8Array> => store.read(path, start, end)
-  return fileSource({ name: `${store.location}/${path}`, sizeBytes, read })
+  // A file of a shallow clone has an absolute path.
+  return fileSource({ name: path.startsWith('/') ? path : `${store.location}/${path}`, sizeBytes, read })
 }
 
 function cutOff(name: string, end: number, wanted: number): ParquetError {

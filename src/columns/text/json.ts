@@ -31,6 +31,7 @@ export function cellToJson(cell: Cell, type: DataType): string {
     case 'boolean':
       return String(cell)
     case 'decimal':
+    case 'variant':
       return formatScalar(cell, type)
     case 'float':
     case 'double':
@@ -65,7 +66,7 @@ export function parseExactJson(text: string): unknown {
 
 /** The value that parsed JSON stands for. Throws ScalarError naming what was expected. */
 export function cellFromJson(json: unknown, type: DataType): Cell {
-  if (json === null || json === undefined || (json === '' && emptyIsNull(type))) return null
+  if (json === null || json === undefined || (json === '' && emptyIsNull(type) && type.kind !== 'variant')) return null
   switch (type.kind) {
     case 'struct': {
       if (typeof json !== 'object' || Array.isArray(json) || json instanceof JsonNumber)
@@ -97,12 +98,24 @@ export function cellFromJson(json: unknown, type: DataType): Cell {
       if (json instanceof JsonNumber) return parseScalar(json.source, type)
       if (typeof json === 'string') return parseScalar(json, type)
       throw new ScalarError('a number')
+    case 'variant':
+      return exactJson(json)
     default:
       if (typeof json !== 'string') throw new ScalarError(`a JSON string of a ${type.kind}`)
       // Such as "\ud800": UTF-8 has no form for it.
       if (!json.isWellFormed()) throw new ScalarError('text without halves of surrogate pairs')
       return parseScalar(json, type)
   }
+}
+
+/** The text of JSON whose numbers were kept as they are spelled. */
+function exactJson(json: unknown): string {
+  if (json instanceof JsonNumber) return json.source
+  if (Array.isArray(json)) return `[${json.map(exactJson).join(',')}]`
+  if (typeof json !== 'object' || json === null) return JSON.stringify(json)
+  return `{${Object.entries(json)
+    .map(([key, value]) => `${JSON.stringify(key)}:${exactJson(value)}`)
+    .join(',')}}`
 }
 
 /** The value of a key that the text has: every object inherits some, such as `constructor`. */

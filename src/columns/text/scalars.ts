@@ -72,6 +72,10 @@ export function parseScalar(text: string, type: DataType): Exclude<Cell, null> {
       return parseDecimal(text.trim(), type.precision, type.scale)
     case 'binary':
       return parseBase64(text.trim())
+    case 'variant':
+      return checkedJson(text.trim())
+    case 'void':
+      throw new ScalarError('no value: the column has no type')
     default:
       throw new ScalarError(`JSON of a ${type.kind}`)
   }
@@ -275,4 +279,14 @@ function parseBase64(text: string): Uint8Array {
   } catch {
     throw new ScalarError('binary data as base64')
   }
+}
+
+/** JSON as it is. */
+function checkedJson(text: string): string {
+  try {
+    JSON.parse(text)
+  } catch {
+    throw new ScalarError('JSON of a variant')
+  }
+  return text
 }

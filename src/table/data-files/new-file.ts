@@ -1,4 +1,6 @@
-import type { Schema } from '../../columns/types.ts'
+import { hasInside } from '../../columns/schema.ts'
+import type { Field, Schema } from '../../columns/types.ts'
+import { TableError } from '../errors.ts'
 import type { OrderHint } from '../order-hint.ts'
 import { ORDER_REFS_TAG, ORDER_TAG, TEXT_TAG } from '../tags.ts'
 import type { WrittenDataFile } from './data-file-writer.ts'
@@ -49,7 +51,29 @@ export function newFile(
   return modificationTime === undefined ? file : { ...file, modificationTime }
 }
 
-/** The columns that are in data files: those of partitions are in the log alone. */
+/**
+ * The columns that are in new data files: those of partitions are in the log alone, and those of type void nowhere
+ * (PROTOCOL.md, "Void Type"). TableError `unsupported_feature` for columns that posixlake does not write.
+ */
 export function columnsInFiles(schema: Schema, partitionColumns: readonly string[]): Schema {
-  return partitionColumns.length === 0 ? schema : schema.filter(({ name }) => !partitionColumns.includes(name))
+  const fault = schema.map(unwritable).find(found => found !== undefined)
+  if (fault !== undefined) {
+    throw new TableError(
+      'unsupported_feature',
+      `${fault}, which posixlake reads and does not write: rows of this table can be removed, by deletion vectors (delta.enableDeletionVectors), and neither added nor changed`,
+    )
+  }
+  const written = schema.filter(({ name, type }) => type.kind !== 'void' && !partitionColumns.includes(name))
+  if (written.length === 0 && schema.some(({ type }) => type.kind === 'void'))
+    throw new TableError(
+      'unsupported_feature',
+      'no column of the table has a type that a file could have: they are VOID',
+    )
+  return written.length === schema.length ? schema : written
+}
+
+/** What keeps a column from being written, as the beginning of a sentence. */
+function unwritable({ name, type }: Field): string | undefined {
+  if (hasInside(type, 'variant')) return `the column ${name} is ${type.kind === 'variant' ? 'a' : 'made of'} VARIANT`
+  return type.kind !== 'void' && hasInside(type, 'void') ? `the column ${name} has VOID inside` : undefined
 }

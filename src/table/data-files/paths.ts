@@ -11,10 +11,11 @@ export function newDataPath(number: number, folder = ''): string {
 
 /**
  * A new path for a file that takes the place of the one at `path`, and has its time: it sorts where that one did among
- * files of the same time. `number` counts the files that take the place together.
+ * files of the same time. `number` counts the files that take the place together. One that is outside of the table gives
+ * its place to a file in it.
  */
 export function pathInPlaceOf(path: string, number = 0): string {
-  const stem = path.replace(/\.parquet$/, '')
+  const stem = (path.startsWith('/') ? path.slice(path.lastIndexOf('/') + 1) : path).replace(/\.parquet$/, '')
   const place = REPLACEMENT.exec(stem)?.[1] ?? `${stem}.0`
   return `${place}${number === 0 ? '' : `.${String(number).padStart(5, '0')}`}-${randomUUID()}.parquet`
 }

@@ -1,4 +1,4 @@
-import type { Batch, Cell, DataType, Schema } from '../../columns/types.ts'
+import type { Batch, Cell, DataType, Schema, Vector } from '../../columns/types.ts'
 import { cellAt, isNullAt } from '../../columns/vectors.ts'
 import { TableError } from '../errors.ts'
 
@@ -9,9 +9,15 @@ export function checkRows(batch: Batch, schema: Schema): void {
     if (hasRequired(field.type)) {
       for (let row = 0; row < batch.rows; row++) checkInside(cellAt(vector, row), field.type, field.name)
     }
+    if (field.type.kind === 'void') checkNothing(vector, field.name)
     if (field.nullable) continue
     for (let row = 0; row < batch.rows; row++) if (isNullAt(vector, row)) throw missing(`the column ${field.name}`)
   }
+}
+
+function checkNothing(vector: Vector, name: string): void {
+  for (let row = 0; row < vector.length; row++)
+    if (!isNullAt(vector, row)) throw new TableError('constraint', `the column ${name} is VOID: it takes no values`)
 }
 
 function missing(what: string): TableError {

@@ -97,6 +97,6 @@ export class RowsWriter {
     await out.close()
     this.#open.delete(folder)
     const modificationTime = inPlaceOf?.modificationTime
-    this.#done.push(newFile(path, written, this.#target.schema, { partitionValues, order, modificationTime }))
+    this.#done.push(newFile(path, written, this.#inFiles, { partitionValues, order, modificationTime }))
   }
 }

@@ -56,8 +56,8 @@ async function loadFrom(
       damaged ??= error
     }
   }
-  if (commits[0]?.version !== 0n && (damaged !== undefined || version === undefined))
-    throw damaged ?? gap(store, 0n, 'corrupt_log')
+  if (commits[0]?.version !== 0n && (damaged !== undefined || version === undefined)) throw damaged ?? gap(store, 0n)
+  if (commits[0]?.version !== 0n) throw cleanedUp(store, target, commits, checkpoints)
   return replay(store, undefined, commits, target)
 }
 
@@ -93,12 +93,22 @@ async function timesOf(store: ObjectStore, commit: Commit, builder: SnapshotBuil
   return actions.flatMap(({ commitInfo }) => (commitInfo ? [{ commitInfo }] : []))
 }
 
-function gap(store: ObjectStore, version: bigint, code?: 'corrupt_log'): TableError {
-  if (version === 0n && code === undefined)
-    return new TableError(
-      'no_such_version',
-      `${store.location}: the log no longer reaches back that far; older versions have been cleaned up`,
-    )
+/** A version that was there once. */
+function cleanedUp(
+  store: ObjectStore,
+  version: bigint,
+  commits: readonly Commit[],
+  checkpoints: readonly Checkpoint[],
+): TableError {
+  const gone = commits.some(commit => commit.version === version) ? 0n : version
+  const oldest = checkpoints.find(checkpoint => checkpoint.version > version)?.version
+  return new TableError(
+    'no_such_version',
+    `${store.location}: version ${version} cannot be read any more: the log no longer reaches back that far, for ${commitPath(gone)} has been cleaned up${oldest === undefined ? '' : `; the oldest version that can be read is ${oldest}`}`,
+  )
+}
+
+function gap(store: ObjectStore, version: bigint): TableError {
   return new TableError(
     'corrupt_log',
     `${store.location}/${commitPath(version)}: the log entry is missing, though later ones are there`,

@@ -56,34 +56,54 @@ export function parseLogFile(path: string): LogFile | undefined {
   return undefined
 }
 
-const ABSOLUTE = /^[a-z][a-z0-9+.-]*:|^\//i
+const SCHEME = /^([a-z][a-z0-9+.-]*):/i
+/** `file:/a`, `file:///a` and `file://localhost/a` are one file; that of another host is not here. */
+const FILE_SCHEME = /^file:(?:\/\/(?:localhost)?(?=\/)|(?!\/\/))/i
+const S3_SCHEME = /^s3[an]?:/i
 
-/**
- * The path in an action as a path in the store: percent-decoded exactly once, relative to the table if it lies inside.
- * However a path is spelled, this tells the file. What cannot be one is given back as it is, see `checkFilePath`.
- */
-export function pathOf(location: string, encoded: string): string {
-  if (!encoded.includes('%') && !ABSOLUTE.test(encoded)) return encoded
-  const path = decoded(encoded)
-  if (path === undefined || !ABSOLUTE.test(encoded)) return path ?? encoded
-  const absolute = path.replace(/^file:(?:\/\/)?/i, '')
-  return absolute.startsWith(`${location}/`) ? absolute.slice(location.length + 1) : path
+/** Whether a path, as `pathOf` gives it, is that of a file outside of the table: one that only the log of the table names. */
+export function isOutside(path: string): boolean {
+  return path.startsWith('/') || SCHEME.test(path)
 }
 
-/** Refuses a live file whose path (`path`: what `pathOf` made of it) leads nowhere, or out of the table. TableError. */
-export function checkFilePath(location: string, encoded: string, path: string): void {
+/**
+ * The path in an action as a path in the store: percent-decoded exactly once, relative to the table if it lies inside, else
+ * absolute on this machine, or with its scheme. However a path is spelled, this tells the file. What cannot be one is given
+ * back as it is, see `checkFilePath`.
+ */
+export function pathOf(location: string, encoded: string): string {
+  if (!encoded.includes('%') && !isOutside(encoded)) return encoded
+  const path = decoded(encoded)
+  if (path === undefined || !isOutside(encoded)) return path ?? encoded
+  const absolute = path.replace(FILE_SCHEME, '').replace(S3_SCHEME, 's3:')
+  return absolute.startsWith(`${location}/`) ? absolute.slice(location.length + 1) : absolute
+}
+
+/**
+ * Refuses a file of the log whose path (`path`: what `pathOf` made of it) leads nowhere, or where posixlake does not reach.
+ * Only an absolute path leads out of the table, as in a shallow clone. TableError; `what` is the file, for messages.
+ */
+export function checkFilePath(location: string, encoded: string, path: string, what = 'data file'): void {
   if (decoded(encoded) === undefined)
     throw new TableError(
       'corrupt_log',
       `${location}: the path ${shown(encoded)} in the log is not percent-encoded as it should be`,
     )
-  const parts = path.split('/')
-  if ((ABSOLUTE.test(encoded) && path === decoded(encoded)) || parts.includes('..'))
+  const scheme = isOutside(encoded) ? SCHEME.exec(path)?.[1] : undefined
+  if (scheme !== undefined || (isOutside(path) && !location.startsWith('/'))) {
+    const place = scheme === 's3' ? 'on S3' : scheme === undefined ? 'on a local disk' : `where ${scheme}: leads`
     throw new TableError(
       'unsupported_feature',
-      `${location}: the data file ${shown(path)} lies outside the table; such a (shallow) clone is not supported`,
+      `${location}: the ${what} ${shown(path)} lies outside the table, ${place}; posixlake reads such files (of a shallow clone) on the disk of a table that is on a local disk itself`,
     )
-  if (parts.includes('') || parts.includes('.') || path.includes('\0'))
+  }
+  const parts = path.replace(/^\//, '').split('/')
+  if (parts.includes('..'))
+    throw new TableError(
+      'unsupported_feature',
+      `${location}: the ${what} ${shown(path)} leads out of its folder by '..', which is not followed`,
+    )
+  if (parts.includes('') || parts.includes('.') || path.includes('\0') || (isOutside(path) && !isOutside(encoded)))
     throw new TableError('corrupt_log', `${location}: the path ${shown(encoded)} in the log leads to no file`)
 }
 

@@ -3,6 +3,7 @@ import { messageOf } from '../../core/errors.ts'
 import { type ObjectStore, StorageError } from '../../storage/object-store.ts'
 import { TableError } from '../errors.ts'
 import type { DeletionVectorDescriptor } from '../log/actions/index.ts'
+import { checkFilePath, pathOf } from '../log/paths.ts'
 import { shown } from '../log/shapes.ts'
 import { decodeBitmap, encodeBitmap } from './bitmap.ts'
 import { decodeZ85, encodeZ85 } from './z85.ts'
@@ -68,23 +69,21 @@ async function readFile(store: ObjectStore, descriptor: DeletionVectorDescriptor
   return bytes
 }
 
-/** The file of a vector, relative to the table. */
-export function vectorPath(store: ObjectStore, { storageType, pathOrInlineDv }: DeletionVectorDescriptor): string {
+/** The file of a vector, as a path in the store. Error, TableError `unsupported_feature`. */
+export function vectorPath({ location }: ObjectStore, descriptor: DeletionVectorDescriptor): string {
+  const { storageType, pathOrInlineDv } = descriptor
   if (storageType === 'u') {
     if (pathOrInlineDv.length < UUID_TEXT) throw new Error('it names no file')
     const folder = pathOrInlineDv.slice(0, -UUID_TEXT)
     const uuid = Buffer.from(decodeZ85(pathOrInlineDv.slice(-UUID_TEXT))).toString('hex')
     const name = uuid.replace(/^(.{8})(.{4})(.{4})(.{4})(.{12})$/, 'deletion_vector_$1-$2-$3-$4-$5.bin')
+    // It is a place below the table: only paths that are absolute by their type lead out of it.
+    if (folder.startsWith('/')) throw new Error('its folder is not one of the table')
     return folder === '' ? name : `${folder}/${name}`
   }
-  const absolute = decodeURIComponent(pathOrInlineDv).replace(/^file:(?:\/\/)?/, '')
-  if (!absolute.startsWith(`${store.location}/`)) {
-    throw new TableError(
-      'unsupported_feature',
-      `the deletion vector ${shown(pathOrInlineDv)} lies outside the table; such a (shallow) clone is not supported`,
-    )
-  }
-  return absolute.slice(store.location.length + 1)
+  const path = pathOf(location, pathOrInlineDv)
+  checkFilePath(location, pathOrInlineDv, path, 'deletion vector')
+  return path
 }
 
 /** Writes vectors: small ones inline, the others together into one file, which is durable when this resolves. */

@@ -1,0 +1,174 @@
+import { physicalName } from '../columns/schema.ts'
+import type { DataType, Field, Schema } from '../columns/types.ts'
+import { type ColumnRange, compare, type Ordered, type Reach, rangeOf, rangeOfValue, reachOf } from './column-ranges.ts'
+import type { LiveFile } from './live-files.ts'
+import { keepNumbers } from './log/json.ts'
+import { isObject } from './log/shapes.ts'
+import type { ColumnPath, Comparison, RowFilter } from './row-filter.ts'
+import type { Snapshot } from './snapshot.ts'
+
+/** Numbers with more digits than a double has. */
+const LONG_NUMBER = /\d{16}/
+
+/**
+ * The files of a version that can have rows under a filter: the others are ruled out by their partition values and their
+ * statistics (PROTOCOL.md, "Per-file Statistics"). What is missing, damaged or not understood rules nothing out. Statistics
+ * are of all rows of a file: that some are deleted makes bounds wide, and no less true.
+ */
+export function filesFor({ files, schema, partitionColumns }: Snapshot, filter: RowFilter): readonly LiveFile[] {
+  if (filter.kind === 'any') return files
+  const columns = new Columns(schema, partitionColumns)
+  return files.filter(file => mayMatch(filter, file, new Statistics(file), columns))
+}
+
+/** A column that a filter speaks of. */
+interface Column {
+  readonly type: DataType
+  /** Physical names, from the top. */
+  readonly path: readonly string[]
+  readonly isPartition: boolean
+}
+
+/** Finds columns by their names. */
+class Columns {
+  readonly #schema: Schema
+  readonly #partitionColumns: readonly string[]
+  readonly #found = new Map<ColumnPath, Column | undefined>()
+
+  constructor(schema: Schema, partitionColumns: readonly string[]) {
+    this.#schema = schema
+    this.#partitionColumns = partitionColumns
+  }
+
+  get(path: ColumnPath): Column | undefined {
+    if (!this.#found.has(path)) this.#found.set(path, this.#find(path))
+    return this.#found.get(path)
+  }
+
+  #find(names: ColumnPath): Column | undefined {
+    let fields = this.#schema
+    let found: Field | undefined
+    const path: string[] = []
+    for (const name of names) {
+      const same = fields.filter(field => field.name.toLowerCase() === name.toLowerCase())
+      found = same[0]
+      if (found === undefined || same.length > 1) return undefined
+      path.push(physicalName(found))
+      fields = found.type.kind === 'struct' ? found.type.fields : []
+    }
+    return found && { type: found.type, path, isPartition: path.length === 1 && this.#isPartition(found) }
+  }
+
+  #isPartition({ name }: Field): boolean {
+    return this.#partitionColumns.includes(name)
+  }
+}
+
+/** The statistics of a file, which are parsed when they are first asked for. */
+class Statistics {
+  readonly #file: LiveFile
+  #parsed: Readonly<Record<string, unknown>> | undefined
+
+  constructor(file: LiveFile) {
+    this.#file = file
+  }
+
+  get rows(): number | undefined {
+    return this.#file.rows
+  }
+
+  /** One of a column's: JSON, or undefined. */
+  of(kind: 'minValues' | 'maxValues' | 'nullCount', path: readonly string[]): unknown {
+    this.#parsed ??= parsedStats(this.#file.add.stats)
+    let at: unknown = this.#parsed[kind]
+    for (const name of path) at = isObject(at) && Object.hasOwn(at, name) ? at[name] : undefined
+    return at
+  }
+}
+
+function parsedStats(text: string | null | undefined): Readonly<Record<string, unknown>> {
+  try {
+    const json: unknown = LONG_NUMBER.test(text ?? '')
+      ? JSON.parse(text ?? '{}', keepNumbers as never)
+      : JSON.parse(text ?? '{}')
+    return isObject(json) ? json : {}
+  } catch {
+    return {}
+  }
+}
+
+function mayMatch(filter: RowFilter, file: LiveFile, stats: Statistics, columns: Columns): boolean {
+  switch (filter.kind) {
+    case 'any':
+      return true
+    case 'and':
+      return filter.parts.every(part => mayMatch(part, file, stats, columns))
+    case 'or':
+      return filter.parts.some(part => mayMatch(part, file, stats, columns))
+    default: {
+      const column = columns.get(filter.column)
+      if (column === undefined) return true
+      if (filter.kind === 'null') return mayBeNull(filter.isNull, column, file, stats)
+      const range = rangeIn(column, file, stats)
+      // No comparison with NULL is true.
+      if (range === undefined) return false
+      if (filter.kind === 'prefix') return column.type.kind !== 'string' || mayBegin(range, filter.text)
+      const reach = reachOf(filter.value, column.type)
+      return reach === undefined || mayCompare(filter.operator, range, reach)
+    }
+  }
+}
+
+/** The values that a column has in a file; undefined if it has NULLs only. */
+function rangeIn({ type, path, isPartition }: Column, file: LiveFile, stats: Statistics): ColumnRange | undefined {
+  if (isPartition) {
+    const cell = file.partition.get(path[0]!) ?? null
+    return cell === null ? undefined : rangeOfValue(cell, type)
+  }
+  if (isAllNull(path, stats)) return undefined
+  return rangeOf(type, stats.of('minValues', path), stats.of('maxValues', path))
+}
+
+function isAllNull(path: readonly string[], stats: Statistics): boolean {
+  const { rows } = stats
+  return rows !== undefined && rows > 0 && stats.of('nullCount', path) === rows
+}
+
+function mayBeNull(isNull: boolean, { path, isPartition }: Column, file: LiveFile, stats: Statistics): boolean {
+  if (isPartition) return ((file.partition.get(path[0]!) ?? null) === null) === isNull
+  if (!isNull) return !isAllNull(path, stats)
+  // Not all writers count a member of a struct as NULL where there is no struct.
+  return path.length > 1 || stats.of('nullCount', path) !== 0
+}
+
+function mayCompare(operator: Comparison, range: ColumnRange, { low, high }: Reach): boolean {
+  const { least, most, mayHaveNaN = false, isExact } = range
+  const isAbove = (value: Ordered): boolean => most !== undefined && !isOpen(range, value) && compare(value, most) > 0
+  switch (operator) {
+    case '=':
+      return !(least !== undefined && compare(high, least) < 0) && !isAbove(low)
+    case '<':
+      return least === undefined || compare(least, high) < 0
+    case '<=':
+      return least === undefined || compare(least, high) <= 0
+    case '>':
+      return mayHaveNaN || most === undefined || isOpen(range, low) || compare(most, low) > 0
+    case '>=':
+      return mayHaveNaN || !isAbove(low)
+    case '!=': {
+      if (!isExact || least === undefined || most === undefined) return true
+      return compare(least, most) !== 0 || compare(low, high) !== 0 || compare(least, low) !== 0
+    }
+  }
+}
+
+/** Whether values above the upper bound may be like this one. */
+function isOpen({ openAbove }: ColumnRange, value: Ordered): boolean {
+  return openAbove !== undefined && (value as string).startsWith(openAbove)
+}
+
+function mayBegin(range: ColumnRange, text: string): boolean {
+  const { least, most } = range
+  if (most !== undefined && !isOpen(range, text) && compare(most, text) < 0) return false
+  return least === undefined || compare(least, text) <= 0 || (least as string).startsWith(text)
+}
