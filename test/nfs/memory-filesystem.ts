@@ -261,7 +261,7 @@ export class MemoryFileSystem implements FileSystem {
   #createExisting(directory: Node, parent: Inode, existing: Inode, how: CreateHow): Created {
     const repeated = how.kind === 'exclusive' && existing.verifier === how.verifier
     if (how.kind === 'guarded' || (how.kind === 'exclusive' && !repeated)) throw new FsError('EEXIST', 'It exists.')
-    if (existing.type === 'directory') throw new FsError('EEXIST', 'It is a directory.')
+    if (existing.type === 'directory') throw new FsError('EISDIR', 'It is a directory.')
     if (how.kind === 'unchecked' && how.attributes.size !== undefined) this.#resize(existing, how.attributes.size)
     const same = attributesOf(parent)
     return {

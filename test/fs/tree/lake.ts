@@ -19,7 +19,7 @@ const caller = { connection: 1, uid: 0, socket: undefined }
 export class LakeInMemory implements AsyncDisposable {
   readonly #folder = temporaryFolder()
   readonly #pool = new WorkerPool({ threads: 1 })
-  readonly #options: Partial<LakeTreeOptions>
+  #options: Partial<LakeTreeOptions>
   readonly #table: LakeTreeOptions['table']
   #database: Database
   #tree: LakeTree
@@ -46,7 +46,9 @@ export class LakeInMemory implements AsyncDisposable {
     return this.#table
   }
 
-  async restart(): Promise<void> {
+  /** `options`: what is other than before. */
+  async restart(options: Partial<LakeTreeOptions> = {}): Promise<void> {
+    this.#options = { ...this.#options, ...options }
     this.#tree.close()
     this.#database.close()
     this.#database = this.#open()
