@@ -22,10 +22,9 @@ const outfile = values.outfile ?? `dist/posixlake${os === 'windows' ? '.exe' : '
 mkdirSync('dist', { recursive: true })
 const result = await Bun.build({
   // The worker is an entry point of its own: the executable finds it by its name, beside main.
-  entrypoints: ['./src/main.ts', './src/columns/workers/worker.ts'],
+  entrypoints: ['./src/main.ts', './src/table/workers/worker.ts'],
   compile: { target: target as Build.CompileTarget, outfile },
   plugins: [embedDuckDb(os === 'windows' ? 'win32' : os, `${cpu}${musl}`)],
-  define: { 'process.env.POSIXLAKE_VERSION': JSON.stringify(manifest.version) },
   // Commands are loaded when they are called: what only another one needs would take longer to read than cat takes.
   splitting: true,
   // Whole names in stack traces are worth more than a hundredth of the size.

@@ -216,6 +216,12 @@ export function physicalName(field: Field): string {
   return typeof mapped === 'string' ? mapped : field.name
 }
 
+/** The id of a column in files, where its table has ids (PROTOCOL.md, "Column Mapping"). */
+export function fieldId({ metadata }: Field): number | undefined {
+  const id = metadata['delta.columnMapping.id']
+  return typeof id === 'number' ? id : undefined
+}
+
 /**
  * A short name for all that the text of a row follows from: the columns' names, types and order, and their names in the
  * files: a column that was dropped and added again is another one.

@@ -1,30 +1,28 @@
 import { messageOf } from '../core/errors.ts'
 import type { Table } from '../table/table.ts'
 import { sizeOf } from './attributes.ts'
-import type { Editor, HoldTimes } from './edits/editor.ts'
-import type { RenameRecord } from './edits/renames.ts'
-import { fileText } from './edits/spool.ts'
 import { clientKey, endOf, endOfImage, type FileClient, fileClientOf } from './ends-of-file.ts'
 import { type Change, type CreateHow, FsError, type Node, type TimeNs } from './filesystem.ts'
 import { isContinuation, type Line } from './lines.ts'
 import { exists, isSillyName, noEntry, RefusedChange } from './names.ts'
+import type { HoldTimes } from './saves/hold-times.ts'
+import { type NameAct, type NameEvent, nextName } from './saves/name-state.ts'
 import type { Unseen } from './saves/outcome.ts'
+import type { RenameRecord } from './saves/renames.ts'
+import type { Saves } from './saves/saves.ts'
+import { openFile } from './saves/spool.ts'
 import type { Scratch } from './scratch/scratch.ts'
 import type { TableText } from './text/layout.ts'
 import type { Text } from './text/text.ts'
 import type { TableView } from './views/table-view.ts'
 
-/** After `rm` an exclusive CREATE (mv from another file system) finds the name free for this long. */
-const REMOVED_MS = 2000
-/** After a save over a backup was refused, its editor puts the backup back within this time. */
-const RESTORED_MS = 5000
 /** A file whose writer has been done with it for longer than this was not made from what the table is now. */
 const FINISHED_NS = 2_000_000_000n
 const COMPLETED_MAX = 64
 
 export interface ViewNameOptions {
   readonly view: TableView
-  readonly editor: Editor
+  readonly editor: Saves
   readonly scratch: Scratch
   readonly table: Table
   /** What a file shows that is a version of some view, under a name elsewhere. */
@@ -38,32 +36,16 @@ export interface ViewNameOptions {
   readonly log: (sentence: string) => void
 }
 
-/** The view was renamed to another name and is waited for. */
-interface Away {
-  readonly line: Line
-  /** The client's own rename of an open file that was removed: counts as `rm` if nothing takes the name. */
-  readonly silly: boolean
-  readonly timer: Timer
-  /** It was so when the server was started. */
-  readonly recovered: boolean
-  /** Resolves when the name is back. */
-  readonly ended: Promise<void>
-  readonly end: () => void
-}
-
 /**
- * What programs do to the name of a view that can be edited: they remove it, rename it to a backup, create it anew, and
- * rename other files onto it. The name always comes back; what it then leads to is the rewritten table (see the design, "When is an edit
- * complete?"). Calls come one after the other.
+ * Does what programs do to the name of a view that can be edited, as the machine of its states says (name-state.ts). What the
+ * name leads to when it comes back is the rewritten table. Calls come one after the other.
  */
 export class ViewName {
   readonly #options: ViewNameOptions
-  #away: Away | undefined
-  /** The line that was created in place of one that was renamed to a backup. */
-  #createdOver: { readonly line: Line; readonly backup: Line } | undefined
-  /** Until when an editor may remove the name and rename its backup into place, after its save was refused. */
-  #restoringUntilMs = Number.NEGATIVE_INFINITY
-  #removedMs = Number.NEGATIVE_INFINITY
+  /** Runs when the name has been away for long enough. */
+  #deadline: Timer | undefined
+  /** Those who wait until it is there. */
+  #waiting: (() => void)[] = []
   /** Where files that took the name came from, whose RENAME was not answered: it may come once more. */
   #completed: readonly string[] = []
 
@@ -80,91 +62,79 @@ export class ViewName {
   }
 
   get isAway(): boolean {
-    return this.#away !== undefined
+    return this.view.away !== undefined
   }
 
   /** Takes up a name that was away when an earlier process ended: its client may be about to rename a new file onto it. */
   async recover(): Promise<void> {
-    const { view, scratch, times } = this.#options
+    const { view, scratch } = this.#options
     // What cannot be brought to its end now, will be when the call comes once more.
     await this.#finishRenames().catch(() => undefined)
+    // The text of a table with many files of other writers takes minutes: mostly it is not needed to begin with.
+    const { last } = view.lines
+    if (last === undefined || scratch.entryOf(last.id) === undefined) return
     const line = await view.lines.current()
     const reference = scratch.entryOf(line.id)
-    if (reference !== undefined) this.#goAway(line, isSillyName(reference.name), times.answeredMs, true)
+    if (reference !== undefined) this.#happened({ kind: 'restart', line, silly: isSillyName(reference.name) })
   }
 
   /** A client is there again after a restart: what it was doing, it goes on with now or not at all. */
   clientSeen(): void {
-    const away = this.#away
-    if (away?.recovered !== true) return
-    this.#endAway()
-    this.#goAway(away.line, away.silly, this.#options.times.resumedMs)
+    this.#happened({ kind: 'client' })
   }
 
   /** Resolves when the name is there. */
   async settled(): Promise<void> {
-    while (this.#away !== undefined) await this.#away.ended
+    while (this.isAway) await new Promise<void>(resolve => this.#waiting.push(resolve))
   }
 
   /** Brings the name back now. */
   async finish(): Promise<void> {
-    const away = this.#away
-    if (away === undefined) return
-    this.#endAway()
-    await this.#comeBack(away.line, away.silly)
+    const { away } = this.view
+    if (away !== undefined) await this.#comeBack(away)
   }
 
   close(): void {
-    this.#endAway()
+    this.#happened({ kind: 'end' })
   }
 
   /** A save was refused. vim has a backup in `data.csv~` or the like, which it will rename back after removing the name. */
   saveRefused(line: Line): void {
-    const { nowMs, scratch } = this.#options
-    const over = this.#createdOver
-    if (over?.line !== line || line.version !== over.backup.version) return
-    if (scratch.entryOf(over.backup.id) !== undefined) {
-      this.#restoringUntilMs = nowMs() + RESTORED_MS
-    }
+    const { view, nowMs, scratch } = this.#options
+    if (view.nameState.kind !== 'created over') return
+    const { backup } = view.nameState
+    const isAsBackup = line.version === backup.version && scratch.entryOf(backup.id) !== undefined
+    this.#happened({ kind: 'save refused', line, isAsBackup, nowMs: nowMs() })
   }
 
   /** CREATE: the line that the name leads to then. */
   async create(how: CreateHow, caller: FileClient): Promise<Line> {
-    const { view, nowMs, onNames } = this.#options
-    const away = this.#away
-    let line: Line
-    if (away !== undefined) {
-      this.#endAway()
-      line = view.lines.start(await view.lines.text(away.line))
-      this.#createdOver = { line, backup: away.line }
-      await this.#options.editor.startEmpty(line, caller)
-    } else {
-      line = await view.lookNow()
-      const justRemoved = nowMs() - this.#removedMs < REMOVED_MS || this.#options.editor.isEmptied(line)
-      if (how.kind !== 'unchecked' && !justRemoved) throw exists(view.name)
-      if (how.kind !== 'unchecked') await this.#options.editor.truncate(line, 0, caller)
-      else if (how.attributes.size !== undefined) {
-        await this.#options.editor.truncate(line, sizeOf(how.attributes.size), caller)
-      }
-    }
+    const { view, editor, nowMs, onNames } = this.#options
+    const line = view.away ?? (await view.lookNow())
+    const isExclusive = how.kind !== 'unchecked'
+    const event = { kind: 'CREATE', isExclusive, isEmptied: editor.isEmptied(line), nowMs: nowMs() } as const
+    const act = this.#happened(event)
+    if (act === 'exists') throw exists(view.name)
+    const created = act === 'create' ? view.lines.start(await view.lines.text(line)) : line
+    if (act === 'create') this.#happened({ kind: 'created', line: created })
+    if (act !== 'open') await editor.truncate(created, 0, caller)
+    else if (how.kind === 'unchecked' && how.attributes.size !== undefined)
+      await editor.truncate(line, sizeOf(how.attributes.size), caller)
     onNames()
-    return line
+    return created
   }
 
   /** `rm`: all rows go; the name stays, with the header. */
   async remove(): Promise<Change> {
-    const { view, editor, nowMs, onNames, times } = this.#options
-    if (this.#away !== undefined) throw noEntry(view.name)
-    const line = await view.lookNow()
-    if (nowMs() < this.#restoringUntilMs) {
-      this.#restoringUntilMs = Number.NEGATIVE_INFINITY
-      this.#goAway(line, false, times.awayMs)
-      return {}
-    }
+    const { view, editor, nowMs, onNames } = this.#options
+    const line = view.away ?? (await view.lookNow())
+    const act = this.#happened({ kind: 'REMOVE', line, nowMs: nowMs() })
+    if (act === 'missing') throw noEntry(view.name)
+    if (act === 'wait') return {}
     await editor.finish()
     await editor.abandon()
     await editor.removeRows(view.lines.start(await view.lines.text(await view.lookNow())))
-    this.#removedMs = nowMs()
+    this.#happened({ kind: 'emptied', nowMs: nowMs() })
     onNames()
     // Without directory attributes the client does not remember the name as gone.
     return {}
@@ -173,17 +143,20 @@ export class ViewName {
   /** `mv` of the view elsewhere, a backup, or the client's rename of an open file: held, see the design. */
   async renameAway(toDirectory: Node, toName: string): Promise<void> {
     const { view, scratch } = this.#options
-    if (this.#away !== undefined) {
+    const silly = isSillyName(toName)
+    if (view.away !== undefined) {
       // Repeated after a restart.
-      const entry = scratch.entryOf(this.#away.line.id)
-      if (entry?.dirId === toDirectory.id && entry.name === toName) return
-      throw noEntry(view.name)
+      const entry = scratch.entryOf(view.away.id)
+      const isRepeated = entry?.dirId === toDirectory.id && entry.name === toName
+      const act = this.#happened({ kind: 'RENAME away', line: view.away, silly, isRepeated })
+      if (act === 'missing') throw noEntry(view.name)
+      return
     }
     await this.#options.editor.finish()
     const line = await view.lookNow()
     const { size } = await view.lines.text(line)
     await scratch.placeReference(toDirectory.id, toName, line.id, { size, mtime: line.mtime })
-    this.#goAway(line, isSillyName(toName), this.#options.times.awayMs)
+    this.#happened({ kind: 'RENAME away', line, silly, isRepeated: false })
   }
 
   /**
@@ -197,13 +170,14 @@ export class ViewName {
     await this.#finishRenames()
     const entry = await this.#entryToRename(fromDirectory, fromName, origin)
     if (entry === undefined) return
-    const away = this.#away
+    const { away } = view
     const old = lines.get(entry.id)
     const shown = old === undefined ? await this.#options.textOfLine(entry.id) : await lines.text(old)
     const { ctime: finished, size } = await scratch.getattr(entry.id)
     const written = shown === undefined ? { sinceMs: scratch.createdMs(entry.id), finished } : undefined
     const { base, unseen } = await this.#baseOfReplacement(away, written, fileClientOf(fromDirectory))
-    const image = shown ?? fileText(scratch.realPath(entry.id), sizeOf(size))
+    const file = shown === undefined ? openFile(scratch.realPath(entry.id), sizeOf(size)) : undefined
+    const image = shown ?? file!
     // A version of another view goes on as that one's.
     const becomes = old !== undefined ? 'line' : shown === undefined ? 'file' : 'new'
     try {
@@ -214,13 +188,15 @@ export class ViewName {
         if (!asWritten) lines.touch(line)
         // It only tells what is appended next.
         const end = asWritten ? endOf(text.size, text.snapshot.version) : await endOfImage(image).catch(() => undefined)
-        if (end !== undefined) line.ends.wrote(clientKey(fileClientOf(fromDirectory)), end)
+        const client = clientKey(fileClientOf(fromDirectory))
+        if (end !== undefined) line.ends.wrote(client, end)
+        lines.noteSaved(line, [client], undefined, asWritten)
       }
-      this.#restoringUntilMs = Number.NEGATIVE_INFINITY
     } catch (error) {
-      if (away !== undefined) await this.#putBack(away)
+      await this.#putBack(away)
       throw error
     } finally {
+      file?.close()
       onNames()
     }
   }
@@ -241,7 +217,7 @@ export class ViewName {
         lines.adopt(old)
         lines.touch(old)
       }
-      this.#endAway()
+      this.#happened({ kind: 'RENAME onto' })
       lines.whenSaved(line, () => editor.renames.end(record))
       return line
     } catch (cause) {
@@ -282,11 +258,12 @@ export class ViewName {
   }
 
   /** Nothing has taken the name: it leads to what it did. */
-  async #putBack({ line }: Away): Promise<void> {
+  async #putBack(away: Line | undefined): Promise<void> {
     const { lines } = this.view
-    this.#endAway()
+    const act = this.#happened({ kind: 'RENAME refused' })
+    if (act !== 'put back' || away === undefined) return
     try {
-      lines.start(await lines.text(line))
+      lines.start(await lines.text(away))
     } catch (error) {
       this.#options.log(messageOf(error))
     }
@@ -317,63 +294,62 @@ export class ViewName {
    * is there now.
    */
   async #baseOfReplacement(
-    away: Away | undefined,
+    away: Line | undefined,
     file: { sinceMs: number; finished: TimeNs } | undefined,
     client: FileClient,
   ): Promise<{ base: TableText; unseen?: Unseen }> {
     const { view, editor, nowMs } = this.#options
     const { lines } = view
     if (away === undefined) await editor.finish()
-    const line = away?.line ?? (await view.lookNow())
+    const line = away ?? (await view.lookNow())
     const base = await lines.text(line)
     if (file === undefined) return { base }
     const isFinished = BigInt(nowMs()) * 1_000_000n - file.finished > FINISHED_NS
     if (isFinished && line.mtime > file.finished) return { base }
-    const seen = await lines.seenSince(file.sinceMs, client)
+    const seen = await lines.seenSince(file.sinceMs, client, base)
     if (seen === undefined) return { base }
-    if (isContinuation(seen.text, base)) return { base, unseen: { from: seen.text.size, isSure: seen.isSure } }
-    return { base: seen.line === line ? base : seen.text }
+    if (isContinuation(seen.text, base)) return { base, unseen: { from: seen.size, isSure: seen.isSure } }
+    return { base: seen.isSure || seen.line !== line ? seen.text : base }
   }
 
-  #goAway(line: Line, silly: boolean, ms: number, recovered = false): void {
-    const { view, alone, onNames, log } = this.#options
-    const timer = setTimeout(() => {
-      void alone(async () => {
-        if (this.#away?.timer !== timer) return
-        await this.#comeBack(line, silly)
-        this.#endAway()
-      }).catch(error => log(messageOf(error)))
-    }, ms)
-    const { promise, resolve } = Promise.withResolvers<void>()
-    this.#away = { line, silly, timer, recovered, ended: promise, end: resolve }
-    view.away = line
-    onNames()
+  /** Takes the name from state to state; what is to be done for it is told. */
+  #happened(event: NameEvent<Line>): NameAct {
+    const { view, times, onNames } = this.#options
+    const { state, act } = nextName(view.nameState, event, times)
+    if (state === view.nameState) return act
+    view.nameState = state
+    clearTimeout(this.#deadline)
+    if (state.kind === 'away') this.#deadline = setTimeout(() => this.#comeBackAlone(state.line), state.ms)
+    else for (const resolve of this.#waiting.splice(0)) resolve()
+    if (act === 'wait') onNames()
+    return act
   }
 
-  #endAway(): void {
-    const away = this.#away
-    if (away === undefined) return
-    clearTimeout(away.timer)
-    this.#away = undefined
-    this.#options.view.away = undefined
-    away.end()
+  #comeBackAlone(line: Line): void {
+    const { view, alone, log } = this.#options
+    const deadline = this.#deadline
+    void alone(async () => {
+      if (view.away === line && this.#deadline === deadline) await this.#comeBack(line)
+    }).catch(error => log(messageOf(error)))
   }
 
   /** Nothing took the name: it comes back, without rows if the client removed it. */
-  async #comeBack(line: Line, silly: boolean): Promise<void> {
-    const { view, onNames } = this.#options
-    const text = await view.lines.text(line)
+  async #comeBack(line: Line): Promise<void> {
+    const { view, editor, onNames, times } = this.#options
+    const { act } = nextName(view.nameState, { kind: 'deadline' }, times)
     try {
-      view.lines.start(silly ? await this.#withoutRows(text) : text)
-    } catch (error) {
-      view.lines.start(text)
-      throw error
+      const text = await view.lines.text(line)
+      if (act !== 'put back without rows') view.lines.start(text)
+      else view.lines.start(await editor.removeAllRows(text).catch(error => this.#keepingRows(text, error)))
     } finally {
+      // Whatever failed, it does not stay away: nobody would bring it back.
+      this.#happened({ kind: 'deadline' })
       onNames()
     }
   }
 
-  async #withoutRows(text: TableText): Promise<TableText> {
-    return this.#options.editor.removeAllRows(text)
+  #keepingRows(text: TableText, error: unknown): never {
+    this.view.lines.start(text)
+    throw error
   }
 }

@@ -1,14 +1,14 @@
 import type { Database } from 'bun:sqlite'
 import { join } from 'node:path'
 import { withinMs } from '../core/limit.ts'
-import type { Disk } from '../fs/edits/disk.ts'
-import type { HoldTimes } from '../fs/edits/editor.ts'
 import { ErrorJournal } from '../fs/error-journal.ts'
 import { ExportedFileSystem } from '../fs/export.ts'
 import type { Export } from '../fs/filesystem.ts'
+import type { Disk } from '../fs/saves/disk.ts'
+import type { HoldTimes } from '../fs/saves/hold-times.ts'
 import type { Openers } from '../fs/saves/openers.ts'
 import { ProcOpeners } from '../fs/saves/proc-openers.ts'
-import { openText } from '../fs/text/layout.ts'
+import { csv, openText } from '../fs/text/layout.ts'
 import { Segments } from '../fs/text/segments.ts'
 import { LakeTree } from '../fs/tree/lake-tree.ts'
 import { type Lake, type ObjectStore, openLake, openSql, type SqlLimits, type SqlService } from '../lake.ts'
@@ -187,7 +187,7 @@ async function serveLake(lake: Lake, state: StateFolder, sql: SqlService, option
     settle: () => tree.settled(),
     warmUp: async () => {
       lake.pool.start()
-      await openText(lake.table, await lake.table.refresh(), segments, 'csv')
+      await openText(lake.table, await lake.table.refresh(), segments, csv)
     },
     endStatements: () => sql.end(),
     stop,

@@ -1,54 +1,45 @@
-import { csvHeader, renderCsv } from '../columns/text/csv.ts'
-import { renderJsonArrayRows, renderJsonLines } from '../columns/text/json.ts'
-import type { SqlResult } from './engine.ts'
+import { csv, type TextFormatName, textFormat } from '../columns/text/formats/index.ts'
+import type { Batch, Schema } from '../columns/types.ts'
+import { vectorOf } from '../columns/vectors.ts'
 
-/** How the rows of a result are written as text. */
-export type ResultFormat = 'csv' | 'json' | 'jsonl'
+/** Rows as they come. */
+export interface Rows {
+  readonly schema: Schema
+  batches(): AsyncIterable<Batch>
+}
 
-/** A result as text, piece by piece: CSV with its header, one JSON array, or a JSON object a line. */
-export function resultText(result: SqlResult, format: ResultFormat): AsyncGenerator<Uint8Array> {
-  switch (format) {
-    case 'csv':
-      return csvOf(result)
-    case 'json':
-      return jsonArrayOf(result)
-    case 'jsonl':
-      return jsonLinesOf(result)
+/** A result as text, piece by piece, as a view of such rows would show it. */
+export async function* resultText({ schema, batches }: Rows, format: TextFormatName): AsyncGenerator<Uint8Array> {
+  const { header, render, frame } = textFormat(format)
+  const head = header(schema)
+  if (head.length > 0) yield head
+  let isEmpty = true
+  for await (const batch of batches()) {
+    const { bytes } = render(batch, schema)
+    if (isEmpty && frame !== undefined && bytes.length > 0) bytes[0] = frame.open
+    isEmpty &&= bytes.length === 0
+    yield bytes
   }
+  if (frame !== undefined) yield isEmpty ? frame.empty : frame.end
 }
 
 /** A result as CSV, its header first. */
-export async function* csvOf({ schema, batches }: SqlResult): AsyncGenerator<Uint8Array> {
-  yield csvHeader(schema)
-  for await (const batch of batches()) yield renderCsv(batch, schema).bytes
+export function csvOf(result: Rows): AsyncGenerator<Uint8Array> {
+  return resultText(result, csv.name)
 }
 
-async function* jsonLinesOf({ schema, batches }: SqlResult): AsyncGenerator<Uint8Array> {
-  for await (const batch of batches()) yield renderJsonLines(batch, schema).bytes
-}
-
-async function* jsonArrayOf({ schema, batches }: SqlResult): AsyncGenerator<Uint8Array> {
-  let first = true
-  for await (const batch of batches()) {
-    const { bytes } = renderJsonArrayRows(batch, schema)
-    // Each row begins with a comma; the first one's is the bracket.
-    if (first) bytes[0] = '['.charCodeAt(0)
-    first = false
-    yield bytes
-  }
-  yield new TextEncoder().encode(first ? '[]\n' : ']\n')
-}
+const CHANGES = ['inserted', 'updated', 'deleted'] as const
+const CHANGES_SCHEMA: Schema = CHANGES.map(name => ({ name, type: { kind: 'long' }, nullable: false, metadata: {} }))
 
 /** What a changing statement did, as a result of one row. */
 export function changesText(
-  { inserted, updated, deleted }: { inserted: number; updated: number; deleted: number },
-  format: ResultFormat,
+  changes: Readonly<Record<(typeof CHANGES)[number], number>>,
+  format: TextFormatName,
 ): Uint8Array {
-  const object = JSON.stringify({ inserted, updated, deleted })
-  const text = {
-    csv: `inserted,updated,deleted\n${inserted},${updated},${deleted}\n`,
-    json: `[${object}]\n`,
-    jsonl: `${object}\n`,
-  }[format]
-  return new TextEncoder().encode(text)
+  const { header, render, frame } = textFormat(format)
+  const vectors = CHANGES.map(name => vectorOf({ kind: 'long' }, [BigInt(changes[name])]))
+  const { bytes } = render({ rows: 1, vectors }, CHANGES_SCHEMA)
+  if (frame === undefined) return Buffer.concat([header(CHANGES_SCHEMA), bytes])
+  bytes[0] = frame.open
+  return Buffer.concat([bytes, frame.end])
 }

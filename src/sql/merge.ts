@@ -1,7 +1,6 @@
 import type { Schema } from '../columns/types.ts'
-import { writeDataFiles } from '../table/operations/write.ts'
-import type { Snapshot } from '../table/snapshot.ts'
-import type { ChangeSet, Committed, Table } from '../table/table.ts'
+import { merged } from '../table/operations/merge.ts'
+import { type Base, type Tried, triedOf, UNCHANGED } from './changing.ts'
 import { SqlError } from './errors.ts'
 import { checked, NEW_ROWS, newValues, placesOf } from './new-rows.ts'
 import { Places } from './places.ts'
@@ -17,33 +16,14 @@ const UPDATED = 1
 const DELETED = 2
 const INSERTED = 3
 
-/** What a statement changes: a version of a table, and how the change becomes a commit. */
-export interface Base {
-  readonly table: Table
-  readonly snapshot: Snapshot
-  readonly commit: (change: ChangeSet) => Promise<Committed>
-}
-
-export interface MergeOutcome {
-  /** Undefined if nothing changed. */
-  readonly version: bigint | undefined
-  readonly inserted: number
-  readonly updated: number
-  readonly deleted: number
-}
-
 /**
  * Runs a MERGE INTO as one commit. Each clause is a query for the rows that it is the first to be about; what they become
  * waits in the engine until all is known. A row of the table that two rows of the source would change is an error, as in
  * the SQL standard. Rejects with SqlError or TableError, or what the engine throws.
  */
-export async function merge(
-  session: Session,
-  { table, snapshot, commit }: Base,
-  statement: MergeStatement,
-): Promise<MergeOutcome> {
+export async function merge(session: Session, { table, transaction }: Base, statement: MergeStatement): Promise<Tried> {
   const { connection, relation } = session
-  const { schema } = snapshot
+  const { schema } = transaction.base
   await connection.run(`CREATE TEMP TABLE ${SOURCE} AS ${statement.prefix} SELECT * FROM ${statement.source}`)
   const sourceColumns = (await connection.run(`SELECT * FROM ${SOURCE} LIMIT 0`)).columnNames()
   const columns = schema.map(({ type }, i) => `c${i} ${duckTypeOf(type)}`)
@@ -63,33 +43,18 @@ export async function merge(
   const kept = `SELECT ${values} FROM ${NEW_ROWS} WHERE action <> ${DELETED}`
   const rows = streamed(session, `${kept} ORDER BY action, file, row, rowid`, schema)
   const order = await updated.orderHint(table.store)
-  let written = 0
-  const counted = async function* () {
-    for await (const batch of checked(rows, schema)) {
-      written += batch.rows
-      yield batch
-    }
+  const files = await transaction.write(checked(rows, schema), { order })
+  const written = files.reduce((sum, file) => sum + file.rows, 0)
+  const counts = {
+    inserted: written - updated.count,
+    updated: updated.count,
+    deleted: changed.count - updated.count,
   }
-  const add = await writeDataFiles(table, counted(), { order })
-  const inserted = written - updated.count
-  const deleted = changed.count - updated.count
-  if (changed.count === 0 && inserted === 0) return { version: undefined, inserted: 0, updated: 0, deleted: 0 }
-  const { version } = await commit({
-    base: snapshot,
-    operation: 'MERGE',
-    parameters: { predicate: JSON.stringify([statement.join]) },
-    metrics: {
-      numTargetRowsInserted: String(inserted),
-      numTargetRowsUpdated: String(updated.count),
-      numTargetRowsDeleted: String(deleted),
-      numTargetFilesAdded: String(add.length),
-    },
-    add,
-    delete: changed.deletions(),
-    // That a row of the source has no match says something of every row that there is.
-    readWholeTable: statement.clauses.some(({ side }) => side !== 'matched'),
-  })
-  return { version, inserted, updated: updated.count, deleted }
+  if (changed.count === 0 && counts.inserted === 0) return UNCHANGED
+  transaction.deleteRows(...changed.deletions())
+  // That a row of the source has no match says something of every row that there is.
+  if (statement.clauses.some(({ side }) => side !== 'matched')) transaction.readWholeTable()
+  return triedOf(await transaction.commit(merged({ ...counts, predicate: statement.join, files })), counts)
 }
 
 /** FROM and WHERE of the rows that a clause is about and none of those before it. */

@@ -1,7 +1,7 @@
-import { defaultCell, defaultSql } from '../columns/defaults.ts'
 import { TextError } from '../columns/errors.ts'
 import type { Batch, Field, Schema } from '../columns/types.ts'
 import { cellAt } from '../columns/vectors.ts'
+import { defaultCell, defaultSql } from '../table/defaults.ts'
 import { SqlError } from './errors.ts'
 import { literal, type Relation } from './relation.ts'
 import type { Assignment } from './statement.ts'

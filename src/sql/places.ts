@@ -2,9 +2,10 @@ import { readFooter } from '../columns/parquet/read.ts'
 import { storeSource } from '../columns/parquet/source.ts'
 import type { Batch } from '../columns/types.ts'
 import { cellAt } from '../columns/vectors.ts'
-import { decodeOrderHint, ORDER_KEY, type OrderHint, type OrderRun } from '../table/order-hint.ts'
-import { type LiveFile, ORDER_TAG } from '../table/snapshot.ts'
+import { decodeOrderHint, type OrderHint, type OrderRun } from '../table/order-hint.ts'
+import type { LiveFile } from '../table/snapshot.ts'
 import type { Deletion, Table } from '../table/table.ts'
+import { ORDER_KEY, ORDER_TAG } from '../table/tags.ts'
 
 /** Rows of the table's files, found by a statement. */
 export class Places {

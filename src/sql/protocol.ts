@@ -1,5 +1,5 @@
+import type { TextFormatName } from '../columns/text/formats/index.ts'
 import { SQL_ERROR_CODES, SqlError, type SqlErrorCode } from './errors.ts'
-import type { ResultFormat } from './format.ts'
 
 /*
  * Between a server and a process that runs statements for it: JSON, one message a line, requests on the process's standard
@@ -10,7 +10,7 @@ import type { ResultFormat } from './format.ts'
 /** A statement to be run. All paths are absolute. */
 export interface StatementRequest {
   readonly sql: string
-  readonly format: ResultFormat
+  readonly format: TextFormatName
   /** The file for a result; it must not be there. */
   readonly resultPath: string
   readonly resultBytes: number

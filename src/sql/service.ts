@@ -1,11 +1,11 @@
-import { rmSync } from 'node:fs'
 import { join } from 'node:path'
+import type { TextFormatName } from '../columns/text/formats/index.ts'
 import { type Clock, systemClock } from '../core/clock.ts'
 import type { Table } from '../table/table.ts'
 import { bytesAnswer, FileAnswer, type SqlAnswer } from './answer.ts'
 import { ProcessEnded } from './child.ts'
 import { SqlError } from './errors.ts'
-import { changesText, type ResultFormat } from './format.ts'
+import { changesText } from './format.ts'
 import { type Entry, StatementLedger } from './ledger.ts'
 import {
   overMemory,
@@ -19,6 +19,7 @@ import {
 import { ProcessPool, type Slot } from './pool.ts'
 import type { StatementAnswer } from './protocol.ts'
 import { mayModify } from './statement.ts'
+import { takeAway } from './take-away.ts'
 
 const IDLE_MS = 60_000
 /** How often the memory of a process that runs a statement is looked at, in milliseconds. */
@@ -46,7 +47,7 @@ export interface SqlServiceOptions {
 export interface RunStatement {
   /** Refuse what changes the table. */
   readonly readOnly?: boolean
-  readonly format?: ResultFormat
+  readonly format?: TextFormatName
   /** Ends the statement when whoever asked is gone. */
   readonly signal?: AbortSignal | undefined
   /** What tells the call from all others, and stays the same when it is repeated. */
@@ -56,7 +57,7 @@ export interface RunStatement {
 /** A statement under way. */
 interface Run {
   readonly sql: string
-  readonly format: ResultFormat
+  readonly format: TextFormatName
   /** If not, the process refuses changes. */
   readonly mayChange: boolean
   readonly call: string | undefined
@@ -232,6 +233,8 @@ export class SqlService {
         return new FileAnswer(resultPath)
       case 'changed':
         if (entry !== undefined) await this.#ledger.answered(entry, answer)
+        // Whoever looks next sees it, however rarely the store is asked otherwise.
+        await this.#options.table.refresh().catch(() => undefined)
         return bytesAnswer(changesText(answer, format))
       case 'failed': {
         const error = new SqlError(answer.code, answer.message)
@@ -262,15 +265,6 @@ export class SqlService {
 
   #watch({ ending }: Run, { child }: Slot): void {
     if ((child.residentBytes() ?? 0) > processBytesMax(this.#limits)) ending.abort(overMemory(this.#limits))
-  }
-}
-
-/** What an earlier server's processes left; one that is ending just now may be in the way, and then the next start does it. */
-function takeAway(folder: string): void {
-  try {
-    rmSync(folder, { recursive: true, force: true })
-  } catch {
-    // No harm is done but to the space that it takes.
   }
 }
 

@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto'
-import { existsSync, mkdirSync, readdirSync, rmSync, statfsSync } from 'node:fs'
+import { existsSync, mkdirSync, readdirSync, statfsSync } from 'node:fs'
 import { availableParallelism } from 'node:os'
 import { dirname, join } from 'node:path'
 import type { DuckDBConnection, DuckDBInstance, DuckDBResult } from '@duckdb/node-api'
@@ -15,6 +15,8 @@ import { pathsForEngine } from './files.ts'
 import { type DuckDb, duckDb } from './native.ts'
 import { RefusedFiles } from './refused-files.ts'
 import { defineData, type PathOf, type Relation } from './relation.ts'
+import type { RemoteFiles } from './remote-files.ts'
+import { takeAway } from './take-away.ts'
 import { duckTypeOf } from './types.ts'
 import type { WrittenFile } from './written.ts'
 
@@ -37,7 +39,7 @@ export interface RunOptions {
   readonly readOnly?: boolean
   /** Becomes the `txnId` of the commit, if there is one. */
   readonly txnId?: string
-  /** What the table's store has made since the statement began, if that is kept: it is taken back if nothing comes of it. */
+  /** What the table's store has made since the statement began, if that is kept; emptied when the statement is over. */
   readonly written?: WrittenFile[]
 }
 
@@ -75,11 +77,19 @@ export class Session {
     signal?.addEventListener('abort', this.#interrupt)
   }
 
-  /** SqlError, TableError. Without `data` the engine has no table. `refused`: files that it cannot read as they are. */
-  static async open(data: SessionData | undefined, options: RunOptions, refused?: RefusedFiles): Promise<Session> {
+  /**
+   * SqlError, TableError. Without `data` the engine has no table. `refused`: files that it cannot read as they are. `later`
+   * gets files that are elsewhere before their columns are fetched; if it is not given, all of them are.
+   */
+  static async open(
+    data: SessionData | undefined,
+    options: RunOptions,
+    refused?: RefusedFiles,
+    later?: (files: RemoteFiles) => void,
+  ): Promise<Session> {
     const duck = await duckDb()
     const spill = options.spillFolder ?? spillFolder()
-    const pathOf = data && (await pathsIn(spill, data, options, refused))
+    const pathOf = data && (await pathsIn(spill, data, options, refused, later))
     const instance = await duck.DuckDBInstance.create(':memory:', {
       memory_limit: `${options.memoryBytes ?? MEMORY_BYTES}B`,
       temp_directory: spill,
@@ -102,7 +112,7 @@ export class Session {
       return new Session(duck, instance, connection, relation, spill, options)
     } catch (error) {
       instance.closeSync()
-      rmSync(spill, { recursive: true, force: true })
+      takeAway(spill)
       // The SQL up to here is ours.
       throw error instanceof LakeError ? error : withoutPlace(fromDuckDb(error))
     }
@@ -124,7 +134,7 @@ export class Session {
     this.#signal?.removeEventListener('abort', this.#interrupt)
     this.connection.closeSync()
     this.#instance.closeSync()
-    rmSync(this.#spill, { recursive: true, force: true })
+    takeAway(this.#spill)
   }
 }
 
@@ -136,7 +146,7 @@ function spillFolder(): string {
   const parent = join(cacheHome(), 'spill')
   mkdirSync(parent, { recursive: true, mode: 0o700 })
   for (const name of readdirSync(parent)) {
-    if (!isAlive(Number.parseInt(name, 10))) rmSync(join(parent, name), { recursive: true, force: true })
+    if (!isAlive(Number.parseInt(name, 10))) takeAway(join(parent, name))
   }
   return join(parent, `${process.pid}-${randomUUID()}`)
 }
@@ -146,7 +156,7 @@ export function removeOwnSpill(): void {
   const parent = join(cacheHome(), 'spill')
   if (!existsSync(parent)) return
   for (const name of readdirSync(parent)) {
-    if (name.startsWith(`${process.pid}-`)) rmSync(join(parent, name), { recursive: true, force: true })
+    if (name.startsWith(`${process.pid}-`)) takeAway(join(parent, name))
   }
 }
 
@@ -162,12 +172,13 @@ async function pathsIn(
   { table, snapshot }: SessionData,
   { signal }: RunOptions,
   refused = new RefusedFiles(table),
+  later?: (files: RemoteFiles) => void,
 ): Promise<PathOf> {
   try {
     const isRefused = refused.has.bind(refused)
-    return await pathsForEngine(table, snapshot, join(spill, 'copies'), { isRefused, signal })
+    return await pathsForEngine(table, snapshot, join(spill, 'copies'), { isRefused, signal, later })
   } catch (error) {
-    rmSync(spill, { recursive: true, force: true })
+    takeAway(spill)
     throw error
   }
 }

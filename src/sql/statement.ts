@@ -1,9 +1,20 @@
-import { isSymbol, isWord, nameOf, type Token, tokenize } from './tokens.ts'
+import { isSymbol, isWord, nameOf, splitTokens, type Token, tokenize } from './tokens.ts'
 
-/** A range of the statement's text. */
-export interface Span {
+/** A name of a table: a range of the statement's text. */
+export interface Target {
   readonly start: number
   readonly end: number
+  /** Undefined where it is made of several, such as `main.data`. */
+  readonly name: string | undefined
+}
+
+/** One statement of a text. */
+export interface Parsed {
+  readonly sql: string
+  /** Undefined for a statement that is not understood. */
+  readonly statement: Statement | undefined
+  /** Changed rows are asked for (RETURNING). */
+  readonly returning: boolean
 }
 
 /** A new value: `column = expression`. */
@@ -16,8 +27,8 @@ export interface Assignment {
 export type Statement =
   /** Everything that does not change the table; the engine says whether it is a query. */
   | { readonly kind: 'query'; readonly sql: string; readonly verb: string }
-  | { readonly kind: 'truncate'; readonly sql: string; readonly target: Span }
-  | { readonly kind: 'insert'; readonly sql: string; readonly target: Span }
+  | { readonly kind: 'truncate'; readonly sql: string; readonly target: Target }
+  | { readonly kind: 'insert'; readonly sql: string; readonly target: Target }
   | {
       readonly kind: 'delete'
       readonly sql: string
@@ -25,7 +36,7 @@ export type Statement =
       readonly prefix: string
       /** What the rest of the statement calls the table, in quotes as needed. */
       readonly alias: string
-      readonly target: Span
+      readonly target: Target
       /** USING: further relations, or undefined. */
       readonly sources: string | undefined
       readonly condition: string | undefined
@@ -39,7 +50,7 @@ export type Statement =
       readonly assignments: readonly Assignment[] | undefined
       readonly sources: string | undefined
       readonly condition: string | undefined
-      readonly target: Span
+      readonly target: Target
     }
   | MergeStatement
 
@@ -48,7 +59,7 @@ export interface MergeStatement {
   readonly sql: string
   readonly prefix: string
   readonly alias: string
-  readonly target: Span
+  readonly target: Target
   readonly source: string
   /** What the rest of the statement calls the source; undefined if it has no name. */
   readonly sourceAlias: string | undefined
@@ -83,11 +94,24 @@ export type MergeAction =
 const MODIFIES = ['insert', 'update', 'delete', 'merge', 'truncate']
 
 /**
- * Finds the clauses of one statement. It need not be valid: what cannot be taken apart comes back undefined, and is either
+ * Takes a text apart: its statements, and the clauses of each. They need not be valid: what is not understood is either
  * refused by the engine, with its own words, or is a form that we do not know.
  */
-export function parseStatement(sql: string): Statement | undefined {
-  const tokens = tokenize(sql)
+export function parseStatements(text: string): Parsed[] {
+  return splitTokens(tokenize(text)).map(tokens => {
+    const { start } = tokens[0]!
+    const sql = text.slice(start, tokens.at(-1)!.end)
+    const own =
+      start === 0 ? tokens : tokens.map(token => ({ ...token, start: token.start - start, end: token.end - start }))
+    return {
+      sql,
+      statement: parseTokens(sql, own),
+      returning: own.some(token => token.depth === 0 && isWord(token, 'returning')),
+    }
+  })
+}
+
+function parseTokens(sql: string, tokens: readonly Token[]): Statement | undefined {
   const at = verbIndex(tokens)
   const verb = tokens[at]
   if (!isWord(verb, ...MODIFIES))
@@ -113,11 +137,6 @@ const MAY_MODIFY = new RegExp(`\\b(?:${MODIFIES.join('|')})\\b`, 'i')
 /** False for a statement that changes nothing for sure: quickly told, also of a megabyte of SQL. */
 export function mayModify(sql: string): boolean {
   return MAY_MODIFY.test(sql)
-}
-
-/** True if a statement that changes rows asks for them back. */
-export function hasReturning(sql: string): boolean {
-  return tokenize(sql).some(token => token.depth === 0 && isWord(token, 'returning'))
 }
 
 /** The index of the word that says what the statement does, behind `WITH name AS (...), ...`. */
@@ -171,15 +190,15 @@ class Cursor {
   }
 
   /** `[ONLY] a.b.name [*]`. */
-  target(): Span | undefined {
+  target(): Target | undefined {
     this.skipWord('only')
     const first = this.token
     if (first?.kind !== 'word' && first?.kind !== 'quoted') return undefined
     this.at++
     while (isSymbol(this.token, '.')) this.at += 2
-    const span = { start: first.start, end: this.tokens[this.at - 1]?.end ?? first.end }
+    const end = this.tokens[this.at - 1]?.end ?? first.end
     if (isSymbol(this.token, '*')) this.at++
-    return span
+    return { start: first.start, end, name: end === first.end ? nameOf(first) : undefined }
   }
 
   /** `[AS] alias`, unless one of `stops` follows. */
@@ -218,7 +237,7 @@ class Cursor {
   }
 }
 
-function aliasOf(cursor: Cursor, target: Span, alias: Token | undefined): string {
+function aliasOf(cursor: Cursor, target: Target, alias: Token | undefined): string {
   return alias?.text ?? cursor.sql.slice(target.start, target.end)
 }
 

@@ -38,6 +38,8 @@ export function tokenize(sql: string): Token[] {
     if (kind === 'symbol' && /^[)\]}]$/.test(text)) depth = Math.max(0, depth - 1)
     tokens.push({ kind, text, start: at, end, depth })
     if (kind === 'symbol' && /^[([{]$/.test(text)) depth++
+    // Brackets that a statement leaves open are not those of the next one.
+    if (kind === 'symbol' && text === ';') depth = 0
     at = end
   }
   return tokens
@@ -85,22 +87,14 @@ function dollarQuoteEnd(sql: string, at: number): number | undefined {
   return close < 0 ? sql.length : close + tag.length
 }
 
-/** The statements of a text, without the semicolons between them and without empty ones. */
-export function splitStatements(sql: string): string[] {
-  const statements: string[] = []
-  let start: number | undefined
-  let end = 0
-  for (const token of tokenize(sql)) {
-    if (token.kind === 'symbol' && token.text === ';') {
-      if (start !== undefined) statements.push(sql.slice(start, end))
-      start = undefined
-    } else {
-      start ??= token.start
-      end = token.end
-    }
+/** The tokens of each statement of a text, without the semicolons between them and without empty ones. */
+export function splitTokens(tokens: readonly Token[]): Token[][] {
+  const statements: Token[][] = [[]]
+  for (const token of tokens) {
+    if (isSymbol(token, ';')) statements.push([])
+    else statements.at(-1)!.push(token)
   }
-  if (start !== undefined) statements.push(sql.slice(start, end))
-  return statements
+  return statements.filter(statement => statement.length > 0)
 }
 
 export function isWord(token: Token | undefined, ...words: readonly string[]): boolean {

@@ -1,9 +1,9 @@
-import { rmSync } from 'node:fs'
-import type { Action } from '../table/log/actions.ts'
+import { namedFiles } from '../table/commit/file-actions.ts'
+import type { Action } from '../table/log/actions/index.ts'
 import { readCommit } from '../table/log/load.ts'
-import { LOG_FOLDER, pathOf } from '../table/log/paths.ts'
+import { LOG_FOLDER } from '../table/log/paths.ts'
 import type { Table } from '../table/table.ts'
-import { vectorPath } from '../table/vectors/store.ts'
+import { takeAway } from './take-away.ts'
 
 /** A file that a statement made, by paths inside the table: while it was being written, and then. */
 export interface WrittenFile {
@@ -40,7 +40,7 @@ export async function takeBack(
   files: readonly WrittenFile[],
   commit: FoundCommit | undefined,
 ): Promise<void> {
-  const named = commit === undefined ? new Set<string>() : namedFiles(store, commit)
+  const named = commit === undefined ? new Set<string>() : namedFiles(store, commit.actions)
   for (const { temporary, path } of files) {
     // The log is never ours to shorten: what has its final name there was put in place as a whole.
     const gone = path.startsWith(`${LOG_FOLDER}/`) || named.has(path) ? [temporary] : [temporary, path]
@@ -57,19 +57,9 @@ export function takeBackNow(store: Table['store'], files: readonly WrittenFile[]
   for (const { temporary, path } of files) {
     for (const one of isCommitting ? [temporary] : [temporary, path]) {
       const local = store.localPath(one)
-      if (local !== undefined) rmSync(local, { force: true })
+      if (local !== undefined) takeAway(local)
     }
   }
-}
-
-function namedFiles(store: Table['store'], { actions }: FoundCommit): ReadonlySet<string> {
-  const named = new Set<string>()
-  for (const { add } of actions) {
-    if (!add) continue
-    named.add(pathOf(store.location, add.path))
-    if (add.deletionVector && add.deletionVector.storageType !== 'i') named.add(vectorPath(store, add.deletionVector))
-  }
-  return named
 }
 
 /** What a changing statement did, by the metrics of its commit; 0 for what they do not say. */

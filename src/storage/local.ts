@@ -1,8 +1,10 @@
 import { randomUUID } from 'node:crypto'
 import { constants } from 'node:fs'
-import { type FileHandle, link, mkdir, open, readdir, rename, rm, stat, unlink } from 'node:fs/promises'
+import { type FileHandle, link, open, readdir, rename, rm, stat, unlink } from 'node:fs/promises'
 import { dirname, join, relative, resolve } from 'node:path'
+import { BoundedMap } from '../core/bounded-map.ts'
 import { errnoOf, messageOf } from '../core/errors.ts'
+import { MadeFolders } from './made-folders.ts'
 import {
   checkFolder,
   checkPath,
@@ -16,9 +18,14 @@ import {
 
 /** Names of files that are still being written; a listing passes over them, and a crash may leave them. */
 const TEMPORARY = /^\.posixlake-[0-9a-f-]{36}\.tmp$/
+const FOLDER_ATTEMPTS_MAX = 50
 const LEFTOVER_MS = 24 * 3600 * 1000
+const FOLDERS_KEPT = 10_000
 
-const CODES: Readonly<Record<string, StorageErrorCode>> = {
+/** What can be wrong with a disk. */
+type LocalErrorCode = keyof typeof ADVICE
+
+const CODES: Readonly<Record<string, LocalErrorCode>> = {
   ENOENT: 'not_found',
   ENOTDIR: 'not_found',
   EACCES: 'access_denied',
@@ -28,14 +35,14 @@ const CODES: Readonly<Record<string, StorageErrorCode>> = {
   EROFS: 'read_only',
 }
 
-const ADVICE: Readonly<Record<StorageErrorCode, string>> = {
+const ADVICE = {
   not_found: 'there is no such file',
   access_denied: 'access is denied; check the owner and the permissions',
   no_space: 'no space is left on the disk; free some and try again',
   read_only: 'the file system is read-only',
   invalid_path: 'this is no path inside the store',
   io: 'the disk reported an error',
-}
+} as const satisfies Partial<Record<StorageErrorCode, string>>
 
 export interface LocalStoreOptions {
   /**
@@ -45,7 +52,7 @@ export interface LocalStoreOptions {
   readonly onWrite?: (temporary: string, path: string) => void
 }
 
-/** A directory as a store. It is created by the first write. */
+/** A directory as a store. It is created by the first write, as folders in it are, and goes again if nothing stays in it. */
 export function localStore(directory: string, options: LocalStoreOptions = {}): ObjectStore {
   return new LocalStore(resolve(directory), options)
 }
@@ -53,7 +60,8 @@ export function localStore(directory: string, options: LocalStoreOptions = {}): 
 class LocalStore implements ObjectStore {
   readonly location: string
   /** Folders that are known to exist, so that a write does not look each time. */
-  readonly #folders = new Set<string>()
+  readonly #folders = new BoundedMap<string, true>(FOLDERS_KEPT)
+  readonly #made = new MadeFolders()
   readonly #onWrite: LocalStoreOptions['onWrite']
 
   constructor(location: string, { onWrite }: LocalStoreOptions) {
@@ -148,7 +156,7 @@ class LocalStore implements ObjectStore {
   async create(path: string): Promise<ObjectWriter> {
     const full = this.#full(path)
     const temporary = await this.#temporary(full)
-    return new LocalWriter(full, temporary.path, temporary.file)
+    return new LocalWriter(full, temporary.path, temporary.file, () => this.#tidy(full))
   }
 
   async putIfAbsent(path: string, bytes: Uint8Array): Promise<'written' | 'exists'> {
@@ -167,6 +175,7 @@ class LocalStore implements ObjectStore {
       throw storageError(full, error)
     } finally {
       await dropTemporary(temporary.file, temporary.path)
+      await this.#tidy(full)
     }
   }
 
@@ -178,6 +187,16 @@ class LocalStore implements ObjectStore {
       const failure = storageError(full, error)
       if (failure.code !== 'not_found') throw failure
     }
+    await this.#tidy(full)
+  }
+
+  /** Folders that were made for an object that is not there are of no use. */
+  async #tidy(full: string): Promise<void> {
+    for (const gone of await this.#made.removeEmpty(dirname(full))) this.#folders.delete(gone)
+  }
+
+  async deleteMany(paths: readonly string[]): Promise<void> {
+    for (const path of paths) await this.delete(path)
   }
 
   async #temporary(full: string): Promise<{ path: string; file: FileHandle }> {
@@ -189,7 +208,12 @@ class LocalStore implements ObjectStore {
         const file = await openNew(path)
         if (file !== undefined) return { path, file }
       }
-      // The folder is new, or somebody took it away.
+      // The folder is new, or somebody took it away; who deletes the last object in it may do so once more.
+      for (let attempt = 1; attempt < FOLDER_ATTEMPTS_MAX; attempt++) {
+        await this.#makeFolder(folder)
+        const file = await openNew(path)
+        if (file !== undefined) return { path, file }
+      }
       await this.#makeFolder(folder)
       return { path, file: await open(path, 'wx', 0o644) }
     } catch (error) {
@@ -199,13 +223,13 @@ class LocalStore implements ObjectStore {
   }
 
   async #makeFolder(folder: string): Promise<void> {
-    const first = await mkdir(folder, { recursive: true })
+    const first = await this.#made.make(folder)
     // Each folder on the way is an entry of the one above it.
     for (let made = folder; first !== undefined; made = dirname(made)) {
       await syncFolder(dirname(made))
       if (made === first || made === dirname(made)) break
     }
-    this.#folders.add(folder)
+    this.#folders.set(folder, true)
   }
 
   #full(path: string): string {
@@ -217,11 +241,14 @@ class LocalWriter implements ObjectWriter {
   readonly #full: string
   readonly #temporary: string
   readonly #file: FileHandle
+  readonly #dropped: () => Promise<void>
 
-  constructor(full: string, temporary: string, file: FileHandle) {
+  /** `dropped`: the object will not be there. */
+  constructor(full: string, temporary: string, file: FileHandle, dropped: () => Promise<void>) {
     this.#full = full
     this.#temporary = temporary
     this.#file = file
+    this.#dropped = dropped
   }
 
   async write(bytes: Uint8Array): Promise<void> {
@@ -245,6 +272,7 @@ class LocalWriter implements ObjectWriter {
 
   async abort(): Promise<void> {
     await dropTemporary(this.#file, this.#temporary)
+    await this.#dropped()
   }
 }
 

@@ -1,7 +1,14 @@
 import { createHash } from 'node:crypto'
 import type { DataType, Field, Schema } from '../columns/types.ts'
+import type { ProtocolAction } from './log/actions/index.ts'
+import type { TableMetadata } from './metadata.ts'
 import { hasColumnMapping } from './protocol.ts'
-import type { Snapshot } from './snapshot.ts'
+
+/** What of a table says how its columns are mapped. */
+interface MappedTable {
+  readonly protocol: ProtocolAction
+  readonly metadata: TableMetadata
+}
 
 const PREFIX = 'delta.columnMapping.'
 const ID = `${PREFIX}id`
@@ -14,10 +21,7 @@ const MAX_COLUMN_ID = `${PREFIX}maxColumnId`
  * Mapping"); the same schema in other tables. Both follow from the table and its highest id so far, so that whoever adds
  * the same columns to the same version gets the same answer, and no name ever comes again.
  */
-export function withPhysicalNames(
-  schema: Schema,
-  snapshot: Pick<Snapshot, 'protocol' | 'metadata' | 'schema'>,
-): Schema {
+export function withPhysicalNames(schema: Schema, snapshot: MappedTable & { readonly schema: Schema }): Schema {
   const { protocol, metadata } = snapshot
   if (!hasColumnMapping(protocol, metadata.configuration)) return schema
   let id = highestId(snapshot.schema, metadata.configuration)
@@ -46,7 +50,10 @@ export function withoutMapping(schema: Schema): Schema {
  * The columns as they are looked for in files: by ids only where the mapping mode is `id` (PROTOCOL.md, "Reader Requirements
  * for Column Mapping"). In mode `name` files may have ids that mean something else, from before the table was mapped.
  */
-export function schemaInFiles({ schema, metadata }: Pick<Snapshot, 'schema' | 'metadata'>): Schema {
+export function schemaInFiles({
+  schema,
+  metadata,
+}: Pick<MappedTable, 'metadata'> & { readonly schema: Schema }): Schema {
   if (metadata.configuration.get(MODE) === 'id') return schema
   return mapFields(schema, ({ metadata: { [ID]: id, ...others }, metadata: all }) => (id === undefined ? all : others))
 }
@@ -55,7 +62,7 @@ export function schemaInFiles({ schema, metadata }: Pick<Snapshot, 'schema' | 'm
 export function withMaxColumnId(
   configuration: Readonly<Record<string, string>>,
   schema: Schema,
-  { protocol, metadata }: Pick<Snapshot, 'protocol' | 'metadata'>,
+  { protocol, metadata }: MappedTable,
 ): Readonly<Record<string, string>> {
   if (!hasColumnMapping(protocol, metadata.configuration)) return configuration
   return { ...configuration, [MAX_COLUMN_ID]: String(highestId(schema, metadata.configuration)) }

@@ -1,14 +1,10 @@
-import { TEXT_FORMAT_VERSION } from '../columns/text/rendered.ts'
 import type { Cell } from '../columns/types.ts'
 import { type Difference, hashOf, Ordered, type Ordering } from '../core/ordered.ts'
-import type { AddAction, DeletionVectorDescriptor } from './log/actions.ts'
-import { vectorId } from './vectors/store.ts'
-
-/** Tags that posixlake puts on its files. */
-export const TEXT_TAG = 'posixlake.text'
-export const LIVE_TAG = 'posixlake.live'
-export const ORDER_TAG = 'posixlake.order'
-export const ORDER_REFS_TAG = 'posixlake.order.refs'
+import { decodeTextTag, type FileTextSizes } from './data-files/text-sizes.ts'
+import type { AddAction, DeletionVectorDescriptor } from './log/actions/index.ts'
+import { vectorId } from './log/actions/index.ts'
+import { orderRefsOf } from './order-hint.ts'
+import { ORDER_REFS_TAG, TEXT_TAG } from './tags.ts'
 
 /** No Parquet file that can be read here has more rows: their numbers are of 32 bits. */
 const ROWS_MAX = 2 ** 32
@@ -62,14 +58,7 @@ export class LiveFile {
 
   /** The paths that the file's order hint refers to. */
   get orderRefs(): readonly string[] {
-    const refs = this.tag(ORDER_REFS_TAG)
-    if (refs === undefined) return []
-    try {
-      const list: unknown = JSON.parse(refs)
-      return Array.isArray(list) ? list.filter(path => typeof path === 'string') : []
-    } catch {
-      return []
-    }
+    return orderRefsOf(this.tag(ORDER_REFS_TAG))
   }
 }
 
@@ -97,21 +86,9 @@ function rowCount(value: unknown): number | undefined {
 }
 
 /** The text sizes of a whole physical file as its tag gives them, for the schema of that time; undefined where there are none. */
-export function fileTextSizes(
-  file: LiveFile,
-): { readonly schema: string; readonly csv: number; readonly jsonl: number } | undefined {
+export function fileTextSizes(file: LiveFile): FileTextSizes | undefined {
   const tag = file.tag(TEXT_TAG)
-  if (tag === undefined) return undefined
-  try {
-    const json = JSON.parse(tag) as { v: number; schema: string; csv: number; jsonl: number } | null
-    return json?.v === TEXT_FORMAT_VERSION && isSize(json.csv) && isSize(json.jsonl) ? json : undefined
-  } catch {
-    return undefined
-  }
-}
-
-function isSize(value: number): boolean {
-  return Number.isSafeInteger(value) && value >= 0
+  return tag === undefined ? undefined : decodeTextTag(tag)
 }
 
 /** What a file's place among the others follows from. */

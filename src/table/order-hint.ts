@@ -15,8 +15,6 @@ export interface OrderRun {
   readonly row: number
 }
 
-/** The key of the footer's key-value metadata. */
-export const ORDER_KEY = 'posixlake.order'
 const VERSION = 1
 
 /** A hint as text: the runs as delta-encoded varints in base64. */
@@ -51,6 +49,17 @@ export function decodeOrderHint(text: string): OrderHint | undefined {
     return runs.every(run => run.ref >= -1 && run.ref < refs.length && run.row >= 0) ? { refs, runs } : undefined
   } catch {
     return undefined
+  }
+}
+
+/** The paths in a tag ORDER_REFS_TAG; none where it is missing or damaged: rows then stand in file order. */
+export function orderRefsOf(tag: string | undefined): readonly string[] {
+  if (tag === undefined) return []
+  try {
+    const list: unknown = JSON.parse(tag)
+    return Array.isArray(list) ? list.filter(path => typeof path === 'string') : []
+  } catch {
+    return []
   }
 }
 

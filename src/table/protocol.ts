@@ -1,7 +1,8 @@
 import type { Field, Schema } from '../columns/types.ts'
 import { TableError } from './errors.ts'
-import type { ProtocolAction } from './log/actions.ts'
+import type { ProtocolAction } from './log/actions/index.ts'
 import { shown } from './log/shapes.ts'
+import { isTrue } from './properties.ts'
 
 /** Reader features of PROTOCOL.md that are honoured. */
 const READABLE: ReadonlySet<string> = new Set([
@@ -101,10 +102,6 @@ export function hasColumnMapping(protocol: ProtocolAction, configuration: Readon
   const mode = configuration.get('delta.columnMapping.mode')
   const isSupported = protocol.minReaderVersion === 2 || (protocol.readerFeatures ?? []).includes('columnMapping')
   return isSupported && (mode === 'name' || mode === 'id')
-}
-
-export function isTrue(value: string | undefined): boolean {
-  return value?.toLowerCase() === 'true'
 }
 
 /** The protocol of a table that posixlake creates. */

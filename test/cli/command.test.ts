@@ -1,10 +1,11 @@
 import { describe, expect, test } from 'bun:test'
 import { command, nearest, UsageError } from '../../src/cli/command.ts'
+import { dialectOf } from '../../src/cli/dialect-args.ts'
 import { cacheBytesOf, hostOf, portOf } from '../../src/cli/serve-args.ts'
 import { snapshotOf } from '../../src/cli/version-args.ts'
 import { parseDdl } from '../../src/columns/schema.ts'
 import { memoryStore } from '../../src/storage/memory.ts'
-import { createTable } from '../../src/table/table.ts'
+import { createTable } from '../../src/table/operations/create.ts'
 
 async function usage(run: () => unknown): Promise<string> {
   try {
@@ -103,6 +104,29 @@ describe('values of flags', () => {
     expect(['5', '1k', '1.5MB', '10 GB', '2T'].map(cacheBytesOf)).toEqual([5, 1000, 1_500_000, 10e9, 2e12])
     for (const text of ['', '5X', 'GB', '-1', '1,5G'])
       expect(await usage(() => cacheBytesOf(text))).toContain('--cache-size')
+  })
+
+  test('are dialects of CSV', async () => {
+    expect(dialectOf({})).toEqual({})
+    expect(dialectOf({ delimiter: 'tab' })).toEqual({ delimiter: '\t' })
+    expect(dialectOf({ delimiter: '||', quote: "'", comment: '//' })).toEqual({
+      delimiter: '||',
+      quote: "'",
+      escape: "'",
+      comment: '//',
+    })
+    expect(dialectOf({ quote: 'none' })).toEqual({ quote: '', escape: '' })
+    expect(dialectOf({ escape: '\\' })).toEqual({ escape: '\\' })
+    for (const wrong of ['', 'a', '"', '\n', 'é', ';1'])
+      expect(await usage(() => dialectOf({ delimiter: wrong }))).toContain('--delimiter takes one character or several')
+    for (const wrong of ['', 'a', "''", ' ', '_']) {
+      expect(await usage(() => dialectOf({ quote: wrong }))).toContain('--quote takes one character')
+      expect(await usage(() => dialectOf({ escape: wrong }))).toContain('--escape takes one character')
+    }
+    expect(await usage(() => dialectOf({ quote: 'none', escape: '\\' }))).toContain('goes with quotes')
+    expect(await usage(() => dialectOf({ delimiter: "';'", quote: "'" }))).toContain('--delimiter')
+    for (const wrong of ['', ' #', '"', ',', ',#'])
+      expect(await usage(() => dialectOf({ comment: wrong }))).toContain('--comment takes')
   })
 
   test('are versions and times of a table', async () => {

@@ -2,6 +2,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
 import { mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { tableFromIPC } from 'apache-arrow'
+import { version } from '../../package.json'
 import { COMMANDS } from '../../src/cli/commands/index.ts'
 import { temporaryFolder } from '../helpers/temporary.ts'
 
@@ -53,6 +54,7 @@ describe('the command line', () => {
     }
     expect(output('--version')).toMatch(/^posixlake \d+\.\d+\.\d+\n$/)
     expect(output('-V')).toBe(output('--version'))
+    expect(output('-V')).toBe(`posixlake ${version}\n`)
     expect(run().code).toBe(2)
   })
 
@@ -196,6 +198,15 @@ describe('the command line', () => {
     expect(imported('text\na;b\nc\n')).toEqual({ said: '', csv: 'text\na;b\nc\n' })
     expect(imported('id;text, more\n1;a, b\n', '--delimiter', ';').csv).toBe('id,"text, more"\n1,"a, b"\n')
     expect(refusal(2, 'create', at('t'), '--from-csv', at('in.csv'), '--delimiter', 'ab')).toContain('one character')
+    expect(
+      imported(`# v1\nid||text\n1||'a''b'\n2||''\n`, '--delimiter', '||', '--quote', "'", '--comment', '#').csv,
+    ).toBe(`id,text\n1,a'b\n2,""\n`)
+    expect(imported('id;text\n1;"a \\"b\\";"\n', '--escape', '\\')).toEqual({
+      said: expect.stringContaining('the fields are separated by ";"'),
+      csv: 'id,text\n1,"a ""b"";"\n',
+    })
+    expect(imported('id\ttext\n1\t5" x\n', '--quote', 'none').csv).toBe('id,text\n1,"5"" x"\n')
+    expect(refusal(2, 'create', at('t'), '--quote', "'")).toContain('--quote goes with --from-csv')
     writeFileSync(at('bad.csv'), 'id;text\n1;a\n2;b;c\n')
     expect(refusal(1, 'create', at('t'), '--from-csv', at('bad.csv'), '--delimiter', ';')).toMatch(/bad\.csv: line 3: /)
     writeFileSync(at('latin1.csv'), Buffer.from('id,name\n1,plain\n2,caf\xe9\n', 'latin1'))

@@ -7,13 +7,15 @@ import { ParquetError } from '../../src/columns/errors.ts'
 import { type Footer, readFooter, readRowGroup } from '../../src/columns/parquet/read.ts'
 import { schemaOfFooter } from '../../src/columns/parquet/schema.ts'
 import { type ByteSource, localSource, memorySource, storeSource } from '../../src/columns/parquet/source.ts'
-import { ParquetFileWriter, textSizes } from '../../src/columns/parquet/write.ts'
+import { ParquetFileWriter } from '../../src/columns/parquet/write.ts'
 import { parseDdl, schemaFingerprint, sqlType } from '../../src/columns/schema.ts'
 import { renderCsv } from '../../src/columns/text/csv.ts'
 import { renderJsonLines } from '../../src/columns/text/json.ts'
 import type { Batch, Cell, Schema } from '../../src/columns/types.ts'
 import { batchOf, sliceBatch, takeRows } from '../../src/columns/vectors.ts'
 import { memoryStore } from '../../src/storage/memory.ts'
+import { DataFileWriter } from '../../src/table/data-files/data-file-writer.ts'
+import { textSizes } from '../../src/table/data-files/text-sizes.ts'
 import { temporaryFolder } from '../helpers/temporary.ts'
 import { ALL_TYPES, cellsOf, Random, randomBatch, readRows, spelled, written } from './values.ts'
 
@@ -139,10 +141,15 @@ describe('a Parquet file', () => {
   test('keeps what is said beside the rows', async () => {
     const [schema, one] = batch('a:Int32', [1])
     const pieces: Uint8Array[] = []
-    const options = { keyValue: new Map([['mine', 'ü']]) }
-    const writer = new ParquetFileWriter({ write: bytes => void pieces.push(bytes) }, schema, options)
+    const writer = new ParquetFileWriter({ write: bytes => void pieces.push(bytes) }, schema)
     await writer.write(one)
-    await writer.finish(new Map([['late', '{}']]))
+    await writer.finish(
+      () =>
+        new Map([
+          ['mine', 'ü'],
+          ['late', '{}'],
+        ]),
+    )
     const footer = await readFooter(memorySource('x', Buffer.concat(pieces)))
     expect(footer.keyValue.get('mine')).toBe('ü')
     expect(footer.keyValue.get('late')).toBe('{}')
@@ -267,10 +274,10 @@ describe('the statistics of a file', () => {
 
   test('are of as many leaves as the table indexes', async () => {
     const [schema, one] = batch('a:Int32,s:struct<b:int,c:int>,d:Int32', [1, [2, 3], 4])
-    const writer = new ParquetFileWriter({ write: () => {} }, schema, { indexedColumns: 2 })
+    const writer = new DataFileWriter({ write: () => {} }, schema, { indexed: { kind: 'first', count: 2 } })
     await writer.write(one)
     expect(JSON.parse((await writer.finish()).stats)).toMatchObject({ minValues: { a: 1, s: { b: 2 } } })
-    const none = new ParquetFileWriter({ write: () => {} }, schema, { indexedColumns: 0 })
+    const none = new DataFileWriter({ write: () => {} }, schema, { indexed: { kind: 'first', count: 0 } })
     await none.write(one)
     expect(JSON.parse((await none.finish()).stats)).toMatchObject({ numRecords: 1, minValues: {}, nullCount: {} })
   })

@@ -6,15 +6,15 @@ import { arrowStream } from '../../src/columns/arrow.ts'
 import { ParquetError, TextError } from '../../src/columns/errors.ts'
 import { readFooter, readRowGroup } from '../../src/columns/parquet/read.ts'
 import { schemaOfFooter } from '../../src/columns/parquet/schema.ts'
-import { memorySource } from '../../src/columns/parquet/source.ts'
-import { textSizes } from '../../src/columns/parquet/write.ts'
+import { localSource, memorySource } from '../../src/columns/parquet/source.ts'
 import { parseDdl, schemaFromJson, schemaToJson, sqlType } from '../../src/columns/schema.ts'
 import { lastRowEnd, parseCsv, parseHeader, ROW_INDEX_STRIDE, renderCsv, rowEnd } from '../../src/columns/text/csv.ts'
 import { parseJsonLines, renderJsonArrayRows, renderJsonLines } from '../../src/columns/text/json.ts'
 import type { Cell } from '../../src/columns/types.ts'
-import { WorkerPool } from '../../src/columns/workers/pool.ts'
+import { textSizes } from '../../src/table/data-files/text-sizes.ts'
+import { WorkerPool } from '../../src/table/workers/pool.ts'
 import { temporaryFolder } from '../helpers/temporary.ts'
-import { ALL_TYPES, cellsOf, decode, encode, inferSchema, Random, randomBatch, written } from './values.ts'
+import { ALL_TYPES, cellsOf, decode, encode, inferSchema, Random, randomBatch, renderTask, written } from './values.ts'
 
 const pool = new WorkerPool({ threads: 1 })
 afterAll(() => pool.close())
@@ -136,39 +136,29 @@ describe('values of every Delta type', () => {
       ['jsonl', renderJsonLines],
       ['json', renderJsonArrayRows],
     ] as const) {
-      const task = { path, sizeBytes, rowGroup: 0, schemaJson: schemaToJson(ALL_TYPES), partition: [], format }
+      const task = await renderTask(localSource(path, sizeBytes), ALL_TYPES, format)
       expect(Buffer.compare((await pool.render(task)).bytes, render(batch, ALL_TYPES).bytes)).toBe(0)
     }
-    const outPath = join(folder.path, 'encoded.parquet')
     const encoded = await pool.encode({
       bytes: renderCsv(batch, ALL_TYPES).bytes.slice(),
       format: 'csv',
       schemaJson: schemaToJson(ALL_TYPES),
       firstLine: 2,
-      outPath,
     })
     expect(encoded.rows).toBe(700)
-    const source = memorySource('encoded', readFileSync(outPath))
+    const source = memorySource('encoded', Buffer.concat(encoded.pieces))
     expect(cellsOf(await readRowGroup(source, await readFooter(source), 0, ALL_TYPES))).toEqual(cellsOf(batch))
     const bad = {
       bytes: encode('1\nx\n'),
       format: 'csv' as const,
       schemaJson: schemaToJson(parseDdl('id:Int32')),
       firstLine: 2,
-      outPath: join(folder.path, 'bad'),
     }
     const failure: unknown = await pool.encode(bad).catch((error: unknown) => error)
     expect(failure).toBeInstanceOf(TextError)
     expect(failure).toMatchObject({ code: 'bad_value', line: 3, column: 'id' })
-    const missing = {
-      path: `${path}x`,
-      sizeBytes,
-      rowGroup: 0,
-      schemaJson: schemaToJson(ALL_TYPES),
-      partition: [],
-      format: 'csv' as const,
-    }
-    expect(await pool.render(missing).catch((error: unknown) => error)).toMatchObject({ code: 'ENOENT' })
+    const missing = renderTask(localSource(`${path}x`, sizeBytes), ALL_TYPES, 'csv')
+    expect(await missing.catch((error: unknown) => error)).toMatchObject({ code: 'ENOENT' })
   })
 })
 

@@ -13,12 +13,13 @@ import {
 } from '../../src/columns/text/csv.ts'
 import { csvSize } from '../../src/columns/text/csv-render.ts'
 import { parseJsonLines, renderJsonArrayRows, renderJsonLines } from '../../src/columns/text/json.ts'
-import { formatPartitionValue, parsePartitionValue } from '../../src/columns/text/partition.ts'
 import { TEXT_FORMAT_VERSION } from '../../src/columns/text/rendered.ts'
 import { formatScalar, parseScalar } from '../../src/columns/text/scalars.ts'
 import { jsonLinesSize } from '../../src/columns/text/sizes.ts'
 import type { Cell, DataType, Schema } from '../../src/columns/types.ts'
 import { batchOf, cellAt } from '../../src/columns/vectors.ts'
+import { formatPartitionValue, parsePartitionValue } from '../../src/table/data-files/partition-values.ts'
+import { checkDefaults, defaultCell } from '../../src/table/defaults.ts'
 import { ALL_TYPES, cellsOf, decode, encode, inferSchema, Random, randomBatch, spelled } from './values.ts'
 
 const typeOf = (ddl: string): DataType => parseDdl(`x:${ddl}`)[0]!.type
@@ -346,7 +347,8 @@ describe('a CSV header', () => {
     const [id, ...rest] = parseDdl('id:Int64,n:Int32')
     const schema = [id!, ...rest.map(field => ({ ...field, metadata: { CURRENT_DEFAULT: '7' } }))]
     expect(matchHeader(['n', 'id'], schema)?.missing).toEqual([])
-    expect(() => matchHeader(['id'], schema)).toThrow(
+    checkDefaults(['n', 'id'], schema)
+    expect(() => checkDefaults(['id'], schema)).toThrow(
       'line 1: the column n is missing, which has the default value 7; write its values, too',
     )
   })
@@ -379,7 +381,7 @@ describe('JSON lines', () => {
         field.name === 'n' ? { ...field, metadata: { CURRENT_DEFAULT: sql } } : field,
       )
     const parsed = (line: string, sql: string): Cell =>
-      cellAt(parseJsonLines(encode(line), withDefault(sql)).vectors[1]!, 0)
+      cellAt(parseJsonLines(encode(line), withDefault(sql), { missing: defaultCell }).vectors[1]!, 0)
     expect(parsed('{"id":1}', '7')).toBe(7)
     expect(parsed('{"id":1,"n":null}', '7')).toBe(null)
     expect(parsed('{"id":1}', 'NULL')).toBe(null)
@@ -824,6 +826,7 @@ describe('numbers in CSV', () => {
     const batch = parseCsv(encode(texts.map(text => `${text},\n`).join('')), fields)
     for (const [i, [x]] of cellsOf(batch).entries())
       expect([texts[i], Object.is(x, Number(texts[i]))]).toEqual([texts[i], true])
-    for (const text of ['.', '-', '-.', '1.2.3', '1,5x']) expect(() => parseCsv(encode(`${text},\n`), fields)).toThrow()
+    for (const text of ['.', '-', '-.', '1.2.3', '1,5x'])
+      expect(() => parseCsv(encode(`${text},\n`), fields)).toThrow('a number is expected')
   })
 })

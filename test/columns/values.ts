@@ -1,10 +1,11 @@
-import { readFooter, readRowGroup } from '../../src/columns/parquet/read.ts'
-import { memorySource } from '../../src/columns/parquet/source.ts'
-import { ParquetFileWriter, type WrittenFile } from '../../src/columns/parquet/write.ts'
-import { parseDdl } from '../../src/columns/schema.ts'
+import { type ConstantValues, fetchRowGroup, readFooter, readRowGroup } from '../../src/columns/parquet/read.ts'
+import { type ByteSource, memorySource } from '../../src/columns/parquet/source.ts'
+import { parseDdl, schemaToJson } from '../../src/columns/schema.ts'
 import { SchemaInference } from '../../src/columns/text/csv.ts'
 import type { Batch, Cell, DataType, Schema } from '../../src/columns/types.ts'
 import { batchOf, cellAt } from '../../src/columns/vectors.ts'
+import { DataFileWriter, type WrittenDataFile } from '../../src/table/data-files/data-file-writer.ts'
+import type { RenderTask } from '../../src/table/workers/tasks.ts'
 
 export const encode = (text: string): Uint8Array => new TextEncoder().encode(text)
 /** A byte-order mark at the start is kept: it is part of what was written. */
@@ -142,14 +143,14 @@ export function spelled(cell: unknown): unknown {
   return cell
 }
 
-/** A Parquet file of batches, in memory. */
+/** A data file of batches, in memory. */
 export async function written(
   schema: Schema,
   batches: readonly Batch[],
   rowGroupRows?: number,
-): Promise<{ bytes: Uint8Array; file: WrittenFile }> {
+): Promise<{ bytes: Uint8Array; file: WrittenDataFile }> {
   const pieces: Uint8Array[] = []
-  const writer = new ParquetFileWriter(
+  const writer = new DataFileWriter(
     { write: bytes => void pieces.push(bytes) },
     schema,
     rowGroupRows === undefined ? {} : { rowGroupRows },
@@ -157,6 +158,18 @@ export async function written(
   for (const batch of batches) await writer.write(batch)
   const file = await writer.finish()
   return { bytes: Buffer.concat(pieces), file }
+}
+
+/** What a worker needs to render a row group of a file. Rejects if the file cannot be read. */
+export async function renderTask(
+  source: ByteSource,
+  schema: Schema,
+  format: RenderTask['format'],
+  { rowGroup = 0, constants }: { readonly rowGroup?: number; readonly constants?: ConstantValues } = {},
+): Promise<Omit<RenderTask, 'kind'>> {
+  const footer = await readFooter(source)
+  const fetched = await fetchRowGroup(source, footer, rowGroup, schema, constants)
+  return { rowGroup: fetched, schemaJson: schemaToJson(schema), format }
 }
 
 /** Every row of a Parquet file as a table's columns. */

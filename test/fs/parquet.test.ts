@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'bun:test'
 import { batchOf } from '../../src/columns/vectors.ts'
-import { writeDataFiles } from '../../src/table/operations/write.ts'
 import type { NewFile } from '../../src/table/table.ts'
+import { commit, writeDataFiles } from '../helpers/changes.ts'
 import { codeOf, type ServedTable, serveNew } from './served.ts'
 
 const LONG = `${'x'.repeat(250)}.parquet`
@@ -12,14 +12,14 @@ async function addFiles({ server }: ServedTable, paths: readonly string[]): Prom
   const types = table.snapshot.schema.map(field => field.type)
   const [file] = await writeDataFiles(table, [batchOf(types, [[1n]])])
   const add = paths.map((path): NewFile => ({ ...file!, path }))
-  await table.commit({ base: await table.refresh(), operation: 'WRITE', add, delete: [] })
+  await commit(table, { base: await table.refresh(), operation: 'WRITE', add, delete: [] })
 }
 
 async function removeFile({ server }: ServedTable, path: string): Promise<void> {
   const { table } = server.lake
   const removeFiles = (await table.refresh()).files.filter(file => file.path === path)
   expect(removeFiles.length).toBe(1)
-  await table.commit({ base: table.snapshot, operation: 'DELETE', add: [], delete: [], removeFiles })
+  await commit(table, { base: table.snapshot, operation: 'DELETE', add: [], delete: [], removeFiles })
 }
 
 describe('the Parquet files in data/', () => {

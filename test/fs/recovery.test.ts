@@ -2,7 +2,7 @@ import { Database } from 'bun:sqlite'
 import { describe, expect, test } from 'bun:test'
 import { cpSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { EditJournal } from '../../src/fs/edits/journal.ts'
+import { SaveJournal } from '../../src/fs/saves/journal.ts'
 import { Faults } from '../helpers/faults.ts'
 import { codeOf, HELD, type ServedTable, serveNew } from './served.ts'
 
@@ -52,7 +52,7 @@ describe('a server that was killed and started again', () => {
         "SELECT id, version FROM lines WHERE format = 'csv' AND status = 'current'",
       )
       .get()!
-    const journal = EditJournal.create(join(s.server.stateDirectory, 'edits', 'csv'), {
+    const journal = SaveJournal.create(join(s.server.stateDirectory, 'edits', 'csv'), {
       editId: crypto.randomUUID(),
       lineId: line.id,
       format: 'csv',

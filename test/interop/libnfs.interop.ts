@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'bun:test'
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { DEFAULT_HOLD_TIMES } from '../../src/fs/edits/editor.ts'
+import { DEFAULT_HOLD_TIMES } from '../../src/fs/saves/hold-times.ts'
 import { type ServedTable, serveNew } from '../fs/served.ts'
 import { temporaryFolder } from '../helpers/temporary.ts'
 

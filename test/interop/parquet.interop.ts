@@ -8,13 +8,13 @@ import { localSource } from '../../src/columns/parquet/source.ts'
 import { parseDdl, schemaToJson, sqlType } from '../../src/columns/schema.ts'
 import type { Batch, Cell, DataType, Field, Schema } from '../../src/columns/types.ts'
 import { cellAt } from '../../src/columns/vectors.ts'
-import { WorkerPool } from '../../src/columns/workers/pool.ts'
 import { messageOf } from '../../src/core/errors.ts'
 import { execute } from '../../src/sql/engine.ts'
 import { readsInPlace } from '../../src/sql/in-place.ts'
 import { localStore } from '../../src/storage/local.ts'
 import { createFromParquet } from '../../src/table/operations/import.ts'
 import { openTable, type Table } from '../../src/table/table.ts'
+import { WorkerPool } from '../../src/table/workers/pool.ts'
 import { readRows } from '../table/fixture.ts'
 import { python } from './environment.ts'
 
@@ -231,7 +231,11 @@ describe.each(['arrow-plain', 'arrow-odd', 'arrow-nested', 'duckdb', 'fastparque
   test('make tables of the same values', async () => {
     const wrong = await failures(prefix, async (name, { rows }) => {
       const { schema } = await openFile(name)
-      const table = await createFromParquet(join(folder, `${name}-made`), [join(folder, `${name}.parquet`)], { pool })
+      const table = await createFromParquet(
+        localStore(join(folder, `${name}-made`)),
+        [join(folder, `${name}.parquet`)],
+        { pool },
+      )
       return [
         ...difference('our reader', spelled(await readRows(table), schema), rows),
         ...difference('SQL', spelled(await bySql(table), schema), rows),

@@ -66,6 +66,7 @@ describe('a hostile client', () => {
     const client = await served.connect()
     client.sendRaw(new Uint8Array(4000))
     await client.untilClosed()
+    expect(served.logged).toEqual(['The connection from 127.0.0.1 was closed: A fragment in a record is empty.'])
   })
 
   test('that speaks another protocol is disconnected', async () => {
@@ -147,8 +148,8 @@ describe('a hostile client', () => {
           await say(client)
         }
         const [late] = await served.mounted()
-        await late.getattr(root)
-        await good.getattr(root)
+        for (const client of [late, good]) expect((await client.getattr(root)).type).toBe('NF3DIR')
+        expect(served.server.stats().connections).toBeLessThanOrEqual(limits.connectionsMax)
         for (const client of hostile) client.close()
       }
     })

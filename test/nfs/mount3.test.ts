@@ -65,9 +65,11 @@ describe('MOUNT', () => {
     await using served = await serve()
     const client = await served.connect()
     await client.mountNull()
+    const root = await client.mount('/')
     await client.unmount('/')
     await client.unmountAll()
-    await client.mount('/')
+    expect((await client.getattr(root)).type).toBe('NF3DIR')
+    expect(await client.mount('/')).toEqual(root)
   })
 
   test('needs a secret that cannot be guessed', () => {
@@ -173,6 +175,7 @@ describe('access', () => {
     await using served = await serve({ allowedUids: 'any' })
     const [client, root] = await served.mounted({ uid: 4242 })
     await client.create(root, 'f')
+    expect((await client.list(root)).map(({ name }) => name)).toEqual(['f'])
   })
 
   test.skipIf(!isRoot)(

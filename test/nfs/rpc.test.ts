@@ -72,12 +72,14 @@ describe('RPC', () => {
     const [client, root] = await served.mounted()
     const { promise, resolve } = Promise.withResolvers<void>()
     served.fs.gate = promise
-    const slow = client.getattr(root)
+    const done: string[] = []
+    const slow = client.getattr(root).then(() => done.push('getattr'))
     await until(() => served.fs.calls.includes('getattr'))
     served.fs.gate = undefined
-    await client.fsstat(root)
+    await client.fsstat(root).then(() => done.push('fsstat'))
     resolve()
     await slow
+    expect(done).toEqual(['fsstat', 'getattr'])
   })
 
   test('takes no more calls of a client than it may have under way, and goes on when they are done', async () => {

@@ -1,5 +1,14 @@
 import { describe, expect, test } from 'bun:test'
-import { type Codec, decode, encode, joined, XdrReader, XdrWriter } from '../../src/nfs/xdr/codec.ts'
+import {
+  type Codec,
+  decode,
+  encode,
+  joined,
+  XdrError,
+  type XdrErrorCode,
+  XdrReader,
+  XdrWriter,
+} from '../../src/nfs/xdr/codec.ts'
 import {
   array,
   bool,
@@ -57,19 +66,26 @@ describe('XDR', () => {
   })
 
   test.each([
-    ['an opaque longer than its limit', opaque(4), [5, 0, 0]],
-    ['an opaque that claims four gigabytes', opaque(2 ** 32), [0xffff_ffff, 0]],
-    ['an array longer than its limit', array(uint32, 1), [2, 0, 0]],
-    ['a list longer than its limit', list(uint32, 1), [1, 0, 1, 0, 0]],
-    ['a boolean of 2', bool, [2]],
-    ['a number without a name', colour, [2]],
-    ['text that is not UTF-8', string(8), [1, 0xff00_0000]],
-  ] as [string, Codec<unknown>, number[]][])('%s is refused', (_, codec, words) => {
+    ['an opaque longer than its limit', opaque(4), [5, 0, 0], 'too_long'],
+    ['an opaque that claims four gigabytes', opaque(2 ** 32), [0xffff_ffff, 0], 'truncated'],
+    ['an array longer than its limit', array(uint32, 1), [2, 0, 0], 'too_long'],
+    ['a list longer than its limit', list(uint32, 1), [1, 0, 1, 0, 0], 'too_long'],
+    ['a boolean of 2', bool, [2], 'bad_value'],
+    ['a number without a name', colour, [2], 'bad_value'],
+    ['text that is not UTF-8', string(8), [1, 0xff00_0000], 'bad_value'],
+  ] as [string, Codec<unknown>, number[], XdrErrorCode][])('%s is refused', (_, codec, words, code) => {
     const bytes = new Uint8Array(words.length * 4)
     words.forEach((word, i) => {
       new DataView(bytes.buffer).setUint32(i * 4, word)
     })
-    expect(() => decode(codec, bytes)).toThrow()
+    let failure: unknown
+    try {
+      decode(codec, bytes)
+    } catch (error) {
+      failure = error
+    }
+    expect(failure).toBeInstanceOf(XdrError)
+    expect(failure).toMatchObject({ code })
   })
 
   test('the encoder keeps to the limits, too', () => {

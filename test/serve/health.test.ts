@@ -5,7 +5,7 @@ import { parseDdl } from '../../src/columns/schema.ts'
 import { openLake } from '../../src/lake.ts'
 import { Health, tableLook } from '../../src/serve/health.ts'
 import { openStore } from '../../src/storage/location.ts'
-import { createTable } from '../../src/table/table.ts'
+import { createTable } from '../../src/table/operations/create.ts'
 import { temporaryFolder } from '../helpers/temporary.ts'
 
 function health(look: () => Promise<void>): { health: Health; lines: string[]; at(ms: number): void } {

@@ -1,5 +1,14 @@
 import { describe, expect, test } from 'bun:test'
-import { appendFileSync, closeSync, existsSync, openSync, readFileSync, statSync, writeSync } from 'node:fs'
+import {
+  appendFileSync,
+  closeSync,
+  existsSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  statSync,
+  writeSync,
+} from 'node:fs'
 import { join } from 'node:path'
 import { FsError } from '../../src/fs/filesystem.ts'
 import { causesOf, fileLog, logLine, RefusalLog, versionSentence } from '../../src/serve/log.ts'
@@ -29,8 +38,9 @@ describe('the log of a server', () => {
 
   test('that cannot be written to ends nothing', () => {
     using folder = temporaryFolder()
-    fileLog(join(folder.path, 'missing', 'log'))('a sentence')
-    fileLog(folder.path)('a sentence')
+    for (const path of [join(folder.path, 'missing', 'log'), folder.path])
+      expect(() => fileLog(path)('a sentence')).not.toThrow()
+    expect(readdirSync(folder.path)).toEqual([])
   })
 
   test('has lines that begin with a time, and act on no terminal', () => {

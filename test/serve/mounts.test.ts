@@ -8,7 +8,7 @@ import { exportRecords, Mounts } from '../../src/serve/mounts.ts'
 import { mountsOf, type ServerRecord } from '../../src/serve/registry.ts'
 import { serveTable, type TableServer } from '../../src/serve/table-server.ts'
 import { openStore } from '../../src/storage/location.ts'
-import { createTable } from '../../src/table/table.ts'
+import { createTable } from '../../src/table/operations/create.ts'
 import { temporaryFolder } from '../helpers/temporary.ts'
 import { NfsClient } from '../nfs/client.ts'
 

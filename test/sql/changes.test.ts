@@ -3,15 +3,17 @@ import { mkdirSync, readdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { MemoryCache } from '../../src/cache/memory.ts'
 import { parseDdl } from '../../src/columns/schema.ts'
+import { textFormat } from '../../src/columns/text/formats/index.ts'
 import { batchOf } from '../../src/columns/vectors.ts'
-import { WorkerPool } from '../../src/columns/workers/pool.ts'
 import { openText } from '../../src/fs/text/layout.ts'
 import { Segments } from '../../src/fs/text/segments.ts'
 import { execute } from '../../src/sql/engine.ts'
 import { SqlError } from '../../src/sql/errors.ts'
 import { localStore } from '../../src/storage/local.ts'
-import { writeDataFiles } from '../../src/table/operations/write.ts'
-import { createTable, openTable, type Table } from '../../src/table/table.ts'
+import { createTable } from '../../src/table/operations/create.ts'
+import { openTable, type Table } from '../../src/table/table.ts'
+import { WorkerPool } from '../../src/table/workers/pool.ts'
+import { commit, writeDataFiles } from '../helpers/changes.ts'
 import { temporaryFolder } from '../helpers/temporary.ts'
 
 async function letters(folder: string, count = 4): Promise<Table> {
@@ -21,14 +23,19 @@ async function letters(folder: string, count = 4): Promise<Table> {
     schema.map(field => field.type),
     Array.from({ length: count }, (_, i) => [BigInt(i + 1), String.fromCharCode(97 + (i % 26))]),
   )
-  await table.commit({ base: table.snapshot, operation: 'WRITE', add: await writeDataFiles(table, [rows]), delete: [] })
+  await commit(table, {
+    base: table.snapshot,
+    operation: 'WRITE',
+    add: await writeDataFiles(table, [rows]),
+    delete: [],
+  })
   return table
 }
 
 async function view(table: Table): Promise<string[]> {
   const pool = new WorkerPool({ threads: 1 })
   const segments = new Segments({ cache: new MemoryCache(1 << 20), pool, store: table.store })
-  const text = await openText(table, await table.refresh(), segments, 'csv')
+  const text = await openText(table, await table.refresh(), segments, textFormat('csv'))
   const lines = new TextDecoder()
     .decode(await text.read(0, text.size))
     .trimEnd()
@@ -195,7 +202,7 @@ describe('a statement that changes rows', () => {
       const count = order.runs.reduce((sum, run) => sum + run.count, random(2))
       const rows = Array.from({ length: count }, (_, i) => [BigInt(100 * (step + 1) + i), 'x'])
       const add = await writeDataFiles(table, [batchOf(types, rows)], { order })
-      await table.commit({ base: table.snapshot, operation: 'WRITE', add, delete: [] })
+      await commit(table, { base: table.snapshot, operation: 'WRITE', add, delete: [] })
       if (step % 3 === 1) await execute(table, `DELETE FROM data WHERE id % 11 = ${random(11)}`)
       const before = (await view(table)).map(line => line.split(',')[0])
       const modulus = 1 + random(3)

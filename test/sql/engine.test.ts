@@ -3,17 +3,18 @@ import { rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { MemoryCache } from '../../src/cache/memory.ts'
 import { parseDdl } from '../../src/columns/schema.ts'
+import { textFormat } from '../../src/columns/text/formats/index.ts'
 import { batchOf } from '../../src/columns/vectors.ts'
-import { WorkerPool } from '../../src/columns/workers/pool.ts'
 import { openText } from '../../src/fs/text/layout.ts'
 import { Segments } from '../../src/fs/text/segments.ts'
 import { csvOf, execute, query } from '../../src/sql/engine.ts'
 import { SqlError } from '../../src/sql/errors.ts'
-import { parseStatement } from '../../src/sql/statement.ts'
-import { splitStatements } from '../../src/sql/tokens.ts'
+import { parseStatements, type Statement } from '../../src/sql/statement.ts'
 import { localStore } from '../../src/storage/local.ts'
-import { writeDataFiles } from '../../src/table/operations/write.ts'
-import { createTable, type NewFile, type Table } from '../../src/table/table.ts'
+import { createTable } from '../../src/table/operations/create.ts'
+import type { NewFile, Table } from '../../src/table/table.ts'
+import { WorkerPool } from '../../src/table/workers/pool.ts'
+import { commit, writeDataFiles } from '../helpers/changes.ts'
 import { temporaryFolder } from '../helpers/temporary.ts'
 
 async function people(folder: string): Promise<Table> {
@@ -41,7 +42,7 @@ async function failure(run: () => Promise<unknown>): Promise<SqlError> {
 async function view(table: Table): Promise<string> {
   const pool = new WorkerPool({ threads: 1 })
   const segments = new Segments({ cache: new MemoryCache(1 << 20), pool, store: table.store })
-  const text = await openText(table, await table.refresh(), segments, 'csv')
+  const text = await openText(table, await table.refresh(), segments, textFormat('csv'))
   const shown = new TextDecoder().decode(await text.read(0, text.size))
   await pool.close()
   return shown
@@ -102,7 +103,7 @@ describe('SQL on a table', () => {
         [3n, 19_000, 'a/b c'],
       ],
     )
-    await table.commit({
+    await commit(table, {
       base: table.snapshot,
       operation: 'WRITE',
       add: await writeDataFiles(table, [rows]),
@@ -259,7 +260,7 @@ describe('SQL on a table', () => {
     const table = await createTable(localStore(folder.path), { schema: parseDdl('id:Int64') })
     const add: NewFile[] = []
     for (let id = 0n; id < 300n; id++) add.push(...(await writeDataFiles(table, [batchOf([{ kind: 'long' }], [[id]])])))
-    await table.commit({ base: table.snapshot, operation: 'WRITE', add, delete: [] })
+    await commit(table, { base: table.snapshot, operation: 'WRITE', add, delete: [] })
     await execute(table, 'DELETE FROM data WHERE id % 100 = 7')
     expect(await csv(table, 'SELECT count(*) AS n, sum(id) AS s FROM data')).toBe(`n,s\n297,${44850 - 7 - 107 - 207}\n`)
   })
@@ -286,6 +287,19 @@ describe('SQL on a table', () => {
 })
 
 describe('a statement', () => {
+  const splitStatements = (text: string): string[] => parseStatements(text).map(({ sql }) => sql)
+  const parseStatement = (sql: string): Statement | undefined => parseStatements(sql)[0]?.statement
+
+  test('has its places and its table by its own text, wherever it stands', () => {
+    const [, second] = parseStatements('SELECT (1;\n delete from "data" as d where id = 1')
+    expect(second).toMatchObject({
+      sql: 'delete from "data" as d where id = 1',
+      returning: false,
+      statement: { kind: 'delete', target: { start: 12, end: 18, name: 'data' }, condition: 'id = 1' },
+    })
+    expect(parseStatement('TRUNCATE main.data')).toMatchObject({ target: { start: 9, end: 18, name: undefined } })
+  })
+
   test('is found among comments, quotes and semicolons', () => {
     expect(splitStatements(`SELECT ';' -- ;\n, $$;$$ /* ; /* ; */ */ ; ;`)).toEqual([`SELECT ';' -- ;\n, $$;$$`])
     expect(splitStatements('a; b')).toEqual(['a', 'b'])

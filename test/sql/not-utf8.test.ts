@@ -5,22 +5,24 @@ import { MemoryCache } from '../../src/cache/memory.ts'
 import { readFooter, readRowGroup } from '../../src/columns/parquet/read.ts'
 import { storeSource } from '../../src/columns/parquet/source.ts'
 import { parseDdl } from '../../src/columns/schema.ts'
+import { textFormat } from '../../src/columns/text/formats/index.ts'
 import { renderJsonLines } from '../../src/columns/text/json.ts'
 import type { Batch, Vector } from '../../src/columns/types.ts'
 import { vectorOf } from '../../src/columns/vectors.ts'
-import { WorkerPool } from '../../src/columns/workers/pool.ts'
 import { applyPlan } from '../../src/fs/edits/apply.ts'
 import { planEdit } from '../../src/fs/edits/plan.ts'
-import { FileSpool } from '../../src/fs/edits/spool.ts'
+import { FileSpool } from '../../src/fs/saves/spool.ts'
 import { openText } from '../../src/fs/text/layout.ts'
 import { Segments } from '../../src/fs/text/segments.ts'
 import { bytesText } from '../../src/fs/text/text.ts'
 import { csvOf, execute } from '../../src/sql/engine.ts'
 import { HandedRows } from '../../src/sql/refused-files.ts'
 import { localStore } from '../../src/storage/local.ts'
-import { writeDataFiles } from '../../src/table/operations/write.ts'
-import { createTable, type Table } from '../../src/table/table.ts'
+import { createTable } from '../../src/table/operations/create.ts'
+import type { Table } from '../../src/table/table.ts'
+import { WorkerPool } from '../../src/table/workers/pool.ts'
 import { decode } from '../columns/values.ts'
+import { commit, writeDataFiles } from '../helpers/changes.ts'
 import { temporaryFolder } from '../helpers/temporary.ts'
 
 const pool = new WorkerPool({ threads: 1 })
@@ -53,7 +55,7 @@ async function filled(table: Table, folder: string, batches: readonly Batch[]): 
       const bytes = readFileSync(join(folder, path)).toString('latin1').replace('posixlake.text', 'another.writer')
       writeFileSync(join(folder, path), bytes, 'latin1')
     }
-    await table.commit({ base: table.snapshot, operation: 'WRITE', add: foreign, delete: [] })
+    await commit(table, { base: table.snapshot, operation: 'WRITE', add: foreign, delete: [] })
   }
   return table
 }
@@ -80,7 +82,7 @@ describe('text that is not UTF-8 in a file by another writer', () => {
       report: s => said.push(s),
     })
     const view = async (format: 'csv' | 'jsonl'): Promise<string> => {
-      const text = await openText(table, table.snapshot, segments, format)
+      const text = await openText(table, table.snapshot, segments, textFormat(format))
       return new TextDecoder().decode(await text.read(0, text.size))
     }
     const csv = 'id,s\n0,text 0\n1,a\ufffd\ufffdb\n2,text 2\n3,text 3\n4,text 4\n5,text 5\n6,a\ufffd\ufffdb\n'
@@ -109,7 +111,7 @@ describe('text that is not UTF-8 in a file by another writer', () => {
     for (let round = 0; round < 2; round++) {
       const said: string[] = []
       const segments = new Segments({ cache, pool, store: table.store, report: s => said.push(s) })
-      const text = await openText(table, table.snapshot, segments, 'csv')
+      const text = await openText(table, table.snapshot, segments, textFormat('csv'))
       expect(new TextDecoder().decode(await text.read(0, text.size))).toContain('\n131,a\ufffd\ufffdb\n132,')
       expect(said).toEqual([expect.stringContaining('row 132, column s')])
     }
@@ -140,10 +142,10 @@ describe('text that is not UTF-8 in a file by another writer', () => {
     expect(refusal).toContain('column s: some text is not UTF-8 (it is shown with \ufffd), and would be lost')
     const segments = new Segments({ cache: new MemoryCache(1 << 20), pool, store: table.store })
     const save = async (image: string): Promise<unknown> => {
-      const base = await openText(table, await table.refresh(), segments, 'csv')
+      const base = await openText(table, await table.refresh(), segments, textFormat('csv'))
       const plan = await planEdit(base, bytesText(new TextEncoder().encode(image)), {
         spool: () => FileSpool.create(folder.path),
-        textWithSchema: snapshot => openText(table, snapshot, segments, 'csv'),
+        textWithSchema: snapshot => openText(table, snapshot, segments, textFormat('csv')),
       })
       if (plan.kind === 'unchanged') return 'unchanged'
       return applyPlan(plan, { table, segments, snapshot: base.snapshot, editId: crypto.randomUUID() })

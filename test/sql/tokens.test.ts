@@ -1,8 +1,11 @@
 import { describe, expect, test } from 'bun:test'
-import { hasReturning, parseStatement } from '../../src/sql/statement.ts'
-import { nameOf, splitStatements, tokenize } from '../../src/sql/tokens.ts'
+import { parseStatements, type Statement } from '../../src/sql/statement.ts'
+import { nameOf, tokenize } from '../../src/sql/tokens.ts'
 
 const texts = (sql: string): string[] => tokenize(sql).map(({ text }) => text)
+
+const parseStatement = (sql: string): Statement | undefined => parseStatements(sql)[0]?.statement
+const hasReturning = (sql: string): boolean | undefined => parseStatements(sql)[0]?.returning
 
 describe('the tokens of SQL', () => {
   test('keep quotes, dollar quotes and escapes whole, and leave comments out', () => {
@@ -23,7 +26,7 @@ describe('the tokens of SQL', () => {
 
   test('reach to the end where something is not finished', () => {
     for (const open of [`'x;`, `"x;`, '$$x;', '/* x;', `E'x;`, `E'x\\';`])
-      expect(splitStatements(`a ${open} DELETE FROM data`)).toHaveLength(1)
+      expect(parseStatements(`a ${open} DELETE FROM data`)).toHaveLength(1)
   })
 
   test('know how deep in brackets they are', () => {

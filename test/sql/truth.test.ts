@@ -1,12 +1,14 @@
 import { describe, expect, test } from 'bun:test'
 import { readdirSync } from 'node:fs'
 import { parseDdl } from '../../src/columns/schema.ts'
+import { messageOf } from '../../src/core/errors.ts'
 import { execute } from '../../src/sql/engine.ts'
 import type { SqlError } from '../../src/sql/errors.ts'
 import type { WrittenFile } from '../../src/sql/written.ts'
 import { localStore } from '../../src/storage/local.ts'
 import { type ObjectStore, StorageError } from '../../src/storage/object-store.ts'
-import { createTable, openTable, type Table } from '../../src/table/table.ts'
+import { createTable } from '../../src/table/operations/create.ts'
+import { openTable, type Table } from '../../src/table/table.ts'
 import { temporaryFolder } from '../helpers/temporary.ts'
 
 interface Faults {
@@ -39,6 +41,7 @@ function faulty(store: ObjectStore, faults: Faults): ObjectStore {
       return outcome
     },
     delete: path => store.delete(path),
+    deleteMany: paths => store.deleteMany(paths),
     localPath: path => store.localPath(path),
   }
 }
@@ -133,26 +136,40 @@ describe('a statement that another writer gets in the way of', () => {
     const { table, written, files } = await bench(folder.path)
     const other = await openTable(localStore(folder.path))
     let isFirst = true
-    const source: Table = new Proxy(table, {
-      get: (target, name) => {
-        const value: unknown = Reflect.get(target, name, target)
-        if (name !== 'commit' || typeof value !== 'function')
-          return typeof value === 'function' ? value.bind(target) : value
-        return async (change: unknown) => {
-          if (isFirst) {
-            isFirst = false
-            await execute(other, `UPDATE data SET name = 'theirs' WHERE id = 2`)
-          }
-          return value.call(target, change) as unknown
+    const begin = table.begin.bind(table)
+    table.begin = (...args) => {
+      const transaction = begin(...args)
+      const commit = transaction.commit.bind(transaction)
+      transaction.commit = async operation => {
+        if (isFirst) {
+          isFirst = false
+          await execute(other, `UPDATE data SET name = 'theirs' WHERE id = 2`)
         }
-      },
-    })
+        return commit(operation)
+      }
+      return transaction
+    }
     const before = files().length
-    expect(await execute(source, `UPDATE data SET name = 'ours' WHERE id <= 2`, { written })).toMatchObject({
+    expect(await execute(table, `UPDATE data SET name = 'ours' WHERE id <= 2`, { written })).toMatchObject({
       version: 3n,
       updated: 2,
     })
     // One file of theirs, one of ours; vectors as small as these stand in the log.
     expect(files()).toHaveLength(before + 2)
+  })
+})
+
+describe('a statement that fails while its rows are written', () => {
+  test('leaves none of its files, and none of their folders', async () => {
+    using folder = temporaryFolder()
+    const schema = parseDdl('id:Int64,key:Binary')
+    const table = await createTable(localStore(folder.path), { schema, partitionColumns: ['key'] })
+    const before = readdirSync(folder.path, { recursive: true })
+    // The last value has no text in the log: by then ten files have been begun.
+    const sql = `INSERT INTO data SELECT i, CASE WHEN i < 10 THEN encode('k' || i) ELSE from_hex('ff') END FROM range(11) t(i)`
+    expect(await execute(table, sql).then(() => 'done', messageOf)).toContain('cannot be a partition value')
+    expect(readdirSync(folder.path, { recursive: true })).toEqual(before)
+    expect(await execute(table, sql.replace('range(11)', 'range(10)'))).toMatchObject({ inserted: 10 })
+    expect((await table.refresh()).files.length).toBe(10)
   })
 })

@@ -5,8 +5,9 @@ import { batchOf, cellAt } from '../../src/columns/vectors.ts'
 import { execute, type SqlResult } from '../../src/sql/engine.ts'
 import { SqlError } from '../../src/sql/errors.ts'
 import { localStore } from '../../src/storage/local.ts'
-import { writeDataFiles } from '../../src/table/operations/write.ts'
-import { createTable, type Table } from '../../src/table/table.ts'
+import { createTable } from '../../src/table/operations/create.ts'
+import type { Table } from '../../src/table/table.ts'
+import { commit, writeDataFiles } from '../helpers/changes.ts'
 import { temporaryFolder } from '../helpers/temporary.ts'
 
 async function append(table: Table, rows: readonly (readonly Cell[])[], schema?: Schema): Promise<void> {
@@ -15,7 +16,7 @@ async function append(table: Table, rows: readonly (readonly Cell[])[], schema?:
     columns.map(field => field.type),
     rows,
   )
-  await table.commit({
+  await commit(table, {
     base: table.snapshot,
     operation: 'WRITE',
     add: await writeDataFiles(table, [batch], schema === undefined ? {} : { schema }),

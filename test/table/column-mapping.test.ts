@@ -5,8 +5,8 @@ import { batchOf } from '../../src/columns/vectors.ts'
 import { memoryStore } from '../../src/storage/memory.ts'
 import type { ObjectStore } from '../../src/storage/object-store.ts'
 import { withPhysicalNames } from '../../src/table/column-mapping.ts'
-import { writeDataFiles } from '../../src/table/operations/write.ts'
 import { openTable, type Table } from '../../src/table/table.ts'
+import { commit, writeDataFiles } from '../helpers/changes.ts'
 import { actionsAt, commitLines, failure, foreignTable, readRows } from './fixture.ts'
 
 const mapped = (id: number, name: string, physical: string, type: unknown = 'long'): object => ({
@@ -41,7 +41,7 @@ async function add(table: Table, schema: Schema, cells: (bigint | null)[][], evo
     cells,
   )
   const change = evolve ? { schema } : {}
-  await table.commit({
+  await commit(table, {
     base: table.snapshot,
     operation: 'WRITE',
     add: await writeDataFiles(table, [batch], change),
@@ -108,7 +108,7 @@ describe('a new column of a table with column mapping', () => {
     await table.refresh()
     expect(schemaFingerprint(table.snapshot.schema)).not.toBe(schemaFingerprint(before.schema))
     expect(await readRows(table)).toEqual([[1n, null]])
-    const late = await failure(() => table.commit({ base: before, operation: 'WRITE', add: staged, delete: [] }))
+    const late = await failure(() => commit(table, { base: before, operation: 'WRITE', add: staged, delete: [] }))
     expect(late).toMatchObject({ code: 'conflict' })
   })
 
@@ -134,7 +134,7 @@ describe('physical names that column mapping left behind', () => {
         [[1n, 'one']],
       ),
     ])
-    await plain.commit({ base: plain.snapshot, operation: 'WRITE', add: files, delete: [] })
+    await commit(plain, { base: plain.snapshot, operation: 'WRITE', add: files, delete: [] })
     const fields = [mapped(1, 'id', 'name'), mapped(2, 'name', 'id', 'string')]
     for (const configuration of [{}, { 'delta.columnMapping.mode': 'none' }, { 'delta.columnMapping.mode': 'name' }]) {
       // The last is a property that the protocol does not know.
@@ -159,6 +159,6 @@ test('rows that were split by other partition columns than the table has now are
   ])
   const { action } = base.metadata
   await commitLines(store, 1n, [{ metaData: { ...action, partitionColumns: ['name'] } }])
-  const late = await failure(() => table.commit({ base, operation: 'WRITE', add: staged, delete: [] }))
+  const late = await failure(() => commit(table, { base, operation: 'WRITE', add: staged, delete: [] }))
   expect(late).toMatchObject({ code: 'conflict' })
 })

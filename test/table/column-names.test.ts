@@ -7,11 +7,14 @@ import { parseDdl } from '../../src/columns/schema.ts'
 import { parseHeader } from '../../src/columns/text/csv.ts'
 import type { DataType, Field, Schema } from '../../src/columns/types.ts'
 import { batchOf } from '../../src/columns/vectors.ts'
-import { WorkerPool } from '../../src/columns/workers/pool.ts'
+import { localStore } from '../../src/storage/local.ts'
 import { memoryStore } from '../../src/storage/memory.ts'
+import { createTable } from '../../src/table/operations/create.ts'
 import { createFromParquet } from '../../src/table/operations/import.ts'
-import { createTable, openTable } from '../../src/table/table.ts'
+import { openTable } from '../../src/table/table.ts'
+import { WorkerPool } from '../../src/table/workers/pool.ts'
 import { serveNew } from '../fs/served.ts'
+import { commit } from '../helpers/changes.ts'
 import { temporaryFolder } from '../helpers/temporary.ts'
 import { foreignTable } from './fixture.ts'
 
@@ -60,9 +63,9 @@ describe('columns that no table can have are refused, by their names', () => {
       expect(await message(() => createTable(memoryStore(), { schema }))).toContain(sentence)
       const table = await createTable(memoryStore(), { schema: parseDdl('id:Int64') })
       const change = { base: table.snapshot, operation: 'WRITE', add: [], delete: [] }
-      expect(await message(() => table.commit({ ...change, schema: [...table.snapshot.schema, ...schema] }))).toContain(
-        sentence.replace(/column 2/, schema[1] === undefined ? 'column 2' : 'column 3'),
-      )
+      expect(
+        await message(() => commit(table, { ...change, schema: [...table.snapshot.schema, ...schema] })),
+      ).toContain(sentence.replace(/column 2/, schema[1] === undefined ? 'column 2' : 'column 3'))
       expect(table.snapshot.version).toBe(0n)
     }
   })
@@ -82,7 +85,7 @@ describe('columns that no table can have are refused, by their names', () => {
       await writer.finish()
       const path = join(folder.path, `${i}.parquet`)
       writeFileSync(path, Buffer.concat(pieces))
-      expect(await message(() => createFromParquet(join(folder.path, 'table'), [path], { pool }))).toBe(
+      expect(await message(() => createFromParquet(localStore(join(folder.path, 'table')), [path], { pool }))).toBe(
         `${path}: ${sentence}; rename it in the file first`,
       )
       expect(existsSync(join(folder.path, 'table'))).toBe(false)

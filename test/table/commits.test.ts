@@ -7,9 +7,11 @@ import { localStore } from '../../src/storage/local.ts'
 import { memoryStore } from '../../src/storage/memory.ts'
 import { type ObjectStore, StorageError } from '../../src/storage/object-store.ts'
 import { commitPath } from '../../src/table/log/paths.ts'
-import { writeDataFiles } from '../../src/table/operations/write.ts'
-import { isAppendOnly, LIVE_TAG } from '../../src/table/snapshot.ts'
-import { createTable, openTable, type Table } from '../../src/table/table.ts'
+import { createTable } from '../../src/table/operations/create.ts'
+import { appendedFiles } from '../../src/table/snapshot.ts'
+import { openTable, type Table } from '../../src/table/table.ts'
+import { LIVE_TAG } from '../../src/table/tags.ts'
+import { commit, writeDataFiles } from '../helpers/changes.ts'
 import { temporaryFolder } from '../helpers/temporary.ts'
 import {
   actionsAt,
@@ -42,7 +44,7 @@ describe('one commit', () => {
     await append(one, 10, 13)
     await append(one, 13, 16)
     const base = one.snapshot
-    const { version } = await one.commit({
+    const { version } = await commit(one, {
       base,
       operation: 'MERGE',
       parameters: { predicate: '[]' },
@@ -69,10 +71,10 @@ describe('one commit', () => {
     const { store, one, two } = await pair()
     await append(two, 10, 13)
     const change = { base: one.snapshot, operation: 'WRITE', metrics: { numOutputRows: '0' }, add: [], delete: [] }
-    const { version, snapshot } = await one.commit(change)
+    const { version, snapshot } = await commit(one, change)
     expect({ version, newest: snapshot.version }).toEqual({ version: 2n, newest: 2n })
     expect(await store.stat(commitPath(3n))).toBeUndefined()
-    expect((await one.commit({ ...change, base: snapshot, schema: WIDER })).version).toBe(3n)
+    expect((await commit(one, { ...change, base: snapshot, schema: WIDER })).version).toBe(3n)
   })
 
   test('removes by the path and the vector of before, and adds with bounds that are wide', async () => {
@@ -120,7 +122,7 @@ describe('one commit', () => {
     ])
     const base = one.snapshot
     const tagged = { file: base.files[0]!, rows: Uint32Array.of(1), tags: live }
-    await one.commit({ base, operation: 'DELETE', add: [], delete: [tagged] })
+    await commit(one, { base, operation: 'DELETE', add: [], delete: [tagged] })
     expect(one.snapshot.files[0]!.tag(LIVE_TAG)).toBe('sizes')
     expect(one.snapshot.files[0]!.tag('posixlake.text')).toBe(base.files[0]!.tag('posixlake.text')!)
     await remove(one, 0, [2])
@@ -133,7 +135,7 @@ describe('one commit', () => {
     const base = two.snapshot
     await remove(one, 0, [1])
     const tagged = { file: base.files[0]!, rows: Uint32Array.of(2), tags: new Map([[LIVE_TAG, 'sizes']]) }
-    const { snapshot } = await two.commit({ base, operation: 'DELETE', add: [], delete: [tagged] })
+    const { snapshot } = await commit(two, { base, operation: 'DELETE', add: [], delete: [tagged] })
     expect(snapshot.files[0]!.vector!.cardinality).toBe(2)
     expect(snapshot.files[0]!.tag(LIVE_TAG)).toBeUndefined()
   })
@@ -150,7 +152,7 @@ describe('a change that names a file twice', () => {
       { add: [], delete: [deletion(1)], removeFiles: base.files },
       { add: [added!, added!], delete: [] },
     ])
-      await expect(one.commit({ base, operation: 'MERGE', ...change })).rejects.toThrow('twice')
+      await expect(commit(one, { base, operation: 'MERGE', ...change })).rejects.toThrow('twice')
     expect((await one.refresh()).version).toBe(base.version)
   })
 })
@@ -215,7 +217,7 @@ describe('a file that hints of order refer to', () => {
     ] as const) {
       const order = { refs: [table.snapshot.files.at(-1)!.path], runs: [{ count: 2, ref: 0, row: 0 }] }
       const add = await writeDataFiles(table, [rows(from, to)], { order })
-      await table.commit({ base: table.snapshot, operation: 'WRITE', add, delete: [] })
+      await commit(table, { base: table.snapshot, operation: 'WRITE', add, delete: [] })
     }
     await remove(table, 1, [0, 1])
     await remove(table, 0, [0, 1])
@@ -232,7 +234,7 @@ describe('a file that hints of order refer to', () => {
     const { one } = await pair()
     const base = one.snapshot
     const order = { refs: [base.files[0]!.path], runs: [{ count: 1, ref: 0, row: 4 }] }
-    await one.commit({
+    await commit(one, {
       base,
       operation: 'MERGE',
       add: await writeDataFiles(one, [rows(50, 51)], { order }),
@@ -252,8 +254,8 @@ describe('a change that was worked out from an older version', () => {
     const { snapshot } = await append(two, 20, 22, base)
     expect(snapshot.version).toBe(4n)
     expect(await readIds(two)).toEqual([0, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 20, 21])
-    expect(isAppendOnly(base, snapshot)).toBe(false)
-    expect(isAppendOnly(await two.at(3n), snapshot)).toBe(true)
+    expect(appendedFiles(base, snapshot)).toBeUndefined()
+    expect(appendedFiles(await two.at(3n), snapshot)).toBeDefined()
   })
 
   test('deletes rows that are still there, through several vectors', async () => {
@@ -273,7 +275,7 @@ describe('a change that was worked out from an older version', () => {
     expect(row.code).toBe('conflict')
     expect(row.message).toContain(`row 4 of ${base.files[0]!.path}`)
     const whole = await failure(() =>
-      two.commit({ base, operation: 'TRUNCATE', add: [], delete: [], removeFiles: base.files }),
+      commit(two, { base, operation: 'TRUNCATE', add: [], delete: [], removeFiles: base.files }),
     )
     expect(whole.code).toBe('conflict')
     await remove(one, 0, [0, 1, 2, 3, 5, 6, 7, 8, 9])
@@ -289,7 +291,7 @@ describe('a change that was worked out from an older version', () => {
       const base = two.snapshot
       await disturb(one)
       const error = await failure(() =>
-        two.commit({ base, operation: 'UPDATE', add: [], delete: [], readWholeTable: true }),
+        commit(two, { base, operation: 'UPDATE', add: [], delete: [], readWholeTable: true }),
       )
       expect(error.code).toBe('conflict')
     }
@@ -298,14 +300,14 @@ describe('a change that was worked out from an older version', () => {
   test('conflicts with new columns, except an append that they do not hinder', async () => {
     const { one, two } = await pair()
     const base = two.snapshot
-    await one.commit({ base: one.snapshot, operation: 'ADD COLUMNS', add: [], delete: [], schema: WIDER })
+    await commit(one, { base: one.snapshot, operation: 'ADD COLUMNS', add: [], delete: [], schema: WIDER })
     expect((await failure(() => remove(two, 0, [1], base))).code).toBe('conflict')
     const other = parseDdl('id:Int64,name:String,other:String')
     const evolve = { base, operation: 'ADD COLUMNS', add: [], delete: [], schema: other }
-    expect((await failure(() => two.commit(evolve))).code).toBe('conflict')
+    expect((await failure(() => commit(two, evolve))).code).toBe('conflict')
     // Files that were written before the columns were there have NULLs in them.
     const early = await writeDataFiles({ ...two, snapshot: base, store: two.store } as Table, [rows(10, 11)])
-    await two.commit({ base, operation: 'WRITE', add: early, delete: [] })
+    await commit(two, { base, operation: 'WRITE', add: early, delete: [] })
     expect((await readRows(two)).at(-1)).toEqual([10n, 'row 10', null])
   })
 
@@ -320,9 +322,9 @@ describe('a change that was worked out from an older version', () => {
       const { one, two } = await pair()
       const base = two.snapshot
       const early = await writeDataFiles(two, [rows(10, 11)])
-      await one.commit({ base: one.snapshot, operation: 'CHANGE COLUMN', add: [], delete: [], schema })
+      await commit(one, { base: one.snapshot, operation: 'CHANGE COLUMN', add: [], delete: [], schema })
       const append = { base, operation: 'WRITE', add: early, delete: [] }
-      expect((await failure(() => two.commit(append))).code).toBe('conflict')
+      expect((await failure(() => commit(two, append))).code).toBe('conflict')
     }
   })
 })
@@ -440,7 +442,7 @@ describe('a store that fails', () => {
       const { version } = table.snapshot
       const base = table.snapshot
       const change = { base, operation: 'DELETE', add: [], delete: [{ file: base.files[0]!, rows: Uint32Array.of(1) }] }
-      await expect(table.commit({ ...change, txnId: 'mine' })).rejects.toMatchObject({ code: 'undecided' })
+      await expect(commit(table, { ...change, txnId: 'mine' })).rejects.toMatchObject({ code: 'undecided' })
       await expect(table.findTransaction('mine', version)).rejects.toThrow('the disk reported an error')
       isDown = false
       expect(await table.findTransaction('mine', version)).toBe(takesEffect ? version + 1n : undefined)
@@ -565,7 +567,7 @@ describe('a new table', () => {
       values.map((value, i) => [BigInt(i), value]),
     )
     const add = await writeDataFiles(table, [batch])
-    await table.commit({ base: table.snapshot, operation: 'WRITE', add, delete: [] })
+    await commit(table, { base: table.snapshot, operation: 'WRITE', add, delete: [] })
     const found = (await readRows(await openTable(table.store))).sort((a, b) => Number(a[0]) - Number(b[0]))
     expect(found.map(([, value]) => value)).toEqual(values)
     expect(new Set(table.snapshot.files.map(({ path }) => path.split('/').length))).toEqual(new Set([2]))

@@ -6,10 +6,13 @@ import { parseDdl } from '../../src/columns/schema.ts'
 import type { Cell } from '../../src/columns/types.ts'
 import { batchOf } from '../../src/columns/vectors.ts'
 import { memoryStore } from '../../src/storage/memory.ts'
-import type { NewFile } from '../../src/table/commit/change-set.ts'
-import { pathInPlaceOf, writeDataFiles } from '../../src/table/operations/write.ts'
-import { decodeOrderHint, ORDER_KEY } from '../../src/table/order-hint.ts'
-import { createTable, openTable, type Table } from '../../src/table/table.ts'
+import type { NewFile } from '../../src/table/data-files/new-file.ts'
+import { pathInPlaceOf } from '../../src/table/data-files/paths.ts'
+import { createTable } from '../../src/table/operations/create.ts'
+import { decodeOrderHint } from '../../src/table/order-hint.ts'
+import { openTable, type Table } from '../../src/table/table.ts'
+import { ORDER_KEY } from '../../src/table/tags.ts'
+import { commit, writeDataFiles } from '../helpers/changes.ts'
 import { actionsAt, append, commitLines, failure, foreignTable, readIds, readRows, remove, rows } from './fixture.ts'
 
 const WITHOUT = { 'delta.enableDeletionVectors': 'false' }
@@ -107,7 +110,7 @@ describe('a deletion in a table that does not enable deletion vectors', () => {
     const before = ROW_GROUP_ROWS + 100
     await append(table, 0, before)
     const schema = [...table.snapshot.schema, ...parseDdl('late:Decimal(20,2)')]
-    await table.commit({ base: table.snapshot, operation: 'ADD COLUMNS', add: [], delete: [], schema })
+    await commit(table, { base: table.snapshot, operation: 'ADD COLUMNS', add: [], delete: [], schema })
     const gone = [0, ROW_GROUP_ROWS - 1, ROW_GROUP_ROWS, before - 2]
     await remove(table, 3, gone)
     const file = table.snapshot.files[3]!
@@ -140,7 +143,7 @@ describe('a deletion in a table that does not enable deletion vectors', () => {
       [...cells, cells[0]!],
     )
     const add = await writeDataFiles(table, [batch])
-    await table.commit({ base: table.snapshot, operation: 'WRITE', add, delete: [] })
+    await commit(table, { base: table.snapshot, operation: 'WRITE', add, delete: [] })
     const before = await readRows(table)
     await remove(table, 0, [3])
     expect(await readRows(table)).toEqual(before.slice(0, 3))
@@ -176,7 +179,7 @@ describe('a deletion in a table that does not enable deletion vectors', () => {
       table.snapshot.schema.map(({ type }) => type),
       cells,
     )
-    await table.commit({
+    await commit(table, {
       base: table.snapshot,
       operation: 'WRITE',
       add: await writeDataFiles(table, [batch]),
@@ -214,7 +217,7 @@ describe('a deletion in a table that does not enable deletion vectors', () => {
     const other = await openTable(table.store)
     const base = table.snapshot
     const add = await writeDataFiles(table, [rows(100, 102)])
-    const merged = await table.commit({
+    const merged = await commit(table, {
       base,
       operation: 'MERGE',
       add,
@@ -224,7 +227,7 @@ describe('a deletion in a table that does not enable deletion vectors', () => {
     expect(await readIds(table)).toEqual([1, 2, 3, 4, 5, 6, 7, 8, 100, 101])
     const before = (await table.store.list('')).length
     const conflict = await failure(() =>
-      other.commit({
+      commit(other, {
         base,
         operation: 'DELETE',
         add: [],
@@ -254,7 +257,7 @@ describe('a deletion in a table that does not enable deletion vectors', () => {
     const [, second] = table.snapshot.files
     const order = { refs: [second!.path], runs: [{ count: 2, ref: 0, row: 0 }] }
     const add = await writeDataFiles(table, [rows(50, 52)], { order })
-    await table.commit({ base: table.snapshot, operation: 'WRITE', add, delete: [] })
+    await commit(table, { base: table.snapshot, operation: 'WRITE', add, delete: [] })
     const hinted = table.snapshot.files[3]!
     const footer = await readFooter(storeSource(table.store, hinted.path, hinted.sizeBytes))
     expect(decodeOrderHint(footer.keyValue.get(ORDER_KEY) ?? '')).toEqual(order)
@@ -275,7 +278,7 @@ describe('new files in the place of another', () => {
     const table = await createTable(store, { schema: parseDdl('id:Int64,name:String'), configuration: WITHOUT })
     const write = (from: number): Promise<NewFile[]> => writeDataFiles(table, [rows(from, from + 2)])
     const add = [...(await write(0)), ...(await write(10)), ...(await write(20))]
-    await table.commit({ base: table.snapshot, operation: 'WRITE', add, delete: [] })
+    await commit(table, { base: table.snapshot, operation: 'WRITE', add, delete: [] })
     for (let round = 0; round < 3; round++) {
       const ids = await readIds(table)
       const base = table.snapshot
@@ -283,7 +286,7 @@ describe('new files in the place of another', () => {
       const inPlaceOf = base.files[1]!
       const first = ids[2]!
       const placed = await writeDataFiles(table, [rows(first + 100, first + 102)], { inPlaceOf })
-      await table.commit({ base, operation: 'MERGE', add: placed, delete: [], removeFiles: [inPlaceOf] })
+      await commit(table, { base, operation: 'MERGE', add: placed, delete: [], removeFiles: [inPlaceOf] })
       expect(await readIds(table)).toEqual(ids.with(2, first + 100).with(3, first + 101))
     }
     expect(pathInPlaceOf('a/b.parquet', 1) > pathInPlaceOf('a/b.parquet')).toBe(true)

@@ -7,11 +7,12 @@ import { messageOf } from '../../src/core/errors.ts'
 import type { ObjectStore } from '../../src/storage/object-store.ts'
 import { schemaInFiles } from '../../src/table/column-mapping.ts'
 import { TableError } from '../../src/table/errors.ts'
-import { type Action, parseCommit } from '../../src/table/log/actions.ts'
+import type { Action } from '../../src/table/log/actions/index.ts'
+import { parseCommit } from '../../src/table/log/json.ts'
 import { commitPath } from '../../src/table/log/paths.ts'
-import { writeDataFiles } from '../../src/table/operations/write.ts'
 import type { Snapshot } from '../../src/table/snapshot.ts'
 import type { Committed, Table } from '../../src/table/table.ts'
+import { commit, writeDataFiles } from '../helpers/changes.ts'
 
 /** The columns of the tables that the tests make unless they say otherwise. */
 export const SCHEMA = parseDdl('id:Int64,name:String')
@@ -26,7 +27,7 @@ export function rows(from: number, to: number): Batch {
 
 /** Appends rows in one commit. */
 export async function append(table: Table, from: number, to: number, base = table.snapshot): Promise<Committed> {
-  return table.commit({ base, operation: 'WRITE', add: await writeDataFiles(table, [rows(from, to)]), delete: [] })
+  return commit(table, { base, operation: 'WRITE', add: await writeDataFiles(table, [rows(from, to)]), delete: [] })
 }
 
 /** Deletes physical rows of a file of `base` in one commit. */
@@ -37,7 +38,7 @@ export function remove(
   base: Snapshot = table.snapshot,
 ): Promise<Committed> {
   const deletion = { file: base.files[file]!, rows: Uint32Array.from(deleted) }
-  return table.commit({ base, operation: 'DELETE', add: [], delete: [deletion] })
+  return commit(table, { base, operation: 'DELETE', add: [], delete: [deletion] })
 }
 
 /** Every live row in view order, as cells in the schema's order. */

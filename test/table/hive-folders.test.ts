@@ -5,11 +5,12 @@ import { ParquetFileWriter } from '../../src/columns/parquet/write.ts'
 import { parseDdl, sqlType } from '../../src/columns/schema.ts'
 import type { Cell } from '../../src/columns/types.ts'
 import { batchOf } from '../../src/columns/vectors.ts'
-import { WorkerPool } from '../../src/columns/workers/pool.ts'
 import { csvOf, execute } from '../../src/sql/engine.ts'
+import { localStore } from '../../src/storage/local.ts'
 import { folderCell, folderColumns } from '../../src/table/operations/hive-folders.ts'
 import { createFromCsv, createFromParquet } from '../../src/table/operations/import.ts'
 import type { Table } from '../../src/table/table.ts'
+import { WorkerPool } from '../../src/table/workers/pool.ts'
 import { temporaryFolder } from '../helpers/temporary.ts'
 
 const pool = new WorkerPool({ threads: 1 })
@@ -102,7 +103,10 @@ describe('Parquet in folders', () => {
     const expected = 'id,year,city\n1,2023,São Paulo\n2,2023,São Paulo\n3,2024,\n'
     const said: string[] = []
     for (const [i, paths] of [[a, b], [d], [`${d}/`], [join(d, 'year=2023'), join(d, 'year=2024')]].entries()) {
-      const table = await createFromParquet(join(folder.path, String(i)), paths, { pool, log: s => said.push(s) })
+      const table = await createFromParquet(localStore(join(folder.path, String(i))), paths, {
+        pool,
+        log: s => said.push(s),
+      })
       expect([columns(table), await rows(table)]).toEqual(['id BIGINT,year BIGINT,city STRING', expected])
     }
     expect(new Set(said)).toEqual(new Set(['the names of the folders give year BIGINT, city STRING']))
@@ -113,21 +117,21 @@ describe('Parquet in folders', () => {
     const d = join(folder.path, 'd')
     await put(join(d, 'y=2023/day=2024-01-01/a.parquet'), 'y:Int32,day:Date,id:Int64', [2023, 19_723, 1n])
     await put(join(d, 'y=2024/day=__HIVE_DEFAULT_PARTITION__/b.parquet'), 'y:Int32,day:Date,id:Int64', [2024, null, 2n])
-    const table = await createFromParquet(join(folder.path, 't'), [d], { pool })
+    const table = await createFromParquet(localStore(join(folder.path, 't')), [d], { pool })
     expect([columns(table), await rows(table)]).toEqual([
       'y INT,day DATE,id BIGINT',
       'y,day,id\n2023,2024-01-01,1\n2024,,2\n',
     ])
     const other = await put(join(folder.path, 'e/y=5/c.parquet'), 'y:Int32', [5], [6])
-    expect(await message(() => createFromParquet(join(folder.path, 'x'), [other], { pool }))).toBe(
+    expect(await message(() => createFromParquet(localStore(join(folder.path, 'x')), [other], { pool }))).toBe(
       `${other}: row 2, column y: the value is not the one in the name of the folder`,
     )
     const words = await put(join(folder.path, 'e/y=five/c.parquet'), 'y:Int32', [5])
-    expect(await message(() => createFromParquet(join(folder.path, 'x'), [words], { pool }))).toBe(
+    expect(await message(() => createFromParquet(localStore(join(folder.path, 'x')), [words], { pool }))).toBe(
       `${words}: column y is INT, and its folder is called y=five`,
     )
     const cased = await put(join(folder.path, 'e/Y=5/c.parquet'), 'y:Int32', [5])
-    expect(await message(() => createFromParquet(join(folder.path, 'x'), [cased], { pool }))).toContain(
+    expect(await message(() => createFromParquet(localStore(join(folder.path, 'x')), [cased], { pool }))).toContain(
       'the column Y is named twice: y and Y differ in case only',
     )
     expect(existsSync(join(folder.path, 'x'))).toBe(false)
@@ -137,15 +141,17 @@ describe('Parquet in folders', () => {
     using folder = temporaryFolder()
     const target = join(folder.path, 'table')
     mkdirSync(join(folder.path, 'empty/_x'), { recursive: true })
-    expect(await message(() => createFromParquet(target, [join(folder.path, 'empty')], { pool }))).toContain(
-      'there are no files in this folder',
-    )
+    expect(
+      await message(() => createFromParquet(localStore(target), [join(folder.path, 'empty')], { pool })),
+    ).toContain('there are no files in this folder')
     const d = join(folder.path, 'd')
     await put(join(d, 'k=1/a.parquet'), 'id:Int64', [1n])
     symlinkSync(d, join(d, 'k=1/up'))
-    const table = await createFromParquet(target, [d], { pool })
+    const table = await createFromParquet(localStore(target), [d], { pool })
     expect(await rows(table)).toBe('id,k\n1,1\n')
-    expect(await message(() => createFromParquet(join(folder.path, 'x'), [folder.path], { pool }))).toContain(
+    expect(
+      await message(() => createFromParquet(localStore(join(folder.path, 'x')), [folder.path], { pool })),
+    ).toContain(
       `${target} is a Delta table, whose files may hold rows that were deleted; copy its rows: posixlake query ${target}`,
     )
   })
@@ -167,13 +173,13 @@ describe('CSV in folders', () => {
     ]
     const said: string[] = []
     const log = (sentence: string): number => said.push(sentence)
-    const found = await createFromCsv(join(folder.path, 't'), paths, { pool, log })
+    const found = await createFromCsv(localStore(join(folder.path, 't')), paths, { pool, log })
     expect([columns(found), await rows(found)]).toEqual([
       'id BIGINT,x STRING,year BIGINT,city STRING',
       'id,x,year,city\n1,a,2023,São\n2,b,2023,São\n3,c,2024,\n',
     ])
     const schema = parseDdl('year:Int16,x:String,id:Int32')
-    const given = await createFromCsv(join(folder.path, 'u'), paths, { pool, log, schema })
+    const given = await createFromCsv(localStore(join(folder.path, 'u')), paths, { pool, log, schema })
     expect([columns(given), await rows(given)]).toEqual([
       'year SMALLINT,x STRING,id INT',
       'year,x,id\n2023,a,1\n2023,b,2\n2024,c,3\n',
@@ -188,22 +194,22 @@ describe('CSV in folders', () => {
   test('may have the columns in the files, too, if they say the same', async () => {
     using folder = temporaryFolder()
     const same = put(join(folder.path, 'y=07/k=1/a.csv'), 'id,k,y\n1,1,07\n')
-    const table = await createFromCsv(join(folder.path, 't'), [same], { pool })
+    const table = await createFromCsv(localStore(join(folder.path, 't')), [same], { pool })
     expect([columns(table), await rows(table)]).toEqual(['id BIGINT,k BIGINT,y STRING', 'id,k,y\n1,1,07\n'])
     const other = put(join(folder.path, 'k=2/a.csv'), 'id,k\n1,2\n2,3\n')
-    expect(await message(() => createFromCsv(join(folder.path, 'x'), [other], { pool }))).toBe(
+    expect(await message(() => createFromCsv(localStore(join(folder.path, 'x')), [other], { pool }))).toBe(
       `${other}: column k: "3" is not the value in the name of the folder`,
     )
     const words = put(join(folder.path, 'k=two/a.csv'), 'id,k\n1,2\n')
-    expect(await message(() => createFromCsv(join(folder.path, 'x'), [words], { pool }))).toBe(
+    expect(await message(() => createFromCsv(localStore(join(folder.path, 'x')), [words], { pool }))).toBe(
       `${words}: column k is BIGINT, and its folder is called k=two`,
     )
     const plain = put(join(folder.path, 'a.csv'), 'id,k\n1,2\n')
     const cased = put(join(folder.path, 'K=2/a.csv'), 'id,k\n1,2\n')
-    expect(await message(() => createFromCsv(join(folder.path, 'x'), [cased], { pool }))).toContain(
+    expect(await message(() => createFromCsv(localStore(join(folder.path, 'x')), [cased], { pool }))).toContain(
       'differ in case only',
     )
-    expect(await message(() => createFromCsv(join(folder.path, 'x'), [other, plain], { pool }))).toContain(
+    expect(await message(() => createFromCsv(localStore(join(folder.path, 'x')), [other, plain], { pool }))).toContain(
       'import them one by one',
     )
     expect(existsSync(join(folder.path, 'x'))).toBe(false)

@@ -2,9 +2,10 @@ import { afterAll, describe, expect, test } from 'bun:test'
 import { existsSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { sqlType } from '../../src/columns/schema.ts'
-import { WorkerPool } from '../../src/columns/workers/pool.ts'
 import { messageOf } from '../../src/core/errors.ts'
+import { localStore } from '../../src/storage/local.ts'
 import { createFromParquet } from '../../src/table/operations/import.ts'
+import { WorkerPool } from '../../src/table/workers/pool.ts'
 import { ENCODING, type HandmadeField, handmade, pageV1, REQUIRED, TYPE } from '../columns/handmade.ts'
 import { temporaryFolder } from '../helpers/temporary.ts'
 import { readRows } from './fixture.ts'
@@ -30,9 +31,12 @@ describe('a table from Parquet files', () => {
     writeFileSync(path('odd'), file(NANOS, 1000n, -5001n, 2001n))
     const said: string[] = []
     const log = (sentence: string): number => said.push(sentence)
-    await createFromParquet(path('t1'), [path('whole')], { pool, log })
+    await createFromParquet(localStore(path('t1')), [path('whole')], { pool, log })
     expect(said).toEqual([])
-    const table = await createFromParquet(path('t2'), [path('whole'), path('odd'), path('odd')], { pool, log })
+    const table = await createFromParquet(localStore(path('t2')), [path('whole'), path('odd'), path('odd')], {
+      pool,
+      log,
+    })
     const ends = 'counts nanoseconds; they are cut to microseconds, the most that Delta has'
     expect(said).toEqual(['a', 'b'].map(name => `${path('odd')}: column ${name} ${ends}`))
     expect(table.snapshot.schema.map(({ type }) => sqlType(type))).toEqual(['TIMESTAMP_NTZ', 'TIMESTAMP_NTZ'])
@@ -44,7 +48,7 @@ describe('a table from Parquet files', () => {
     using folder = temporaryFolder()
     const path = join(folder.path, 'odd')
     writeFileSync(path, handmade([{ name: 'span', type: TYPE.FIXED, typeLength: 12, converted: 21 }], []))
-    const made = createFromParquet(join(folder.path, 'table'), [path], { pool })
+    const made = createFromParquet(localStore(join(folder.path, 'table')), [path], { pool })
     expect(await made.then(() => '', messageOf)).toBe(
       `${path}: column span is of the type INTERVAL, which Delta has no type for; convert it first`,
     )

@@ -3,11 +3,13 @@ import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import Papa from 'papaparse'
 import { sqlType } from '../../src/columns/schema.ts'
-import { WorkerPool } from '../../src/columns/workers/pool.ts'
+import { textFormat } from '../../src/columns/text/formats/index.ts'
 import { openText } from '../../src/fs/text/layout.ts'
 import { Segments } from '../../src/fs/text/segments.ts'
+import { localStore } from '../../src/storage/local.ts'
 import { createFromCsv } from '../../src/table/operations/import.ts'
 import type { Table } from '../../src/table/table.ts'
+import { WorkerPool } from '../../src/table/workers/pool.ts'
 import { Random } from '../columns/values.ts'
 import { temporaryFolder } from '../helpers/temporary.ts'
 
@@ -21,7 +23,12 @@ async function catOf(table: Table): Promise<string> {
     stats: () => ({ entries: 0, sizeBytes: 0, capacityBytes: 0, hits: 0, misses: 0 }),
     close: async () => undefined,
   }
-  const text = await openText(table, table.snapshot, new Segments({ cache, pool, store: table.store }), 'csv')
+  const text = await openText(
+    table,
+    table.snapshot,
+    new Segments({ cache, pool, store: table.store }),
+    textFormat('csv'),
+  )
   return new TextDecoder('utf-8', { ignoreBOM: true }).decode(await text.read(0, text.size))
 }
 
@@ -96,7 +103,7 @@ describe('a CSV file of any values', () => {
         columns.map(column => fieldOf(random, column[row] ?? null)).join(','),
       )
       writeFileSync(csv, `${header}${lines.join('\n')}`)
-      const table = await createFromCsv(join(folder.path, 'table'), [csv], { pool })
+      const table = await createFromCsv(localStore(join(folder.path, 'table')), [csv], { pool })
       const shown = Papa.parse<string[]>(await catOf(table), { newline: '\n' }).data
       for (const [i, field] of table.snapshot.schema.entries()) {
         const type = sqlType(field.type)
@@ -136,7 +143,7 @@ describe('a CSV file of any values', () => {
       using folder = temporaryFolder()
       const csv = join(folder.path, 'in.csv')
       writeFileSync(csv, `v,filler\n${`${first},${'x'.repeat(60_000)}\n`.repeat(80)}${last},y\n`)
-      const table = await createFromCsv(join(folder.path, 'table'), [csv], { pool })
+      const table = await createFromCsv(localStore(join(folder.path, 'table')), [csv], { pool })
       const text = await catOf(table)
       expect([
         first,

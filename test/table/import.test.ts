@@ -4,9 +4,10 @@ import { join } from 'node:path'
 import { ParquetFileWriter } from '../../src/columns/parquet/write.ts'
 import { parseDdl, sqlType } from '../../src/columns/schema.ts'
 import { batchOf } from '../../src/columns/vectors.ts'
-import { WorkerPool } from '../../src/columns/workers/pool.ts'
+import { localStore } from '../../src/storage/local.ts'
 import { createFromCsv, createFromParquet } from '../../src/table/operations/import.ts'
 import type { Table } from '../../src/table/table.ts'
+import { WorkerPool } from '../../src/table/workers/pool.ts'
 import { temporaryFolder } from '../helpers/temporary.ts'
 
 const pool = new WorkerPool({ threads: 2 })
@@ -29,7 +30,7 @@ describe('a table from CSV', () => {
     using folder = temporaryFolder()
     const csv = join(folder.path, 'in.csv')
     writeFileSync(csv, 'id,name,price,day,ok\r\n1,"a, b",1.5,2024-01-02,true\r\n2,,2,2024-01-03,false')
-    const table = await createFromCsv(join(folder.path, 'deep', 'table'), [csv], { pool })
+    const table = await createFromCsv(localStore(join(folder.path, 'deep', 'table')), [csv], { pool })
     expect(columns(table)).toEqual(['id BIGINT', 'name STRING', 'price DOUBLE', 'day DATE', 'ok BOOLEAN'])
     expect({ rows: rows(table), version: table.snapshot.version }).toEqual({ rows: 2, version: 0n })
   })
@@ -38,7 +39,7 @@ describe('a table from CSV', () => {
     using folder = temporaryFolder()
     const csv = join(folder.path, 'in.csv')
     writeFileSync(csv, `id,n\n${Array.from({ length: 400_000 }, (_, i) => `${i},${i}`).join('\n')}\nlast,1.5\n`)
-    const table = await createFromCsv(join(folder.path, 'table'), [csv], { pool })
+    const table = await createFromCsv(localStore(join(folder.path, 'table')), [csv], { pool })
     expect(columns(table)).toEqual(['id STRING', 'n DOUBLE'])
     expect(rows(table)).toBe(400_001)
     expect(readdirSync(join(folder.path, 'table')).filter(name => name.endsWith('.parquet')).length).toBe(
@@ -51,7 +52,10 @@ describe('a table from CSV', () => {
     writeFileSync(join(folder.path, '1.csv'), 'a,b\n1,x\n')
     writeFileSync(join(folder.path, '2.csv'), 'b,a\ny,2\n')
     const paths = ['1.csv', '2.csv'].map(name => join(folder.path, name))
-    const table = await createFromCsv(join(folder.path, 'table'), paths, { pool, schema: parseDdl('a:Int8,b:String') })
+    const table = await createFromCsv(localStore(join(folder.path, 'table')), paths, {
+      pool,
+      schema: parseDdl('a:Int8,b:String'),
+    })
     expect({ columns: columns(table), rows: rows(table) }).toEqual({ columns: ['a TINYINT', 'b STRING'], rows: 2 })
   })
 
@@ -62,7 +66,7 @@ describe('a table from CSV', () => {
       const csv = join(folder.path, 'bad.csv')
       writeFileSync(csv, text)
       const said = await message(
-        createFromCsv(target, [csv], { pool, ...(ddl === undefined ? {} : { schema: parseDdl(ddl) }) }),
+        createFromCsv(localStore(target), [csv], { pool, ...(ddl === undefined ? {} : { schema: parseDdl(ddl) }) }),
       )
       expect(existsSync(join(folder.path, 'new'))).toBe(false)
       return said
@@ -72,10 +76,12 @@ describe('a table from CSV', () => {
     expect(await failing('id,name\nx,a\n', 'id:Int32,name:String')).toMatch(/bad\.csv.*line 2.*id/)
     expect(await failing('id,id\n')).toMatch(/bad\.csv.*named twice/)
     expect(await failing('')).toMatch(/bad\.csv.*empty/)
-    expect(await message(createFromCsv(target, [join(folder.path, 'missing.csv')], { pool }))).toContain('missing.csv')
+    expect(await message(createFromCsv(localStore(target), [join(folder.path, 'missing.csv')], { pool }))).toContain(
+      'missing.csv',
+    )
     mkdirSync(join(folder.path, 'kept'))
     writeFileSync(join(folder.path, 'kept', 'note'), '')
-    await message(createFromCsv(join(folder.path, 'kept'), [join(folder.path, 'bad.csv')], { pool }))
+    await message(createFromCsv(localStore(join(folder.path, 'kept')), [join(folder.path, 'bad.csv')], { pool }))
     expect(readdirSync(join(folder.path, 'kept'))).toEqual(['note'])
   })
 })
@@ -107,7 +113,7 @@ describe('a table from Parquet', () => {
         parquet(join(folder.path, `${n}.parquet`), 'id:Int64,d:Decimal(20,2),i:Int16', i => [BigInt(i), 7n, i]),
       ),
     )
-    const table = await createFromParquet(join(folder.path, 'table'), files, { pool })
+    const table = await createFromParquet(localStore(join(folder.path, 'table')), files, { pool })
     expect({ columns: columns(table), rows: rows(table) }).toEqual({
       columns: ['id BIGINT', 'd DECIMAL(20,2)', 'i SMALLINT'],
       rows: 20,
@@ -118,12 +124,14 @@ describe('a table from Parquet', () => {
     using folder = temporaryFolder()
     const one = await parquet(join(folder.path, '1.parquet'), 'id:Int64', i => [BigInt(i)])
     const two = await parquet(join(folder.path, '2.parquet'), 'id:String', i => [String(i)])
-    expect(await message(createFromParquet(join(folder.path, 'table'), [one, two], { pool }))).toMatch(
+    expect(await message(createFromParquet(localStore(join(folder.path, 'table')), [one, two], { pool }))).toMatch(
       /2\.parquet has the columns id STRING/,
     )
     writeFileSync(join(folder.path, '3.parquet'), 'no Parquet at all')
     expect(
-      await message(createFromParquet(join(folder.path, 'table'), [join(folder.path, '3.parquet')], { pool })),
+      await message(
+        createFromParquet(localStore(join(folder.path, 'table')), [join(folder.path, '3.parquet')], { pool }),
+      ),
     ).toContain('3.parquet')
     expect(existsSync(join(folder.path, 'table'))).toBe(false)
   })

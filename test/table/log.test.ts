@@ -1,16 +1,18 @@
 import { describe, expect, test } from 'bun:test'
+import { version } from '../../package.json'
 import { ParquetFileWriter } from '../../src/columns/parquet/write.ts'
 import { parseDdl } from '../../src/columns/schema.ts'
 import { batchOf } from '../../src/columns/vectors.ts'
 import { localStore } from '../../src/storage/local.ts'
 import { memoryStore } from '../../src/storage/memory.ts'
 import type { ObjectStore } from '../../src/storage/object-store.ts'
-import { rawNumber } from '../../src/table/log/actions.ts'
 import { readCheckpoint } from '../../src/table/log/checkpoint.ts'
+import { rawNumber } from '../../src/table/log/json.ts'
 import { checkpointPath, commitPath, LAST_CHECKPOINT, parseLogFile } from '../../src/table/log/paths.ts'
-import { writeDataFiles } from '../../src/table/operations/write.ts'
+import { createTable } from '../../src/table/operations/create.ts'
 import type { Snapshot } from '../../src/table/snapshot.ts'
-import { createTable, openTable, type Table } from '../../src/table/table.ts'
+import { openTable, type Table } from '../../src/table/table.ts'
+import { commit, writeDataFiles } from '../helpers/changes.ts'
 import { temporaryFolder } from '../helpers/temporary.ts'
 import { append, commitLines, failure, foreignTable, readIds, remove, rows, SCHEMA } from './fixture.ts'
 
@@ -452,7 +454,7 @@ describe('versions and history', () => {
   test('tell what was done, by whom, newest first, as many as are asked for', async () => {
     const table = await createTable(memoryStore(), { schema: SCHEMA })
     const add = await writeDataFiles(table, [rows(0, 2)])
-    await table.commit({
+    await commit(table, {
       base: table.snapshot,
       operation: 'MERGE',
       parameters: { matched: '[]' },
@@ -473,6 +475,7 @@ describe('versions and history', () => {
       txnId: 'mine',
     })
     expect(history[1]!.engine).toStartWith('posixlake/')
+    expect(history[1]!.engine).toBe(`posixlake/${version}`)
     expect((await table.history(1)).map(({ version }) => version)).toEqual([2n])
   })
 })

@@ -4,8 +4,9 @@ import { join } from 'node:path'
 import { localStore } from '../../src/storage/local.ts'
 import { memoryStore } from '../../src/storage/memory.ts'
 import type { ObjectStore } from '../../src/storage/object-store.ts'
-import { writeDataFiles } from '../../src/table/operations/write.ts'
-import { createTable, openTable, type Table } from '../../src/table/table.ts'
+import { createTable } from '../../src/table/operations/create.ts'
+import { openTable, type Table } from '../../src/table/table.ts'
+import { commit, writeDataFiles } from '../helpers/changes.ts'
 import { temporaryFolder } from '../helpers/temporary.ts'
 import { append, failure, remove, rows, SCHEMA } from './fixture.ts'
 
@@ -115,7 +116,7 @@ describe('deleted rows', () => {
     const add = await writeDataFiles(table, [rows(10, 11)], {
       order: { refs: [path], runs: [{ count: 1, ref: 0, row: 1 }] },
     })
-    await table.commit({ base: table.snapshot, operation: 'WRITE', add, delete: [] })
+    await commit(table, { base: table.snapshot, operation: 'WRITE', add, delete: [] })
     await remove(table, 0, [0, 1, 2])
     expect(table.snapshot.files.map(file => file.path)).toContain(path)
     await remove(table, 1, [0])
@@ -156,12 +157,12 @@ describe('commits of several writers', () => {
       const source = ${JSON.stringify(join(import.meta.dir, '../../src'))}
       const { openTable } = await import(source + '/table/table.ts')
       const { localStore } = await import(source + '/storage/local.ts')
-      const { writeDataFiles } = await import(source + '/table/operations/write.ts')
+      const { commit, writeDataFiles } = await import(${JSON.stringify(join(import.meta.dir, '../helpers/changes.ts'))})
       const { batchOf } = await import(source + '/columns/vectors.ts')
       const table = await openTable(localStore(${JSON.stringify(folder.path)}))
       for (let i = 0; i < 15; i++) {
         const add = await writeDataFiles(table, [batchOf(table.snapshot.schema.map(f => f.type), [[BigInt(i), 'x']])])
-        await table.commit({ base: table.snapshot, operation: 'WRITE', add, delete: [] })
+        await commit(table, { base: table.snapshot, operation: 'WRITE', add, delete: [] })
       }
       await table.close()`
     const writers = [1, 2].map(() => Bun.spawn([process.execPath, '-e', script], { stderr: 'inherit' }))
@@ -174,7 +175,7 @@ describe('commits of several writers', () => {
   test('are found by the id that was given to them', async () => {
     const table = await createTable(memoryStore(), { schema: SCHEMA })
     const add = await writeDataFiles(table, [rows(0, 1)])
-    await table.commit({ base: table.snapshot, operation: 'WRITE', add, delete: [], txnId: 'mine' })
+    await commit(table, { base: table.snapshot, operation: 'WRITE', add, delete: [], txnId: 'mine' })
     expect((await table.history()).map(({ txnId }) => txnId)).toContain('mine')
   })
 })

@@ -1,10 +1,12 @@
 import { fstatSync } from 'node:fs'
+import { csv, textFormat, textFormats } from '../../columns/text/formats/index.ts'
 import { openText } from '../../fs/text/layout.ts'
 import { Segments } from '../../fs/text/segments.ts'
 import { openLake } from '../../lake.ts'
 import { command } from '../command.ts'
 import { note, print } from '../output.ts'
 import { Progress } from '../progress.ts'
+import { storeArgs, useStore } from '../store-args.ts'
 import { settle } from '../table-of.ts'
 import { snapshotOf, versionArgs } from '../version-args.ts'
 
@@ -12,6 +14,7 @@ import { snapshotOf, versionArgs } from '../version-args.ts'
 const FIRST_PIECE_BYTES = 192 << 10
 const PIECE_BYTES = 1 << 20
 const STDOUT = 1
+const FORMATS = textFormats.map(({ name }) => name)
 
 export default command({
   name: 'cat',
@@ -22,11 +25,13 @@ export default command({
     'posixlake cat ./people --version 3',
   ],
   args: {
-    table: { type: 'positional', required: true, description: 'The table: a directory' },
-    format: { type: 'enum', options: ['csv', 'json', 'jsonl'], default: 'csv', description: 'csv, json or jsonl' },
+    table: { type: 'positional', required: true, description: 'The table: a directory or s3://bucket/prefix' },
+    format: { type: 'enum', options: FORMATS, default: csv.name, description: FORMATS.join(', ') },
     ...versionArgs,
+    ...storeArgs,
   },
   run: async args => {
+    useStore(args.table, args)
     await settle(args.table)
     // Who reads a pipe may want a few lines only; a file takes all.
     const lake = await openLake(args.table, { log: note, startThreads: fstatSync(STDOUT).isFile() })
@@ -38,12 +43,10 @@ export default command({
         const measuring = segments.measuring
         if (measuring !== undefined) progress.update(measuring.doneBytes, measuring.totalBytes)
       }, 100)
-      const text = await openText(lake.table, snapshot, segments, args.format as 'csv' | 'json' | 'jsonl').finally(
-        () => {
-          clearInterval(timer)
-          progress.end()
-        },
-      )
+      const text = await openText(lake.table, snapshot, segments, textFormat(args.format)).finally(() => {
+        clearInterval(timer)
+        progress.end()
+      })
       const first = Math.min(text.size, FIRST_PIECE_BYTES)
       await print(await text.read(0, first))
       if (first < text.size) lake.pool.start()

@@ -1,15 +1,21 @@
-import { mkdirSync, readdirSync, statSync } from 'node:fs'
+import { readdirSync, type Stats, statSync } from 'node:fs'
 import { parseDdl } from '../../columns/schema.ts'
-import { WorkerPool } from '../../columns/workers/pool.ts'
+import { errnoOf } from '../../core/errors.ts'
 import { schemaSql } from '../../fs/views/schema-sql.ts'
-import { openStore, parseLocation } from '../../storage/location.ts'
+import { localMatches } from '../../storage/local-files.ts'
+import { type Location, openStore, parseLocation, s3Text } from '../../storage/location.ts'
+import type { ObjectStore } from '../../storage/object-store.ts'
 import { TableError } from '../../table/errors.ts'
+import { createTable } from '../../table/operations/create.ts'
 import { createFromCsv, createFromParquet, type ImportOptions } from '../../table/operations/import.ts'
-import { createTable, type Table } from '../../table/table.ts'
+import type { Table } from '../../table/table.ts'
+import { WorkerPool } from '../../table/workers/pool.ts'
 import { command, UsageError } from '../command.ts'
+import { dialectArgs, dialectOf } from '../dialect-args.ts'
 import { interruptible } from '../interrupt.ts'
 import { note, print } from '../output.ts'
 import { Progress } from '../progress.ts'
+import { storeArgs, useStore } from '../store-args.ts'
 
 export default command({
   name: 'create',
@@ -23,7 +29,11 @@ export default command({
     'posixlake create ./empty        # the first save with a header line gives the columns',
   ],
   args: {
-    table: { type: 'positional', required: true, description: 'The directory of the table; made if missing' },
+    table: {
+      type: 'positional',
+      required: true,
+      description: 'The directory of the table, made if missing, or s3://bucket/prefix',
+    },
     schema: {
       type: 'string',
       valueHint: 'COLUMNS',
@@ -34,11 +44,7 @@ export default command({
       valueHint: 'FILE',
       description: 'CSV with a header line; several as FILE FILE ... or as a pattern; - is standard input',
     },
-    delimiter: {
-      type: 'string',
-      valueHint: 'CHARACTER',
-      description: 'What stands between the fields of CSV; found if not given: comma, semicolon, tab or bar',
-    },
+    ...dialectArgs,
     'from-parquet': {
       type: 'string',
       valueHint: 'FILE',
@@ -46,19 +52,21 @@ export default command({
         'Parquet; several as FILE FILE ... or as a pattern; a folder means all files in it; - is standard input',
     },
     name: { type: 'string', valueHint: 'NAME', description: 'The name in the metadata' },
+    ...storeArgs,
   },
   rest: 'files',
   run: async (args, rest) => {
+    useStore(args.table, args)
     const location = parseLocation(args.table)
-    if (location.kind !== 'local') openStore(location) // Refuses what is not supported, in its words.
-    const directory = location.kind === 'local' ? location.directory : ''
     const schema = args.schema === undefined ? undefined : parseDdl(args.schema)
     const csv = args['from-csv']
     const parquet = args['from-parquet']
     if (csv !== undefined && parquet !== undefined) throw new UsageError('give --from-csv or --from-parquet, not both')
     if (parquet !== undefined && schema !== undefined)
       throw new UsageError('Parquet files bring their types: leave out --schema')
-    if (args.delimiter !== undefined && csv === undefined) throw new UsageError('--delimiter goes with --from-csv')
+    const dialect = dialectOf(args)
+    const [strange] = Object.keys(dialect)
+    if (strange !== undefined && csv === undefined) throw new UsageError(`--${strange} goes with --from-csv`)
     const source = csv ?? parquet
     if (source === undefined && rest.length > 0)
       throw new UsageError(`posixlake create does not know what to do with ${JSON.stringify(rest[0])}`)
@@ -66,29 +74,27 @@ export default command({
       ...(schema === undefined ? {} : { schema }),
       ...(args.name === undefined ? {} : { name: args.name }),
     }
-    const delimiter = args.delimiter === undefined ? undefined : delimiterByte(args.delimiter)
-    checkFree(directory)
+    await checkFree(location)
     const table =
       source === undefined
-        ? await createEmpty(directory, options)
-        : await fromFiles(directory, csv === undefined ? createFromParquet : createFromCsv, [source, ...rest], {
+        ? await createEmpty(location, options)
+        : await fromFiles(location, csv === undefined ? createFromParquet : createFromCsv, [source, ...rest], {
             ...options,
-            delimiter,
+            dialect,
           })
     await print(describe(args.table, table))
     return undefined
   },
 })
 
-type TableOptions = Pick<ImportOptions, 'schema' | 'name' | 'delimiter'>
+type TableOptions = Pick<ImportOptions, 'schema' | 'name' | 'dialect'>
 
-async function createEmpty(directory: string, { schema = [], ...options }: TableOptions): Promise<Table> {
-  mkdirSync(directory, { recursive: true })
-  return createTable(openStore({ kind: 'local', directory }), { schema, ...options })
+async function createEmpty(location: Location, { schema = [], ...options }: TableOptions): Promise<Table> {
+  return createTable(openStore(location), { schema, ...options })
 }
 
 async function fromFiles(
-  directory: string,
+  location: Location,
   create: typeof createFromCsv,
   patterns: readonly string[],
   options: TableOptions,
@@ -100,7 +106,7 @@ async function fromFiles(
     return await interruptible(signal => {
       // What the threads are at is of no use any more.
       signal.addEventListener('abort', () => void pool.close())
-      return create(directory, paths, {
+      return create(openStore(location), paths, {
         pool,
         progress: (done, total) => progress.update(done, total),
         log: note,
@@ -115,23 +121,38 @@ async function fromFiles(
 }
 
 /** A folder with other files in it is no place for a table: VACUUM deletes all that is no part of one. */
-function checkFree(directory: string): void {
-  if (statSync(directory, { throwIfNoEntry: false })?.isDirectory() !== true) return
-  const names = readdirSync(directory)
+async function checkFree(location: Location): Promise<void> {
+  const names = location.kind === 'local' ? namesIn(location.directory) : await firstNames(openStore(location))
   if (names.includes('_delta_log')) return // Whoever creates the table says so.
   const strange = names.find(name => !/^[._]|^lost\+found$/.test(name))
   if (strange === undefined) return
+  const where = location.kind === 'local' ? location.directory : s3Text(location)
   throw new TableError(
     'exists',
-    `${directory}: the folder holds other files (${strange}), which VACUUM of this table would delete; choose a new or an empty folder`,
+    `${where}: the folder holds other files (${strange}), which VACUUM of this table would delete; choose a new or an empty folder`,
   )
 }
 
-function delimiterByte(text: string): number {
-  const character = text === '\\t' || text === 'tab' ? '\t' : text
-  if (!/^[\t\x20-\x7e]$/.test(character) || /[\w"]/.test(character))
-    throw new UsageError(`--delimiter takes one character, such as ';' or tab, not ${JSON.stringify(text)}`)
-  return character.charCodeAt(0)
+function namesIn(directory: string): string[] {
+  const info = infoOf(directory)
+  if (info === undefined) return []
+  if (!info.isDirectory())
+    throw new TableError('exists', `${directory}: something of that name is there already, and is no folder`)
+  return readdirSync(directory)
+}
+
+async function firstNames(store: ObjectStore): Promise<string[]> {
+  return [...new Set((await store.list('')).map(({ path }) => path.split('/')[0]!))]
+}
+
+/** Undefined if nothing is there. That there can be nothing, for a part of the path is a file, is the system's error. */
+function infoOf(path: string): Stats | undefined {
+  try {
+    return statSync(path)
+  } catch (error) {
+    if (errnoOf(error) === 'ENOENT') return undefined
+    throw error
+  }
 }
 
 /** Names of files, and patterns that the shell left for us. */
@@ -139,14 +160,7 @@ async function filesOf(patterns: readonly string[]): Promise<string[]> {
   const files: string[] = []
   for (const pattern of patterns) {
     if (pattern === '') throw new UsageError('the name of a file to import is empty')
-    if (statSync(pattern, { throwIfNoEntry: false }) !== undefined || !/[*?[{]/.test(pattern)) {
-      files.push(pattern)
-      continue
-    }
-    const glob = new Bun.Glob(pattern)
-    let found = (await Array.fromAsync(glob.scan({ onlyFiles: true }))).sort()
-    // Where it matches folders alone, such as those of partitions, it means them.
-    if (found.length === 0) found = (await Array.fromAsync(glob.scan({ onlyFiles: false }))).sort()
+    const found = await localMatches(pattern)
     if (found.length === 0) throw new TableError('missing_file', `no file matches ${pattern}`)
     files.push(...found)
   }

@@ -1,24 +1,26 @@
 import { ParquetFileWriter } from '../../columns/parquet/write.ts'
+import { textFormats } from '../../columns/text/formats/index.ts'
 import { execute, type Outcome, query, type RunOptions, type SqlResult } from '../../sql/engine.ts'
 import { SqlError } from '../../sql/errors.ts'
 import { resultText } from '../../sql/format.ts'
 import { defaultMemoryBytes, inWordsOfLimits, type SqlLimits } from '../../sql/limits.ts'
 import { removeOwnSpill } from '../../sql/session.ts'
 import { takeBackNow, type WrittenFile } from '../../sql/written.ts'
-import { openStore, parseLocation } from '../../storage/location.ts'
 import type { ObjectStore } from '../../storage/object-store.ts'
-import { hasLog } from '../../table/log/load.ts'
+import { hasLog } from '../../table/log/segment.ts'
 import { openTable, type Table } from '../../table/table.ts'
 import { command, UsageError } from '../command.ts'
 import { interruptible } from '../interrupt.ts'
 import { note, print } from '../output.ts'
 import { outputWidth, renderTable, rowTexts, tableColumns } from '../render.ts'
 import { sqlLimitsOf, statementArgs } from '../sql-args.ts'
+import { storeArgs, useStore } from '../store-args.ts'
+import { storeOf } from '../store-of.ts'
 import { settle } from '../table-of.ts'
 import { snapshotOf, versionArgs } from '../version-args.ts'
 import { withinLimits } from '../within-limits.ts'
 
-const FORMATS = ['table', 'csv', 'json', 'jsonl', 'parquet', 'arrow'] as const
+const FORMATS = ['table', ...textFormats.map(({ name }) => name), 'parquet', 'arrow'] as const
 type Format = (typeof FORMATS)[number]
 
 interface QueryArgs {
@@ -37,7 +39,7 @@ export default command({
     'posixlake query ./people - < report.sql',
   ],
   args: {
-    table: { type: 'positional', required: true, description: 'The table: a directory' },
+    table: { type: 'positional', required: true, description: 'The table: a directory or s3://bucket/prefix' },
     sql: {
       type: 'positional',
       required: true,
@@ -46,6 +48,7 @@ export default command({
     format: { type: 'enum', options: [...FORMATS], default: 'table', description: FORMATS.join(', ') },
     ...versionArgs,
     ...statementArgs,
+    ...storeArgs,
   },
   run: async args => {
     const { format } = args
@@ -54,10 +57,11 @@ export default command({
     }
     const limits = { timeoutMs: Number.POSITIVE_INFINITY, memoryBytes: defaultMemoryBytes(1), ...sqlLimitsOf(args) }
     const sql = args.sql === '-' ? await Bun.stdin.text() : args.sql
+    useStore(args.table, args)
     await settle(args.table)
     const written: WrittenFile[] = []
     const onWrite = (temporary: string, path: string): void => void written.push({ temporary, path })
-    const store = openStore(parseLocation(args.table), { onWrite })
+    const { store, close } = await storeOf(args.table, { onWrite })
     const lastResort = (): void => {
       removeOwnSpill()
       takeBackNow(store, written)
@@ -69,7 +73,7 @@ export default command({
         signal => run(store, sql, args, { ...limits, signal, written, log: note }).catch(inTheseWords(limits)),
         lastResort,
       ),
-    )
+    ).finally(close)
     return undefined
   },
 })
@@ -118,13 +122,8 @@ async function show(result: SqlResult, format: Format): Promise<void> {
       }))
         await print(line)
       return
-    case 'csv':
-    case 'json':
-    case 'jsonl':
-      for await (const bytes of resultText(result, format)) await print(bytes)
-      return
     case 'parquet': {
-      const writer = new ParquetFileWriter({ write: bytes => print(bytes) }, schema, { isDataFile: false })
+      const writer = new ParquetFileWriter({ write: bytes => print(bytes) }, schema, { statistics: false })
       for await (const batch of result.batches()) await writer.write(batch)
       await writer.finish()
       return
@@ -132,6 +131,9 @@ async function show(result: SqlResult, format: Format): Promise<void> {
     case 'arrow': {
       const { arrowStream } = await import('../../columns/arrow.ts')
       for await (const bytes of arrowStream(schema, result.batches())) await print(bytes)
+      return
     }
+    default:
+      for await (const bytes of resultText(result, format)) await print(bytes)
   }
 }

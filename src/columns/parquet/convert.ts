@@ -4,9 +4,10 @@ import { formatDecimal } from '../text/scalars.ts'
 import type { Cell, DataType, Utf8Values, Vector } from '../types.ts'
 import { asUtf8 } from '../utf8.ts'
 import { vectorOf } from '../vectors.ts'
-import type { LeafColumn, PhysicalValues } from './decode.ts'
+import type { LeafColumn } from './decode.ts'
 import { describeForm, formOf, type LeafForm } from './leaf.ts'
 import type { SchemaNode, TimeUnit } from './metadata.ts'
+import type { PhysicalValues } from './values.ts'
 
 /** A byte-order mark at the start of a value is part of it. */
 const decoder = new TextDecoder('utf-8', { ignoreBOM: true })

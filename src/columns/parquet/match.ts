@@ -1,19 +1,18 @@
-import { physicalName } from '../schema.ts'
+import { fieldId, physicalName } from '../schema.ts'
 import type { DataType, Field } from '../types.ts'
 import type { SchemaNode } from './metadata.ts'
 import { UnsupportedError } from './unsupported.ts'
 
 /**
  * The child of a file's group that holds a field of the table; undefined if the file lacks it. The one rule for all who
- * read files: the views, copy-on-write, and (by `readsInPlace`) SQL. A field with a `delta.columnMapping.id` is found by
- * field_id, where the file has ids (`schemaInFiles` leaves the ids out unless the table's mapping mode is `id`). Else by
- * its name, which is the same in any case, as in Delta and SQL: who makes a table of a folder of files may spell a column
+ * read files: the views, copy-on-write, and (by `readsInPlace`) SQL. A field with an id is found by field_id, where the
+ * file has ids (`schemaInFiles` leaves the ids out unless the table's mapping mode is `id`). Else by its name, which is the same in any case, as in Delta and SQL: who makes a table of a folder of files may spell a column
  * in a way of their own. The one that is spelled alike comes first. Throws UnsupportedError where two could be meant.
  */
 export function findChild({ children }: SchemaNode, field: Field): SchemaNode | undefined {
-  const id = field.metadata['delta.columnMapping.id']
-  if (typeof id === 'number' && children.some(({ fieldId }) => fieldId !== undefined))
-    return theOne(children, ({ fieldId }) => fieldId === id)
+  const id = fieldId(field)
+  if (id !== undefined && children.some(child => child.fieldId !== undefined))
+    return theOne(children, child => child.fieldId === id)
   const name = physicalName(field)
   const exact = theOne(children, child => child.name === name)
   if (exact !== undefined) return exact

@@ -19,8 +19,8 @@ const GROUP_ROWS_MAX = 2 ** 31 - 1
 const LEAVES_HEADER_OUT = /^parquet-mr(?: version (?:0\.|1\.[01]\.|1\.2\.[0-8]\b)|$)/
 const LEFT_OUT_BYTES_MAX = 100
 
-/** Values of partition columns by physical name: the same for every row of a file. */
-export type PartitionValues = ReadonlyMap<string, Cell>
+/** Values of columns that are not in a file, by physical name: the same for every row of it. */
+export type ConstantValues = ReadonlyMap<string, Cell>
 
 /** What a Parquet file says of itself. */
 export interface Footer {
@@ -82,41 +82,115 @@ async function readBytes(source: ByteSource, start: number, end: number): Promis
 }
 
 /**
- * Decodes one row group as the table's columns: columns that the file lacks are NULL, partition columns constant.
- * `columns` restricts it to these names (the other vectors are left out). ParquetError names file and column.
+ * Decodes one row group as these columns: those that the file lacks are NULL, unless they are constant. `columns` restricts
+ * it to these names (the other vectors are left out). ParquetError names file and column.
  */
 export async function readRowGroup(
   source: ByteSource,
   footer: Footer,
   rowGroup: number,
   schema: Schema,
-  partition: PartitionValues = new Map(),
+  constants: ConstantValues = new Map(),
   columns?: readonly string[],
 ): Promise<Batch> {
-  const group = footer.rowGroups[rowGroup]
-  if (group === undefined) throw new ParquetError('corrupt', `${source.name}: there is no row group ${rowGroup}`)
+  const { rows } = rowGroupOf(source, footer, rowGroup)
   const wanted = columns === undefined ? schema : schema.filter(field => columns.includes(field.name))
   const vectors: Vector[] = []
   for (const field of wanted) {
-    const constant = partition.get(physicalName(field))
-    vectors.push(
-      constant === undefined
-        ? await readColumn(source, footer, rowGroup, field)
-        : constantVector(field.type, group.rows, constant),
-    )
+    const found = findColumn(source, footer, rowGroup, field, constants)
+    const bytes: Uint8Array[] = []
+    for (const { start, end } of found.chunks) bytes.push(await readBytes(source, start, end))
+    vectors.push(decodeColumn({ ...found, bytes }, field, rows))
   }
-  return { rows: group.rows, vectors }
+  return { rows, vectors }
 }
 
-async function readColumn(source: ByteSource, footer: Footer, rowGroup: number, field: Field): Promise<Vector> {
-  const { rows } = footer.rowGroups[rowGroup]!
+/** The bytes of a row group, fetched and not yet decoded. It can be handed to another thread. */
+export interface FetchedRowGroup {
+  readonly rows: number
+  readonly columns: readonly FetchedColumn[]
+}
+
+interface FetchedColumn extends FoundColumn {
+  /** Of each chunk. */
+  readonly bytes: readonly Uint8Array[]
+}
+
+/** Between chunks that are wanted, so much is read along: one read costs more than some bytes. */
+const GAP_BYTES_MAX = 64 * 1024
+
+/** Fetches what `readRowGroup` decodes, in as few reads as there are gaps. ParquetError names file and column. */
+export async function fetchRowGroup(
+  source: ByteSource,
+  footer: Footer,
+  rowGroup: number,
+  schema: Schema,
+  constants: ConstantValues = new Map(),
+): Promise<FetchedRowGroup> {
+  const { rows } = rowGroupOf(source, footer, rowGroup)
+  const found = schema.map(field => findColumn(source, footer, rowGroup, field, constants))
+  const ranges: { start: number; end: number }[] = []
+  for (const { start, end } of found.flatMap(({ chunks }) => chunks).sort((a, b) => a.start - b.start)) {
+    const last = ranges.at(-1)
+    if (last !== undefined && start <= last.end + GAP_BYTES_MAX) last.end = Math.max(last.end, end)
+    else ranges.push({ start, end })
+  }
+  const read = new Map<number, Uint8Array>()
+  for (const { start, end } of ranges) read.set(start, inOwnBuffer(await readBytes(source, start, end)))
+  const bytesOf = (chunk: Chunk): Uint8Array => {
+    const { start } = ranges.findLast(range => range.start <= chunk.start)!
+    return read.get(start)!.subarray(chunk.start - start, chunk.end - start)
+  }
+  return { rows, columns: found.map(column => ({ ...column, bytes: column.chunks.map(bytesOf) })) }
+}
+
+/** Bytes whose buffer holds nothing else, so that it can be given away. */
+function inOwnBuffer(bytes: Uint8Array): Uint8Array {
+  return bytes.byteLength === bytes.buffer.byteLength ? bytes : new Uint8Array(bytes)
+}
+
+/** The rows of what was fetched for the same columns. ParquetError names file and column. */
+export function decodeRowGroup({ rows, columns }: FetchedRowGroup, schema: Schema): Batch {
+  return { rows, vectors: schema.map((field, i) => decodeColumn(columns[i]!, field, rows)) }
+}
+
+function rowGroupOf({ name }: ByteSource, footer: Footer, rowGroup: number): Footer['rowGroups'][number] {
+  const group = footer.rowGroups[rowGroup]
+  if (group === undefined) throw new ParquetError('corrupt', `${name}: there is no row group ${rowGroup}`)
+  return group
+}
+
+/** Where the values of a column are. */
+interface FoundColumn {
+  /** For messages. */
+  readonly where: string
+  /** The same for every row; undefined for a column of the file, or one that it lacks. */
+  readonly constant: Cell | undefined
+  /** Undefined where the file lacks the column. */
+  readonly node: SchemaNode | undefined
+  readonly chunks: readonly Chunk[]
+}
+
+function findColumn(
+  source: ByteSource,
+  footer: Footer,
+  rowGroup: number,
+  field: Field,
+  constants: ConstantValues,
+): FoundColumn {
   const where = `${source.name}: column ${field.name} of row group ${rowGroup}`
+  const constant = constants.get(physicalName(field))
+  if (constant !== undefined) return { where, constant, node: undefined, chunks: [] }
   const node = readable(where, () => findChild(footer.root, field))
   // Where there are no rows there need be no pages either.
-  if (node === undefined || rows === 0) return nullVector(field.type, rows)
-  const chunks = readable(where, () => chunksBelow(source, footer, rowGroup, node))
-  const bytes: Uint8Array[] = []
-  for (const { start, end } of chunks) bytes.push(await readBytes(source, start, end))
+  if (node === undefined || footer.rowGroups[rowGroup]!.rows === 0)
+    return { where, constant, node: undefined, chunks: [] }
+  return { where, constant, node, chunks: readable(where, () => chunksBelow(source, footer, rowGroup, node)) }
+}
+
+function decodeColumn({ where, constant, node, chunks, bytes }: FetchedColumn, field: Field, rows: number): Vector {
+  if (constant !== undefined) return constantVector(field.type, rows, constant)
+  if (node === undefined) return nullVector(field.type, rows)
   return readable(where, () => columnOf(node, field, rows, chunks, bytes))
 }
 

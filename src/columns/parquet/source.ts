@@ -1,5 +1,6 @@
-import { open } from 'node:fs/promises'
+import { localFile } from '../../storage/local-files.ts'
 import type { ObjectStore } from '../../storage/object-store.ts'
+import type { ReadableFile } from '../../storage/readable-file.ts'
 import { ParquetError } from '../errors.ts'
 
 /** Random access to the bytes of one file. */
@@ -11,41 +12,29 @@ export interface ByteSource {
   read(start: number, end: number): Promise<Uint8Array>
 }
 
-/** A file on a local disk. */
-export function localSource(path: string, sizeBytes: number): ByteSource {
-  return {
-    name: path,
-    sizeBytes,
-    read: async (start, end) => {
-      const file = await open(path, 'r')
-      try {
-        const bytes = new Uint8Array(end - start)
-        let done = 0
-        while (done < bytes.length) {
-          const { bytesRead } = await file.read(bytes, done, bytes.length - done, start + done)
-          if (bytesRead === 0) throw cutOff(path, start + done, end)
-          done += bytesRead
-        }
-        return bytes
-      } finally {
-        await file.close()
-      }
-    },
-  }
-}
-
-/** An object of a store. */
-export function storeSource(store: ObjectStore, path: string, sizeBytes: number): ByteSource {
-  const name = `${store.location}/${path}`
+/** Any file. */
+export function fileSource(file: ReadableFile): ByteSource {
+  const { name, sizeBytes } = file
   return {
     name,
     sizeBytes,
     read: async (start, end) => {
-      const bytes = await store.read(path, start, end)
+      const bytes = await file.read(start, end)
       if (bytes.length !== end - start) throw cutOff(name, start + bytes.length, end)
       return bytes
     },
   }
+}
+
+/** A file on a local disk. */
+export function localSource(path: string, sizeBytes: number): ByteSource {
+  return fileSource(localFile(path, sizeBytes))
+}
+
+/** An object of a store. */
+export function storeSource(store: ObjectStore, path: string, sizeBytes: number): ByteSource {
+  const read = (start: number, end: number): Promise<Uint8Array> => store.read(path, start, end)
+  return fileSource({ name: `${store.location}/${path}`, sizeBytes, read })
 }
 
 function cutOff(name: string, end: number, wanted: number): ParquetError {

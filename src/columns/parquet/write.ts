@@ -1,65 +1,46 @@
 import type { DecodedArray, KeyValue, SchemaElement } from 'hyparquet'
 import { ByteWriter, ParquetWriter } from 'hyparquet-writer'
 import { discarded } from '../../core/garbage.ts'
-import { physicalName, schemaFingerprint } from '../schema.ts'
-import { csvSize } from '../text/csv-render.ts'
-import { TEXT_FORMAT_VERSION } from '../text/rendered.ts'
-import { jsonLinesSize } from '../text/sizes.ts'
-import type { Batch, Cell, DataType, Field, Schema, Vector } from '../types.ts'
+import { fieldId, physicalName } from '../schema.ts'
+import type { Batch, Cell, DataType, Schema, Vector } from '../types.ts'
 import { cellAt, isUtf8, sliceBatch } from '../vectors.ts'
-import type { Footer } from './read.ts'
-import { StatisticsBuilder } from './statistics.ts'
 
 export const ROW_GROUP_ROWS = 131_072
 /** A row group is decoded as a whole, so the first one is small: the first rows of a cold file are there at once. */
 export const FIRST_ROW_GROUP_ROWS = 16_384
 /** What an array of its own for one value takes, roughly. */
 const VIEW_BYTES = 128
-const TEXT_KEY = 'posixlake.text'
 
 /** Where a writer's bytes go, in order. */
 export interface ByteSink {
   write(bytes: Uint8Array): Promise<void> | void
 }
 
-export interface RowGroupText {
-  readonly rows: number
-  readonly csvBytes: number
-  readonly jsonlBytes: number
-}
-
-/** What became of a written file. */
+/** A file that is written to its end. */
 export interface WrittenFile {
   readonly sizeBytes: number
   readonly rows: number
-  /** The `stats` of its add action, as JSON text. */
-  readonly stats: string
-  readonly csvBytes: number
-  readonly jsonlBytes: number
-  readonly rowGroups: readonly RowGroupText[]
 }
 
 export interface ParquetWriteOptions {
   /** Of every row group; if not given, a small first one and large ones behind it. */
   readonly rowGroupRows?: number
-  readonly keyValue?: ReadonlyMap<string, string>
-  /** How many leaf columns get statistics (`delta.dataSkippingNumIndexedCols`). */
-  readonly indexedColumns?: number
-  /** False for a file that is no data file: nobody asks for its rows' statistics, or for the sizes of their texts. */
-  readonly isDataFile?: boolean
+  /** False for a file whose footer need not tell the bounds of its columns. */
+  readonly statistics?: boolean
+  /** Hears of the rows of each row group before they are written. */
+  readonly onRowGroup?: (batches: readonly Batch[]) => void
 }
 
-/** Writes one Parquet data file that any Delta engine reads, row group by row group. */
+/** Writes a Parquet file that any engine reads, row group by row group. */
 export class ParquetFileWriter {
   readonly #sink: ByteSink
   readonly #schema: Schema
   readonly #rowGroupRows: number | undefined
-  readonly #keyValue: Map<string, string>
-  readonly #isDataFile: boolean
-  readonly #statistics: StatisticsBuilder
+  readonly #onRowGroup: ParquetWriteOptions['onRowGroup']
   readonly #out = new ByteWriter()
   readonly #writer: ParquetWriter
-  readonly #rowGroups: RowGroupText[] = []
+  #rowGroups = 0
+  #rows = 0
   #flushed = 0
   #pending: Batch[] = []
   #pendingRows = 0
@@ -69,22 +50,20 @@ export class ParquetFileWriter {
     this.#sink = sink
     this.#schema = schema
     this.#rowGroupRows = options.rowGroupRows
-    this.#keyValue = new Map(options.keyValue)
-    this.#isDataFile = options.isDataFile ?? true
-    this.#statistics = new StatisticsBuilder(schema, options.indexedColumns)
+    this.#onRowGroup = options.onRowGroup
     this.#writer = new ParquetWriter({
       writer: this.#out,
       schema: parquetElements(schema),
       codec: 'SNAPPY',
       createdBy: 'posixlake',
-      statistics: options.isDataFile ?? true,
+      statistics: options.statistics ?? true,
     })
   }
 
   async write(batch: Batch): Promise<void> {
     let start = 0
     while (start < batch.rows) {
-      const rows = this.#rowGroupRows ?? (this.#rowGroups.length === 0 ? FIRST_ROW_GROUP_ROWS : ROW_GROUP_ROWS)
+      const rows = this.#rowGroupRows ?? (this.#rowGroups === 0 ? FIRST_ROW_GROUP_ROWS : ROW_GROUP_ROWS)
       const end = Math.min(batch.rows, start + rows - this.#pendingRows)
       this.#pending.push(sliceBatch(batch, start, end))
       this.#pendingRows += end - start
@@ -93,24 +72,13 @@ export class ParquetFileWriter {
     }
   }
 
-  /** Writes what is left and the footer, with `extra` among its key-value metadata. */
-  async finish(extra: ReadonlyMap<string, string> = new Map()): Promise<WrittenFile> {
+  /** Writes what is left and the footer. `keyValue` is asked for its key-value metadata once all rows are written. */
+  async finish(keyValue: () => ReadonlyMap<string, string> = () => new Map()): Promise<WrittenFile> {
     if (this.#pendingRows > 0) await this.#rowGroup()
-    const keyValue = new Map([...this.#keyValue, ...extra])
-    if (this.#isDataFile) keyValue.set(TEXT_KEY, textSizesJson(this.#schema, this.#rowGroups))
-    this.#writer.kvMetadata = [...keyValue].map(([key, value]): KeyValue => ({ key, value }))
+    this.#writer.kvMetadata = [...keyValue()].map(([key, value]): KeyValue => ({ key, value }))
     await this.#writer.finish()
     await this.#flush()
-    const sum = (of: (group: RowGroupText) => number): number =>
-      this.#rowGroups.reduce((total, group) => total + of(group), 0)
-    return {
-      sizeBytes: this.#flushed,
-      rows: sum(group => group.rows),
-      stats: this.#statistics.finish(),
-      csvBytes: sum(group => group.csvBytes),
-      jsonlBytes: sum(group => group.jsonlBytes),
-      rowGroups: this.#rowGroups,
-    }
+    return { sizeBytes: this.#flushed, rows: this.#rows }
   }
 
   async #rowGroup(): Promise<void> {
@@ -118,14 +86,9 @@ export class ParquetFileWriter {
     const rows = this.#pendingRows
     this.#pending = []
     this.#pendingRows = 0
-    let csvBytes = 0
-    let jsonlBytes = 0
-    for (const batch of this.#isDataFile ? batches : []) {
-      this.#statistics.add(batch)
-      csvBytes += csvSize(batch, this.#schema)
-      jsonlBytes += jsonLinesSize(batch, this.#schema)
-    }
-    this.#rowGroups.push({ rows, csvBytes, jsonlBytes })
+    this.#onRowGroup?.(batches)
+    this.#rowGroups++
+    this.#rows += rows
     const columnData = this.#schema.map((field, i) => ({
       name: physicalName(field),
       data: parquetValues(
@@ -143,7 +106,7 @@ export class ParquetFileWriter {
     await this.#flush()
     this.#keepOnlyBounds()
     // Every string was a view of its own on the way.
-    discarded(rows * this.#schema.length * VIEW_BYTES + csvBytes)
+    discarded(rows * this.#schema.length * VIEW_BYTES)
   }
 
   /** The footer's bounds are views of the rows' bytes, which would keep all of them in memory until the file is finished. */
@@ -194,41 +157,6 @@ function isPlain(type: DataType): boolean {
   }
 }
 
-function textSizesJson(schema: Schema, groups: readonly RowGroupText[]): string {
-  return JSON.stringify({
-    v: TEXT_FORMAT_VERSION,
-    schema: schemaFingerprint(schema),
-    rows: groups.map(group => group.rows),
-    csv: groups.map(group => group.csvBytes),
-    jsonl: groups.map(group => group.jsonlBytes),
-  })
-}
-
-export interface TextSizes {
-  /** schemaFingerprint of the columns that the sizes are of. */
-  readonly schema: string
-  readonly groups: readonly RowGroupText[]
-}
-
-/** The text sizes that our writer left in a footer; undefined in files by others, and of other text versions. */
-export function textSizes(footer: Footer): TextSizes | undefined {
-  const text = footer.keyValue.get(TEXT_KEY)
-  if (text === undefined) return undefined
-  try {
-    const json = JSON.parse(text) as { v: number; schema: string; rows: number[]; csv: number[]; jsonl: number[] }
-    const whole =
-      json.v === TEXT_FORMAT_VERSION &&
-      [json.rows, json.csv, json.jsonl].every(list => list.length === footer.rowGroups.length)
-    if (!whole || json.rows.some((rows, i) => rows !== footer.rowGroups[i]!.rows)) return undefined
-    return {
-      schema: json.schema,
-      groups: json.rows.map((rows, i) => ({ rows, csvBytes: json.csv[i]!, jsonlBytes: json.jsonl[i]! })),
-    }
-  } catch {
-    return undefined
-  }
-}
-
 // --- schema and values ---------------------------------------------------------------------------------------------
 
 function parquetElements(schema: Schema): SchemaElement[] {
@@ -236,11 +164,6 @@ function parquetElements(schema: Schema): SchemaElement[] {
     { name: 'root', num_children: schema.length },
     ...schema.flatMap(field => elementsOf(physicalName(field), field.type, field.nullable, fieldId(field))),
   ]
-}
-
-function fieldId(field: Field): number | undefined {
-  const id = field.metadata['delta.columnMapping.id']
-  return typeof id === 'number' ? id : undefined
 }
 
 function elementsOf(name: string, type: DataType, nullable: boolean, id?: number): SchemaElement[] {

@@ -1,12 +1,12 @@
-import { defaultSql } from '../defaults.ts'
 import { TextError } from '../errors.ts'
 import { nameFault } from '../schema.ts'
 import type { Field, Schema } from '../types.ts'
 import { decodeText } from './json.ts'
 
-export { countLines, type ParseOptions, parseCsv } from './csv-parse.ts'
+export { countLines, parseCsv } from './csv-parse.ts'
 export { csvHeader, renderCsv } from './csv-render.ts'
 export { crToLf, delimiterOf, endsInCr } from './dialect.ts'
+export { type Dialect, ForeignCsv, isPlain, RFC_4180 } from './foreign-csv.ts'
 export { SchemaInference } from './infer.ts'
 export { type RenderedText, ROW_INDEX_STRIDE, TEXT_FORMAT_VERSION } from './rendered.ts'
 
@@ -112,22 +112,13 @@ export interface MatchedHeader {
 }
 
 /**
- * Sets a header, which stands in line `line`, beside a schema; undefined if it shares no name with it, and so is no header
- * of this table. TextError `bad_header` if it lacks a column with a default value: the rows would get NULL in its place;
- * and if it has a new column by a name of the schema in another case.
+ * Sets a header beside a schema; undefined if it shares no name with it, and so is no header of this table. TextError
+ * `bad_header` if it has a new column by a name of the schema in another case.
  */
-export function matchHeader(names: readonly string[], schema: Schema, line = 1): MatchedHeader | undefined {
+export function matchHeader(names: readonly string[], schema: Schema): MatchedHeader | undefined {
   const fields = names.flatMap(name => schema.find(field => field.name === name) ?? [])
   if (fields.length === 0) return undefined
   const missing = schema.filter(field => !names.includes(field.name))
-  const withDefault = missing.find(field => defaultSql(field) !== undefined)
-  if (withDefault !== undefined) {
-    throw new TextError(
-      'bad_header',
-      `line ${line}: the column ${withDefault.name} is missing, which has the default value ${defaultSql(withDefault)}; write its values, too`,
-      { line, column: withDefault.name },
-    )
-  }
   const added = names.filter(name => !schema.some(field => field.name === name))
   if (added.length > 0) checkNames([...schema.map(({ name }) => name), ...added])
   return {

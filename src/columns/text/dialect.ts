@@ -1,4 +1,5 @@
 import Papa from 'papaparse'
+import { type Dialect, papaConfig, RFC_4180 } from './foreign-csv.ts'
 
 const QUOTE = 0x22
 const LF = 0x0a
@@ -9,14 +10,13 @@ const DELIMITERS = [',', ';', '\t', '|']
 const ROWS_LOOKED_AT = 200
 
 /**
- * The byte between the fields of a CSV text, by its first rows: a header and what of the rows is given, cut off at a row
+ * What stands between the fields of a CSV text, by its first rows: a header and what of the rows is given, cut off at a row
  * end. The first of comma, semicolon, tab and bar that splits all of them into the same number of fields, more than one; a
- * comma where none does, so that what is wrong is told as it is.
+ * comma where none does, so that what is wrong is told as it is. `dialect`: how it is written otherwise.
  */
-export function delimiterOf(head: Uint8Array): number {
+export function delimiterOf(head: Uint8Array, dialect: Omit<Dialect, 'delimiter'> = RFC_4180): string {
   const text = new TextDecoder().decode(head)
-  const found = DELIMITERS.find(delimiter => splitsEvenly(text, delimiter))
-  return (found ?? ',').charCodeAt(0)
+  return DELIMITERS.find(delimiter => splitsEvenly(text, { ...dialect, delimiter })) ?? ','
 }
 
 /**
@@ -66,8 +66,12 @@ function* lineBreaks(
   }
 }
 
-function splitsEvenly(text: string, delimiter: string): boolean {
-  const { data, errors } = Papa.parse<string[]>(text, { delimiter, preview: ROWS_LOOKED_AT, skipEmptyLines: true })
+function splitsEvenly(text: string, dialect: Dialect): boolean {
+  const { data, errors } = Papa.parse<string[]>(text, {
+    ...papaConfig(dialect),
+    preview: ROWS_LOOKED_AT,
+    skipEmptyLines: true,
+  })
   const fields = data[0]?.length ?? 0
   return fields > 1 && errors.length === 0 && data.every(row => row.length === fields)
 }

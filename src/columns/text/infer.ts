@@ -1,6 +1,7 @@
 import type { DataType, Field, Schema, Vector } from '../types.ts'
 import { cellAt, isNullAt, isUtf8 } from '../vectors.ts'
-import { type ParseOptions, parseCsv } from './csv-parse.ts'
+import { parseCsv } from './csv-parse.ts'
+import type { ParseOptions, TypeInference } from './formats/format.ts'
 import { ANY, BOOLEAN, DATE, DECIMAL, DOUBLE, isShortNumber, LONG, literalOf, TIMESTAMP } from './literals.ts'
 
 const MINUS = 0x2d
@@ -50,7 +51,7 @@ function unknown(): ColumnFacts {
  * value: BIGINT and DOUBLE the very numbers, DECIMAL where all have the same number of digits behind the point, two or
  * more, and some end in 0 (money). NULL and `""` fit every type.
  */
-export class SchemaInference {
+export class SchemaInference implements TypeInference {
   readonly #fields: readonly Field[]
   readonly #facts: readonly ColumnFacts[]
 

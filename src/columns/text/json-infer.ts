@@ -1,5 +1,6 @@
 import { TextError } from '../errors.ts'
 import type { DataType, Field, Schema } from '../types.ts'
+import type { TypeInference } from './formats/format.ts'
 import { SchemaInference } from './infer.ts'
 import { JsonNumber, jsonRows } from './json.ts'
 import { keysInOrder } from './json-rows.ts'
@@ -13,7 +14,7 @@ const TEXT_TYPES: readonly DataType[] = [{ kind: 'date' }, { kind: 'timestamp' }
 const encoder = new TextEncoder()
 
 /** Finds the types of keys that a table has no columns for, from rows of JSON lines that are fed piece by piece. */
-export class JsonInference {
+export class JsonInference implements TypeInference {
   readonly #known: ReadonlySet<string>
   readonly #values = new Map<string, Values>()
 

@@ -1,7 +1,7 @@
-import { defaultCell } from '../defaults.ts'
 import { TextError } from '../errors.ts'
 import type { Batch, Cell, DataType, Field, Schema } from '../types.ts'
 import { cellAt, vectorOf } from '../vectors.ts'
+import type { ParseOptions } from './formats/format.ts'
 import { jsonRowEnd } from './json-rows.ts'
 import { type RenderedText, ROW_INDEX_STRIDE } from './rendered.ts'
 import { emptyIsNull, formatScalar, parseScalar, ScalarError } from './scalars.ts'
@@ -165,19 +165,12 @@ function renderObjects(batch: Batch, schema: Schema, prefix: string): RenderedTe
   return { bytes: Buffer.concat(parts, size + bytes.length), rows: batch.rows, index }
 }
 
-export interface JsonLinesOptions {
-  /** The line of the whole text at which these bytes begin, for messages; 1 if not given. */
-  readonly firstLine?: number
-  /** Takes the keys that the rows have. */
-  readonly seen?: Set<string>
-}
-
 /**
- * Parses JSON lines: a missing key is the column's default value, NULL as a rule, an unknown one an error
+ * Parses JSON lines: a missing key is NULL unless `missing` says otherwise, an unknown one an error
  * (`unknown_column`), and a byte-order mark in front of a row is no part of it. An object may span lines. TextError names line
  * and column; `unterminated` if the text ends within an object.
  */
-export function parseJsonLines(bytes: Uint8Array, schema: Schema, options: JsonLinesOptions = {}): Batch {
+export function parseJsonLines(bytes: Uint8Array, schema: Schema, options: ParseOptions = {}): Batch {
   const { firstLine = 1, seen } = options
   const columns: Cell[][] = schema.map(() => [])
   const known = new Set(schema.map(field => field.name))
@@ -187,7 +180,7 @@ export function parseJsonLines(bytes: Uint8Array, schema: Schema, options: JsonL
       seen?.add(key)
       if (!known.has(key)) throw unknownColumn(line, key)
     }
-    for (const [c, field] of schema.entries()) columns[c]!.push(fieldFromJson(object, field, line))
+    for (const [c, field] of schema.entries()) columns[c]!.push(fieldFromJson(object, field, line, options))
     rows++
   }
   return { rows, vectors: schema.map((field, i) => vectorOf(field.type, columns[i]!)) }
@@ -291,9 +284,14 @@ function keysOf(json: unknown): number {
   return keys
 }
 
-function fieldFromJson(object: Record<string, unknown>, field: Field, line: number): Cell {
+function fieldFromJson(
+  object: Record<string, unknown>,
+  field: Field,
+  line: number,
+  { missing = () => null }: ParseOptions,
+): Cell {
   try {
-    const cell = Object.hasOwn(object, field.name) ? cellFromJson(object[field.name], field.type) : defaultCell(field)
+    const cell = Object.hasOwn(object, field.name) ? cellFromJson(object[field.name], field.type) : missing(field)
     return notNull(cell, field.nullable, field.name)
   } catch (error) {
     if (error instanceof TextError)

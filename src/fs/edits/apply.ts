@@ -2,21 +2,27 @@ import { FIRST_ROW_GROUP_ROWS } from '../../columns/parquet/write.ts'
 import { schemaFingerprint } from '../../columns/schema.ts'
 import type { Batch } from '../../columns/types.ts'
 import { REPLACEMENT, textWouldBeLost } from '../../table/commit/copy-on-write.ts'
-import { writeDataFiles } from '../../table/operations/write.ts'
+import { appended } from '../../table/operations/append.ts'
+import { deleted } from '../../table/operations/delete.ts'
+import { merged } from '../../table/operations/merge.ts'
 import type { OrderHint } from '../../table/order-hint.ts'
 import { usesDeletionVectors } from '../../table/protocol.ts'
 import type { Snapshot } from '../../table/snapshot.ts'
-import type { Committed, NewFile, Table } from '../../table/table.ts'
-import { type Section, TableText } from '../text/layout.ts'
+import { type Committed, committed, type Operation, type Table, type Transaction } from '../../table/table.ts'
+import { type ByteRange, type Section, TableText } from '../text/layout.ts'
 import { type Segments, textKind } from '../text/segments.ts'
 import type { Text } from '../text/text.ts'
-import type { TextRange } from './diff.ts'
-import { editFormat } from './formats.ts'
+import {
+  type AddedRows,
+  addedBatches,
+  batchesIn,
+  type ChangePlan,
+  countAdded,
+  countRemoved,
+  reorder,
+} from './change-plan.ts'
+import { occursAny } from './headers.ts'
 import { countChanges, type EditCounts } from './pairing.ts'
-import { type AddedRows, addedBatches, batchesIn, type ChangePlan, occursAny } from './plan.ts'
-
-/** Text of freshly written rows is remembered up to this size; larger files are rendered when somebody reads them. */
-const PRIME_BYTES_MAX = 4 << 20
 
 const REPLACEMENT_BYTES = Buffer.from(REPLACEMENT)
 
@@ -31,55 +37,36 @@ export interface ApplyOptions {
 
 /** Commits a plan: new rows in a new file, removed rows in deletion vectors, all in one version. Rejects with TableError. */
 export async function applyPlan(plan: ChangePlan, options: ApplyOptions): Promise<Committed> {
-  const { table, snapshot } = options
-  const startedMs = performance.now()
+  const { table, snapshot, editId } = options
+  await using transaction = table.begin(snapshot, { txnId: editId })
+  if (plan.schema !== undefined) transaction.changeSchema(plan.schema)
   if (plan.removed.length > 0 && !usesDeletionVectors(snapshot.protocol, snapshot.metadata.configuration)) {
     // A partitioned table's rows may change their folder, and have no places in the view to keep.
-    if (snapshot.partitionColumns.length === 0) return applyByRewriting(plan, options, startedMs)
+    if (snapshot.partitionColumns.length === 0) return await applyByRewriting(transaction, plan, options)
   }
-  const deletions = plan.removed.length === 0 ? [] : await plan.base.rowsAt(plan.removed)
-  const removedRows = deletions.reduce((sum, { rows }) => sum + rows.length, 0)
-  const addedRows = plan.added.reduce((sum, { rows }) => sum + rows, 0)
-  const counts = await countsOf(plan, removedRows, addedRows)
+  const deletions = await plan.removedRows()
   const order = await orderHint(plan.base, plan.added)
-  const schema = plan.schema ?? snapshot.schema
-  const remembered: Batch[] = []
-  const add =
-    addedRows === 0
-      ? []
-      : await writeDataFiles(table, remembering(plan, remembered), {
-          ...(plan.schema === undefined ? {} : { schema }),
-          ...(order === undefined ? {} : { order }),
-        })
-  const committed = await table.commit({
-    base: snapshot,
-    ...describe(counts),
-    add,
-    delete: deletions,
-    ...(plan.schema === undefined ? {} : { schema }),
-    txnId: options.editId,
-    startedMs,
-  })
-  if (schemaFingerprint(schema) === schemaFingerprint(committed.snapshot.schema)) {
+  const counts = await countsOf(plan)
+  transaction.deleteRows(...deletions)
+  await transaction.write(addedBatches(plan), { order })
+  const made = committed(await transaction.commit(operationOf(counts, transaction.base)))
+  if (schemaFingerprint(transaction.schema) === schemaFingerprint(made.snapshot.schema)) {
     try {
-      prime(committed.snapshot, add, remembered, plan, options.segments)
+      prime(made.snapshot, transaction.added, plan, options.segments)
     } catch {
       // Who reads it renders it. The commit is made.
     }
   }
-  return committed
+  return made
 }
 
 /**
  * The same for a table that does not enable deletion vectors: each touched file is written anew, with the edited rows in
  * their places, and stands where it stood. Files whose rows stand among its rows are taken in.
  */
-async function applyByRewriting(plan: ChangePlan, options: ApplyOptions, startedMs: number): Promise<Committed> {
-  const { table, snapshot } = options
+async function applyByRewriting(transaction: Transaction, plan: ChangePlan, options: ApplyOptions): Promise<Committed> {
   const { base, removed } = plan
   const sections = await touchedSections(base, removed)
-  const schema = plan.schema === undefined ? {} : { schema: plan.schema }
-  const add: NewFile[] = []
   const left = new Set(plan.added)
   for (const section of sections) {
     const first = section.start <= base.headerBytes.length
@@ -89,32 +76,16 @@ async function applyByRewriting(plan: ChangePlan, options: ApplyOptions, started
     for (const range of added) left.delete(range)
     const pieces = spliced(base, section, removed, added, plan)
     await checkText(section, pieces, base, options)
-    const batches = batchesOf(pieces, plan)
-    add.push(...(await writeDataFiles(table, batches, { ...schema, inPlaceOf: section.file })))
+    await transaction.write(batchesOf(pieces, plan), { inPlaceOf: section.file })
   }
   const rest = plan.added.filter(range => left.has(range))
   if (rest.length > 0) {
-    const order = await orderHint(base, rest)
-    const ranges = rest.map(({ start, end }) => ({ text: plan.source, start, end }))
-    add.push(
-      ...(await writeDataFiles(table, batchesOf(ranges, plan), {
-        ...schema,
-        ...(order === undefined ? {} : { order }),
-      })),
-    )
+    const ranges = rest.map(range => ({ ...range, text: plan.source }))
+    await transaction.write(batchesOf(ranges, plan), { order: await orderHint(base, rest) })
   }
-  const removedRows = (await base.rowsAt(removed)).reduce((sum, { rows }) => sum + rows.length, 0)
-  const addedRows = plan.added.reduce((sum, { rows }) => sum + rows, 0)
-  return table.commit({
-    base: snapshot,
-    ...describe(await countsOf(plan, removedRows, addedRows)),
-    add,
-    delete: [],
-    removeFiles: [...new Set(sections.flatMap(({ files }) => [...files]))],
-    ...schema,
-    txnId: options.editId,
-    startedMs,
-  })
+  transaction.removeFiles(...new Set(sections.flatMap(({ files }) => [...files])))
+  const counts = await countsOf(plan)
+  return committed(await transaction.commit(operationOf(counts, transaction.base)))
 }
 
 /** Refuses to write rows anew which are not the same in their text as in their file. */
@@ -135,7 +106,7 @@ async function checkText(
 }
 
 /** The sections that lose rows, and those that share files with them. */
-async function touchedSections(base: TableText, removed: readonly TextRange[]): Promise<Section[]> {
+async function touchedSections(base: TableText, removed: readonly ByteRange[]): Promise<Section[]> {
   const sections = await base.sections()
   const touched = new Set(
     sections.filter(({ start, end }) => removed.some(range => range.start < end && range.end > start)),
@@ -148,7 +119,7 @@ async function touchedSections(base: TableText, removed: readonly TextRange[]): 
   return sections.filter(section => touched.has(section))
 }
 
-interface Piece extends TextRange {
+interface Piece extends ByteRange, Partial<Pick<AddedRows, 'pieces'>> {
   readonly text: Text
 }
 
@@ -156,7 +127,7 @@ interface Piece extends TextRange {
 function spliced(
   base: TableText,
   section: Section,
-  removed: readonly TextRange[],
+  removed: readonly ByteRange[],
   added: readonly AddedRows[],
   plan: ChangePlan,
 ): Piece[] {
@@ -171,19 +142,19 @@ function spliced(
     if (at < end) pieces.push({ text: base, start: at, end })
     at = Math.max(at, end)
   }
-  for (const { start, end, anchor } of added) {
-    keepTo(anchor)
-    pieces.push({ text: plan.source, start, end })
+  for (const range of added) {
+    keepTo(range.anchor)
+    pieces.push({ ...range, text: plan.source })
   }
   keepTo(section.end)
   return pieces
 }
 
 async function* batchesOf(pieces: readonly Piece[], plan: ChangePlan): AsyncGenerator<Batch> {
-  for (const { text, start, end } of pieces) yield* batchesIn(plan, text, { start, end })
+  for (const piece of pieces) yield* batchesIn(plan, piece.text, piece)
 }
 
-/** Where the new rows belong. None is needed for rows at the very end: that is where a new file stands anyway. */
+/** The places of the new rows. None is needed for rows at the very end: that is where a new file stands anyway. */
 async function orderHint(base: TableText, added: readonly AddedRows[]): Promise<OrderHint | undefined> {
   let count = added.length
   while (count > 0 && added[count - 1]?.anchor === base.size) count--
@@ -205,63 +176,28 @@ async function orderHint(base: TableText, added: readonly AddedRows[]): Promise<
   return { refs, runs }
 }
 
-async function* remembering(plan: ChangePlan, batches: Batch[]): AsyncGenerator<Batch> {
-  const whole = plan.added.reduce((sum, range) => sum + range.end - range.start, 0) <= PRIME_BYTES_MAX
-  for await (const { batch } of addedBatches(plan)) {
-    if (whole) batches.push(batch)
-    yield batch
-  }
+async function countsOf(plan: ChangePlan): Promise<EditCounts> {
+  const { base, source } = plan
+  const removed = { ranges: plan.removed, rows: await countRemoved(plan) }
+  const added = { ranges: plan.added, rows: countAdded(plan) }
+  return countChanges(base.format, base.snapshot.schema, base, removed, source, added)
 }
 
-function countsOf({ base, source, removed, added }: ChangePlan, removedRows: number, addedRows: number) {
-  const { format, snapshot } = base
-  return countChanges(editFormat(format), snapshot.schema, base, { ranges: removed, rows: removedRows }, source, {
-    ranges: added,
-    rows: addedRows,
-  })
-}
-
-/** What the commit says of itself (commitInfo): the operation's name and numbers as other Delta writers give them. */
-function describe({ updated, inserted, deleted }: EditCounts): {
-  operation: string
-  parameters: Record<string, string>
-  metrics: Record<string, string>
-} {
-  if (updated + deleted === 0) {
-    return {
-      operation: 'WRITE',
-      parameters: { mode: 'Append', partitionBy: '[]' },
-      metrics: { numOutputRows: String(inserted) },
-    }
-  }
-  if (updated + inserted === 0) {
-    return { operation: 'DELETE', parameters: { predicate: '[]' }, metrics: { numDeletedRows: String(deleted) } }
-  }
-  return {
-    operation: 'MERGE',
-    parameters: { predicate: '[]', matchedPredicates: '[]', notMatchedPredicates: '[]' },
-    metrics: {
-      numTargetRowsUpdated: String(updated),
-      numTargetRowsInserted: String(inserted),
-      numTargetRowsDeleted: String(deleted),
-      numOutputRows: String(updated + inserted),
-    },
-  }
+/** The operation that an edit is to the history, by the rows that it touches. */
+function operationOf({ updated, inserted, deleted: gone }: EditCounts, { partitionColumns }: Snapshot): Operation {
+  if (updated + gone === 0) return appended({ rows: inserted, partitionColumns })
+  if (updated + inserted === 0) return deleted({ rows: gone })
+  return merged({ inserted, updated, deleted: gone })
 }
 
 /** The text of the rows just written is known: nobody should have to decode them to read it. */
-function prime(
-  snapshot: Snapshot,
-  add: readonly { path: string }[],
-  batches: readonly Batch[],
-  plan: ChangePlan,
-  segments: Segments,
-): void {
+function prime(snapshot: Snapshot, add: readonly { path: string }[], plan: ChangePlan, segments: Segments): void {
   const [only] = add
-  const [batch] = batches
-  if (only === undefined || add.length !== 1 || batch === undefined || batches.length !== 1) return
+  const [piece] = plan.added.flatMap(({ pieces }) => pieces ?? [])
+  if (only === undefined || add.length !== 1 || piece === undefined || piece.batch.rows !== countAdded(plan)) return
   const file = snapshot.live.get(only.path)
-  if (file === undefined || batch.rows > FIRST_ROW_GROUP_ROWS || snapshot.partitionColumns.length > 0) return
-  const { name, render } = editFormat(plan.base.format)
-  segments.prime(snapshot, file, 0, name, render(batch, snapshot.schema))
+  if (file === undefined || piece.batch.rows > FIRST_ROW_GROUP_ROWS || snapshot.partitionColumns.length > 0) return
+  const { format } = plan.base
+  const batch = reorder(piece.batch, plan.fields, snapshot.schema)
+  segments.prime(snapshot, file, 0, format, piece.rendered ?? format.render(batch, snapshot.schema))
 }

@@ -1,24 +1,29 @@
 import { TextError } from '../../columns/errors.ts'
-import { matchHeader, parseCsv, parseHeader, SchemaInference, textStart } from '../../columns/text/csv.ts'
-import { JsonInference } from '../../columns/text/json-infer.ts'
+import { matchHeader, textStart } from '../../columns/text/csv.ts'
+import {
+  type HeaderNaming,
+  inputOf,
+  type RowNaming,
+  type TextInput,
+  type TypeInference,
+} from '../../columns/text/formats/index.ts'
 import type { Field, Schema } from '../../columns/types.ts'
 import { isNullAt } from '../../columns/vectors.ts'
 import { withPhysicalNames } from '../../table/column-mapping.ts'
-import type { TableText } from '../text/layout.ts'
+import { checkDefaults, defaultCell } from '../../table/defaults.ts'
+import type { ByteRange, TableText } from '../text/layout.ts'
 import { isAt, lineOf, type Text } from '../text/text.ts'
-import type { TextRange } from './diff.ts'
-import { editFormat } from './formats.ts'
 import { parsedPieces, rowPieces, withLines } from './pieces.ts'
 
 const HEADER_BYTES_MAX = 1 << 20
 
-/** What columns written rows have. */
+/** The columns of written rows. */
 export interface Columns {
-  /** Of the rows in their order (CSV), or all that a row may name (JSON lines). */
+  /** Of the rows in their order, or all that a row may name where each names its own. */
   readonly fields: readonly Field[]
   /** The table's columns from now on, if there are new ones. */
   readonly schema: Schema | undefined
-  /** Where the rows begin. */
+  /** The start of the rows. */
   readonly bodyStart: number
   /** The lines that name the columns, wherever they come: none of them is a row. */
   readonly headers: readonly Uint8Array[]
@@ -26,8 +31,8 @@ export interface Columns {
 
 /** The first line of an image. */
 export interface Head {
-  /** The columns that it names; undefined: in this format the rows do. */
-  readonly names: readonly string[] | undefined
+  /** The columns that it names; none in a form whose rows do. */
+  readonly names: readonly string[]
   readonly bodyStart: number
   readonly headers: readonly Uint8Array[]
   /** It is the base's, byte for byte but for a byte-order mark, CR LF and quoting. */
@@ -36,12 +41,13 @@ export interface Head {
 
 /** Reads the header of an image that is not empty. TextError `bad_header`. */
 export async function readHead(base: TableText, image: Text): Promise<Head> {
-  if (base.format !== 'csv') return { names: undefined, bodyStart: 0, headers: [], asBefore: true }
+  const { naming } = inputOf(base.format)
+  if (naming.by === 'row') return { names: [], bodyStart: 0, headers: [], asBefore: true }
   const { schema } = base.snapshot
   const expected = base.headerBytes
   const isSame = expected.length > 0 && (await isAt(image, 0, expected))
   const first = isSame ? expected : await image.read(0, Math.min(image.size, HEADER_BYTES_MAX))
-  const { names, endOffset } = parseHeader(first)
+  const { names, endOffset } = naming.parse(first)
   const sameNames = names.length === schema.length && names.every((name, i) => name === schema[i]?.name)
   const headers = [first.slice(0, endOffset)]
   return { names, bodyStart: endOffset, headers, asBefore: sameNames && schema.length > 0 }
@@ -50,7 +56,8 @@ export async function readHead(base: TableText, image: Text): Promise<Head> {
 /** The columns of an image that is not as before, or some of whose rows name new ones. TextError if it cannot be this table's. */
 export async function columnsOfImage(base: TableText, image: Text, head: Head): Promise<Columns> {
   const rows = { start: head.bodyStart, end: image.size }
-  if (head.names === undefined) return columnsOfJson(base, image, rows)
+  const { naming } = inputOf(base.format)
+  if (naming.by === 'row') return columnsOfRows(base, image, naming, rows)
   const { schema } = base.snapshot
   const isHeader = schema.length === 0 || head.names.some(name => schema.some(field => field.name === name))
   if (isHeader) checkNames(head.names, schema, 'line 1: the column')
@@ -58,63 +65,72 @@ export async function columnsOfImage(base: TableText, image: Text, head: Head): 
     const expected = new TextDecoder().decode(base.headerBytes).trimEnd()
     throw new TextError('bad_header', `line 1: this is not the table's header; expected ${expected}`, { line: 1 })
   }
+  checkDefaults(head.names, schema)
   if (rows.start < rows.end) await refuseLoss(base, new Set(head.names))
-  return columnsOfCsv(base, image, head.names, rows, head.headers)
+  return columnsOfHeader(base, image, naming, head.names, rows, head.headers)
 }
 
 /** The columns of rows that are put behind a text, by a header of their own where they begin with one. */
-export async function columnsOfAppended(base: TableText, image: Text, head: Head, range: TextRange): Promise<Columns> {
+export async function columnsOfAppended(base: TableText, image: Text, head: Head, range: ByteRange): Promise<Columns> {
   const { schema } = base.snapshot
   const asBefore = { fields: schema, schema: undefined, bodyStart: range.start, headers: head.headers }
-  if (base.format !== 'csv') return asBefore
+  const input = inputOf(base.format)
+  if (input.naming.by === 'row') return asBefore
   const first = await image.read(range.start, Math.min(range.end, range.start + HEADER_BYTES_MAX))
-  const header = ownHeader(first, schema)
+  const header = ownHeader(input, input.naming, first, schema)
   if (header === undefined || header.endOffset === range.end - range.start) return asBefore
   const line = await lineOf(image, range.start)
   checkNames(header.names, schema, `line ${line}: the column`)
-  matchHeader(header.names, schema, line)
+  checkDefaults(header.names, schema, line)
+  matchHeader(header.names, schema)
   const rows = { start: range.start + header.endOffset, end: range.end }
   const headers = [...head.headers, first.slice(0, header.endOffset)]
-  return columnsOfCsv(base, image, header.names, rows, headers)
+  return columnsOfHeader(base, image, input.naming, header.names, rows, headers)
 }
 
 /**
  * The header in front of appended rows, where it is another one than the table's (`cat other.csv >> data.csv`). It names
  * columns of the table only, or all of them and new ones; and it could not be a row.
  */
-function ownHeader(rows: Uint8Array, schema: Schema): { names: string[]; endOffset: number } | undefined {
+function ownHeader(
+  input: TextInput,
+  naming: HeaderNaming,
+  rows: Uint8Array,
+  schema: Schema,
+): { names: string[]; endOffset: number } | undefined {
   try {
-    const header = parseHeader(rows)
+    const header = naming.parse(rows)
     const { names, endOffset } = header
     const isKnown = names.every(name => schema.some(field => field.name === name))
     const isWhole = schema.every(field => names.includes(field.name))
     if (!isKnown && !isWhole) return undefined
-    return isRow(rows.subarray(0, endOffset), schema) ? undefined : header
+    return isRow(input, rows.subarray(0, endOffset), schema) ? undefined : header
   } catch (error) {
     if (error instanceof TextError) return undefined
     throw error
   }
 }
 
-function isRow(line: Uint8Array, schema: Schema): boolean {
+function isRow(input: TextInput, line: Uint8Array, schema: Schema): boolean {
   try {
-    parseCsv(line, schema)
+    input.parse(line, schema, { missing: defaultCell })
     return true
   } catch {
     return false
   }
 }
 
-async function columnsOfCsv(
+async function columnsOfHeader(
   base: TableText,
   image: Text,
+  naming: HeaderNaming,
   names: readonly string[],
-  rows: TextRange,
+  rows: ByteRange,
   headers: readonly Uint8Array[],
 ): Promise<Columns> {
   const known = base.snapshot.schema
   const isNew = (name: string): boolean => !known.some(field => field.name === name)
-  const types = names.some(isNew) ? await csvTypes(image, rows, names) : []
+  const types = names.some(isNew) ? await typesOf(base, image, rows, naming.infer(names)) : []
   const schema = withNewColumns(
     base,
     types.filter(field => isNew(field.name)),
@@ -124,20 +140,21 @@ async function columnsOfCsv(
 }
 
 /** From all rows: a type that was found from some of them might change the others. */
-async function csvTypes(image: Text, rows: TextRange, names: readonly string[]): Promise<Schema> {
-  const inference = new SchemaInference(names)
-  for await (const { at, bytes } of rowPieces(image, rows, editFormat('csv')))
+async function typesOf({ format }: TableText, image: Text, rows: ByteRange, inference: TypeInference): Promise<Schema> {
+  for await (const { at, bytes } of rowPieces(image, rows, inputOf(format)))
     await withLines(image, at, firstLine => inference.feed(bytes, { firstLine }))
   return inference.result()
 }
 
-/** The columns of JSON lines some of whose keys are new. */
-export async function columnsOfJson(base: TableText, image: Text, rows: TextRange): Promise<Columns> {
+/** The columns of rows that name their own, some of which are new. */
+export async function columnsOfRows(
+  base: TableText,
+  image: Text,
+  naming: RowNaming,
+  rows: ByteRange,
+): Promise<Columns> {
   const known = base.snapshot.schema
-  const inference = new JsonInference(known)
-  for await (const { at, bytes } of rowPieces(image, rows, editFormat('jsonl')))
-    await withLines(image, at, firstLine => inference.feed(bytes, { firstLine }))
-  const added = inference.result()
+  const added = await typesOf(base, image, rows, naming.infer(known))
   checkNames(
     added.map(field => field.name),
     known,
@@ -176,7 +193,7 @@ export async function refuseLoss(base: TableText, names: ReadonlySet<string>): P
   const missing = schema.flatMap((field, i) => (names.has(field.name) ? [] : [i]))
   if (missing.length === 0) return
   const rows = { start: base.headerBytes.length, end: base.size }
-  for await (const { batch } of parsedPieces(base, rows, schema, editFormat(base.format))) {
+  for await (const { batch } of parsedPieces(base, rows, schema, inputOf(base.format))) {
     for (const column of missing) {
       const vector = batch.vectors[column]!
       for (let row = 0; row < batch.rows; row++) if (!isNullAt(vector, row)) throw lost(base, schema[column]!.name)
@@ -185,13 +202,15 @@ export async function refuseLoss(base: TableText, names: ReadonlySet<string>): P
 }
 
 function lost(base: TableText, column: string): TextError {
-  const csv = base.format === 'csv'
-  const what = csv ? `line 1: the header lacks the column ${column}` : `no line has the key ${JSON.stringify(column)}`
-  const keep = csv ? 'leave its fields empty' : `write ${JSON.stringify(column)}:null in each line`
+  const byHeader = inputOf(base.format).naming.by === 'header'
+  const what = byHeader
+    ? `line 1: the header lacks the column ${column}`
+    : `no line has the key ${JSON.stringify(column)}`
+  const keep = byHeader ? 'leave its fields empty' : `write ${JSON.stringify(column)}:null in each line`
   return new TextError(
-    csv ? 'bad_header' : 'missing_key',
+    byHeader ? 'bad_header' : 'missing_key',
     `${what}, which has values: all of them would be lost. Write it with its values to keep it; to empty it, name it and ${keep}. A save cannot rename a column or take it away; a name that is new adds one`,
-    csv ? { line: 1, column } : { column },
+    byHeader ? { line: 1, column } : { column },
   )
 }
 

@@ -1,22 +1,26 @@
+import type { RowCut } from '../../columns/text/formats/index.ts'
 import { discarded } from '../../core/garbage.ts'
-import type { RowCut } from '../text/rows.ts'
+import type { ByteRange } from '../text/layout.ts'
 import { joined, type Text } from '../text/text.ts'
-import type { SameRange } from './image.ts'
-import { eachRow, matchRows, type Range } from './multiset.ts'
+import { eachRow, matchRows } from './multiset.ts'
 import { ROW_BYTES_MAX, RowWindow, rowTooLong } from './row-window.ts'
 
-export type TextRange = Range
-export type SameAs = SameRange
+/** A range of the image that is, by construction, the range of the base at `baseStart`. */
+export interface SameAs {
+  readonly imageStart: number
+  readonly baseStart: number
+  readonly length: number
+}
 
 /** Rows of the image that the base has not. */
-export interface AddedRange extends TextRange {
+export interface AddedRange extends ByteRange {
   /** They stand behind the row of the base that ends here; the base's first row's start stands for the place in front of all. */
   readonly anchor: number
 }
 
 export interface TextDiff {
   /** Row-aligned ranges of the base, ascending, neighbours joined. */
-  readonly removed: readonly TextRange[]
+  readonly removed: readonly ByteRange[]
   /** Row-aligned ranges of the image, ascending; only the very last row may lack its newline. */
   readonly added: readonly AddedRange[]
   /** Rows that stayed changed places. */
@@ -30,14 +34,13 @@ export interface RowText extends Text {
 }
 
 export interface DiffOptions {
-  /** How both texts are cut into rows. */
+  /** Cuts both texts into rows. */
   readonly cut: RowCut
-  /** Where the rows begin, behind the header. */
+  /** The starts of the rows, behind the header. */
   readonly baseStart: number
   readonly imageStart: number
   /** Ranges that are equal by construction, ascending. */
   readonly sameAs?: readonly SameAs[]
-  readonly signal?: AbortSignal
 }
 
 const BLOCK_BYTES = 1 << 20
@@ -84,7 +87,7 @@ async function withoutMoved(base: Text, image: Text, found: Found, cut: RowCut):
   if (removed.length === 0 || added.length === 0) return asFound
   const marks = await matchRows(base, removed, image, added, cut)
   if (marks.a.count === 0) return asFound
-  const left: Growing<TextRange>[] = []
+  const left: Growing<ByteRange>[] = []
   await eachRow(base, removed, cut, (row, _bytes, start, end, at) => {
     if (!marks.a.has(row)) extend(left, { start: at + start, end: at + end })
   })
@@ -110,7 +113,7 @@ function extend<R extends { end: number; readonly start: number; readonly anchor
 }
 
 interface Found {
-  readonly removed: readonly TextRange[]
+  readonly removed: readonly ByteRange[]
   readonly added: readonly AddedRange[]
 }
 
@@ -120,7 +123,7 @@ class Walk {
   readonly #image: Text
   readonly #options: DiffOptions
   readonly #useSuffix: boolean
-  readonly #removed: Growing<TextRange>[] = []
+  readonly #removed: Growing<ByteRange>[] = []
   readonly #added: Growing<AddedRange>[] = []
   #baseEnd: number
   #imageEnd: number
@@ -188,7 +191,7 @@ class Walk {
     return length
   }
 
-  /** How many bytes from here on are equal by construction. */
+  /** The number of bytes from here on that are equal by construction. */
   #sameFrom(b: number, i: number): number {
     const { sameAs = [] } = this.#options
     while (this.#same < sameAs.length && sameAs[this.#same]!.imageStart + sameAs[this.#same]!.length <= i) this.#same++
@@ -301,7 +304,6 @@ class Walk {
 
   /** Lets others have a turn after every megabyte. */
   async #pause(bytes: number): Promise<void> {
-    this.#options.signal?.throwIfAborted()
     this.#busyBytes += bytes
     if (this.#busyBytes < BLOCK_BYTES) return
     discarded(this.#busyBytes)
@@ -323,7 +325,7 @@ function firstDifference(a: Uint8Array, b: Uint8Array): number {
   return low
 }
 
-/** How many bytes at the end are equal. */
+/** The number of bytes at the end that are equal. */
 function lastDifference(a: Uint8Array, b: Uint8Array): number {
   let low = 0
   let high = a.length
@@ -336,8 +338,8 @@ function lastDifference(a: Uint8Array, b: Uint8Array): number {
   return a.length - high
 }
 
-function coalesced(ranges: readonly TextRange[]): TextRange[] {
-  const out: Growing<TextRange>[] = []
+function coalesced(ranges: readonly ByteRange[]): ByteRange[] {
+  const out: Growing<ByteRange>[] = []
   for (const { start, end } of ranges) extend(out, { start, end })
   return out
 }

@@ -1,16 +1,12 @@
+import type { RowCut } from '../../columns/text/formats/index.ts'
 import { discarded } from '../../core/garbage.ts'
-import type { RowCut } from '../text/rows.ts'
+import type { ByteRange } from '../text/layout.ts'
 import type { Text } from '../text/text.ts'
 import { hashRow } from './row-hash.ts'
 
 /** Rows that are kept in memory at a time, with 28 bytes each; more of them take more passes. */
 const ROWS_PER_PASS = 1 << 20
 const READ_BYTES = 1 << 20
-
-export interface Range {
-  readonly start: number
-  readonly end: number
-}
 
 /** Marks by row: row 0 is the first row of the first range. */
 export class RowMarks {
@@ -37,7 +33,7 @@ export class RowMarks {
  */
 export async function eachRow(
   text: Text,
-  ranges: readonly Range[],
+  ranges: readonly ByteRange[],
   cut: RowCut,
   visit: (row: number, bytes: Uint8Array, start: number, end: number, at: number) => void,
 ): Promise<number> {
@@ -83,9 +79,9 @@ const wholeRow: RowHash = (bytes, start, end, out) => {
  */
 export async function matchRows(
   a: Text,
-  aRanges: readonly Range[],
+  aRanges: readonly ByteRange[],
   b: Text,
-  bRanges: readonly Range[],
+  bRanges: readonly ByteRange[],
   cut: RowCut,
   hashOf: RowHash = wholeRow,
 ): Promise<{ a: RowMarks; b: RowMarks }> {

@@ -1,12 +1,13 @@
+import { type FieldCut, inputOf, type TextFormat } from '../../columns/text/formats/index.ts'
 import type { Schema } from '../../columns/types.ts'
+import type { ByteRange } from '../text/layout.ts'
 import type { Text } from '../text/text.ts'
-import type { TextRange } from './diff.ts'
-import type { EditFormat } from './formats.ts'
-import { matchRows } from './multiset.ts'
+import { matchRows, type RowHash } from './multiset.ts'
+import { hashRow } from './row-hash.ts'
 
 const INTEGERS: ReadonlySet<string> = new Set(['byte', 'short', 'integer', 'long'])
 
-/** How the rows of an edit are counted in its commit. */
+/** The numbers of changed rows in the commit of an edit. */
 export interface EditCounts {
   readonly updated: number
   readonly inserted: number
@@ -20,19 +21,30 @@ export interface EditCounts {
  * Both texts are rows of `schema` in a format, as posixlake writes it.
  */
 export async function countChanges(
-  format: EditFormat,
+  format: TextFormat,
   schema: Schema,
   base: Text,
-  removed: { readonly ranges: readonly TextRange[]; readonly rows: number },
+  removed: { readonly ranges: readonly ByteRange[]; readonly rows: number },
   source: Text,
-  added: { readonly ranges: readonly TextRange[]; readonly rows: number },
+  added: { readonly ranges: readonly ByteRange[]; readonly rows: number },
 ): Promise<EditCounts> {
   let updated = Math.min(removed.rows, added.rows)
   const key = keyColumn(schema)
   if (updated > 0 && key >= 0) {
-    updated = (await matchRows(base, removed.ranges, source, added.ranges, format.cut, format.hashOfField(key))).a.count
+    const hashOf = hashOfField(inputOf(format).fieldCut(key))
+    updated = (await matchRows(base, removed.ranges, source, added.ranges, format.cut, hashOf)).a.count
   }
   return { updated, inserted: added.rows - updated, deleted: removed.rows - updated }
+}
+
+/** Takes one field of a row for the row; NULL has no partner. */
+function hashOfField(cut: FieldCut): RowHash {
+  const field = { start: 0, end: 0 }
+  return (bytes, start, end, out) => {
+    if (!cut(bytes, start, end, field)) return false
+    hashRow(bytes, field.start, field.end, out)
+    return true
+  }
 }
 
 function keyColumn(schema: Schema): number {

@@ -1,9 +1,10 @@
 import { TextError } from '../../columns/errors.ts'
+import type { TextInput } from '../../columns/text/formats/index.ts'
 import type { Batch, Field } from '../../columns/types.ts'
 import { discarded } from '../../core/garbage.ts'
+import { defaultCell } from '../../table/defaults.ts'
+import type { ByteRange } from '../text/layout.ts'
 import { lineOf, type Text } from '../text/text.ts'
-import type { TextRange } from './diff.ts'
-import type { EditFormat } from './formats.ts'
 import { ROW_BYTES_MAX, rowTooLong } from './row-window.ts'
 
 /** Rows are parsed in pieces of about this many bytes. */
@@ -21,15 +22,15 @@ export interface ParsedPiece {
 /** The rows of [start, end) of a text, piece by piece. */
 export async function* rowPieces(
   text: Text,
-  { start, end }: TextRange,
-  format: EditFormat,
+  { start, end }: ByteRange,
+  input: TextInput,
 ): AsyncGenerator<{ at: number; bytes: Uint8Array }> {
   let at = start
   let want = PIECE_BYTES
   while (at < end) {
     const bytes = await text.read(at, Math.min(end, at + want))
     const last = at + bytes.length >= end
-    const length = last ? bytes.length : format.lastRowEnd(bytes)
+    const length = last ? bytes.length : input.lastRowEnd(bytes)
     if (length <= 0) {
       if (want >= ROW_BYTES_MAX) throw await rowTooLong(text, at)
       want *= 2 // One row is longer than the piece.
@@ -45,13 +46,15 @@ export async function* rowPieces(
 /** Parses the rows of a range of a text piece by piece. TextError names the line, and the column where there is one. */
 export async function* parsedPieces(
   text: Text,
-  range: TextRange,
+  range: ByteRange,
   fields: readonly Field[],
-  format: EditFormat,
+  input: TextInput,
   seen?: Set<string>,
 ): AsyncGenerator<ParsedPiece> {
-  for await (const { at, bytes } of rowPieces(text, range, format)) {
-    const batch = await withLines(text, at, firstLine => format.parse(bytes, fields, { firstLine, seen }))
+  for await (const { at, bytes } of rowPieces(text, range, input)) {
+    const batch = await withLines(text, at, firstLine =>
+      input.parse(bytes, fields, { firstLine, seen, missing: defaultCell }),
+    )
     yield { bytes, batch, complete: bytes.at(-1) === 0x0a }
   }
 }

@@ -1,71 +1,74 @@
 import { TextError, type TextErrorCode } from '../../columns/errors.ts'
-import { schemaFingerprint } from '../../columns/schema.ts'
-import type { Batch, Field, Schema } from '../../columns/types.ts'
-import { discarded } from '../../core/garbage.ts'
+import { inputOf } from '../../columns/text/formats/index.ts'
+import type { Field, Schema } from '../../columns/types.ts'
 import type { Snapshot } from '../../table/snapshot.ts'
-import type { TableText } from '../text/layout.ts'
+import type { ByteRange, TableText } from '../text/layout.ts'
 import { rope, type Text } from '../text/text.ts'
 import {
-  bareLine,
+  type AddedRows,
+  type Change,
+  type EditPlan,
+  KeptRows,
+  removedRowsOf,
+  reorder,
+  type Unchanged,
+} from './change-plan.ts'
+import {
   type Columns,
   columnsOfAppended,
   columnsOfImage,
-  columnsOfJson,
+  columnsOfRows,
   type Head,
   readHead,
   refuseLoss,
 } from './columns.ts'
-import { type AddedRange, diffText, type SameAs, type TextDiff, type TextRange } from './diff.ts'
-import { editFormat } from './formats.ts'
-import { eachRow } from './multiset.ts'
-import { PIECE_BYTES, parsedPieces } from './pieces.ts'
-
-/** What an edited image means for the table, found by comparing it with the text it was made from. */
-export type EditPlan = { readonly kind: 'unchanged' } | ChangePlan
-
-export interface ChangePlan {
-  readonly kind: 'change'
-  /** Row-aligned byte ranges of `base` whose rows go. */
-  readonly removed: readonly TextRange[]
-  /** Row-aligned byte ranges of `source` whose rows come, with their places in `base` and how many rows they are. */
-  readonly added: readonly AddedRows[]
-  /** Where `added` reads: the image itself, or its canonical rendering. */
-  readonly source: Text
-  /** The text that `removed` and the anchors speak of: the one that was edited, or that with the evolved schema. */
-  readonly base: TableText
-  /** The columns of `source`'s rows, in its order. */
-  readonly fields: readonly Field[]
-  /** Set if the edit names new columns: the schema to commit. */
-  readonly schema: Schema | undefined
-  /** Rows that stay changed places. */
-  readonly reordered: boolean
-}
-
-export interface AddedRows extends AddedRange {
-  readonly rows: number
-}
+import { diffText, type SameAs, type TextDiff } from './diff.ts'
+import { withoutHeaders } from './headers.ts'
+import { parsedPieces } from './pieces.ts'
 
 export interface PlanOptions {
   /** Image ranges that are ranges of the base by construction. */
   readonly sameAs?: readonly SameAs[]
-  /** Somewhere to keep a text that is as large as the image; removed by the caller when the plan is done with. */
+  /** Somewhere to keep a text that is as large as the image. The plan closes it, or what refuses the image does. */
   readonly spool: () => TextSpool
   /** The table's text as if it had another schema. */
   readonly textWithSchema: (snapshot: Snapshot) => Promise<TableText>
-  readonly signal?: AbortSignal
 }
 
-/** A text that is written once, from front to back, and then read. */
+/** A text that is written once, from front to back, and then read until it is closed. */
 export interface TextSpool {
   append(bytes: Uint8Array): void
   finish(): Text
+  close(): void
 }
+
+type Found = Unchanged | Change
 
 /**
  * Compares an edited image of data.csv or data.jsonl with its base. Rejects with TextError if a row or the header cannot be
  * taken, the line being the image's own. Costs reading the bytes that differ, and parsing the rows that are new.
  */
 export async function planEdit(base: TableText, image: Text, options: PlanOptions): Promise<EditPlan> {
+  const spools: TextSpool[] = []
+  const spool = (): TextSpool => {
+    const made = options.spool()
+    spools.push(made)
+    return made
+  }
+  const close = (): void => {
+    for (const made of spools.splice(0)) made.close()
+  }
+  try {
+    const found = await compare(base, image, { ...options, spool })
+    if (found.kind === 'unchanged') close()
+    return found.kind === 'unchanged' ? found : { ...found, removedRows: removedRowsOf(found), close }
+  } catch (error) {
+    close()
+    throw error
+  }
+}
+
+async function compare(base: TableText, image: Text, options: PlanOptions): Promise<Found> {
   if (image.size === 0) return removeEverything(base, image)
   const head = await readHead(base, image)
   if (head.bodyStart === image.size && head.asBefore) return removeEverything(base, image)
@@ -73,29 +76,13 @@ export async function planEdit(base: TableText, image: Text, options: PlanOption
   return plan ?? planAnew(base, image, head, options)
 }
 
-/** The batches of a plan's added rows, in the schema's column order, each with the anchor of its rows. */
-export async function* addedBatches(plan: ChangePlan): AsyncGenerator<{ batch: Batch; anchor: number }> {
-  for (const range of plan.added) {
-    for await (const batch of batchesIn(plan, plan.source, range)) yield { batch, anchor: range.anchor }
-  }
-}
-
-/** The batches of rows of a plan's base or source, in the schema's column order. They were parsed before, or rendered. */
-export async function* batchesIn(plan: ChangePlan, text: Text, range: TextRange): AsyncGenerator<Batch> {
-  const { schema } = plan.base.snapshot
-  const fields = text === plan.source ? plan.fields : schema
-  for await (const { batch } of parsedPieces(text, range, fields, editFormat(plan.base.format))) {
-    yield reorder(batch, fields, schema)
-  }
-}
-
-function removeEverything(base: TableText, image: Text): EditPlan {
+function removeEverything(base: TableText, image: Text): Found {
   const start = base.headerBytes.length
   if (base.size <= start) return { kind: 'unchanged' }
   return change(base, image, { removed: [{ start, end: base.size }], added: [], reordered: false }, [])
 }
 
-function change(base: TableText, source: Text, { removed, reordered }: TextDiff, added: AddedRows[]): EditPlan {
+function change(base: TableText, source: Text, { removed, reordered }: TextDiff, added: AddedRows[]): Found {
   if (removed.length === 0 && added.length === 0) return { kind: 'unchanged' }
   return { kind: 'change', removed, added, source, base, fields: base.snapshot.schema, schema: undefined, reordered }
 }
@@ -106,7 +93,7 @@ async function planAsBefore(
   image: Text,
   head: Head,
   options: PlanOptions,
-): Promise<EditPlan | undefined> {
+): Promise<Found | undefined> {
   const diff = await difference(base, image, head.bodyStart, options)
   if (isAppend(base, diff)) return planAppend(base, image, head, diff, options)
   try {
@@ -115,13 +102,14 @@ async function planAsBefore(
     return await planCanonical(base, await respelledImage(base, image, head, diff, options), options)
   } catch (error) {
     // Lines that are a part of a row only look like one that is cut off.
-    if (isCode(error, 'unknown_column') || (base.format === 'jsonl' && isCode(error, 'unterminated'))) return undefined
+    const isPart = inputOf(base.format).spansCuts && isCode(error, 'unterminated')
+    if (isPart || isCode(error, 'unknown_column')) return undefined
     throw error
   }
 }
 
 /** The plan of an image whose columns are others than the table's, or whose rows must be looked for anew. */
-async function planAnew(base: TableText, image: Text, head: Head, options: PlanOptions): Promise<EditPlan> {
+async function planAnew(base: TableText, image: Text, head: Head, options: PlanOptions): Promise<Found> {
   const columns = await columnsOfImage(base, image, head)
   const evolved = await evolvedText(base, columns, options)
   const seen = new Set<string>()
@@ -140,12 +128,13 @@ async function planAppend(
   head: Head,
   { added: [range] }: TextDiff,
   options: PlanOptions,
-): Promise<EditPlan> {
+): Promise<Found> {
   try {
     return await planAppended(base, image, await columnsOfAppended(base, image, head, range!), range!.end, options)
   } catch (error) {
-    if (!isCode(error, 'unknown_column')) throw error
-    return planAppended(base, image, await columnsOfJson(base, image, range!), range!.end, options)
+    const { naming } = inputOf(base.format)
+    if (naming.by === 'header' || !isCode(error, 'unknown_column')) throw error
+    return planAppended(base, image, await columnsOfRows(base, image, naming, range!), range!.end, options)
   }
 }
 
@@ -155,14 +144,19 @@ async function planAppended(
   columns: Columns,
   end: number,
   options: PlanOptions,
-): Promise<EditPlan> {
+): Promise<Found> {
   const evolved = await evolvedText(base, columns, options)
-  const format = editFormat(base.format)
+  const input = inputOf(base.format)
   const added: AddedRows[] = []
+  const kept = new KeptRows()
   for (const range of await withoutHeaders(base, image, [{ start: columns.bodyStart, end }], columns.headers)) {
     let rows = 0
-    for await (const { batch } of parsedPieces(image, range, columns.fields, format)) rows += batch.rows
-    if (rows > 0) added.push({ ...range, anchor: evolved.size, rows })
+    const pieces = kept.begin(range)
+    for await (const { batch } of parsedPieces(image, range, columns.fields, input)) {
+      rows += batch.rows
+      pieces?.push({ batch, rendered: undefined })
+    }
+    if (rows > 0) added.push({ ...range, anchor: evolved.size, rows, pieces })
   }
   const plan = change(evolved, image, { removed: [], added, reordered: false }, added)
   return withColumns(plan, evolved, image, columns.fields, columns.schema)
@@ -170,19 +164,19 @@ async function planAppended(
 
 /** A plan for rows with these fields that gives the table its new columns, if there are any. */
 function withColumns(
-  plan: EditPlan,
+  plan: Found,
   base: TableText,
   source: Text,
   fields: readonly Field[],
   schema: Schema | undefined,
-): EditPlan {
+): Found {
   if (plan.kind === 'change') return { ...plan, fields, schema }
   if (schema === undefined) return plan
   return { kind: 'change', removed: [], added: [], source, base, fields, schema, reordered: false }
 }
 
 /** The plan of an image that is written as posixlake writes it. */
-async function planCanonical(base: TableText, image: Text, options: PlanOptions): Promise<EditPlan> {
+async function planCanonical(base: TableText, image: Text, options: PlanOptions): Promise<Found> {
   const diff = await difference(base, image, base.headerBytes.length, { ...options, sameAs: [] })
   const added = await parsedRanges(base, image, diff, [])
   if (added !== undefined) return change(base, image, diff, added)
@@ -193,13 +187,12 @@ async function planCanonical(base: TableText, image: Text, options: PlanOptions)
 }
 
 function difference(base: TableText, image: Text, imageStart: number, options: PlanOptions): Promise<TextDiff> {
-  const { sameAs, signal } = options
+  const { sameAs } = options
   return diffText(base, image, {
-    cut: editFormat(base.format).cut,
+    cut: base.format.cut,
     baseStart: base.headerBytes.length,
     imageStart,
     ...(sameAs === undefined ? {} : { sameAs }),
-    ...(signal === undefined ? {} : { signal }),
   })
 }
 
@@ -222,19 +215,21 @@ async function parsedRanges(
   headers: readonly Uint8Array[],
 ): Promise<AddedRows[] | undefined> {
   const { schema } = base.snapshot
-  const format = editFormat(base.format)
+  const { format } = base
+  const input = inputOf(format)
   const added: AddedRows[] = []
+  const kept = new KeptRows()
   for (const range of await withoutHeaders(base, image, diff.added, headers)) {
     let rows = 0
-    for await (const { bytes, batch, complete } of parsedPieces(image, range, schema, format)) {
-      const rendered = format.render(batch, schema).bytes
-      const same = complete
-        ? Buffer.compare(rendered, bytes) === 0
-        : rendered.length === bytes.length + 1 && Buffer.compare(rendered.subarray(0, -1), bytes) === 0
-      if (!same && diff.removed.length > 0) return undefined
+    const pieces = kept.begin(range)
+    for await (const { bytes, batch, complete } of parsedPieces(image, range, schema, input)) {
+      const rendered = format.render(batch, schema)
+      const text = complete ? rendered.bytes : rendered.bytes.subarray(0, -1)
+      if (Buffer.compare(text, bytes) !== 0 && diff.removed.length > 0) return undefined
       rows += batch.rows
+      pieces?.push({ batch, rendered })
     }
-    if (rows > 0) added.push({ ...range, rows })
+    if (rows > 0) added.push({ ...range, rows, pieces })
   }
   return added
 }
@@ -276,74 +271,24 @@ async function respelledImage(
 async function respell(
   to: TableText,
   image: Text,
-  range: TextRange,
+  range: ByteRange,
   { fields, headers }: Columns,
   spool: TextSpool,
   seen: Set<string>,
 ): Promise<{ bytes: number; rows: number }> {
   const { schema } = to.snapshot
-  const format = editFormat(to.format)
+  const input = inputOf(to.format)
   let bytes = 0
   let rows = 0
   for (const part of await withoutHeaders(to, image, [range], headers)) {
-    for await (const { batch } of parsedPieces(image, part, fields, format, seen)) {
-      const rendered = format.render(reorder(batch, fields, schema), schema).bytes
+    for await (const { batch } of parsedPieces(image, part, fields, input, seen)) {
+      const rendered = to.format.render(reorder(batch, fields, schema), schema).bytes
       spool.append(rendered)
       bytes += rendered.length
       rows += batch.rows
     }
   }
   return { bytes, rows }
-}
-
-/** Ranges of rows without those that are a header once more, as in `cat a.csv b.csv > data.csv` and `cat b.csv >> data.csv`. */
-async function withoutHeaders<R extends TextRange>(
-  base: TableText,
-  image: Text,
-  ranges: readonly R[],
-  headerLines: readonly Uint8Array[],
-): Promise<R[]> {
-  const headers = headerLines.map(line => Buffer.from(bareLine(line))).filter(header => header.length > 0)
-  const { cut } = editFormat(base.format)
-  const left: R[] = []
-  for (const range of ranges) {
-    if (!(await occursAny(image, range, headers))) {
-      left.push(range)
-      continue
-    }
-    let { start } = range
-    await eachRow(image, [range], cut, (_row, bytes, from, to, at) => {
-      const row = bareLine(bytes.subarray(from, to))
-      if (!headers.some(header => Buffer.compare(row, header) === 0)) return
-      if (start < at + from) left.push({ ...range, start, end: at + from })
-      start = at + to
-    })
-    if (start < range.end) left.push({ ...range, start })
-  }
-  return left
-}
-
-/** Whether one of some byte strings occurs in a range at all, which is quickly found out. */
-export async function occursAny(text: Text, { start, end }: TextRange, lines: readonly Buffer[]): Promise<boolean> {
-  const longest = Math.max(0, ...lines.map(line => line.length))
-  if (longest === 0) return false
-  for (let at = start; at < end; at += PIECE_BYTES) {
-    const block = await text.read(at, Math.min(end, at + PIECE_BYTES + longest))
-    const bytes = Buffer.from(block.buffer, block.byteOffset, block.length)
-    if (lines.some(line => bytes.includes(line))) return true
-    discarded(block.length)
-  }
-  return false
-}
-
-function reorder(batch: Batch, fields: readonly Field[], schema: Schema): Batch {
-  if (schemaFingerprint(fields) === schemaFingerprint(schema)) return batch
-  const vectors = schema.map(field => {
-    const at = fields.findIndex(other => other.name === field.name)
-    const vector = at < 0 ? undefined : batch.vectors[at]
-    return vector ?? { type: field.type, length: batch.rows, values: new Array<null>(batch.rows).fill(null) }
-  })
-  return { rows: batch.rows, vectors }
 }
 
 function isCode(error: unknown, code: TextErrorCode): boolean {

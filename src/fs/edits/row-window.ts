@@ -1,11 +1,11 @@
 import { TextError } from '../../columns/errors.ts'
-import type { RowCut } from '../text/rows.ts'
+import type { RowCut } from '../../columns/text/formats/index.ts'
 import { lineOf, type Text } from '../text/text.ts'
 
 /** A row is held in memory as a whole. A quote or a bracket that is not closed makes a row of all that follows. */
 export const ROW_BYTES_MAX = 64 << 20
 
-/** What is said of a written row that begins at `start` and has more than ROW_BYTES_MAX. */
+/** The refusal of a written row that begins at `start` and has more than ROW_BYTES_MAX. */
 export async function rowTooLong(text: Text, start: number): Promise<TextError> {
   const line = await lineOf(text, start)
   const message = `line ${line}: the row that begins here has more than ${ROW_BYTES_MAX >> 20} MiB; is a quote not closed, or a bracket?`
@@ -22,7 +22,7 @@ export interface Step {
 
 export interface Aligned {
   readonly steps: readonly Step[]
-  /** How many rows of each window are dealt with. */
+  /** The rows of each window that are dealt with. */
   readonly left: number
   readonly right: number
 }
@@ -33,7 +33,7 @@ export class RowWindow {
   readonly rows: number
   /** The text ends within a row: an opened quote is never closed. That rest counts as a row. */
   readonly cutOff: boolean
-  /** Where row k begins; one more than there are rows. */
+  /** The starts of the rows, and the end of the last one. */
   readonly #starts: Uint32Array
   #hashes: Int32Array | undefined
   #byHash: Map<number, number[]> | undefined
@@ -110,7 +110,7 @@ export class RowWindow {
     return { steps, left: x, right: y }
   }
 
-  /** What differs between rows [x, xEnd) and rows [y, yEnd) of `other`: all but the longest run of equal rows in the same order. */
+  /** The differences between rows [x, xEnd) and rows [y, yEnd) of `other`: all but the longest run of equal rows in the same order. */
   #differences(x: number, xEnd: number, other: RowWindow, y: number, yEnd: number): Step[] {
     const steps: Step[] = []
     let removedFrom = x
@@ -186,7 +186,7 @@ export class RowWindow {
     return list[low] ?? -1
   }
 
-  /** Whether two rows are equal, and the next ones too where there are some. */
+  /** True if two rows are equal, and the next ones too where there are some. */
   #goesOn(x: number, other: RowWindow, y: number): boolean {
     if (!this.#equals(x, other, y)) return false
     return x + 1 >= this.rows || y + 1 >= other.rows || this.#equals(x + 1, other, y + 1)

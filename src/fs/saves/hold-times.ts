@@ -1,6 +1,6 @@
 import type { IncompleteTimes } from './completeness.ts'
 
-/** How long a save is waited for where nothing else tells that it is over, in milliseconds. */
+/** The times after which a save is taken to be over where nothing else tells so, in milliseconds. */
 export interface HoldTimes extends IncompleteTimes {
   /** After a COMMIT: no WRITE may follow for this long. */
   readonly quietMs: number

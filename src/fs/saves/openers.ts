@@ -9,7 +9,7 @@ export interface Opener {
   readonly command: string
   /** undefined: a shared writable mapping. */
   readonly descriptor: number | undefined
-  /** Where the descriptor stands, in bytes. */
+  /** The position of the descriptor, in bytes. */
   readonly position: number
   /** Opened with O_APPEND: it cannot be what rewrites the file. */
   readonly append: boolean
@@ -17,7 +17,7 @@ export interface Opener {
   readonly waits: boolean
 }
 
-/** How a process that had a file open ended, or ends. */
+/** A process that had a file open and was killed, or is being killed. */
 export interface Killed {
   readonly pid: number
   readonly command: string
@@ -32,21 +32,21 @@ export interface Openings {
 }
 
 /**
- * Who has files of a mount open for writing. NFSv3 tells a server nothing of it; where the clients run in the server's
+ * Tells who has files of a mount open for writing. NFSv3 tells a server nothing of it; where the clients run in the server's
  * own kernel, that kernel does (see ProcOpeners).
  */
 export interface Openers {
-  /** Whether the processes behind a caller's calls can be seen. */
+  /** True if the processes behind a caller's calls can be seen. */
   canSee(caller: Caller): Promise<boolean>
-  /** Who has one file open, by its file id. `mappings`: shared writable mappings count, too, which costs more. */
+  /** The processes that have one file open, by its file id. `mappings`: shared writable mappings count, too, which costs more. */
   look(fileId: bigint, mappings: boolean): Promise<Openings>
   /** The signal that a process was killed by, if it is being killed, or waits to be reaped. */
   killedBy(opener: Opener): Killed | undefined
-  /** Whether it is in the middle of a system call that waits for a device or a server (state D). */
+  /** True if it is in the middle of a system call that waits for a device or a server (state D). */
   isWaiting(opener: Opener): boolean
 }
 
-/** Where nothing can be told. */
+/** For places where nothing can be told. */
 export const noOpeners: Openers = {
   canSee: async () => false,
   look: async () => ({ openers: [], dying: [] }),

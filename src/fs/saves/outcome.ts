@@ -1,12 +1,8 @@
-import { TextError } from '../../columns/errors.ts'
-import { LakeError } from '../../core/errors.ts'
-import { TableError } from '../../table/errors.ts'
-import type { EditPlan } from '../edits/plan.ts'
-import type { FsErrorCode } from '../filesystem.ts'
+import { countAdded, countRemoved, type EditPlan, withRemoved } from '../edits/change-plan.ts'
 import type { TableText } from '../text/layout.ts'
-import { lineOf, type Text } from '../text/text.ts'
+import type { Text } from '../text/text.ts'
 
-/** What became of a call that ended a save. */
+/** The answer to a call that may end a save. */
 export interface Outcome {
   readonly kind: 'committed' | 'unchanged' | 'held'
   /** The view now shows exactly the bytes that were written. */
@@ -26,20 +22,19 @@ export async function keeping(plan: EditPlan, base: TableText, { from, isSure }:
   const removed = plan.removed
     .filter(({ start }) => start < from)
     .map(({ start, end }) => ({ start, end: Math.min(end, from) }))
+  const kept = withRemoved(plan, removed)
   if (!isSure) {
-    const gone = (await base.rowsAt(removed)).reduce((sum, { rows }) => sum + rows.length, 0)
-    const come = plan.added.reduce((sum, { rows }) => sum + rows, 0)
     // More rows than it takes away from the ones in front: these may be the new forms of rows that it did see.
-    if (come > gone) return plan
+    if (countAdded(plan) > (await countRemoved(kept))) return plan
   }
-  return removed.length === 0 && plan.added.length === 0 ? { kind: 'unchanged' } : { ...plan, removed }
+  return removed.length === 0 && plan.added.length === 0 ? { kind: 'unchanged' } : kept
 }
 
 /** Larger texts are not compared with what was written: the client asks for the attributes, and reads again what it needs. */
 const COMPARED_BYTES_MAX = 4 << 20
 
 /**
- * Whether a view shows, byte for byte, what was written. An append is compared from the old end on, so that it costs
+ * True if a view shows, byte for byte, what was written. An append is compared from the old end on, so that it costs
  * nothing of the table's size. False where that would be dear to find out: it only makes the client look again.
  */
 export async function showsAsWritten(plan: EditPlan, base: TableText, shown: TableText, image: Text): Promise<boolean> {
@@ -50,41 +45,8 @@ export async function showsAsWritten(plan: EditPlan, base: TableText, shown: Tab
   return Buffer.compare(left, right) === 0
 }
 
-/** Whether a plan adds rows behind the end, and does nothing else. */
+/** True if a plan adds rows behind the end, and does nothing else. */
 export function isAppend(plan: EditPlan, base: TableText): boolean {
   if (plan.kind !== 'change' || plan.base !== base || plan.removed.length > 0) return false
   return plan.added.every(({ start, anchor }) => anchor === base.size && start >= base.size)
-}
-
-/** The refusal of an image with bytes that nobody wrote. */
-export async function neverWritten(image: Text, { start, end }: { start: number; end: number }): Promise<TextError> {
-  const line = await lineOf(image, start)
-  return new TextError(
-    'malformed_text',
-    `line ${line}: ${end - start} bytes there were never written; the file was made longer, or written behind its end`,
-    { line },
-  )
-}
-
-/** The POSIX error that a program gets for what went wrong. */
-export function codeOf(error: unknown): FsErrorCode {
-  const code = error instanceof LakeError ? error.code : ''
-  if (code === 'no_space') return 'ENOSPC'
-  if (code === 'access_denied' || code === 'read_only') return 'EACCES'
-  if (code === 'append_only') return 'EPERM'
-  if (error instanceof TextError || code === 'constraint' || code === 'bad_schema') return 'EINVAL'
-  return 'EIO'
-}
-
-/** Whether a commit failed, and may be in the log all the same. */
-export function isUndecided(error: unknown): boolean {
-  return error instanceof TableError && error.code === 'undecided'
-}
-
-/** How an image is judged. */
-export interface Judging {
-  /** A call waits for the verdict: its program hears of a refusal. */
-  readonly early: boolean
-  /** It may not be whole, as far as is known: then it is held. */
-  readonly doubt?: { readonly committed: boolean; readonly isOpen: boolean }
 }

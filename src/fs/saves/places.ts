@@ -1,11 +1,11 @@
-import type { EditPlan } from '../edits/plan.ts'
+import type { EditPlan } from '../edits/change-plan.ts'
 import { clientKey, endOf, endOfImage, type FileClient, isEndOf, TAIL_BYTES_MAX } from '../ends-of-file.ts'
 import { FsError } from '../filesystem.ts'
 import type { WritePlace } from '../lines.ts'
 import type { TableText } from '../text/layout.ts'
 import { joined } from '../text/text.ts'
-import type { ClientPlace, Edit } from './edit.ts'
 import { isAppend } from './outcome.ts'
+import { type ClientPlace, isTruncated, type Save } from './save.ts'
 
 /*
  * Where the WRITEs of several clients belong in one save: each writes behind what it takes for the end of the file.
@@ -25,7 +25,7 @@ export function placeAtOffset({ size, snapshot }: TableText): ClientPlace {
 
 /** Gives a client its place in a save. FsError EJUKEBOX if another one is in the middle of it. */
 export async function joinSave(
-  edit: Edit,
+  edit: Save,
   key: string,
   place: WritePlace,
   isUnderWay: boolean,
@@ -44,12 +44,12 @@ export async function joinSave(
 }
 
 /** Whether WRITEs to a save that is under way are appends of somebody else, and no part of it that comes once more. */
-async function isOthers(edit: Edit, place: WritePlace, writes: readonly Written[]): Promise<boolean> {
+async function isOthers(edit: Save, place: WritePlace, writes: readonly Written[]): Promise<boolean> {
   if (place.kind === 'on' || (place.kind === 'here' && !place.isAppend)) return false
   const end = place.kind === 'behind' ? place.end.size : edit.base.size
   const [first] = writes
   if (first === undefined || first.offset > end || first.offset + first.bytes.length <= end) return false
-  if (edit.truncated) return true
+  if (isTruncated(edit)) return true
   const shift = place.kind === 'behind' ? edit.base.size - end : 0
   const hole = edit.image.firstHole()
   if (hole !== undefined && hole.start <= first.offset + first.bytes.length + shift) return false
@@ -59,14 +59,14 @@ async function isOthers(edit: Edit, place: WritePlace, writes: readonly Written[
 }
 
 /** The parts of a WRITE, each at its place in the image: what its client takes to be behind the end is behind the end. */
-export function placed(edit: Edit, { offset, bytes, caller }: Written): { offset: number; bytes: Uint8Array }[] {
+export function placed(edit: Save, { offset, bytes, caller }: Written): { offset: number; bytes: Uint8Array }[] {
   const place = edit.places.get(clientKey(caller))
   if (place !== undefined) {
     place.at ??= edit.image.size
     place.written = Math.max(place.written, offset + bytes.length)
   }
   const shift = place?.at === undefined ? 0 : place.at - place.end.size
-  const known = shift === 0 ? 0 : Math.min(bytes.length, Math.max(0, place!.end.size - offset))
+  const known = place?.at === undefined ? 0 : Math.min(bytes.length, Math.max(0, place.end.size - offset))
   const parts = []
   // In front of its end a client may have changed the text that the others have, too.
   if (known > 0 && isEndOf(place!.end, edit.base.snapshot.version))
@@ -80,7 +80,7 @@ export function placed(edit: Edit, { offset, bytes, caller }: Written): { offset
  * here already.
  */
 export async function noteEnds(
-  { line, base, image, places }: Edit,
+  { line, base, image, places }: Save,
   plan: EditPlan,
   text: TableText,
   asWritten: boolean,

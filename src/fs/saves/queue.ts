@@ -1,3 +1,4 @@
+import { clientKey } from '../ends-of-file.ts'
 import type { Line } from '../lines.ts'
 import type { Outcome } from './outcome.ts'
 import type { Written } from './places.ts'
@@ -16,13 +17,13 @@ type Job =
   | { readonly kind: 'task'; readonly run: () => Promise<void> }
 
 export interface SaveQueueOptions {
-  readonly writeTogether: (writes: readonly StableWrite[]) => Promise<void>
-  /** Whether a WRITE to the same line may share a commit with one in front of it. */
-  readonly goTogether: (first: StableWrite, next: StableWrite) => boolean
+  /** Brings WRITEs to one line into its save: what they are all answered. */
+  readonly answer: (writes: readonly StableWrite[]) => Promise<Outcome>
+  readonly isUnderWay: (line: Line) => boolean
   readonly onIdle: () => void
 }
 
-/** Changes of one view, one after the other in the order in which they came; stable writes that wait go together. */
+/** Changes of one view, one after the other in the order in which they came; stable writes that wait share a commit. */
 export class SaveQueue {
   readonly #options: SaveQueueOptions
   readonly #jobs: Job[] = []
@@ -57,18 +58,39 @@ export class SaveQueue {
     void (async () => {
       for (let job = this.#jobs.shift(); job !== undefined; job = this.#jobs.shift()) {
         if (job.kind === 'task') await job.run()
-        else await this.#options.writeTogether([job.write, ...this.#waitingWrites(job.write)])
+        else await this.#answer([job.write, ...this.#waitingWrites(job.write)])
       }
       this.#pumping = false
       this.#options.onIdle()
     })()
   }
 
+  async #answer(writes: readonly StableWrite[]): Promise<void> {
+    const { answer, isUnderWay } = this.#options
+    const isBegun = isUnderWay(writes[0]!.line)
+    try {
+      const outcome = await answer(writes)
+      for (const write of writes) write.resolve(outcome)
+    } catch (error) {
+      if (writes.length === 1 || isBegun) {
+        for (const write of writes) write.reject(error)
+        return
+      }
+      // One of them is bad; only its own program is to hear of it.
+      for (const write of writes) await answer([write]).then(write.resolve, write.reject)
+    }
+  }
+
+  /** What goes into a save that is under way may be put off, if it is another client's. */
+  #goTogether(first: StableWrite, next: StableWrite): boolean {
+    return !this.#options.isUnderWay(first.line) || clientKey(first.caller) === clientKey(next.caller)
+  }
+
   /** The stable writes to the same line that wait right behind: they share one commit. */
   #waitingWrites(first: StableWrite): StableWrite[] {
     const writes: StableWrite[] = []
     for (let job = this.#jobs[0]; job?.kind === 'write' && job.write.line === first.line; job = this.#jobs[0]) {
-      if (!this.#options.goTogether(first, job.write)) break
+      if (!this.#goTogether(first, job.write)) break
       writes.push(job.write)
       this.#jobs.shift()
     }

@@ -8,7 +8,7 @@ const CLOSING_MS = 30
 /** So often a close is waited for whose process waits for something; it may also be for the answer to this look. */
 const CLOSING_LOOKS_MAX = 5
 
-/** What /proc shows of the file of a save. */
+/** The openers of a save's file, as /proc shows them. */
 export type Sight =
   /** Nothing: the calls come from elsewhere, or from processes that may not be looked into. */
   | { readonly kind: 'unknown' }
@@ -32,7 +32,7 @@ export class Watch {
   #canSee = false
   /** Everyone who was seen with the file open, by process and descriptor. */
   readonly #seen = new Map<string, Opener>()
-  /** Who had it open before this save began, by process and descriptor, and where the descriptor stood. */
+  /** Descriptors that were open before this save began, by process and descriptor, with their positions. */
   #bystanders: ReadonlyMap<string, Opener> = new Map()
   /** Until when a program may be on its way from the truncation to its descriptor. */
   #openingUntilMs = Number.NEGATIVE_INFINITY
@@ -55,7 +55,7 @@ export class Watch {
     this.#canSee = can && (isFirst || this.#canSee)
   }
 
-  /** Whether /proc shows who has the file open. */
+  /** True if /proc shows who has the file open. */
   get canSee(): boolean {
     return this.#canSee
   }
@@ -128,7 +128,7 @@ export class Watch {
     return !this.#isBystander(opener, all)
   }
 
-  /** Whether a descriptor was there before the save and has not moved since, or was inherited from one that is so. */
+  /** True if a descriptor was there before the save and has not moved since, or was inherited from one that is so. */
   #isBystander(opener: Opener, all: readonly Opener[]): boolean {
     const before = this.#bystanders.get(keyOf(opener))
     if (before !== undefined) return before.position === opener.position

@@ -205,7 +205,7 @@ export class FileText {
   }
 
   async #places(piece: number): Promise<RowPlaces> {
-    return new RowPlaces(await this.#rendered(piece), this.#kind.format)
+    return new RowPlaces(await this.#rendered(piece), this.#kind.format.cut)
   }
 
   #holesOf(piece: number): Promise<Holes> {

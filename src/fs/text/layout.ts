@@ -1,5 +1,5 @@
 import { schemaFingerprint } from '../../columns/schema.ts'
-import { csvHeader } from '../../columns/text/csv.ts'
+import type { Frame, TextFormat } from '../../columns/text/formats/index.ts'
 import { type Difference, Ordered } from '../../core/ordered.ts'
 import { inViewOrder, type LiveFile, type Snapshot } from '../../table/snapshot.ts'
 import type { Table } from '../../table/table.ts'
@@ -16,21 +16,15 @@ import {
   ropeOf,
   textOrdering,
 } from './placement.ts'
-import { type Segments, type TextFormat, type TextKind, textKind } from './segments.ts'
+import { type Segments, type TextKind, textKind } from './segments.ts'
 import { joined, type Text } from './text.ts'
 
-export type { TextFormat } from './segments.ts'
+export { csv } from '../../columns/text/formats/index.ts'
 
 /** Files by other writers that are opened at the same time, to be measured. */
 const OPENING_MAX = 4
 /** A READ this near to the end of the one before goes on with it: clients send several at once, out of order. */
 const SEQUENTIAL_BYTES = 4 << 20
-
-const OPEN_BRACKET = 0x5b
-const encoder = new TextEncoder()
-const ARRAY_END = encoder.encode(']\n')
-const EMPTY_ARRAY = encoder.encode('[]\n')
-const NOTHING = new Uint8Array(0)
 
 /** A byte range, row-aligned. */
 export interface ByteRange {
@@ -69,7 +63,7 @@ interface Base {
 export class TableText implements Text {
   readonly snapshot: Snapshot
   readonly format: TextFormat
-  /** The header line of CSV; empty in the other formats. */
+  /** What stands in front of the rows. */
   readonly headerBytes: Uint8Array
   readonly size: number
   readonly #segments: Segments
@@ -85,9 +79,10 @@ export class TableText implements Text {
     this.#segments = segments
     this.#texts = texts
     this.#base = previous?.knownRope
-    this.headerBytes = format === 'csv' ? csvHeader(snapshot.schema) : NOTHING
-    const brackets = this.#bodySize === 0 ? EMPTY_ARRAY.length : ARRAY_END.length
-    this.size = this.headerBytes.length + this.#bodySize + (format === 'json' ? brackets : 0)
+    this.headerBytes = format.header(snapshot.schema)
+    const { frame } = format
+    const around = frame === undefined ? 0 : (this.#bodySize === 0 ? frame.empty : frame.end).length
+    this.size = this.headerBytes.length + this.#bodySize + around
   }
 
   /** The files' texts, for the next version. */
@@ -111,7 +106,7 @@ export class TableText implements Text {
     const from = Math.max(0, start - header)
     const to = Math.min(this.#bodySize, end - header)
     if (from < to) await this.#readBody(from, to, parts)
-    if (this.format === 'json') this.#bracket(start, end, parts)
+    if (this.format.frame !== undefined) this.#putFrame(this.format.frame, start, end, parts)
     return joined(parts)
   }
 
@@ -222,20 +217,20 @@ export class TableText implements Text {
     }
   }
 
-  /** JSON: the comma in front of the first row is the opening bracket, and the closing one comes behind the last. */
-  #bracket(start: number, end: number, parts: Uint8Array[]): void {
+  /** Puts what a frame has of the range [start, end) to the rows of it. A text with a frame has no header. */
+  #putFrame(frame: Frame, start: number, end: number, parts: Uint8Array[]): void {
     if (this.#bodySize === 0) {
-      parts.push(EMPTY_ARRAY.subarray(start, end))
+      parts.push(frame.empty.subarray(start, end))
       return
     }
     const [first] = parts
     if (start === 0 && first !== undefined && first.length > 0) {
       const copy = first.slice()
-      copy[0] = OPEN_BRACKET
+      copy[0] = frame.open
       parts[0] = copy
     }
     if (end > this.#bodySize) {
-      parts.push(ARRAY_END.subarray(Math.max(0, start - this.#bodySize), end - this.#bodySize))
+      parts.push(frame.end.subarray(Math.max(0, start - this.#bodySize), end - this.#bodySize))
     }
   }
 

@@ -1,6 +1,7 @@
 import { Ordered, type Ordering } from '../../core/ordered.ts'
 import { firstIndex, lowerBound } from '../../core/search.ts'
-import { type FilePlace, inViewOrder, type LiveFiles, ORDER_TAG } from '../../table/snapshot.ts'
+import { type FilePlace, inViewOrder, type LiveFiles } from '../../table/snapshot.ts'
+import { ORDER_TAG } from '../../table/tags.ts'
 import type { FileText } from './file-text.ts'
 import type { Segments } from './segments.ts'
 

@@ -1,34 +1,15 @@
-import { rowEnd } from '../../columns/text/csv.ts'
+import type { RowCut } from '../../columns/text/formats/index.ts'
 import { type RenderedText, ROW_INDEX_STRIDE } from '../../columns/text/rendered.ts'
 import { upperBound } from '../../core/search.ts'
-import type { TextFormat } from './segments.ts'
-
-const QUOTE = 0x22
-const LF = 0x0a
-
-/**
- * How a text as posixlake writes it is cut into rows: for bytes that begin with a row, the step from where a row begins to
- * behind its newline; 0 or less where the bytes end before it does.
- */
-export type RowCut = (bytes: Uint8Array) => (start: number) => number
-
-const everyLine: RowCut = bytes => start => bytes.indexOf(LF, start) + 1
-
-/** CSV rows may hold a newline, in quotes; JSON rows never do. */
-export const ROW_CUTS: Readonly<Record<TextFormat, RowCut>> = {
-  csv: bytes => (bytes.includes(QUOTE) ? start => rowEnd(bytes, start) : everyLine(bytes)),
-  jsonl: everyLine,
-  json: everyLine,
-}
 
 /** Where rows begin and end in the text of one row group. */
 export class RowPlaces {
   readonly #text: RenderedText
   readonly #cut: RowCut
 
-  constructor(text: RenderedText, format: TextFormat) {
+  constructor(text: RenderedText, cut: RowCut) {
     this.#text = text
-    this.#cut = ROW_CUTS[format]
+    this.#cut = cut
   }
 
   /** The byte offset at which row `row` begins; for `rows`, the end of the text. */

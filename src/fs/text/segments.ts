@@ -1,26 +1,29 @@
 import type { ByteCache, CachedBytes } from '../../cache/byte-cache.ts'
 import { ParquetError } from '../../columns/errors.ts'
-import { type Footer, readFooter, readRowGroup } from '../../columns/parquet/read.ts'
-import { type ByteSource, localSource, storeSource } from '../../columns/parquet/source.ts'
-import { textSizes } from '../../columns/parquet/write.ts'
+import { type Footer, fetchRowGroup, readFooter } from '../../columns/parquet/read.ts'
+import { type ByteSource, storeSource } from '../../columns/parquet/source.ts'
 import { schemaFingerprint, schemaToJson } from '../../columns/schema.ts'
+import type { RecordedSize, TextFormat } from '../../columns/text/formats/index.ts'
 import { type RenderedText, ROW_INDEX_STRIDE, TEXT_FORMAT_VERSION } from '../../columns/text/rendered.ts'
 import type { Schema } from '../../columns/types.ts'
-import type { WorkerPool } from '../../columns/workers/pool.ts'
-import { renderBatch, runTask } from '../../columns/workers/tasks.ts'
+import { BoundedMap } from '../../core/bounded-map.ts'
 import { discarded } from '../../core/garbage.ts'
 import { Recent } from '../../core/recent.ts'
 import { schemaInFiles } from '../../table/column-mapping.ts'
-import { decodeOrderHint, ORDER_KEY, type OrderHint } from '../../table/order-hint.ts'
+import { textSizes } from '../../table/data-files/text-sizes.ts'
+import { decodeOrderHint, type OrderHint } from '../../table/order-hint.ts'
 import { fileTextSizes, type LiveFile, type Snapshot } from '../../table/snapshot.ts'
 import type { Table } from '../../table/table.ts'
-
-export type TextFormat = 'csv' | 'jsonl' | 'json'
+import { ORDER_KEY } from '../../table/tags.ts'
+import type { WorkerPool } from '../../table/workers/pool.ts'
+import { renderRowGroup } from '../../table/workers/tasks.ts'
 
 /** Rendered row groups that are kept at hand, in bytes: a mapping made anew for every READ would cost more than the READ. */
 const RECENT_BYTES = 48 << 20
 /** What is known of files' footers, and of the sizes of other writers' texts, in bytes. */
 const FACTS_BYTES = 16 << 20
+/** Files of which something is noted that is found out again when it is needed. */
+const NOTED_FILES_MAX = 50_000
 /** A row group of so few rows and bytes is rendered where it is asked for: quicker than a thread is started. */
 const SMALL_ROWS = 16_384
 const SMALL_BYTES = 1 << 20
@@ -43,7 +46,7 @@ export interface TextKind {
 
 /** What a data file's footer says, as far as its text is concerned. */
 interface FileFacts {
-  readonly rowGroups: Footer['rowGroups']
+  readonly footer: Footer
   readonly sizes: ReturnType<typeof textSizes>
   readonly order: OrderHint | undefined
 }
@@ -67,7 +70,7 @@ export class Segments {
   readonly #store: Table['store']
   readonly #report: (sentence: string) => void
   /** Files that hold text which is not UTF-8, and where the first is. */
-  readonly #notUtf8 = new Map<string, string>()
+  readonly #notUtf8 = new BoundedMap<string, string>(NOTED_FILES_MAX)
   readonly #recent = new Recent<RenderedText>(
     RECENT_BYTES,
     ({ bytes, index }) => bytes.length + index.byteLength,
@@ -76,7 +79,7 @@ export class Segments {
   readonly #facts = new Recent<FileFacts>(FACTS_BYTES, factsBytes)
   readonly #measured = new Recent<readonly PieceSize[]>(FACTS_BYTES, sizes => sizes.length * OBJECT_BYTES)
   /** Files whose recorded sizes turned out to be wrong. */
-  readonly #distrusted = new Set<string>()
+  readonly #distrusted = new BoundedMap<string, true>(NOTED_FILES_MAX)
   #measuring = { doneBytes: 0, totalBytes: 0, files: 0 }
 
   /** `report` hears, once for each file, of text that is not shown as it is. */
@@ -127,19 +130,19 @@ export class Segments {
     const recorded = fileTextSizes(file)
     const { rows } = file
     if (recorded === undefined || rows === undefined) return undefined
-    const extra = extraPerRow(kind, recorded.schema)
-    return extra === undefined ? undefined : (kind.format === 'csv' ? recorded.csv : recorded.jsonl) + rows * extra
+    const part = recordedPart(kind, recorded.schema)
+    return part === undefined ? undefined : recorded[part.size] + rows * part.extra
   }
 
   /** The sizes of a file's pieces: from its footer if it is one of ours, by rendering all of it otherwise. */
   async sizes(kind: TextKind, file: LiveFile): Promise<readonly PieceSize[]> {
     const facts = await this.#factsOf(file)
     const recorded = this.#distrusted.has(file.path) || file.partition.size > 0 ? undefined : facts.sizes
-    const extra = recorded === undefined ? undefined : extraPerRow(kind, recorded.schema)
-    if (recorded !== undefined && extra !== undefined) {
-      return facts.rowGroups.map(({ firstRow, rows }, i) => {
-        const { csvBytes, jsonlBytes } = recorded.groups[i]!
-        return { firstRow, rows, bytes: (kind.format === 'csv' ? csvBytes : jsonlBytes) + rows * extra }
+    const part = recorded === undefined ? undefined : recordedPart(kind, recorded.schema)
+    if (recorded !== undefined && part !== undefined) {
+      return facts.footer.rowGroups.map(({ firstRow, rows }, i) => {
+        const bytes = recorded.groups[i]![`${part.size}Bytes`] + rows * part.extra
+        return { firstRow, rows, bytes }
       })
     }
     const key = pieceKey(kind, file, -1)
@@ -154,12 +157,12 @@ export class Segments {
   /** How many rows a file has, deleted ones included. */
   async rows(file: LiveFile): Promise<number> {
     if (file.rows !== undefined) return file.rows
-    return (await this.#factsOf(file)).rowGroups.reduce((sum, { rows }) => sum + rows, 0)
+    return (await this.#factsOf(file)).footer.rowGroups.reduce((sum, { rows }) => sum + rows, 0)
   }
 
   /** A text has another size than its record says: from now on this file is measured. */
   distrust(file: LiveFile): void {
-    this.#distrusted.add(file.path)
+    this.#distrusted.set(file.path, true)
   }
 
   async #load(key: string, kind: TextKind, file: LiveFile, rowGroup: number): Promise<RenderedText> {
@@ -176,7 +179,7 @@ export class Segments {
     rowGroup: number,
     { column, row }: NonNullable<RenderedText['notUtf8']>,
   ): Promise<void> {
-    const firstRow = (await this.#factsOf(file)).rowGroups[rowGroup]?.firstRow ?? 0
+    const firstRow = (await this.#factsOf(file)).footer.rowGroups[rowGroup]?.firstRow ?? 0
     if (this.#notUtf8.has(file.path)) return
     const where = `${file.path}: row ${firstRow + row + 1}, column ${schema[column]?.name}`
     this.#notUtf8.set(file.path, `row ${firstRow + row + 1}, column ${schema[column]?.name}`)
@@ -185,24 +188,19 @@ export class Segments {
 
   /** Where text that is not UTF-8 stands in a file first; undefined if all is. Renders the file. */
   async notUtf8(kind: TextKind, file: LiveFile): Promise<string | undefined> {
-    const { length } = (await this.#factsOf(file)).rowGroups
+    const { length } = (await this.#factsOf(file)).footer.rowGroups
     for (let i = 0; i < length && !this.#notUtf8.has(file.path); i++) await this.piece(kind, file, i)
     return this.#notUtf8.get(file.path)
   }
 
   async #render(kind: TextKind, file: LiveFile, rowGroup: number): Promise<RenderedText> {
-    const path = this.#store.localPath(file.path)
-    if (path !== undefined) {
-      const { sizeBytes } = file
-      const { schemaJson, format } = kind
-      const task = { path, sizeBytes, rowGroup, schemaJson, partition: [...file.partition], format }
-      const group = (await this.#factsOf(file)).rowGroups[rowGroup]
-      const isSmall = group !== undefined && group.rows <= SMALL_ROWS && group.bytes <= SMALL_BYTES
-      return isSmall && !this.#pool.isStarted ? runTask({ ...task, kind: 'render' }) : this.#pool.render(task)
-    }
-    const source = this.#source(file)
-    const batch = await readRowGroup(source, await readFooter(source), rowGroup, kind.schema, file.partition)
-    return renderBatch(batch, kind.schema, kind.format)
+    const { footer } = await this.#factsOf(file)
+    const { schema, schemaJson, format } = kind
+    const fetched = await fetchRowGroup(this.#source(file), footer, rowGroup, schema, file.partition)
+    const group = footer.rowGroups[rowGroup]
+    const isSmall = group !== undefined && group.rows <= SMALL_ROWS && group.bytes <= SMALL_BYTES
+    if (isSmall && !this.#pool.isStarted) return renderRowGroup(fetched, schema, format)
+    return this.#pool.render({ rowGroup: fetched, schemaJson, format: format.name })
   }
 
   #factsOf(file: LiveFile): Promise<FileFacts> {
@@ -219,20 +217,19 @@ export class Segments {
     }
     const order = footer.keyValue.get(ORDER_KEY)
     return {
-      rowGroups: footer.rowGroups,
+      footer,
       sizes: textSizes(footer),
       order: order === undefined ? undefined : decodeOrderHint(order),
     }
   }
 
   #source(file: LiveFile): ByteSource {
-    const path = this.#store.localPath(file.path)
-    return path === undefined ? storeSource(this.#store, file.path, file.sizeBytes) : localSource(path, file.sizeBytes)
+    return storeSource(this.#store, file.path, file.sizeBytes)
   }
 
   /** Renders all of a file once to learn the sizes; they are kept beside the texts. */
   async #measure(key: string, kind: TextKind, file: LiveFile, facts: FileFacts): Promise<readonly PieceSize[]> {
-    const { rowGroups } = facts
+    const { rowGroups } = facts.footer
     const kept = sizesFromCached(await this.#cache.get(key), rowGroups)
     if (kept !== undefined) return kept
     const sizes: PieceSize[] = []
@@ -262,8 +259,9 @@ export class Segments {
 /** What a small object takes, roughly. */
 const OBJECT_BYTES = 64
 
-function factsBytes({ rowGroups, sizes, order }: FileFacts): number {
-  const groups = rowGroups.length + (sizes?.groups.length ?? 0)
+function factsBytes({ footer, sizes, order }: FileFacts): number {
+  const { rowGroups, root } = footer
+  const groups = rowGroups.length + root.children.length + (sizes?.groups.length ?? 0)
   const runs = (order?.runs.length ?? 0) + (order?.refs.length ?? 0)
   return (groups + runs) * OBJECT_BYTES
 }
@@ -272,23 +270,24 @@ function factsBytes({ rowGroups, sizes, order }: FileFacts): number {
 function pieceKey(kind: TextKind, file: LiveFile, rowGroup: number): string {
   const { tableId, fingerprint, format } = kind
   const { path, sizeBytes, modificationTime } = file
-  return `${tableId}/${path}/${sizeBytes}/${modificationTime}/${fingerprint}/${TEXT_FORMAT_VERSION}/${format}/${rowGroup}`
+  return `${tableId}/${path}/${sizeBytes}/${modificationTime}/${fingerprint}/${TEXT_FORMAT_VERSION}/${format.name}/${rowGroup}`
 }
 
 /**
- * The bytes that each row has beyond its recorded size: what columns take that the table got after the file was written
- * (they are NULL there), and the comma of the JSON array. Undefined if the record is of other columns.
+ * Which of a file's recorded sizes a text follows from, and what each row has beyond it: what the form adds, and columns
+ * that the table got after the file was written (they are NULL there). Undefined if the record is of other columns.
  */
-function extraPerRow(kind: TextKind, recorded: string): number | undefined {
-  const { schema, format, fingerprint } = kind
-  const comma = format === 'json' ? 1 : 0
-  if (recorded === fingerprint) return comma
+function recordedPart(
+  { schema, format, fingerprint }: TextKind,
+  recordedSchema: string,
+): { size: RecordedSize['size']; extra: number } | undefined {
+  if (format.recorded === undefined) return undefined
+  const { size, perRow } = format.recorded
+  if (recordedSchema === fingerprint) return { size, extra: perRow }
   // A row of a single column is written in a way of its own where it is NULL.
   for (let known = schema.length - 1; known >= 2; known--) {
-    if (schemaFingerprint(schema.slice(0, known)) !== recorded) continue
-    const added = schema.slice(known)
-    if (format === 'csv') return added.length
-    return added.reduce((sum, field) => sum + Buffer.byteLength(`,${JSON.stringify(field.name)}:null`), comma)
+    if (schemaFingerprint(schema.slice(0, known)) !== recordedSchema) continue
+    return { size, extra: perRow + format.nullsSize(schema.slice(known)) }
   }
   return undefined
 }
@@ -314,7 +313,7 @@ function fromCached(cached: CachedBytes | undefined): RenderedText | undefined {
 
 function sizesFromCached(
   cached: CachedBytes | undefined,
-  rowGroups: FileFacts['rowGroups'],
+  rowGroups: Footer['rowGroups'],
 ): readonly PieceSize[] | undefined {
   if (cached === undefined) return undefined
   try {

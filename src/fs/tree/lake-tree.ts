@@ -157,7 +157,7 @@ export class LakeTree implements Tree {
   }
 
   async #refresh(table: TableViewContext['table']): Promise<Snapshot> {
-    const snapshot = await table.refresh()
+    const snapshot = await table.recent()
     this.#latest = snapshot
     this.#tables.noteVersion(snapshot.version)
     return snapshot

@@ -1,3 +1,4 @@
+import { BoundedMap } from '../../core/bounded-map.ts'
 import { messageOf } from '../../core/errors.ts'
 import { discarded } from '../../core/garbage.ts'
 import { laterTime, MODE, type Owner, viewAttributes } from '../attributes.ts'
@@ -85,7 +86,7 @@ export class QueryView {
   readonly #options: QueryViewOptions
   /** By user and connection. In the order of their last use; several connections can be of one client. */
   readonly #files = new Map<string, QueryFile>()
-  readonly #lastOf = new Map<number | undefined, Answer>()
+  readonly #lastOf = new BoundedMap<number | undefined, Answer>(FILES_MAX)
   readonly #none: Answer
   /** Smaller ones are of an earlier server. */
   readonly #firstId: bigint

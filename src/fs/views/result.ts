@@ -1,7 +1,7 @@
+import { type TextFormatName, textFormats } from '../../columns/text/formats/index.ts'
 import { messageOf } from '../../core/errors.ts'
 import { SqlError } from '../../sql/errors.ts'
-import { mayModify, parseStatement } from '../../sql/statement.ts'
-import { splitStatements } from '../../sql/tokens.ts'
+import { mayModify, parseStatements } from '../../sql/statement.ts'
 import type { Watched } from '../askers.ts'
 import { laterTime, MODE, type Owner, viewAttributes } from '../attributes.ts'
 import { type Attributes, type Caller, type Client, FsError, type ReadResult, type TimeNs } from '../filesystem.ts'
@@ -14,8 +14,7 @@ import { readText } from './view.ts'
 
 /** The name of the folder, in the root. */
 export const QUERIES_NAME = 'queries'
-export const FORMATS = ['csv', 'json', 'jsonl'] as const
-export type Format = (typeof FORMATS)[number]
+export const FORMATS = textFormats.map(({ name }) => name)
 
 /** Of a query. */
 export const SQL_BYTES_MAX = 1 << 20
@@ -41,7 +40,7 @@ export interface ResultOptions extends ResultsOptions {
   readonly id: bigint
   readonly folder: bigint
   readonly fileName: string
-  readonly format: Format
+  readonly format: TextFormatName
   readonly sql: string | undefined
   /** What the name showed before: told until the result is there. */
   readonly before: Attributes
@@ -181,8 +180,8 @@ export class Result implements FileNode {
   #checkedSql(): string {
     const { sql } = this.#options
     if (sql === undefined) throw new FsError('EFBIG', `a query has at most ${SQL_BYTES_MAX} bytes`)
-    for (const statement of mayModify(sql) ? splitStatements(sql) : []) {
-      const kind = parseStatement(statement)?.kind
+    for (const { statement } of mayModify(sql) ? parseStatements(sql) : []) {
+      const kind = statement?.kind
       if (kind === undefined || kind === 'query') continue
       throw new SqlError(
         'unsupported',
@@ -208,7 +207,7 @@ export function keptName(name: string): RefusedChange {
 }
 
 /** The parts of the name of a result. */
-export function partsOf(name: string): { base: string; format: Format } | undefined {
+export function partsOf(name: string): { base: string; format: TextFormatName } | undefined {
   const format = FORMATS.find(ending => name.endsWith(`.${ending}`))
   if (format === undefined || name.length === format.length + 1) return undefined
   return { base: name.slice(0, -format.length - 1), format }

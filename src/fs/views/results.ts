@@ -1,9 +1,10 @@
+import type { TextFormatName } from '../../columns/text/formats/index.ts'
 import { discarded } from '../../core/garbage.ts'
 import { MODE, viewAttributes } from '../attributes.ts'
 import { FsError, type Node, type TimeNs } from '../filesystem.ts'
 import type { FileNode, NodeEntry } from '../tree/node.ts'
 import type { ViewDefinition } from './context.ts'
-import { FORMATS, type Format, keptName, partsOf, Result, type ResultsOptions, SQL_BYTES_MAX } from './result.ts'
+import { FORMATS, keptName, partsOf, Result, type ResultsOptions, SQL_BYTES_MAX } from './result.ts'
 import type { View } from './view.ts'
 
 /** What a listing says of a result that was never computed: as sysfs does, which does not run its files for `ls -l` either. */
@@ -14,6 +15,8 @@ const KEPT_MAX = 100
 const HANDLES_MAX = 10_000
 /** Where clients keep names, an old result goes on being shown to who read from it within this time. */
 const OLD_READ_MS = 5000
+/** Of a cookie, for the place of the format in the list. */
+const FORMAT_BITS = 8n
 const NAMES_AT_ONCE = 1000
 
 /** The SQL of a result; undefined: it is too long to be any. */
@@ -99,7 +102,7 @@ class QueryResults implements View {
     return { sql: eof ? new TextDecoder().decode(bytes) : undefined, mtime: attributes.mtime }
   }
 
-  #resultOf(folder: bigint, name: string, format: Format, asked: Asked, version: bigint): Result {
+  #resultOf(folder: bigint, name: string, format: TextFormatName, asked: Asked, version: bigint): Result {
     const key = `${folder}/${name}`
     const known = this.#current.get(key)
     if (known?.isOf(asked.sql, version) === true) return known
@@ -130,7 +133,7 @@ class QueryResults implements View {
     for (const [name, id] of names) {
       if (!name.endsWith('.sql')) continue
       for (const [i, format] of FORMATS.entries()) {
-        const at = this.cookie | (id << 2n) | BigInt(i)
+        const at = this.cookie | (id << FORMAT_BITS) | BigInt(i)
         const resultName = `${name.slice(0, -'.sql'.length)}.${format}`
         if (at <= after || names.has(resultName)) continue
         const result = await this.#resultAt(folder, resultName, async () => version)

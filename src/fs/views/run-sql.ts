@@ -1,11 +1,11 @@
+import type { TextFormatName } from '../../columns/text/formats/index.ts'
 import { SqlError } from '../../sql/errors.ts'
-import type { ResultFormat } from '../../sql/format.ts'
 import { FsError } from '../filesystem.ts'
 import type { Text } from '../text/text.ts'
 
 export interface RunSqlOptions {
   /** How rows are written; CSV if not given. */
-  readonly format?: ResultFormat
+  readonly format?: TextFormatName
   /** Refuse a statement that changes the table. */
   readonly readOnly?: boolean
   /** Ends the statement when nobody waits for it any more. */

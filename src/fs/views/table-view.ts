@@ -1,19 +1,23 @@
 import type { Database } from 'bun:sqlite'
 import { join } from 'node:path'
+import { type TextFormatName, textFormat } from '../../columns/text/formats/index.ts'
 import type { Clock } from '../../core/clock.ts'
 import type { Table } from '../../table/table.ts'
 import { MODE, type Owner, viewAttributes } from '../attributes.ts'
-import type { Disk } from '../edits/disk.ts'
-import { Editor, type HoldTimes } from '../edits/editor.ts'
 import { clientKey, type FileClient, fileClientOf } from '../ends-of-file.ts'
 import type { ErrorJournal } from '../error-journal.ts'
 import type { Attributes, Change, Node, ReadResult, Stability, WriteResult } from '../filesystem.ts'
 import { type Line, Lines, staleLine } from '../lines.ts'
-import { isAsWritten, isPrivate } from '../saves/edit.ts'
+import type { Disk } from '../saves/disk.ts'
+import type { HoldTimes } from '../saves/hold-times.ts'
+import type { NameState } from '../saves/name-state.ts'
 import type { Openers } from '../saves/openers.ts'
 import type { Outcome } from '../saves/outcome.ts'
+import { isAsWritten, isShownTo, type Save } from '../saves/save.ts'
+import { Saves } from '../saves/saves.ts'
+import { isPrivate } from '../saves/state.ts'
 import type { Scratch } from '../scratch/scratch.ts'
-import { openText, TableText, type TextFormat } from '../text/layout.ts'
+import { openText, TableText } from '../text/layout.ts'
 import type { Segments } from '../text/segments.ts'
 import type { Text } from '../text/text.ts'
 import { DATA_ID } from '../tree/ids.ts'
@@ -35,12 +39,12 @@ export interface TableViewContext {
   readonly owner: Owner
   readonly holdTimes?: HoldTimes
   readonly openers?: Openers
-  /** See EditorOptions. */
+  /** See SavesOptions. */
   readonly disk?: Disk
 }
 
 export interface TableViewOptions {
-  readonly format: TextFormat
+  readonly format: TextFormatName
   /** Saves through these come first: this view waits until they are over. */
   readonly waitsFor: () => readonly TableView[]
   /** The table was seen at this version. */
@@ -53,15 +57,15 @@ export interface TableViewOptions {
   readonly onRefused: (line: Line) => void
 }
 
-/** The live table as one file: `data.csv`, `data.json` or `data.jsonl`. Its handles stand for lines of versions. */
+/** The live table as one file, such as `data.csv`. Its handles stand for lines of versions. */
 export class TableView {
-  readonly format: TextFormat
+  readonly format: TextFormatName
   readonly name: string
   readonly lines: Lines
-  /** Undefined where nothing can be written: `data.json`. */
-  readonly editor: Editor | undefined
-  /** The line whose name was renamed away: it stays as it is until the name is back. */
-  away: Line | undefined
+  /** Undefined where nothing can be written, such as `data.json`. */
+  readonly editor: Saves | undefined
+  /** Where the view's name is. */
+  nameState: NameState<Line> = { kind: 'there' }
   readonly #context: TableViewContext
   readonly #options: TableViewOptions
 
@@ -71,7 +75,7 @@ export class TableView {
     this.format = options.format
     this.name = `data.${options.format}`
     this.lines = this.#newLines()
-    this.editor = options.format === 'json' ? undefined : this.#newEditor(options.format)
+    this.editor = textFormat(options.format).input === undefined ? undefined : this.#newEditor()
   }
 
   /** What a handle's id stands for, if it is one of this view's. */
@@ -100,6 +104,11 @@ export class TableView {
     }
   }
 
+  /** The line whose name was renamed away: it stays as it is until the name is back. */
+  get away(): Line | undefined {
+    return this.nameState.kind === 'away' ? this.nameState.line : undefined
+  }
+
   /** Whether a save is under way. */
   get isEdited(): boolean {
     return this.editor?.isBusy ?? false
@@ -113,8 +122,8 @@ export class TableView {
     // A save whose file was closed without a call ends here, and with it the name leads elsewhere.
     await this.editor?.endClosed()
     const line = await this.look()
-    const edit = this.editor?.editOf(line)
-    if (!frozen || edit === undefined || this.away === line || !isPrivate(edit)) return line
+    const edit = this.editor?.of(line)
+    if (!frozen || edit === undefined || this.away === line || !isPrivate(edit.state, edit.watch.canSee)) return line
     return this.lines.standIn(line, edit.mtimeBefore)
   }
 
@@ -131,9 +140,9 @@ export class TableView {
     return line
   }
 
-  /** The attributes of what a line shows at this moment, with no look at the table. */
-  async shownAttributes(line: Line): Promise<Attributes> {
-    return this.#attributesOf(line, await this.#shown(line))
+  /** The attributes of what a line shows to a client at this moment, with no look at the table. */
+  shownAttributes(line: Line, client: FileClient): Promise<Attributes> {
+    return this.#told(line, client)
   }
 
   async #attributes(line: Line, client: FileClient): Promise<Attributes> {
@@ -149,36 +158,46 @@ export class TableView {
 
   /** The attributes that a client is sent, which tell it where the file ends. */
   async #told(line: Line, client: FileClient): Promise<Attributes> {
-    return this.#tell(line, client, await this.#shown(line))
+    return this.#tell(line, client, await this.#shown(line, client))
   }
 
   #tell(line: Line, client: FileClient, text: Text): Attributes {
-    line.ends.tell(client, text.size, text instanceof TableText ? text.snapshot.version : undefined)
+    this.lines.noteTold(line, client, text instanceof TableText ? text.snapshot.version : undefined, text.size)
     return this.#attributesOf(line, text)
   }
 
-  #attributesOf(line: Line, { size }: Text): Attributes {
+  #attributesOf(line: Line, text: Text): Attributes {
     const mode = this.editor === undefined ? MODE.readOnly : MODE.file
-    return viewAttributes(this.#context.owner, { id: line.id, size, mtime: line.mtime, mode })
+    const edit = this.editor?.of(line)
+    // Who is shown the file as it was before a save is shown its times, too: they move when the save is over.
+    const mtime = edit !== undefined && edit.image !== text ? edit.mtimeBefore : line.mtime
+    return viewAttributes(this.#context.owner, { id: line.id, size: text.size, mtime, mode })
   }
 
-  async #shown(line: Line): Promise<Text> {
-    return this.editor?.editOf(line)?.image ?? (await this.lines.text(line))
+  /** What a line shows to a client: the image of a save under way is for those who write it, until it is in the table. */
+  async #shown(line: Line, client: FileClient): Promise<Text> {
+    return this.#saveShownTo(line, client)?.image ?? this.lines.text(line)
+  }
+
+  #saveShownTo(line: Line, client: FileClient): Save | undefined {
+    const save = this.editor?.of(line)
+    return save !== undefined && isShownTo(save, clientKey(client)) ? save : undefined
   }
 
   async #read(line: Line, client: FileClient, offset: bigint, count: number): Promise<ReadResult> {
     // Only who writes into it, or opens it anew (GETATTR), is to hear of a refusal; who reads goes on.
-    const text = await this.#shown(line)
+    const edit = this.#saveShownTo(line, client)
+    const text = edit?.image ?? (await this.lines.text(line))
     // Of just the text that is read: with a size that others moved meanwhile, the client shows NULs up to there.
     const attributes = this.#tell(line, client, text)
     const read = await readText(text, offset, count)
     const end = read.bytes.length === 0 ? 0 : Number(offset) + read.bytes.length
-    this.lines.noteRead(line, client, text instanceof TableText ? text : undefined, end, text.size)
+    this.lines.noteRead(line, client, text instanceof TableText ? text.snapshot.version : edit!, end, text.size)
     return { ...read, attributes }
   }
 
   async #write(
-    editor: Editor,
+    editor: Saves,
     line: Line,
     client: FileClient,
     offset: number,
@@ -187,7 +206,7 @@ export class TableView {
   ): Promise<WriteResult> {
     // Calls on one file take effect in the order in which they came: nothing is awaited here once the text is known.
     if (line.text === undefined) await this.lines.text(line)
-    const before = this.#attributesOf(line, editor.editOf(line)?.image ?? line.text!)
+    const before = this.#attributesOf(line, this.#saveShownTo(line, client)?.image ?? line.text!)
     const count = bytes.length
     if (stability === 'unstable') {
       await editor.writeUnstable(line, offset, bytes, client)
@@ -200,10 +219,10 @@ export class TableView {
     return { count, committed: 'file_sync', change }
   }
 
-  async #commit(editor: Editor, line: Line, client: FileClient): Promise<Change> {
+  async #commit(editor: Saves, line: Line, client: FileClient): Promise<Change> {
     // Success would say that what was written is saved.
     if (line.status === 'retired') throw staleLine(line)
-    const before = await this.shownAttributes(line)
+    const before = this.#attributesOf(line, await this.#shown(line, client))
     const outcome = await this.#hearingOfRefusal(line, () => editor.commit(line, client))
     return this.#changed(line, client, before, outcome)
   }
@@ -235,9 +254,9 @@ export class TableView {
 
   /** Whether what the file has grown to since a WRITE came is what its client has written. */
   async #isOwnEnd(line: Line, client: FileClient, before: Attributes, written: number): Promise<boolean> {
-    const { size } = await this.#shown(line)
+    const { size } = await this.#shown(line, client)
     if (BigInt(size) <= before.size || size === written) return true
-    const edit = this.editor?.editOf(line)
+    const edit = this.editor?.of(line)
     return edit !== undefined && isAsWritten(edit) && edit.places.size === 1 && edit.places.has(clientKey(client))
   }
 
@@ -259,21 +278,20 @@ export class TableView {
       clock,
       nextId: () => scratch.nextId(),
       referenced: () => scratch.references(),
-      openText: (snapshot, of, previous) => openText(table, snapshot, segments, of, previous),
-      isEdited: line => this.editor?.editOf(line) !== undefined,
+      openText: (snapshot, of, previous) => openText(table, snapshot, segments, textFormat(of), previous),
+      isEdited: line => this.editor?.of(line) !== undefined,
       leftMs: this.#options.leftMs,
     })
   }
 
-  #newEditor(format: 'csv' | 'jsonl'): Editor {
+  #newEditor(): Saves {
     const { table, segments, stateDirectory, clock, errors, scratch, holdTimes, openers, disk } = this.#context
-    return new Editor({
+    return new Saves({
       table,
       segments,
       lines: this.lines,
-      directory: join(stateDirectory, 'edits', format),
-      clock,
-      openText: (snapshot, previous) => openText(table, snapshot, segments, format, previous),
+      directory: join(stateDirectory, 'edits', this.format),
+      openText: (snapshot, previous) => openText(table, snapshot, segments, textFormat(this.format), previous),
       report: sentence => errors.append(sentence),
       setAside: async image => {
         const stamp = new Date(clock.nowMs()).toISOString().replaceAll(':', '').replace('.', '-')

@@ -1,7 +1,7 @@
-import { DEFAULT_HOLD_TIMES } from '../edits/editor.ts'
+import type { TextFormatName } from '../../columns/text/formats/index.ts'
 import { fileClientOf } from '../ends-of-file.ts'
 import type { CreateHow, Node } from '../filesystem.ts'
-import type { TextFormat } from '../text/layout.ts'
+import { DEFAULT_HOLD_TIMES } from '../saves/hold-times.ts'
 import type { CreatedNode } from '../tree/node.ts'
 import { ViewName } from '../view-name.ts'
 import { listedAttributes, type ViewContext, type ViewDefinition } from './context.ts'
@@ -9,7 +9,7 @@ import { TableView } from './table-view.ts'
 import { type NamedView, named } from './view.ts'
 
 /** The live table in a text format. */
-export function tableView(format: TextFormat): ViewDefinition['node'] {
+export function tableView(format: TextFormatName): ViewDefinition['node'] {
   return (context, line) => {
     const view = new TableView(context, { format, ...context.tables.optionsFor(line.writable) })
     const name = newName(context, view)
@@ -62,8 +62,9 @@ function changes(
   return {
     create: async (how: CreateHow, folder: Node): Promise<CreatedNode> => {
       const before = await data.attributes(folder)
-      const line = await name.create(how, fileClientOf(folder))
-      const attributes = await view.shownAttributes(line)
+      const client = fileClientOf(folder)
+      const line = await name.create(how, client)
+      const attributes = await view.shownAttributes(line, client)
       return { node: line, attributes, directory: { before, after: await data.attributes(folder) } }
     },
     remove: () => name.remove(),

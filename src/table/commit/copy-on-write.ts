@@ -1,15 +1,18 @@
 import { readFooter, readRowGroup } from '../../columns/parquet/read.ts'
 import { storeSource } from '../../columns/parquet/source.ts'
-import { ParquetFileWriter } from '../../columns/parquet/write.ts'
 import { cellToJson } from '../../columns/text/json.ts'
-import type { Batch, Field, Schema } from '../../columns/types.ts'
+import type { Batch, Schema } from '../../columns/types.ts'
 import { cellAt, takeRows } from '../../columns/vectors.ts'
 import type { ObjectStore } from '../../storage/object-store.ts'
 import { schemaInFiles } from '../column-mapping.ts'
+import { DataFileWriter } from '../data-files/data-file-writer.ts'
+import { columnsInFiles, type NewFile, newFile } from '../data-files/new-file.ts'
+import { pathInPlaceOf } from '../data-files/paths.ts'
 import { TableError } from '../errors.ts'
-import { newFile, pathInPlaceOf } from '../operations/write.ts'
-import type { LiveFile, Snapshot } from '../snapshot.ts'
-import type { NewFile } from './change-set.ts'
+import type { LiveFile } from '../live-files.ts'
+import { indexedColumns } from '../properties.ts'
+import type { Snapshot } from '../snapshot.ts'
+import type { StagedFiles } from './staged-files.ts'
 
 /** Text that is not UTF-8 in a file by another writer would not be the same in the new one. */
 function checkText(batch: Batch, schema: Schema, kept: readonly number[], file: LiveFile): void {
@@ -37,37 +40,32 @@ export const REPLACEMENT = '\ufffd'
  */
 export async function withoutRows(
   store: ObjectStore,
+  staged: StagedFiles,
   snapshot: Snapshot,
   file: LiveFile,
   deleted: Uint32Array,
 ): Promise<NewFile> {
   const source = storeSource(store, file.path, file.sizeBytes)
   const footer = await readFooter(source)
-  const isInFile = (field: Field): boolean => !snapshot.partitionColumns.includes(field.name)
-  const schema = snapshot.schema.filter(isInFile)
-  const readSchema = schemaInFiles(snapshot).filter(isInFile)
+  const schema = columnsInFiles(snapshot.schema, snapshot.partitionColumns)
+  const readSchema = columnsInFiles(schemaInFiles(snapshot), snapshot.partitionColumns)
   const path = pathInPlaceOf(file.path)
-  const out = await store.create(path)
-  try {
-    const writer = new ParquetFileWriter(out, schema)
-    let next = 0
-    for (const [group, { firstRow, rows }] of footer.rowGroups.entries()) {
-      const kept: number[] = []
-      for (let row = firstRow; row < firstRow + rows; row++) {
-        if (deleted[next] === row) next++
-        else kept.push(row - firstRow)
-      }
-      if (kept.length === 0) continue
-      const batch = await readRowGroup(source, footer, group, readSchema)
-      checkText(batch, schema, kept, file)
-      await writer.write(takeRows(batch, kept))
+  const out = await staged.create(path)
+  const writer = new DataFileWriter(out, schema, { indexed: indexedColumns(snapshot.metadata.configuration) })
+  let next = 0
+  for (const [group, { firstRow, rows }] of footer.rowGroups.entries()) {
+    const kept: number[] = []
+    for (let row = firstRow; row < firstRow + rows; row++) {
+      if (deleted[next] === row) next++
+      else kept.push(row - firstRow)
     }
-    const written = await writer.finish()
-    await out.close()
-    const { partitionValues, modificationTime } = file.add
-    return { ...newFile(path, written, schema, partitionValues ?? {}), modificationTime }
-  } catch (error) {
-    await out.abort()
-    throw error
+    if (kept.length === 0) continue
+    const batch = await readRowGroup(source, footer, group, readSchema)
+    checkText(batch, schema, kept, file)
+    await writer.write(takeRows(batch, kept))
   }
+  const written = await writer.finish()
+  await out.close()
+  const { partitionValues, modificationTime } = file.add
+  return newFile(path, written, schema, { partitionValues: partitionValues ?? {}, modificationTime })
 }

@@ -1,312 +1,208 @@
 import { randomUUID } from 'node:crypto'
-import { readFooter } from '../../columns/parquet/read.ts'
-import { storeSource } from '../../columns/parquet/source.ts'
-import { schemaFault, schemaFingerprint, schemaToJson } from '../../columns/schema.ts'
-import type { Field } from '../../columns/types.ts'
+import type { Batch, Schema } from '../../columns/types.ts'
+import type { Clock } from '../../core/clock.ts'
 import type { ObjectStore } from '../../storage/object-store.ts'
-import { withMaxColumnId, withPhysicalNames } from '../column-mapping.ts'
+import type { NewFile } from '../data-files/new-file.ts'
+import { type Placement, RowsWriter } from '../data-files/rows-writer.ts'
 import { TableError } from '../errors.ts'
-import type {
-  Action,
-  AddAction,
-  CommitInfoAction,
-  DeletionVectorDescriptor,
-  MetadataAction,
-  RemoveAction,
-} from '../log/actions.ts'
-import { keepNumbers } from '../log/actions.ts'
-import { encodePath } from '../log/paths.ts'
-import { checkWritable, isTrue, protocolFor, usesDeletionVectors } from '../protocol.ts'
-import { LIVE_TAG, type LiveFile, type Snapshot } from '../snapshot.ts'
-import type { ChangeSet, Deletion, NewFile } from './change-set.ts'
-import type { Staging } from './staging.ts'
+import type { LiveFile } from '../live-files.ts'
+import type { Action } from '../log/actions/index.ts'
+import { indexedColumns } from '../properties.ts'
+import type { Snapshot } from '../snapshot.ts'
+import type { Change, Deletion, Operation } from './change.ts'
+import type { Conflict } from './conflicts.ts'
+import { PreparedFiles } from './prepared-files.ts'
+import { putWithFiles } from './put.ts'
+import { checkPaths, rebase } from './rebase.ts'
+import { StagedFiles } from './staged-files.ts'
 
-export const ENGINE = 'posixlake/0.1.0'
+const COMMIT_ATTEMPTS_MAX = 1000
 
-export interface TransactionContext {
-  readonly store: ObjectStore
-  readonly nowMs: number
-  readonly staging: Staging
-  readonly deletedRows: (file: LiveFile) => Promise<Uint32Array>
+/** A version that a transaction has made, or the newest one if it changed nothing. */
+export interface Committed {
+  readonly version: bigint
+  readonly snapshot: Snapshot
+  /** It is in the log, and the store reported an error all the same: a power cut may take it away. */
+  readonly doubt?: string
 }
 
-/** A deletion against the newest snapshot: the file as it is there, and all rows that are deleted from now on. */
-interface Rebased {
-  readonly file: LiveFile
-  readonly tags: ReadonlyMap<string, string> | undefined
-  readonly rows: Uint32Array
-  /** All rows of the file, deleted ones too. */
-  readonly physical: number
-  /** No row is left. */
-  readonly whole: boolean
+export type CommitResult =
+  | ({ readonly kind: 'committed' } & Committed)
+  /** There was nothing to change, and so is no version. */
+  | { readonly kind: 'unchanged'; readonly version: bigint; readonly snapshot: Snapshot }
+  /** Another writer was quicker, and changed what this change rests on. Nothing has changed, and no file is left. */
+  | Conflict
+
+/** The version of a commit, for those to whom a lost race is a failure: TableError `conflict`. */
+export function committed(result: CommitResult): Committed {
+  if (result.kind === 'conflict') throw result.error
+  const { kind: _, ...rest } = result
+  return rest
+}
+
+export interface TransactionOptions {
+  /** Found in the history afterwards; a random one if not given. */
+  readonly txnId?: string | undefined
+  /** Ends the transaction, unless it is being put into the log: its files go, as after any other failure. */
+  readonly signal?: AbortSignal | undefined
+  /** When the change was begun, by performance.now(), for who is told how long it took; now if not given. */
+  readonly startedMs?: number | undefined
+}
+
+/** What a transaction needs of its table. */
+export interface TransactionTable {
+  readonly store: ObjectStore
+  readonly clock: Clock
+  refresh(): Promise<Snapshot>
+  /** The newest version, without a look for new ones if the last one still counts. */
+  recent(): Promise<Snapshot>
+  deletedRows(file: LiveFile): Promise<Uint32Array>
+  /** A commit is on its way until what this gives is disposed of: who reads its version back need not tell of it. */
+  underWay(txnId: string): Disposable
+  /** These actions are in the log, on top of `before`. The snapshot of that version. */
+  advanced(before: Snapshot, actions: readonly Action[], nowMs: number, startedMs: number): Snapshot
 }
 
 /**
- * Works out the actions of a change on top of the newest snapshot. TableError `conflict` if other writers took away what
- * it rests on. Vector files, and files without some of their rows, are written (durable) on the way.
+ * One change of a table, and the files that it writes. Rows are written and deletions are gathered first; `commit` puts them
+ * into the log as one version, on top of whatever other writers committed meanwhile where that is possible. Files are
+ * prepared once, only the commit is tried again. A transaction that ends in any other way (a conflict, an error, an aborted
+ * signal, being disposed of) leaves no file behind; only of a commit of which nobody can tell whether it is in the log
+ * (TableError `undecided`) the files stay.
  */
-export async function actionsFor(change: ChangeSet, newest: Snapshot, context: TransactionContext): Promise<Action[]> {
-  const { store, staging } = context
-  staging.begin()
-  checkPaths(change)
-  checkSchema(change, newest)
-  const deletes = change.delete.length > 0 || (change.removeFiles?.length ?? 0) > 0
-  checkWritable(
-    newest.protocol,
-    newest.metadata.configuration,
-    change.schema ?? newest.schema,
-    deletes && change.dataChange !== false,
-    store.location,
-  )
-  checkReads(change, newest)
-  const removed = (change.removeFiles ?? []).map(file => liveFile(file, newest))
-  const rebased = await Promise.all(change.delete.map(deletion => rebase(deletion, newest, context)))
-  const byVector = usesDeletionVectors(newest.protocol, newest.metadata.configuration)
-  // Without vectors a file cannot stay as a mere place either.
-  const referenced = byVector ? referencedPaths(change, newest, rebased, removed) : new Set<string>()
-  const rewritten = byVector ? [] : await rewrite(rebased, newest, staging)
-  const vectors = await staging.vectors(
-    byVector ? rebased.filter(entry => !entry.whole || referenced.has(entry.file.path)).map(entry => entry.rows) : [],
-  )
-  const dataChange = change.dataChange ?? true
-  const actions: Action[] = [{ commitInfo: commitInfo(change, newest, context) }, ...metadataActions(change, newest)]
-  for (const file of removed) actions.push({ remove: removeAction(file, context.nowMs, dataChange) })
-  let next = 0
-  for (const entry of rebased) {
-    actions.push({ remove: removeAction(entry.file, context.nowMs, dataChange) })
-    if (byVector && (!entry.whole || referenced.has(entry.file.path)))
-      actions.push({ add: withVector(entry, vectors[next++]!, dataChange) })
-  }
-  const modificationTime = Math.max(context.nowMs, (newest.live.last?.modificationTime ?? 0) + 1)
-  for (const file of [...rewritten, ...change.add]) {
-    actions.push({
-      add: {
-        path: encodePath(file.path),
-        partitionValues: file.partitionValues,
-        size: file.sizeBytes,
-        modificationTime: file.modificationTime ?? modificationTime,
-        dataChange,
-        stats: file.stats,
-        ...(file.tags === undefined ? {} : { tags: Object.fromEntries(file.tags) }),
-      },
-    })
-  }
-  return actions
-}
+export class Transaction implements AsyncDisposable {
+  /** The version that the change is worked out from. */
+  readonly base: Snapshot
+  readonly txnId: string
+  readonly #table: TransactionTable
+  readonly #signal: AbortSignal | undefined
+  readonly #startedMs: number
+  readonly #staged: StagedFiles
+  readonly #prepared: PreparedFiles
+  readonly #added: NewFile[] = []
+  readonly #deletions: Deletion[] = []
+  readonly #removed: LiveFile[] = []
+  #schema: Schema | undefined
+  #readsWholeTable = false
 
-/** A version may add and remove a path once each (PROTOCOL.md, "Add File and Remove File"); twice would double its rows. */
-function checkPaths(change: ChangeSet): void {
-  const gone = [...change.delete.map(({ file }) => file.path), ...(change.removeFiles ?? []).map(({ path }) => path)]
-  for (const paths of [gone, change.add.map(({ path }) => path)]) {
-    const seen = new Set<string>()
-    for (const path of paths) {
-      if (seen.has(path)) throw new Error(`the change names the file ${path} twice`)
-      seen.add(path)
+  constructor(table: TransactionTable, base: Snapshot, options: TransactionOptions = {}) {
+    const { txnId = randomUUID(), signal, startedMs = performance.now() } = options
+    this.base = base
+    this.txnId = txnId
+    this.#table = table
+    this.#signal = signal
+    this.#startedMs = startedMs
+    this.#staged = new StagedFiles(table.store)
+    this.#prepared = new PreparedFiles(table.store, this.#staged)
+  }
+
+  /** The columns once the change is made. */
+  get schema(): Schema {
+    return this.#schema ?? this.base.schema
+  }
+
+  /** The files that the change adds. */
+  get added(): readonly NewFile[] {
+    return this.#added
+  }
+
+  /** Gives the table other columns. Rows that are written from now on have them. */
+  changeSchema(schema: Schema): void {
+    this.#schema = schema
+  }
+
+  /**
+   * Writes rows to new data files, durable when it resolves, and adds them. Batches are in the schema's column order. A
+   * partitioned table gets a file for each partition; `placement` is for tables without. TableError `constraint`.
+   */
+  async write(batches: AsyncIterable<Batch> | Iterable<Batch>, placement: Placement = {}): Promise<readonly NewFile[]> {
+    const { partitionColumns, metadata } = this.base
+    const target = { schema: this.schema, partitionColumns, indexed: indexedColumns(metadata.configuration) }
+    const writer = new RowsWriter(path => this.#staged.create(path), target, placement)
+    for await (const batch of batches) {
+      this.#signal?.throwIfAborted()
+      await writer.write(batch)
+    }
+    const files = await writer.finish()
+    this.#added.push(...files)
+    return files
+  }
+
+  /** Adds a file that is there already. It is not the transaction's to take away. */
+  addFile(file: NewFile): void {
+    this.#added.push(file)
+  }
+
+  /** Deletes rows of a file of the base. */
+  deleteRows(...deletions: readonly Deletion[]): void {
+    this.#deletions.push(...deletions)
+  }
+
+  /** Takes files of the base away as a whole. */
+  removeFiles(...files: readonly LiveFile[]): void {
+    this.#removed.push(...files)
+  }
+
+  /** The change follows from rows that it does not touch: rows that others add or change meanwhile are a conflict. */
+  readWholeTable(): void {
+    this.#readsWholeTable = true
+  }
+
+  /**
+   * Commits the change as one version. If it rejects, nothing has changed: TableError for what the table refuses,
+   * StorageError. Only after TableError `undecided` nobody knows, until Table.findTransaction tells.
+   */
+  async commit(operation: Operation): Promise<CommitResult> {
+    const change: Change = {
+      base: this.base,
+      add: this.#added,
+      delete: this.#deletions,
+      removeFiles: this.#removed,
+      schema: this.#schema,
+      readWholeTable: this.#readsWholeTable,
+    }
+    checkPaths(change)
+    using _ = this.#table.underWay(this.txnId)
+    try {
+      return await this.#commit(change, operation)
+    } finally {
+      await this.#staged.discardAll()
     }
   }
-}
 
-/** Copy-on-write: what is left of each file, in a new one. */
-async function rewrite(rebased: readonly Rebased[], newest: Snapshot, staging: Staging): Promise<NewFile[]> {
-  const files: NewFile[] = []
-  for (const { file, rows, whole } of rebased) if (!whole) files.push(await staging.withoutRows(newest, file, rows))
-  return files
-}
-
-/** Another writer's new schema is a conflict, unless it only added columns that may be NULL. */
-function checkSchema(change: ChangeSet, newest: Snapshot): void {
-  const { base } = change
-  const fits = base.schema.every(field =>
-    newest.schema.some(other => isSame(field, other) && admitsNulls(field, other)),
-  )
-  const isUnchanged = schemaFingerprint(base.schema) === schemaFingerprint(newest.schema)
-  const isSplitAlike = base.partitionColumns.join('\0') === newest.partitionColumns.join('\0')
-  if (isUnchanged && fits && isSplitAlike && base.tableId === newest.tableId) return
-  const optional = newest.schema.every(field => field.nullable || base.schema.some(other => isSame(field, other)))
-  if (
-    change.schema !== undefined ||
-    change.delete.length > 0 ||
-    !fits ||
-    !isSplitAlike ||
-    !optional ||
-    base.tableId !== newest.tableId
-  ) {
+  async #commit(change: Change, operation: Operation): Promise<CommitResult> {
+    const { store, clock } = this.#table
+    for (let attempt = 0; attempt < COMMIT_ATTEMPTS_MAX; attempt++) {
+      this.#signal?.throwIfAborted()
+      // If another writer was quicker, the put says so.
+      const newest = attempt === 0 ? await this.#table.recent() : await this.#table.refresh()
+      const nowMs = clock.nowMs()
+      const rebased = await rebase(change, operation, newest, {
+        store,
+        nowMs,
+        txnId: this.txnId,
+        prepared: this.#prepared,
+        deletedRows: file => this.#table.deletedRows(file),
+      })
+      if (rebased.kind === 'conflict') return rebased
+      const { actions } = rebased
+      if (actions.every(action => action.commitInfo))
+        return { kind: 'unchanged', version: newest.version, snapshot: newest }
+      this.#signal?.throwIfAborted()
+      const version = newest.version + 1n
+      const put = await putWithFiles(store, this.#staged, version, actions, this.txnId)
+      if (put.kind === 'exists') continue
+      // It is in the log: what goes wrong from here on must not look as if it were not.
+      const snapshot = this.#table.advanced(newest, actions, nowMs, this.#startedMs)
+      return { kind: 'committed', version, snapshot, ...(put.doubt === undefined ? {} : { doubt: put.doubt }) }
+    }
     throw new TableError(
       'conflict',
-      `the table's columns were changed by another writer (version ${newest.version}); look at the table again and repeat the change`,
+      `${store.location}: ${COMMIT_ATTEMPTS_MAX} attempts to commit were overtaken by other writers; try again`,
     )
   }
-}
 
-function isSame(a: Field, b: Field): boolean {
-  return schemaFingerprint([a]) === schemaFingerprint([b])
-}
-
-/** Rows that were written when a column might be NULL do not fit where it must not be. */
-function admitsNulls(before: Field, after: Field): boolean {
-  return after.nullable || !before.nullable
-}
-
-function checkReads(change: ChangeSet, newest: Snapshot): void {
-  if (change.readWholeTable !== true || newest.version === change.base.version) return
-  if (newest.live.changesSince(change.base.live).length > 0) {
-    throw new TableError(
-      'conflict',
-      `another writer changed rows that this change was worked out from (version ${newest.version}); repeat it`,
-    )
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#staged.discardAll()
   }
-}
-
-function liveFile(file: LiveFile, newest: Snapshot): LiveFile {
-  const live = newest.live.get(file.path)
-  if (live === undefined)
-    throw new TableError(
-      'conflict',
-      `the rows of ${file.path} were changed or removed by another writer (version ${newest.version})`,
-    )
-  if (live.key !== file.key)
-    throw new TableError('conflict', `rows of ${file.path} were removed by another writer (version ${newest.version})`)
-  return live
-}
-
-async function rebase(deletion: Deletion, newest: Snapshot, context: TransactionContext): Promise<Rebased> {
-  const { path } = deletion.file
-  const file = newest.live.get(path)
-  if (file === undefined)
-    throw new TableError(
-      'conflict',
-      `the rows of ${path} were rewritten or removed by another writer (version ${newest.version})`,
-    )
-  const known = await context.deletedRows(file)
-  const rows = union(known, deletion.rows, row => {
-    throw new TableError('conflict', `row ${row} of ${path} was removed by another writer (version ${newest.version})`)
-  })
-  const physical = file.rows ?? (await readFooter(storeSource(context.store, path, file.sizeBytes))).rows
-  // Rows that another writer removed meanwhile are in the vector, but not in the sizes worked out from the base.
-  const tags = file.key === deletion.file.key ? deletion.tags : undefined
-  const last = rows.at(-1)
-  if (last !== undefined && last >= physical)
-    throw new TableError('corrupt_log', `row ${last} of ${path} cannot be deleted: the file has ${physical} rows`)
-  return { file, rows, tags, physical, whole: rows.length === physical }
-}
-
-/** Two ascending lists as one. */
-function union(a: Uint32Array, b: Uint32Array, onBoth: (row: number) => never): Uint32Array {
-  const out = new Uint32Array(a.length + b.length)
-  let i = 0
-  let j = 0
-  for (let at = 0; at < out.length; at++) {
-    if (j >= b.length || (i < a.length && a[i]! < b[j]!)) out[at] = a[i++]!
-    else if (i < a.length && a[i] === b[j]) onBoth(b[j]!)
-    else out[at] = b[j++]!
-  }
-  return out
-}
-
-/**
- * Of the files that lose their last row, those that order hints of live or new files refer to: they stay, even with no row
- * left, as places.
- */
-function referencedPaths(
-  change: ChangeSet,
-  newest: Snapshot,
-  rebased: readonly Rebased[],
-  removed: readonly LiveFile[],
-): ReadonlySet<string> {
-  const empty = new Map(rebased.filter(entry => entry.whole).map(({ file }) => [file.path, file]))
-  const gone = new Set([...empty.keys(), ...removed.map(file => file.path)])
-  const named = new Set(empty.size === 0 ? [] : change.add.flatMap(file => refsOf(file.tags)))
-  const staying = new Set<string>()
-  const waiting: string[] = []
-  for (const path of empty.keys()) {
-    if (named.has(path) || newest.live.referrers(path).some(from => !gone.has(from))) waiting.push(path)
-  }
-  // A file that stays only as a place may itself have its place by another.
-  for (let path = waiting.pop(); path !== undefined; path = waiting.pop()) {
-    const file = empty.get(path)
-    if (file === undefined || staying.has(path)) continue
-    staying.add(path)
-    waiting.push(...file.orderRefs)
-  }
-  return staying
-}
-
-function refsOf(tags: ReadonlyMap<string, string> | undefined): readonly string[] {
-  const text = tags?.get('posixlake.order.refs')
-  return text === undefined ? [] : (JSON.parse(text) as string[])
-}
-
-function removeAction(file: LiveFile, nowMs: number, dataChange: boolean): RemoveAction {
-  const { add } = file
-  return {
-    path: add.path,
-    deletionTimestamp: nowMs,
-    dataChange,
-    extendedFileMetadata: true,
-    partitionValues: add.partitionValues ?? {},
-    size: add.size,
-    ...(add.deletionVector ? { deletionVector: add.deletionVector } : {}),
-    ...(add.tags ? { tags: add.tags } : {}),
-  }
-}
-
-/** The add action of a file that has a new vector: its statistics are those of the whole file, and so no longer tight. */
-function withVector(entry: Rebased, deletionVector: DeletionVectorDescriptor, dataChange: boolean): AddAction {
-  const { add } = entry.file
-  const tags: Record<string, string> = { ...add.tags }
-  delete tags[LIVE_TAG]
-  for (const [key, value] of entry.tags ?? []) tags[key] = value
-  return {
-    ...add,
-    dataChange,
-    deletionVector,
-    stats: wideBounds(add.stats, entry.physical),
-    ...(Object.keys(tags).length === 0 ? {} : { tags }),
-  }
-}
-
-/** A file with a vector must say how many rows it has (PROTOCOL.md, "Writer Requirement for Deletion Vectors"). */
-function wideBounds(stats: string | null | undefined, numRecords: number): string {
-  let known: object = {}
-  try {
-    known = JSON.parse(stats ?? '{}', keepNumbers as never) as object
-  } catch {
-    // Damaged statistics are worth nothing.
-  }
-  return JSON.stringify({ ...known, numRecords, tightBounds: false })
-}
-
-function commitInfo(change: ChangeSet, newest: Snapshot, { nowMs }: TransactionContext): CommitInfoAction {
-  const inCommit = isTrue(newest.metadata.configuration.get('delta.enableInCommitTimestamps'))
-  return {
-    ...(inCommit ? { inCommitTimestamp: Math.max(nowMs, newest.timestampMs + 1) } : {}),
-    timestamp: nowMs,
-    operation: change.operation,
-    operationParameters: change.parameters ?? {},
-    readVersion: Number(newest.version),
-    isBlindAppend:
-      change.delete.length === 0 &&
-      (change.removeFiles?.length ?? 0) === 0 &&
-      change.readWholeTable !== true &&
-      change.schema === undefined,
-    ...(change.metrics === undefined ? {} : { operationMetrics: change.metrics }),
-    engineInfo: ENGINE,
-    txnId: change.txnId ?? randomUUID(),
-  }
-}
-
-function metadataActions(change: ChangeSet, newest: Snapshot): Action[] {
-  if (change.schema === undefined) return []
-  const fault = schemaFault(change.schema)
-  // What another writer's table has already is not for this change to answer for.
-  if (fault !== undefined && schemaFault(newest.schema) === undefined)
-    throw new TableError('bad_schema', `the table cannot have these columns: ${fault}`)
-  const protocol = protocolFor(newest.protocol, change.schema)
-  const schema = withPhysicalNames(change.schema, newest)
-  const metaData: MetadataAction = {
-    ...newest.metadata.action,
-    schemaString: schemaToJson(schema),
-    configuration: withMaxColumnId(newest.metadata.action.configuration, schema, newest),
-  }
-  return [...(protocol === newest.protocol ? [] : [{ protocol }]), { metaData }]
 }

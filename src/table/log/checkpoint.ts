@@ -10,25 +10,18 @@ import { messageOf } from '../../core/errors.ts'
 import { type ObjectStore, StorageError } from '../../storage/object-store.ts'
 import { TableError } from '../errors.ts'
 import type { Snapshot } from '../snapshot.ts'
-import { type Action, checkAction, keepNumbers, type RemoveAction, rawNumber, readActions } from './actions.ts'
+import { ACTIONS, type Action, checkAction, type RemoveAction } from './actions/index.ts'
+import { keepNumbers, rawNumber, readActions } from './json.ts'
 import { checkpointPath, LAST_CHECKPOINT, LOG_FOLDER } from './paths.ts'
 
 const STATS_PARSED = 'stats_parsed'
 /** So many actions are worked on at a time: some milliseconds of work, and some megabytes. */
 const GROUP_ROWS = 2048
-const VECTOR = 'struct<storageType:string, pathOrInlineDv:string, offset:int, sizeInBytes:int, cardinality:bigint>'
 
 /** The columns of a checkpoint (PROTOCOL.md, "Checkpoint Schema"). */
-const CHECKPOINT_SCHEMA: Schema = parseDdl(`
-  txn: struct<appId:string, version:bigint, lastUpdated:bigint>,
-  add: struct<path:string, partitionValues:map<string,string>, size:bigint, modificationTime:bigint, dataChange:boolean, stats:string,
-    tags:map<string,string>, deletionVector:${VECTOR}, baseRowId:bigint, defaultRowCommitVersion:bigint, clusteringProvider:string>,
-  remove: struct<path:string, deletionTimestamp:bigint, dataChange:boolean, extendedFileMetadata:boolean, partitionValues:map<string,string>,
-    size:bigint, deletionVector:${VECTOR}>,
-  metaData: struct<id:string, name:string, description:string, format:struct<provider:string, options:map<string,string>>, schemaString:string,
-    partitionColumns:array<string>, configuration:map<string,string>, createdTime:bigint>,
-  protocol: struct<minReaderVersion:int, minWriterVersion:int, readerFeatures:array<string>, writerFeatures:array<string>>,
-  domainMetadata: struct<domain:string, configuration:string, removed:boolean>`)
+const CHECKPOINT_SCHEMA: Schema = parseDdl(
+  ACTIONS.flatMap(({ name, column }) => (column === undefined ? [] : `${name}: ${column}`)).join(', '),
+)
 
 const READ_SCHEMA: Schema = [...CHECKPOINT_SCHEMA, ...parseDdl('sidecar: struct<path:string>')]
 
@@ -184,7 +177,7 @@ export async function writeCheckpoint(
   let size = 0
   let sizeInBytes: number
   try {
-    const writer = new ParquetFileWriter(out, CHECKPOINT_SCHEMA, { rowGroupRows: GROUP_ROWS, isDataFile: false })
+    const writer = new ParquetFileWriter(out, CHECKPOINT_SCHEMA, { rowGroupRows: GROUP_ROWS, statistics: false })
     const types = CHECKPOINT_SCHEMA.map(field => field.type)
     for (const rows of grouped(actionsOf(snapshot, keepRemovedSinceMs))) {
       await writer.write(batchOf(types, rows))

@@ -1,13 +1,13 @@
 import type { ObjectStore } from '../../storage/object-store.ts'
 import { StorageError } from '../../storage/object-store.ts'
 import { TableError } from '../errors.ts'
-import { type Snapshot, SnapshotBuilder } from '../snapshot.ts'
-import { type Action, readActions } from './actions.ts'
+import type { Snapshot } from '../snapshot.ts'
+import type { Action } from './actions/index.ts'
 import { readCheckpoint } from './checkpoint.ts'
-import { commitPath, LAST_CHECKPOINT, LOG_FOLDER, type LogFile, parseLogFile } from './paths.ts'
-
-type Commit = Extract<LogFile, { kind: 'commit' }> & { readonly modifiedMs: number }
-type Checkpoint = { readonly version: bigint; readonly files: readonly Extract<LogFile, { kind: 'checkpoint' }>[] }
+import { readActions } from './json.ts'
+import { commitPath, LOG_FOLDER } from './paths.ts'
+import { SnapshotBuilder } from './replay.ts'
+import { type Checkpoint, type Commit, type Listing, lastCheckpoint, listLog } from './segment.ts'
 
 /**
  * Loads a version (the newest if none is named) from the nearest checkpoint and the commits behind it. TableError:
@@ -109,39 +109,6 @@ function noSuchVersion(store: ObjectStore, version: bigint, why: string): TableE
   return new TableError('no_such_version', `${store.location}: there is no version ${version}; ${why}`)
 }
 
-interface Listing {
-  readonly commits: readonly Commit[]
-  readonly checkpoints: readonly Checkpoint[]
-}
-
-async function listLog(store: ObjectStore, from: bigint | undefined): Promise<Listing> {
-  const startAfter = from === undefined || from === 0n ? undefined : commitPath(from - 1n)
-  const commits: Commit[] = []
-  const parts = new Map<string, Extract<LogFile, { kind: 'checkpoint' }>[]>()
-  for (const { path, modifiedMs } of await store.list(LOG_FOLDER, startAfter)) {
-    const file = parseLogFile(path)
-    if (file?.kind === 'commit') commits.push({ ...file, modifiedMs: Math.trunc(modifiedMs) })
-    if (file?.kind !== 'checkpoint') continue
-    const key = file.parts > 1 ? `${file.version}/${file.parts}` : path
-    parts.set(key, [...(parts.get(key) ?? []), file])
-  }
-  const checkpoints = [...parts.values()]
-    .filter(files => files.length === files[0]!.parts)
-    .map(files => ({ version: files[0]!.version, files }))
-    .sort((a, b) => (a.version < b.version ? -1 : a.version > b.version ? 1 : 0))
-  return { commits, checkpoints }
-}
-
-/** The version that `_last_checkpoint` names, or undefined; it is only a hint, and may be stale, cut off or empty. */
-export async function lastCheckpoint(store: ObjectStore): Promise<bigint | undefined> {
-  try {
-    const json = JSON.parse(new TextDecoder().decode(await store.read(LAST_CHECKPOINT))) as { version?: unknown }
-    return Number.isSafeInteger(json.version) ? BigInt(json.version as number) : undefined
-  } catch {
-    return undefined
-  }
-}
-
 /** The commit of one version, or undefined if it is not there. */
 export async function readCommit(
   store: ObjectStore,
@@ -156,16 +123,4 @@ export async function readCommit(
     throw error
   }
   return { actions, modifiedMs: Math.trunc((await store.stat(path))?.modifiedMs ?? 0) }
-}
-
-/** Whether there is a table at all: told by the names in its log. */
-export async function hasLog(store: ObjectStore): Promise<boolean> {
-  for (const { path } of await store.list(`${LOG_FOLDER}/`)) if (parseLogFile(path) !== undefined) return true
-  return false
-}
-
-/** The versions whose commits are still in the log, newest first. */
-export async function listVersions(store: ObjectStore): Promise<{ version: bigint; modifiedMs: number }[]> {
-  const { commits } = await listLog(store, undefined)
-  return commits.map(({ version, modifiedMs }) => ({ version, modifiedMs })).reverse()
 }

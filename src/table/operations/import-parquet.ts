@@ -1,21 +1,21 @@
-import { randomUUID } from 'node:crypto'
-import { readdir, stat } from 'node:fs/promises'
-import { join } from 'node:path'
 import { TextError } from '../../columns/errors.ts'
 import { type Footer, readFooter, readRowGroup } from '../../columns/parquet/read.ts'
 import { schemaOfFooter } from '../../columns/parquet/schema.ts'
-import { localSource } from '../../columns/parquet/source.ts'
-import { ParquetFileWriter } from '../../columns/parquet/write.ts'
+import { type ByteSource, fileSource } from '../../columns/parquet/source.ts'
+import type { ByteSink } from '../../columns/parquet/write.ts'
 import { schemaFault, sqlType } from '../../columns/schema.ts'
 import type { Batch, Schema } from '../../columns/types.ts'
-import { localStore } from '../../storage/local.ts'
-import type { NewFile } from '../commit/change-set.ts'
+import { localEntry, localNames } from '../../storage/local-files.ts'
+import type { ObjectStore } from '../../storage/object-store.ts'
+import type { ReadableFile } from '../../storage/readable-file.ts'
+import { DataFileWriter, type WrittenDataFile } from '../data-files/data-file-writer.ts'
+import { type NewFile, newFile } from '../data-files/new-file.ts'
+import { newDataPath } from '../data-files/paths.ts'
 import { TableError } from '../errors.ts'
 import { LOG_FOLDER } from '../log/paths.ts'
 import type { Table } from '../table.ts'
 import { type FolderValues, unlikeFolders, withFolders } from './hive-folders.ts'
-import { type ImportOptions, importing, openFile, type SourceFile, sourceFile } from './import-source.ts'
-import { newFile } from './write.ts'
+import { type ImportOptions, importing } from './import-source.ts'
 
 /**
  * Creates a table from Parquet files whose columns agree, in one commit. A folder among `paths` stands for all files in it
@@ -23,59 +23,69 @@ import { newFile } from './write.ts'
  * columns. TextError and TableError name the file; then there is no table, and no folder that was not there before.
  */
 export async function createFromParquet(
-  directory: string,
+  store: ObjectStore,
   paths: readonly string[],
   options: ImportOptions,
 ): Promise<Table> {
-  return importing(directory, options, async written => {
-    const opened: ParquetInput[] = []
+  return importing(store, options, async to => {
+    const inputs: ParquetInput[] = []
     for (const path of await filesIn(paths, options)) {
       options.signal?.throwIfAborted()
-      opened.push(await openParquet(await sourceFile(path, directory, written, options), options))
+      inputs.push(await openParquet(await to.open(path), options))
     }
-    const own = commonColumns(opened)
-    const { schema, values, notes } = withFolders(
-      own,
-      opened.map(({ name }) => name),
-    )
-    const totalBytes = opened.reduce((sum, { source }) => sum + source.sizeBytes, 0)
-    let doneBytes = 0
-    const store = localStore(directory)
+    const names = inputs.map(({ name }) => name)
+    const { schema, values, notes } = withFolders(commonColumns(inputs), names)
+    const report = reporting(inputs, schema, options)
     const files: NewFile[] = []
-    const told = new Set<string>()
-    for (const [i, input] of opened.entries()) {
-      const { source, footer } = input
-      const { constants, repeated } = values[i]!
-      const path = `part-${String(i).padStart(5, '0')}-${randomUUID()}.snappy.parquet`
-      const out = await store.create(path)
-      written.push(path)
-      try {
-        const writer = new ParquetFileWriter(out, schema)
-        for (const [group, { firstRow }] of footer.rowGroups.entries()) {
-          options.signal?.throwIfAborted()
-          const batch = await readRowGroup(source, footer, group, schema, constants)
-          noteCut(batch, schema, input.name, told, options)
-          checkRows(batch, schema, input.name, firstRow, repeated)
-          await writer.write(batch)
-          doneBytes += source.sizeBytes / footer.rowGroups.length
-          options.progress?.(doneBytes, totalBytes)
-        }
-        const file = await writer.finish()
-        await out.close()
-        files.push(newFile(path, file, schema))
-      } catch (error) {
-        await out.abort()
-        throw error
-      }
+    for (const [i, input] of inputs.entries()) {
+      const path = newDataPath(i)
+      const out = await to.staged.create(path)
+      const file = await copied(input, out, schema, values[i]!, report)
+      await out.close()
+      files.push(newFile(path, file, schema))
     }
     for (const note of notes) options.log?.(note)
     return { schema, files }
   })
 }
 
+/** Hears of the rows of each row group before they are written, and may refuse to go on. */
+type Report = (input: ParquetInput, batch: Batch) => void
+
+function reporting(inputs: readonly ParquetInput[], schema: Schema, options: ImportOptions): Report {
+  const totalBytes = inputs.reduce((sum, { source }) => sum + source.sizeBytes, 0)
+  const told = new Set<string>()
+  let doneBytes = 0
+  return ({ name, source, footer }, batch) => {
+    options.signal?.throwIfAborted()
+    noteCut(batch, schema, name, told, options)
+    doneBytes += source.sizeBytes / footer.rowGroups.length
+    options.progress?.(doneBytes, totalBytes)
+  }
+}
+
+/** Writes the rows of a file to another, with the values that its folders give. */
+async function copied(
+  input: ParquetInput,
+  out: ByteSink,
+  schema: Schema,
+  { constants, repeated }: FolderValues,
+  report: Report,
+): Promise<WrittenDataFile> {
+  const { name, source, footer } = input
+  const writer = new DataFileWriter(out, schema)
+  for (const [group, { firstRow }] of footer.rowGroups.entries()) {
+    const batch = await readRowGroup(source, footer, group, schema, constants)
+    report(input, batch)
+    checkRows(batch, schema, name, firstRow, repeated)
+    await writer.write(batch)
+  }
+  return writer.finish()
+}
+
 interface ParquetInput {
   readonly name: string
-  readonly source: ReturnType<typeof localSource>
+  readonly source: ByteSource
   readonly footer: Footer
   readonly schema: Schema
 }
@@ -84,13 +94,13 @@ interface ParquetInput {
 async function filesIn(paths: readonly string[], options: ImportOptions): Promise<string[]> {
   const files: string[] = []
   for (const path of paths) {
-    const info = await stat(path).catch(() => undefined)
-    if (info?.isDirectory() !== true) {
+    const entry = await localEntry(path)
+    if (entry.kind !== 'folder') {
       files.push(path)
       continue
     }
     const before = files.length
-    await gather(path, files, new Set(), options)
+    await gather(path, entry.id, files, new Set(), options)
     if (files.length === before)
       throw new TableError(
         'missing_file',
@@ -102,15 +112,14 @@ async function filesIn(paths: readonly string[], options: ImportOptions): Promis
 
 async function gather(
   folder: string,
+  id: string,
   files: string[],
   within: ReadonlySet<string>,
   options: ImportOptions,
 ): Promise<void> {
   options.signal?.throwIfAborted()
-  const { dev, ino } = await stat(folder)
-  const id = `${dev}:${ino}`
   if (within.has(id)) return // A link that leads back up.
-  const names = (await readdir(folder)).sort((a, b) => Buffer.compare(Buffer.from(a), Buffer.from(b)))
+  const names = await localNames(folder)
   if (names.includes(LOG_FOLDER)) {
     throw new TableError(
       'bad_schema',
@@ -119,16 +128,16 @@ async function gather(
   }
   for (const name of names) {
     if (/^[_.]/.test(name)) continue
-    const path = join(folder, name)
-    if ((await stat(path)).isDirectory()) await gather(path, files, new Set([...within, id]), options)
+    const path = `${folder.replace(/\/$/, '')}/${name}`
+    const entry = await localEntry(path)
+    if (entry.kind === 'folder') await gather(path, entry.id, files, new Set([...within, id]), options)
     else files.push(path)
   }
 }
 
-async function openParquet(file: SourceFile, { log }: ImportOptions): Promise<ParquetInput> {
-  await (await openFile(file)).close()
-  const { name, path } = file
-  const source = { ...localSource(path, (await stat(path)).size), name }
+async function openParquet(file: ReadableFile, { log }: ImportOptions): Promise<ParquetInput> {
+  const { name } = file
+  const source = fileSource(file)
   const footer = await readFooter(source)
   const schema = schemaOfFooter(footer, name, log)
   const fault = schemaFault(schema)

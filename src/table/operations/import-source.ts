@@ -1,16 +1,17 @@
-import { randomUUID } from 'node:crypto'
-import { existsSync, mkdirSync, rmSync } from 'node:fs'
-import { type FileHandle, open, stat, unlink } from 'node:fs/promises'
-import { dirname, join } from 'node:path'
+import { tmpdir } from 'node:os'
 import { TextError } from '../../columns/errors.ts'
+import type { Dialect } from '../../columns/text/csv.ts'
 import type { Schema } from '../../columns/types.ts'
-import type { WorkerPool } from '../../columns/workers/pool.ts'
 import type { Clock } from '../../core/clock.ts'
-import { errnoOf, messageOf } from '../../core/errors.ts'
-import { localStore, storageError } from '../../storage/local.ts'
-import type { NewFile } from '../commit/change-set.ts'
+import { localEntry, localFile, spooled } from '../../storage/local-files.ts'
+import type { ObjectStore } from '../../storage/object-store.ts'
+import type { ReadableFile } from '../../storage/readable-file.ts'
+import { StagedFiles } from '../commit/staged-files.ts'
+import type { NewFile } from '../data-files/new-file.ts'
 import { TableError } from '../errors.ts'
-import { checkNoTable, createTable, type Table } from '../table.ts'
+import type { Table } from '../table.ts'
+import type { WorkerPool } from '../workers/pool.ts'
+import { checkNoTable, createTable } from './create.ts'
 
 export interface ImportOptions {
   readonly pool: WorkerPool
@@ -19,114 +20,72 @@ export interface ImportOptions {
   /** The columns; found from the data if not given. */
   readonly schema?: Schema
   readonly progress?: (doneBytes: number, totalBytes: number) => void
-  /** The byte between CSV fields; found from the first rows of each file if not given. */
-  readonly delimiter?: number | undefined
+  /** How CSV is written, where that is not as in RFC 4180; the delimiter is found from the first rows of each file if not given. */
+  readonly dialect?: Partial<Dialect> | undefined
   /** Hears of what was found out and may surprise. */
   readonly log?: (sentence: string) => void
   /** Ends the work as if it had failed, unless the table is there already. */
   readonly signal?: AbortSignal
 }
 
-/** Stands for standard input among paths. */
-const STDIN = '-'
-
-/** A file to import: as messages call it, and where it can be read again and again. */
-export interface SourceFile {
-  readonly name: string
-  readonly path: string
+/** What an import works with: where its table is made, the files that it writes, and how to open those that it reads. */
+export interface Import {
+  readonly store: ObjectStore
+  readonly staged: StagedFiles
+  /** Opens what a path names. What can be read only once, such as a pipe, is copied first. TableError, StorageError. */
+  readonly open: (path: string) => Promise<ReadableFile>
 }
 
-/** Makes the folder, and takes everything back if the work fails: it lists in `written` the data files that it began. */
+/**
+ * Makes a table of what `work` writes, in one commit. If that fails nothing of it is left, folders that were not there
+ * before included.
+ */
 export async function importing(
-  directory: string,
+  store: ObjectStore,
   options: ImportOptions,
-  work: (written: string[]) => Promise<{ schema: Schema; files: NewFile[] }>,
+  work: (to: Import) => Promise<{ readonly schema: Schema; readonly files: readonly NewFile[] }>,
 ): Promise<Table> {
-  const made = firstMissing(directory)
-  mkdirSync(directory, { recursive: true })
-  const store = localStore(directory)
-  const written: string[] = []
-  try {
-    await checkNoTable(store)
-    const { schema, files } = await work(written)
-    const { name, clock, signal } = options
-    signal?.throwIfAborted()
-    const table = await createTable(store, {
-      schema,
-      add: files,
-      ...(name === undefined ? {} : { name }),
-      ...(clock === undefined ? {} : { clock }),
-    })
-    const kept = new Set(files.map(({ path }) => path))
-    await takeAway(
-      directory,
-      written.filter(path => !kept.has(path)),
-    )
-    return table
-  } catch (error) {
-    await takeAway(directory, written)
-    if (made !== undefined) rmSync(made, { recursive: true, force: true })
-    throw error
-  }
+  await using copies = new AsyncDisposableStack()
+  await using staged = new StagedFiles(store)
+  await checkNoTable(store)
+  const open = (path: string): Promise<ReadableFile> => openSource(path, store, copies, options)
+  const { schema, files } = await work({ store, staged, open })
+  const { name, clock, signal } = options
+  signal?.throwIfAborted()
+  return await createTable(store, {
+    schema,
+    add: files,
+    staged,
+    ...(name === undefined ? {} : { name }),
+    ...(clock === undefined ? {} : { clock }),
+  })
 }
 
-/** What stays behind does no harm: no version names it. */
-export async function takeAway(directory: string, paths: readonly string[]): Promise<void> {
-  await Promise.all(paths.map(path => unlink(join(directory, path)).catch(() => undefined)))
-}
-
-/** The topmost folder that has to be made. */
-function firstMissing(directory: string): string | undefined {
-  let missing: string | undefined
-  for (let path = directory; !existsSync(path); path = dirname(path)) missing = path
-  return missing
-}
-
-/** What can be read only once, such as a pipe, is copied beside the data first. */
-export async function sourceFile(
+async function openSource(
   path: string,
-  directory: string,
-  written: string[],
+  store: ObjectStore,
+  copies: AsyncDisposableStack,
   { signal }: ImportOptions,
-): Promise<SourceFile> {
-  if (path !== STDIN && !(await isPipe(path))) return { name: path, path }
-  const name = path === STDIN ? 'standard input' : path
-  const copy = `.posixlake-${randomUUID()}.tmp`
-  const full = join(directory, copy)
-  written.push(copy)
-  try {
-    const sink = Bun.file(full).writer()
-    for await (const bytes of (path === STDIN ? Bun.stdin : Bun.file(path)).stream()) {
-      signal?.throwIfAborted()
-      sink.write(bytes)
-      await sink.flush()
+): Promise<ReadableFile> {
+  const entry = await localEntry(path)
+  switch (entry.kind) {
+    case 'file':
+      return localFile(path, entry.sizeBytes)
+    case 'stream': {
+      // Beside the data there is room for it, if there is anywhere.
+      const folder = store.localPath('_')?.slice(0, -'/_'.length) ?? tmpdir()
+      return copies.use(await spooled(path, entry.name, folder, signal))
     }
-    await sink.end()
-  } catch (error) {
-    throw errnoOf(error) === undefined ? error : storageError(full, error)
+    case 'folder':
+      throw new TableError(
+        'missing_file',
+        `${path} is not a file; name the files in it, as a pattern in quotes: '${path.replace(/\/$/, '')}/*'`,
+      )
+    case 'other':
+      throw new TableError('missing_file', `${path} is not a file`)
+    case 'unreadable':
+      throw new TableError('missing_file', `${path}: ${entry.why}`, { cause: entry.cause })
   }
-  return { name, path: full }
-}
-
-async function isPipe(path: string): Promise<boolean> {
-  const info = await stat(path).catch(() => undefined)
-  return info !== undefined && (info.isFIFO() || info.isCharacterDevice() || info.isSocket())
-}
-
-export async function openFile({ name, path }: SourceFile): Promise<FileHandle> {
-  let isFolder = false
-  try {
-    const file = await open(path, 'r')
-    const info = await file.stat()
-    if (info.isFile()) return file
-    isFolder = info.isDirectory()
-    await file.close()
-  } catch (error) {
-    const why = errnoOf(error) === 'ENOENT' ? 'there is no such file' : messageOf(error)
-    throw new TableError('missing_file', `${name}: ${why}`, { cause: error })
-  }
-  const advice = isFolder ? `; name the files in it, as a pattern in quotes: '${join(name, '*')}'` : ''
-  throw new TableError('missing_file', `${name} is not a file${advice}`)
 }
 
 /** Puts the file's name in front of what is wrong in it. */

@@ -1,36 +1,15 @@
-import { randomUUID } from 'node:crypto'
-import { type FileHandle, unlink } from 'node:fs/promises'
-import { join } from 'node:path'
 import { TextError } from '../../columns/errors.ts'
 import { schemaToJson } from '../../columns/schema.ts'
-import {
-  countLines,
-  crToLf,
-  delimiterOf,
-  endsInCr,
-  lastRowEnd,
-  matchHeader,
-  parseHeader,
-  SchemaInference,
-  textStart,
-} from '../../columns/text/csv.ts'
+import { matchHeader, SchemaInference } from '../../columns/text/csv.ts'
+import { csv } from '../../columns/text/formats/index.ts'
 import type { Schema } from '../../columns/types.ts'
-import { errnoOf, LakeError } from '../../core/errors.ts'
-import { storageError } from '../../storage/local.ts'
-import type { NewFile } from '../commit/change-set.ts'
+import type { ObjectStore } from '../../storage/object-store.ts'
+import { type NewFile, newFile } from '../data-files/new-file.ts'
+import { newDataPath } from '../data-files/paths.ts'
 import type { Table } from '../table.ts'
+import { type CsvInput, type CsvRows, openCsv } from './csv-input.ts'
 import { type FolderValues, folderColumns, type WithFolders, withFolders } from './hive-folders.ts'
-import {
-  type ImportOptions,
-  importing,
-  named,
-  openFile,
-  type SourceFile,
-  sourceFile,
-  takeAway,
-  withName,
-} from './import-source.ts'
-import { newFile } from './write.ts'
+import { type Import, type ImportOptions, importing, named, withName } from './import-source.ts'
 
 export { createFromParquet } from './import-parquet.ts'
 export type { ImportOptions } from './import-source.ts'
@@ -38,9 +17,6 @@ export type { ImportOptions } from './import-source.ts'
 /** Each piece becomes a data file of its own. */
 const PIECE_BYTES = 12 << 20
 const SAMPLE_BYTES = 4 << 20
-const HEAD_BYTES = 1 << 20
-const LF = 0x0a
-const COMMA = 0x2c
 
 /**
  * Creates a table from CSV files with a header, in one commit. Types are found from a sample, and again from everything
@@ -48,17 +24,17 @@ const COMMA = 0x2c
  * that was not there before.
  */
 export async function createFromCsv(
-  directory: string,
+  store: ObjectStore,
   paths: readonly string[],
   options: ImportOptions,
 ): Promise<Table> {
-  return importing(directory, options, async written => {
+  return importing(store, options, async to => {
     const inputs: CsvInput[] = []
-    for (const path of paths) inputs.push(await openCsv(await sourceFile(path, directory, written, options), options))
+    for (const path of paths) inputs.push(await openCsv(await to.open(path), options))
     const names = inputs.map(({ name }) => name)
     const write = async ({ schema, notes, isSure }: Inferred, given?: Schema): Promise<Written> => {
       const all = withFolders(schema, names, given)
-      const files = await writeCsv(directory, inputs, all, { ...options, areGuessed: !isSure }, written)
+      const files = await writeCsv(to, inputs, all, { ...options, areGuessed: !isSure })
       for (const note of [...all.notes, ...notes]) options.log?.(note)
       return { schema: given ?? all.schema, files }
     }
@@ -96,74 +72,6 @@ function wanted(inputs: readonly CsvInput[], schema: Schema): Inferred {
   return { schema: own, notes: [], isSure: true }
 }
 
-interface CsvInput extends SourceFile {
-  readonly sizeBytes: number
-  readonly names: readonly string[]
-  /** Where the rows begin. */
-  readonly bodyStart: number
-  readonly bodyLine: number
-  readonly delimiter: number
-  /** Lines end in CR alone. */
-  readonly crOnly: boolean
-}
-
-async function openCsv(source: SourceFile, options: ImportOptions): Promise<CsvInput> {
-  const { name } = source
-  const file = await openFile(source)
-  try {
-    const { size: sizeBytes } = await file.stat()
-    const head = await readAt(file, 0, Math.min(sizeBytes, HEAD_BYTES))
-    if (head.length === 0)
-      throw new TextError('bad_header', `${name}: the file is empty; its first line has to name the columns`)
-    const encoding = foreignEncoding(head)
-    if (encoding !== undefined) throw new TextError('malformed_text', `${name}: ${encoding}`)
-    const crOnly = endsInCr(head.subarray(textStart(head)), options.delimiter)
-    if (crOnly) {
-      crToLf(head.subarray(textStart(head)), head.length === sizeBytes, options.delimiter)
-      options.log?.(`${name}: the lines end in CR alone`)
-    }
-    const delimiter = options.delimiter ?? delimiterOf(wholeLines(head, sizeBytes))
-    if (options.delimiter === undefined && delimiter !== COMMA)
-      options.log?.(`${name}: the fields are separated by ${JSON.stringify(String.fromCharCode(delimiter))}`)
-    const { names, endOffset } = named(name, () => parseHeader(head, delimiter))
-    const bodyLine = 1 + countLines(head.subarray(0, endOffset))
-    return { ...source, sizeBytes, names, bodyStart: endOffset, bodyLine, delimiter, crOnly }
-  } finally {
-    await file.close()
-  }
-}
-
-function wholeLines(head: Uint8Array, sizeBytes: number): Uint8Array {
-  return head.length === sizeBytes ? head : head.subarray(0, head.lastIndexOf(LF) + 1)
-}
-
-/** How files begin that hold no plain text, and what makes it of them. */
-const ENCODINGS: readonly (readonly [first: readonly number[], sentence: string])[] = [
-  [[0x1f, 0x8b], 'this is compressed by gzip; unpack it on the way: zcat FILE | posixlake create TABLE --from-csv -'],
-  [
-    [0x28, 0xb5, 0x2f, 0xfd],
-    'this is compressed by zstd; unpack it on the way: zstdcat FILE | posixlake create TABLE --from-csv -',
-  ],
-  [[0x50, 0x4b, 0x03, 0x04], 'this is a ZIP file, as those of spreadsheets are; save it as CSV, or unpack it'],
-  [[0x50, 0x41, 0x52, 0x31], 'this is a Parquet file; give it with --from-parquet'],
-  [[0xff, 0xfe], 'this is UTF-16; convert it: iconv -f UTF-16 -t UTF-8 FILE | posixlake create TABLE --from-csv -'],
-  [[0xfe, 0xff], 'this is UTF-16; convert it: iconv -f UTF-16 -t UTF-8 FILE | posixlake create TABLE --from-csv -'],
-]
-
-function foreignEncoding(head: Uint8Array): string | undefined {
-  const found = ENCODINGS.find(([first]) => first.every((byte, i) => head[i] === byte))?.[1]
-  if (found !== undefined) return found
-  // Letters in 16 bits have a byte 0 each.
-  for (const [first, order] of [
-    [0, 'BE'],
-    [1, 'LE'],
-  ] as const) {
-    if (head.length > 3 && head[first] === 0 && head[first + 2] === 0)
-      return `this is UTF-16; convert it: iconv -f UTF-16${order} -t UTF-8 FILE | posixlake create TABLE --from-csv -`
-  }
-  return undefined
-}
-
 /** The columns of all inputs, by at most so many bytes of each. */
 async function inferred(inputs: readonly CsvInput[], bytesMax: number, { signal }: ImportOptions): Promise<Inferred> {
   const [first] = inputs
@@ -178,117 +86,55 @@ async function inferred(inputs: readonly CsvInput[], bytesMax: number, { signal 
       )
     }
     let seen = 0
-    for await (const { bytes, line } of pieces(input, Math.min(bytesMax, SAMPLE_BYTES))) {
+    for await (const rows of input.rows(Math.min(bytesMax, SAMPLE_BYTES))) {
       signal?.throwIfAborted()
-      named(input.name, () => inference.feed(bytes, { firstLine: line, delimiter: input.delimiter }))
-      seen += bytes.length
-      if (seen >= bytesMax) break
+      named(input.name, () => inference.feed(rows.bytes, { ...rows, delimiter: input.delimiter }))
+      seen += rows.bytes.length
+      if (seen < bytesMax || rows.isLast) continue
+      isSure = false
+      break
     }
-    isSure &&= input.bodyStart + seen === input.sizeBytes
   }
   return { schema: inference.result(), notes: inference.notes(), isSure }
 }
 
-/** The rows of a CSV file, cut at row ends. `line` is that of the piece's first byte. */
-async function* pieces(input: CsvInput, bytesMax: number): AsyncGenerator<{ bytes: Uint8Array; line: number }> {
-  const file = await openFile(input)
-  try {
-    let line = input.bodyLine
-    let want = bytesMax
-    for (let at = input.bodyStart; at < input.sizeBytes; ) {
-      const bytes = await readAt(file, at, Math.min(want, input.sizeBytes - at))
-      if (bytes.length === 0)
-        throw new TextError('malformed_text', `${input.name}: the file became shorter while it was read`)
-      const last = at + bytes.length >= input.sizeBytes
-      if (input.crOnly) crToLf(bytes, last, input.delimiter)
-      const length = last ? bytes.length : lastRowEnd(bytes, input.delimiter)
-      if (length === 0) {
-        want *= 2 // One row is longer than the piece.
-        continue
-      }
-      want = bytesMax
-      const lines = countLines(bytes.subarray(0, length))
-      // The bytes are given away, and so have to have a buffer of their own.
-      yield { bytes: length === bytes.length ? bytes : bytes.slice(0, length), line }
-      line += lines
-      at += length
-    }
-  } finally {
-    await file.close()
-  }
-}
+/** `areGuessed`: the types are those of some of the rows. */
+type CsvOptions = ImportOptions & { readonly areGuessed: boolean }
 
-async function readAt(file: FileHandle, position: number, length: number): Promise<Uint8Array> {
-  const bytes = new Uint8Array(length)
-  let done = 0
-  while (done < length) {
-    const { bytesRead } = await file.read(bytes, done, length - done, position + done)
-    if (bytesRead === 0) break
-    done += bytesRead
-  }
-  return done === length ? bytes : bytes.slice(0, done)
-}
-
-/** Has the pool write each piece to a data file; as many at a time as there are threads. */
+/** Has the pool make each piece a data file; as many at a time as there are threads. */
 async function writeCsv(
-  directory: string,
+  to: Import,
   inputs: readonly CsvInput[],
-  { schema, added, values }: WithFolders,
-  /** `areGuessed`: the types are those of some of the rows. */
-  options: ImportOptions & { readonly areGuessed: boolean },
-  written: string[],
+  all: WithFolders,
+  options: CsvOptions,
 ): Promise<NewFile[]> {
   const { pool, progress, signal } = options
   const totalBytes = inputs.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0)
-  const files: NewFile[] = []
+  const files: (NewFile | undefined)[] = []
   const going = new Set<Promise<void>>()
-  const ownFrom = written.length
+  const paths: string[] = []
   let doneBytes = 0
   let failure: unknown
-  let number = 0
-  const encode = async (
-    input: CsvInput,
-    columns: Schema,
-    { constants, repeated }: FolderValues,
-    bytes: Uint8Array,
-    line: number,
-    at: number,
-  ): Promise<void> => {
-    const path = `part-${String(at).padStart(5, '0')}-${randomUUID()}.snappy.parquet`
-    written.push(path)
-    const size = bytes.length
+  const write = async (piece: CsvPiece, number: number): Promise<void> => {
+    const path = newDataPath(number)
+    paths.push(path)
+    const { sourceBytes } = piece.rows
     try {
-      const file = await pool.encode({
-        bytes,
-        format: 'csv',
-        schemaJson: schemaToJson(columns),
-        firstLine: line,
-        delimiter: input.delimiter,
-        foundTypes: options.areGuessed,
-        constants: { schemaJson: schemaToJson(added), cells: added.map(({ name }) => constants.get(name) ?? null) },
-        expected: repeated,
-        outPath: join(directory, path),
-      })
-      if (file.rows > 0) files[at] = newFile(path, file, [...columns, ...added])
-      else await unlink(join(directory, path))
-      doneBytes += size
+      files[number] = await writePiece(to, path, piece, all, options)
+      doneBytes += sourceBytes
       progress?.(doneBytes, totalBytes)
     } catch (error) {
-      failure ??=
-        errnoOf(error) !== undefined && !(error instanceof LakeError)
-          ? storageError(join(directory, path), error)
-          : withName(input.name, error)
+      failure ??= withName(piece.input.name, error)
     }
   }
   try {
     for (const [i, input] of inputs.entries()) {
-      const columns = inTextOrder(input, schema, added)
-      for await (const { bytes, line } of pieces(input, PIECE_BYTES)) {
+      const columns = inTextOrder(input, all.schema, all.added)
+      for await (const rows of input.rows(PIECE_BYTES)) {
         if (signal?.aborted === true) failure ??= signal.reason
         if (failure !== undefined) break
-        const task: Promise<void> = encode(input, columns, values[i]!, bytes, line, number++).finally(() =>
-          going.delete(task),
-        )
+        const piece = { input, columns, folders: all.values[i]!, rows }
+        const task: Promise<void> = write(piece, paths.length).finally(() => going.delete(task))
         going.add(task)
         // One more than there are threads, so that none has to wait for the disk.
         if (going.size > pool.threads) await Promise.race(going)
@@ -299,10 +145,45 @@ async function writeCsv(
     await Promise.all(going)
   }
   if (failure !== undefined) {
-    await takeAway(directory, written.splice(ownFrom))
+    await to.staged.discard(paths)
     throw failure
   }
   return files.filter(file => file !== undefined)
+}
+
+/** Rows of a CSV file. */
+interface CsvPiece {
+  readonly input: CsvInput
+  /** Those of the text, in its order. */
+  readonly columns: Schema
+  readonly folders: FolderValues
+  readonly rows: CsvRows
+}
+
+/** Writes a piece to a data file; undefined if there are no rows in it. */
+async function writePiece(
+  { staged }: Import,
+  path: string,
+  { input, columns, folders: { constants, repeated }, rows }: CsvPiece,
+  { added }: WithFolders,
+  { pool, areGuessed }: CsvOptions,
+): Promise<NewFile | undefined> {
+  const file = await pool.encode({
+    bytes: rows.bytes,
+    format: csv.name,
+    schemaJson: schemaToJson(columns),
+    firstLine: rows.firstLine,
+    lines: rows.lines,
+    delimiter: input.delimiter,
+    foundTypes: areGuessed,
+    constants: { schemaJson: schemaToJson(added), cells: added.map(({ name }) => constants.get(name) ?? null) },
+    expected: repeated,
+  })
+  if (file.rows === 0) return undefined
+  const out = await staged.create(path)
+  for (const bytes of file.pieces) await out.write(bytes)
+  await out.close()
+  return newFile(path, file, [...columns, ...added])
 }
 
 /** The columns of a file in its order: all of the table's but those that the folders add. */

@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto'
 import { messageOf } from '../../core/errors.ts'
 import { type ObjectStore, StorageError } from '../../storage/object-store.ts'
 import { TableError } from '../errors.ts'
-import type { DeletionVectorDescriptor } from '../log/actions.ts'
+import type { DeletionVectorDescriptor } from '../log/actions/index.ts'
 import { shown } from '../log/shapes.ts'
 import { decodeBitmap, encodeBitmap } from './bitmap.ts'
 import { decodeZ85, encodeZ85 } from './z85.ts'
@@ -89,7 +89,7 @@ export function vectorPath(store: ObjectStore, { storageType, pathOrInlineDv }: 
 
 /** Writes vectors: small ones inline, the others together into one file, which is durable when this resolves. */
 export async function writeVectors(
-  store: ObjectStore,
+  store: Pick<ObjectStore, 'write'>,
   vectors: readonly Uint32Array[],
 ): Promise<DeletionVectorDescriptor[]> {
   const bitmaps = vectors.map(encodeBitmap)
@@ -116,12 +116,4 @@ export async function writeVectors(
   })
   if (parts.length > 1) await store.write(`deletion_vector_${uuid}.bin`, Buffer.concat(parts))
   return descriptors
-}
-
-/** What tells two vectors apart; '' for none. */
-export function vectorId(descriptor: DeletionVectorDescriptor | null | undefined): string {
-  if (descriptor === null || descriptor === undefined) return ''
-  const { storageType, pathOrInlineDv, offset } = descriptor
-  // Some writers spell an absent offset as null, which checkpoints do not keep.
-  return `${storageType}${pathOrInlineDv}${(offset ?? undefined) === undefined ? '' : `@${offset}`}`
 }

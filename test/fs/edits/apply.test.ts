@@ -1,15 +1,18 @@
 import { afterAll, describe, expect, test } from 'bun:test'
+import { readdirSync, readlinkSync } from 'node:fs'
 import { MemoryCache } from '../../../src/cache/memory.ts'
 import { parseDdl } from '../../../src/columns/schema.ts'
-import { WorkerPool } from '../../../src/columns/workers/pool.ts'
+import { textFormat } from '../../../src/columns/text/formats/index.ts'
 import { applyPlan } from '../../../src/fs/edits/apply.ts'
 import { planEdit } from '../../../src/fs/edits/plan.ts'
-import { FileSpool } from '../../../src/fs/edits/spool.ts'
+import { FileSpool } from '../../../src/fs/saves/spool.ts'
 import { openText, type TableText } from '../../../src/fs/text/layout.ts'
 import { Segments } from '../../../src/fs/text/segments.ts'
 import { bytesText } from '../../../src/fs/text/text.ts'
 import { localStore } from '../../../src/storage/local.ts'
-import { createTable, type Table } from '../../../src/table/table.ts'
+import { createTable } from '../../../src/table/operations/create.ts'
+import type { Table } from '../../../src/table/table.ts'
+import { WorkerPool } from '../../../src/table/workers/pool.ts'
 import { temporaryFolder } from '../../helpers/temporary.ts'
 import { seeded } from '../../nfs/random.ts'
 
@@ -44,7 +47,13 @@ class Edited {
   }
 
   async text(): Promise<TableText> {
-    this.#text = await openText(this.table, await this.table.refresh(), this.#segments, this.#format, this.#text)
+    this.#text = await openText(
+      this.table,
+      await this.table.refresh(),
+      this.#segments,
+      textFormat(this.#format),
+      this.#text,
+    )
     return this.#text
   }
 
@@ -58,7 +67,7 @@ class Edited {
     const base = await this.text()
     const plan = await planEdit(base, bytesText(new TextEncoder().encode(image)), {
       spool: () => FileSpool.create(this.#folder),
-      textWithSchema: snapshot => openText(this.table, snapshot, this.#segments, this.#format),
+      textWithSchema: snapshot => openText(this.table, snapshot, this.#segments, textFormat(this.#format)),
     })
     if (plan.kind === 'unchanged') return undefined
     const { table } = this
@@ -68,9 +77,46 @@ class Edited {
       snapshot: base.snapshot,
       editId: crypto.randomUUID(),
     }
-    return (await applyPlan(plan, options)).version
+    try {
+      return (await applyPlan(plan, options)).version
+    } finally {
+      plan.close()
+    }
   }
 }
+
+/** The temporary files in a folder that this process has open though they have lost their names. */
+function openSpools(folder: string): string[] {
+  return readdirSync('/proc/self/fd').flatMap(name => {
+    try {
+      const link = readlinkSync(`/proc/self/fd/${name}`)
+      return link.startsWith(folder) && link.endsWith('.spool (deleted)') ? [link] : []
+    } catch {
+      return [] // The descriptor of this listing.
+    }
+  })
+}
+
+describe('the temporary files of a save', () => {
+  const many = Array.from({ length: 60_000 }, (_, i) => `${i},some text for row ${i},more\n`).join('')
+  const header = 'id,text,added\n'
+
+  test('are closed when a bad row refuses it', async () => {
+    using folder = temporaryFolder()
+    const edited = await Edited.create(folder.path, 'id:Int64,text:String', true)
+    for (let i = 0; i < 3; i++) await expect(edited.save(`${header}${many}bad,x,y\n`)).rejects.toThrow('line 60002')
+    expect(openSpools(folder.path)).toEqual([])
+  })
+
+  test('are closed when it is committed, and when it changes nothing', async () => {
+    using folder = temporaryFolder()
+    const edited = await Edited.create(folder.path, 'id:Int64,text:String', true)
+    expect(await edited.save(header + many)).toBe(1n)
+    expect(await edited.save(header + many)).toBeUndefined()
+    expect(await edited.save(header + many.replaceAll('more', '"more"'))).toBeUndefined()
+    expect(openSpools(folder.path)).toEqual([])
+  })
+})
 
 for (const [kind, vectors] of [
   ['with deletion vectors', true],

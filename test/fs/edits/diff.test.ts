@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'bun:test'
 import { rowEnd } from '../../../src/columns/text/csv.ts'
+import { csv } from '../../../src/columns/text/formats/index.ts'
 import { diffText, type RowText } from '../../../src/fs/edits/diff.ts'
-import { ROW_CUTS } from '../../../src/fs/text/rows.ts'
 import { bytesText } from '../../../src/fs/text/text.ts'
 
 const encoder = new TextEncoder()
@@ -31,7 +31,7 @@ async function diff(
   image: string,
 ): Promise<{ removed: string[]; added: { rows: string; behind: string }[] }> {
   const result = await diffText(rowText(base), bytesText(encoder.encode(image)), {
-    cut: ROW_CUTS.csv,
+    cut: csv.cut,
     baseStart: 0,
     imageStart: 0,
   })

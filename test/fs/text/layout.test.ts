@@ -1,18 +1,21 @@
 import { afterAll, describe, expect, test } from 'bun:test'
 import type { ByteCache, CachedBytes } from '../../../src/cache/byte-cache.ts'
-import { ParquetFileWriter } from '../../../src/columns/parquet/write.ts'
 import { parseDdl } from '../../../src/columns/schema.ts'
 import { renderCsv } from '../../../src/columns/text/csv.ts'
+import { textFormat } from '../../../src/columns/text/formats/index.ts'
 import { renderJsonLines } from '../../../src/columns/text/json.ts'
 import type { Batch } from '../../../src/columns/types.ts'
 import { batchOf } from '../../../src/columns/vectors.ts'
-import { WorkerPool } from '../../../src/columns/workers/pool.ts'
 import { openText, type TableText } from '../../../src/fs/text/layout.ts'
 import { Segments } from '../../../src/fs/text/segments.ts'
 import { localStore } from '../../../src/storage/local.ts'
-import { newFile, writeDataFiles } from '../../../src/table/operations/write.ts'
+import { DataFileWriter } from '../../../src/table/data-files/data-file-writer.ts'
+import { newFile } from '../../../src/table/data-files/new-file.ts'
+import { createTable } from '../../../src/table/operations/create.ts'
 import type { OrderHint } from '../../../src/table/order-hint.ts'
-import { createTable, openTable, type Table } from '../../../src/table/table.ts'
+import { openTable, type Table } from '../../../src/table/table.ts'
+import { WorkerPool } from '../../../src/table/workers/pool.ts'
+import { commit, writeDataFiles } from '../../helpers/changes.ts'
 import { temporaryFolder } from '../../helpers/temporary.ts'
 
 const schema = parseDdl('id:Int64,text:String')
@@ -51,18 +54,18 @@ async function whole(text: TableText): Promise<string> {
 }
 
 async function csvOf(table: Table, previous?: TableText): Promise<TableText> {
-  return openText(table, await table.refresh(), segmentsOf(table), 'csv', previous)
+  return openText(table, await table.refresh(), segmentsOf(table), textFormat('csv'), previous)
 }
 
 async function append(table: Table, rows: readonly Row[], order?: OrderHint): Promise<string> {
   const add = await writeDataFiles(table, [batch(rows)], order === undefined ? {} : { order })
-  await table.commit({ base: table.snapshot, operation: 'WRITE', add, delete: [] })
+  await commit(table, { base: table.snapshot, operation: 'WRITE', add, delete: [] })
   return add[0]!.path
 }
 
 async function remove(table: Table, path: string, rows: readonly number[]): Promise<void> {
   const file = table.snapshot.files.find(candidate => candidate.path === path)!
-  await table.commit({
+  await commit(table, {
     base: table.snapshot,
     operation: 'DELETE',
     add: [],
@@ -75,8 +78,8 @@ describe('the text of a table', () => {
     using folder = temporaryFolder()
     const table = await createTable(localStore(folder.path), { schema })
     expect(await whole(await csvOf(table))).toBe('id,text\n')
-    expect(await whole(await openText(table, table.snapshot, segmentsOf(table), 'json'))).toBe('[]\n')
-    expect(await whole(await openText(table, table.snapshot, segmentsOf(table), 'jsonl'))).toBe('')
+    expect(await whole(await openText(table, table.snapshot, segmentsOf(table), textFormat('json')))).toBe('[]\n')
+    expect(await whole(await openText(table, table.snapshot, segmentsOf(table), textFormat('jsonl')))).toBe('')
   })
 
   test('is the live rows of each file in the order of the commits', async () => {
@@ -104,7 +107,7 @@ describe('the text of a table', () => {
       [3, 'c'],
     ])
     await remove(table, path, [0])
-    const json = await openText(table, table.snapshot, segmentsOf(table), 'json')
+    const json = await openText(table, table.snapshot, segmentsOf(table), textFormat('json'))
     expect(JSON.parse(await whole(json))).toEqual([
       { id: 2, text: null },
       { id: 3, text: 'c' },
@@ -112,7 +115,7 @@ describe('the text of a table', () => {
     const bytewise: number[] = []
     for (let at = 0; at < json.size; at++) bytewise.push((await json.read(at, at + 1))[0]!)
     expect(new TextDecoder().decode(Uint8Array.from(bytewise))).toBe(await whole(json))
-    const lines = await openText(table, table.snapshot, segmentsOf(table), 'jsonl')
+    const lines = await openText(table, table.snapshot, segmentsOf(table), textFormat('jsonl'))
     expect(await whole(lines)).toBe('{"id":2,"text":null}\n{"id":3,"text":"c"}\n')
   })
 
@@ -124,9 +127,13 @@ describe('the text of a table', () => {
       Array.from({ length: 1000 }, (_, i): Row => [i, `row ${i}`]),
     )
     const blind = new Segments({ cache: mapCache(), pool, store: { ...table.store, localPath: () => '/nowhere' } })
-    expect((await openText(table, table.snapshot, blind, 'csv')).size).toBe((await whole(await csvOf(table))).length)
-    const jsonSize = (await openText(table, table.snapshot, blind, 'json')).size
-    expect(jsonSize).toBe((await whole(await openText(table, table.snapshot, segmentsOf(table), 'json'))).length)
+    expect((await openText(table, table.snapshot, blind, textFormat('csv'))).size).toBe(
+      (await whole(await csvOf(table))).length,
+    )
+    const jsonSize = (await openText(table, table.snapshot, blind, textFormat('json'))).size
+    expect(jsonSize).toBe(
+      (await whole(await openText(table, table.snapshot, segmentsOf(table), textFormat('json')))).length,
+    )
   })
 
   test('shows hinted rows at their place, the later ones first, also when the row in front of them is deleted', async () => {
@@ -231,7 +238,7 @@ describe('the text of a table', () => {
     const store = localStore(folder.path)
     const table = await createTable(store, { schema })
     const out = await store.create('lie.parquet')
-    const writer = new ParquetFileWriter(out, schema)
+    const writer = new DataFileWriter(out, schema)
     await writer.write(
       batch([
         [1, 'a'],
@@ -241,11 +248,11 @@ describe('the text of a table', () => {
     const written = await writer.finish()
     await out.close()
     const lie = newFile('lie.parquet', { ...written, csvBytes: written.csvBytes + 7 }, schema)
-    await table.commit({ base: table.snapshot, operation: 'WRITE', add: [lie], delete: [] })
+    await commit(table, { base: table.snapshot, operation: 'WRITE', add: [lie], delete: [] })
     const segments = segmentsOf(table)
-    const text = await openText(table, table.snapshot, segments, 'csv')
+    const text = await openText(table, table.snapshot, segments, textFormat('csv'))
     await expect(text.read(0, text.size)).rejects.toThrow('the records of the text')
-    expect(await whole(await openText(table, table.snapshot, segments, 'csv'))).toBe('id,text\n1,a\n2,b\n')
+    expect(await whole(await openText(table, table.snapshot, segments, textFormat('csv')))).toBe('id,text\n1,a\n2,b\n')
   })
 
   test('agrees with a model after random appends, edits and deletions, at every byte range', async () => {
@@ -301,7 +308,7 @@ describe('the text of a table', () => {
         const live = new Set(table.snapshot.files.map(file => file.path))
         model = model.filter(entry => live.has(entry.path))
       }
-      text = await openText(table, table.snapshot, segments, 'csv', text)
+      text = await openText(table, table.snapshot, segments, textFormat('csv'), text)
       const expected = csv(model.filter(({ dead }) => !dead).map(({ row }) => row))
       expect(await whole(text)).toBe(expected)
       expect(text.size).toBe(expected.length)
@@ -325,7 +332,7 @@ describe('the text of a table', () => {
       expect(all.reduce((sum, { rows }) => sum + rows.length, 0)).toBe(live.length)
       if (round % 10 === 0) {
         const cold = await openTable(table.store)
-        expect(await whole(await openText(cold, cold.snapshot, segmentsOf(cold), 'csv'))).toBe(expected)
+        expect(await whole(await openText(cold, cold.snapshot, segmentsOf(cold), textFormat('csv')))).toBe(expected)
       }
     }
   })
@@ -339,9 +346,9 @@ describe('the text of a table', () => {
     ])
     const wider = parseDdl('id:Int64,text:String,more:Int32')
     const snapshot = { ...table.snapshot, schema: wider }
-    const text = await openText(table, snapshot, segmentsOf(table), 'csv')
+    const text = await openText(table, snapshot, segmentsOf(table), textFormat('csv'))
     expect(await whole(text)).toBe('id,text,more\n1,a,\n2,b,\n')
-    const lines = await openText(table, snapshot, segmentsOf(table), 'jsonl')
+    const lines = await openText(table, snapshot, segmentsOf(table), textFormat('jsonl'))
     expect((await whole(lines)).split('\n')[0]).toBe('{"id":1,"text":"a","more":null}')
     expect(new TextDecoder().decode(renderJsonLines(batch([[1, 'a']]), schema).bytes)).toBe('{"id":1,"text":"a"}\n')
   })

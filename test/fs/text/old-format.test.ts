@@ -4,15 +4,17 @@ import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { readFooter } from '../../../src/columns/parquet/read.ts'
 import { localSource } from '../../../src/columns/parquet/source.ts'
-import { textSizes } from '../../../src/columns/parquet/write.ts'
 import { parseDdl } from '../../../src/columns/schema.ts'
+import { textFormat } from '../../../src/columns/text/formats/index.ts'
 import { batchOf } from '../../../src/columns/vectors.ts'
-import { WorkerPool } from '../../../src/columns/workers/pool.ts'
 import { openText } from '../../../src/fs/text/layout.ts'
 import { Segments } from '../../../src/fs/text/segments.ts'
 import { localStore } from '../../../src/storage/local.ts'
-import { writeDataFiles } from '../../../src/table/operations/write.ts'
-import { createTable, openTable, type Table } from '../../../src/table/table.ts'
+import { textSizes } from '../../../src/table/data-files/text-sizes.ts'
+import { createTable } from '../../../src/table/operations/create.ts'
+import { openTable, type Table } from '../../../src/table/table.ts'
+import { WorkerPool } from '../../../src/table/workers/pool.ts'
+import { commit, writeDataFiles } from '../../helpers/changes.ts'
 import { temporaryFolder } from '../../helpers/temporary.ts'
 import { serveNew } from '../served.ts'
 
@@ -37,7 +39,7 @@ async function tableOfFirstFormat(folder: string): Promise<Table> {
   const tag = JSON.parse(tags.get('posixlake.text')!) as { csv: number; jsonl: number }
   const old = { ...tag, v: 1, csv: tag.csv - 2, jsonl: tag.jsonl - 2 }
   tags.set('posixlake.text', JSON.stringify(old))
-  await table.commit({ base: table.snapshot, operation: 'WRITE', add: [{ ...file!, tags }], delete: [] })
+  await commit(table, { base: table.snapshot, operation: 'WRITE', add: [{ ...file!, tags }], delete: [] })
   const path = join(folder, file!.path)
   const text = readFileSync(path).toString('latin1')
   const sizes = `"csv":[${tag.csv}]`
@@ -68,7 +70,7 @@ describe('a table that was written when 3.0 was 3 in the text', () => {
       ['jsonl', '{"id":1,"x":0.5}\n{"id":2,"x":1.0}\n{"id":3,"x":1.5}\n'],
       ['json', '[{"id":1,"x":0.5}\n,{"id":2,"x":1.0}\n,{"id":3,"x":1.5}\n]\n'],
     ] as const) {
-      const text = await openText(table, table.snapshot, segments, format)
+      const text = await openText(table, table.snapshot, segments, textFormat(format))
       expect([text.size, new TextDecoder().decode(await text.read(0, text.size))]).toEqual([expected.length, expected])
     }
   })

@@ -1,17 +1,19 @@
 import { afterAll, describe, expect, test } from 'bun:test'
 import type { ByteCache, CachedBytes } from '../../../src/cache/byte-cache.ts'
 import { parseDdl } from '../../../src/columns/schema.ts'
+import { textFormat } from '../../../src/columns/text/formats/index.ts'
 import { batchOf } from '../../../src/columns/vectors.ts'
-import { WorkerPool } from '../../../src/columns/workers/pool.ts'
 import { openText, type TableText } from '../../../src/fs/text/layout.ts'
 import { Segments } from '../../../src/fs/text/segments.ts'
 import { memoryStore } from '../../../src/storage/memory.ts'
 import type { ObjectStore } from '../../../src/storage/object-store.ts'
-import type { DeletionVectorDescriptor } from '../../../src/table/log/actions.ts'
+import type { DeletionVectorDescriptor } from '../../../src/table/log/actions/index.ts'
 import { commitPath } from '../../../src/table/log/paths.ts'
-import { writeDataFiles } from '../../../src/table/operations/write.ts'
-import { createTable, type NewFile, openTable, type Table } from '../../../src/table/table.ts'
+import { createTable } from '../../../src/table/operations/create.ts'
+import { type NewFile, openTable, type Table } from '../../../src/table/table.ts'
 import { writeVectors } from '../../../src/table/vectors/store.ts'
+import { WorkerPool } from '../../../src/table/workers/pool.ts'
+import { writeDataFiles } from '../../helpers/changes.ts'
 
 const schema = parseDdl('id:Int64,text:String')
 const types = schema.map(field => field.type)
@@ -134,18 +136,18 @@ describe('the text of a version', () => {
       const files = await dataFiles(table, random)
       const segments = new Segments({ cache: mapCache(), pool, store })
       const live = new Map<string, Live>()
-      const texts: TableText[] = [await openText(table, table.snapshot, segments, 'csv')]
+      const texts: TableText[] = [await openText(table, table.snapshot, segments, textFormat('csv'))]
       for (let version = 1n; version <= 25n; version++) {
         await randomCommit(store, version, files, live, random)
         const snapshot = random(3) === 0 ? (await openTable(store)).snapshot : await table.refresh()
         await table.refresh()
         const previous = random(4) === 0 ? texts[random(texts.length)]! : texts.at(-1)!
-        const text = await openText(table, snapshot, segments, 'csv', previous)
+        const text = await openText(table, snapshot, segments, textFormat('csv'), previous)
         texts.push(text)
         if (random(3) === 0) continue // Nobody reads this version, or not yet.
         for (const read of random(4) === 0 ? [texts[random(texts.length)]!, text] : [text]) {
           const fresh = new Segments({ cache: mapCache(), pool, store })
-          const scratch = await openText(table, read.snapshot, fresh, 'csv')
+          const scratch = await openText(table, read.snapshot, fresh, textFormat('csv'))
           const pick = random(1000)
           const said = `seed ${seed}, version ${read.snapshot.version} at ${version}`
           expect([said, await essence(read, generator(pick))]).toEqual([said, await essence(scratch, generator(pick))])

@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'bun:test'
 import { MODE, viewAttributes } from '../../../src/fs/attributes.ts'
 import { type FileSystem, FsError, type Node } from '../../../src/fs/filesystem.ts'
-import { openText } from '../../../src/fs/text/layout.ts'
+import { csv, openText } from '../../../src/fs/text/layout.ts'
 import type { FileNode, TreeNode } from '../../../src/fs/tree/node.ts'
 import type { ViewContext, ViewDefinition } from '../../../src/fs/views/context.ts'
 import { generated } from '../../../src/fs/views/generated.ts'
@@ -147,7 +147,7 @@ const versionsView: ViewDefinition['node'] = (context, line) => {
 }
 
 function versionFile({ table, segments, owner }: ViewContext, id: bigint, version: bigint): FileNode {
-  const open = async () => openText(table, await table.at(version), segments, 'csv')
+  const open = async () => openText(table, await table.at(version), segments, csv)
   const attributesOf = (size: number) => viewAttributes(owner, { id, size, mtime: 1n, mode: MODE.readOnly })
   return {
     kind: 'file',

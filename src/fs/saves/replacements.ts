@@ -1,0 +1,82 @@
+import { randomUUID } from 'node:crypto'
+import type { Snapshot } from '../../table/snapshot.ts'
+import type { Committed } from '../../table/table.ts'
+import { closePlan, type EditPlan } from '../edits/change-plan.ts'
+import type { TableText } from '../text/layout.ts'
+import { bytesText, type Text } from '../text/text.ts'
+import type { Committer } from './committer.ts'
+import { keeping, showsAsWritten, type Unseen } from './outcome.ts'
+import type { RenameRecord, Renames, Renaming } from './renames.ts'
+import type { Reporter } from './reporter.ts'
+import { isUndecided } from './verdict.ts'
+
+export interface ReplacementsOptions {
+  readonly renames: Renames
+  readonly committer: Committer
+  readonly reporter: Reporter
+  readonly openText: (snapshot: Snapshot, previous: TableText | undefined) => Promise<TableText>
+}
+
+/** A new text in the place of a view's. */
+export interface Replaced {
+  readonly text: TableText
+  /** The view shows exactly the bytes of the image. */
+  readonly asWritten: boolean
+  readonly record: RenameRecord
+}
+
+/** Commits whole new texts, which come in one piece: no save is held for them. */
+export class Replacements {
+  readonly #options: ReplacementsOptions
+
+  constructor(options: ReplacementsOptions) {
+    this.#options = options
+  }
+
+  /**
+   * A whole new text takes the name (RENAME of a file onto the view): compared with `base` and committed before this
+   * resolves, or refused with an FsError and nothing changed. Rows that its writer had not seen stay. Whatever goes wrong
+   * behind the commit, even a kill, `renames` has the record until it is ended. FsError EJUKEBOX: it may be
+   * committed, or is.
+   */
+  async replace(base: TableText, image: Text, renaming: Renaming, unseen: Unseen): Promise<Replaced> {
+    const { committer, reporter, renames } = this.#options
+    const whole = await reporter.refusing(() => committer.plan(base, image))
+    try {
+      const plan = await keeping(whole, base, unseen)
+      const changes = plan.kind !== 'unchanged'
+      const record = { ...renaming, editId: randomUUID(), version: String(base.snapshot.version), changes }
+      await reporter.refusing(() => renames.begin(record))
+      const text = await this.#commit(plan, base, record)
+      const asWritten = await showsAsWritten(plan, base, text, image).catch(() => false)
+      return { text, asWritten, record }
+    } finally {
+      closePlan(whole)
+    }
+  }
+
+  /** All rows go, in one commit. */
+  async removeAllRows(base: TableText): Promise<TableText> {
+    const { committer, reporter, openText } = this.#options
+    const plan = await committer.plan(base, bytesText(new Uint8Array(0)))
+    if (plan.kind !== 'change') return base
+    const { snapshot } = await reporter.refusing(() => committer.commit(plan, base, randomUUID()))
+    return openText(snapshot, base)
+  }
+
+  async #commit(plan: EditPlan, base: TableText, record: RenameRecord): Promise<TableText> {
+    const { committer, reporter, renames, openText } = this.#options
+    if (plan.kind === 'unchanged') return base
+    let committed: Committed
+    try {
+      committed = await committer.commit(plan, base, record.editId)
+    } catch (error) {
+      if (isUndecided(error)) throw reporter.askAgain(error)
+      renames.end(record)
+      throw reporter.refusal(error)
+    }
+    return openText(committed.snapshot, base).catch(error => {
+      throw reporter.askAgain(error)
+    })
+  }
+}

@@ -1,0 +1,117 @@
+import { clientKey } from '../ends-of-file.ts'
+import { type Line, type Lines, lostHandle, type WritePlace, writeKey } from '../lines.ts'
+import type { TableText } from '../text/layout.ts'
+import { isAt } from '../text/text.ts'
+import { isWholeAppend } from './image-facts.ts'
+import type { Outcome } from './outcome.ts'
+import { joinSave, type Written } from './places.ts'
+import type { StableWrite } from './queue.ts'
+import type { Reporter } from './reporter.ts'
+import type { Save } from './save.ts'
+import type { Staging } from './staging.ts'
+import type { Transitions } from './transitions.ts'
+
+export interface WritesOptions {
+  readonly lines: Lines
+  readonly staging: Staging
+  readonly transitions: Transitions
+  readonly reporter: Reporter
+}
+
+/** Brings WRITEs into the save that they belong to. Each call has its turn in the queue. */
+export class Writes {
+  readonly #options: WritesOptions
+
+  constructor(options: WritesOptions) {
+    this.#options = options
+  }
+
+  /** A WRITE that may stay in memory: staged. */
+  async unstable(line: Line, write: Written): Promise<void> {
+    const { transitions } = this.#options
+    await transitions.findOut(line)
+    const save = await this.#saveFor(line, [write], line.status !== 'retired')
+    await save.watch.note(write.caller)
+    await this.#stage(save, [write], false)
+    transitions.note(save, { kind: 'WRITE', stable: false, isWholeAppend: false })
+  }
+
+  /** Stable WRITEs to one line, answered by what becomes of their save. */
+  async stable(writes: readonly StableWrite[]): Promise<Outcome> {
+    const { line, isGood } = writes[0]!
+    const { transitions, staging } = this.#options
+    const keys = writes.map(({ offset, bytes }) => writeKey(offset, bytes))
+    await transitions.findOut(line)
+    const places = new Map<Written, WritePlace>()
+    if (staging.of(line) === undefined) {
+      if (keys.every(key => line.repeats.has(key))) return { kind: 'unchanged', asWritten: false }
+      if (await this.#changesNothing(line, writes, places)) return { kind: 'unchanged', asWritten: true }
+    }
+    // What one client wrote stays together: it may have written its rows anew with each WRITE.
+    const byClient = [...Map.groupBy(writes, ({ caller }) => clientKey(caller)).values()].flat()
+    const save = await this.#saveFor(line, byClient, isGood, places)
+    for (const { caller } of writes) await save.watch.note(caller)
+    await this.#stage(save, byClient, true)
+    save.written = keys
+    const isWhole = save.state.kind !== 'receiving' && (await isWholeAppend(save))
+    return transitions.call(save, { kind: 'WRITE', stable: true, isWholeAppend: isWhole })
+  }
+
+  async #stage(save: Save, writes: readonly Written[], stable: boolean): Promise<void> {
+    await this.#options.transitions.staging(save, () => {
+      for (const write of writes) this.#options.staging.write(save, write, stable)
+    })
+  }
+
+  /** Clients resend whole pages: bytes that are there already make no save. Notes where they belong. */
+  async #changesNothing(line: Line, writes: readonly Written[], places: Map<Written, WritePlace>): Promise<boolean> {
+    const { lines } = this.#options
+    const text = await lines.text(line)
+    for (const write of writes) {
+      const { offset, bytes, caller } = write
+      const place = await lines.placeOf(line, caller, offset, bytes)
+      places.set(write, place)
+      if (place.kind === 'on') return false
+      if (place.kind === 'here' && !(await isAt(text, offset, bytes))) return false
+      if (place.kind === 'behind' && offset + bytes.length > place.end.size) return false
+    }
+    return true
+  }
+
+  /** The save that some WRITEs go into, in which each of their clients has its place; `found`: places that are known. */
+  async #saveFor(
+    line: Line,
+    writes: readonly Written[],
+    isGood: boolean,
+    found: ReadonlyMap<Written, WritePlace> = new Map(),
+  ): Promise<Save> {
+    const { lines, staging } = this.#options
+    const known = staging.of(line)
+    if (known === undefined && !isGood) throw lostHandle(line)
+    const places: [string, WritePlace][] = []
+    for (const write of writes) {
+      const { caller, offset, bytes } = write
+      const key = clientKey(caller)
+      if (known?.places.has(key) === true || places.some(([other]) => other === key)) continue
+      places.push([key, found.get(write) ?? (await lines.placeOf(line, caller, offset, bytes))])
+    }
+    const first = places[0]?.[1]
+    const base = first?.kind === 'on' && places.length === 1 ? first.text : await lines.text(line)
+    const save = known ?? this.#begin(line, base)
+    for (const [key, place] of places) await joinSave(save, key, place, known !== undefined, writes)
+    return save
+  }
+
+  /** A save begins with a WRITE: its refusal sticks to the handle in its client, so that the name gets a new one. */
+  #begin(line: Line, base: TableText): Save {
+    const { lines, staging, reporter } = this.#options
+    try {
+      return staging.begin(line, base)
+    } catch (error) {
+      const { mtime } = line
+      lines.touch(line)
+      lines.retire(line, mtime)
+      throw reporter.refusal(error)
+    }
+  }
+}

@@ -1,0 +1,43 @@
+import type { Schema } from '../../columns/types.ts'
+import type { NewFile } from '../data-files/new-file.ts'
+import type { LiveFile } from '../live-files.ts'
+import type { Snapshot } from '../snapshot.ts'
+
+/** What a commit says of itself in its commitInfo. The files of `operations/` make them. */
+export interface Operation {
+  /** WRITE, MERGE, DELETE, ... */
+  readonly name: string
+  readonly parameters?: Readonly<Record<string, string>>
+  readonly metrics?: Readonly<Record<string, string>>
+  /** False for a rearrangement that changes no row. */
+  readonly dataChange?: boolean
+}
+
+/** Rows of a live file that go. */
+export interface Deletion {
+  /** A file of the base snapshot. */
+  readonly file: LiveFile
+  /** Physical row numbers, ascending. */
+  readonly rows: Uint32Array
+  /** Tags of the file from now on, beside those it has. */
+  readonly tags?: ReadonlyMap<string, string>
+}
+
+/** Everything that one commit does. */
+export interface Change {
+  /** The version that the change was worked out from. */
+  readonly base: Snapshot
+  readonly add: readonly NewFile[]
+  readonly delete: readonly Deletion[]
+  /** Files of the base that go as a whole. */
+  readonly removeFiles: readonly LiveFile[]
+  /** The columns from now on. */
+  readonly schema: Schema | undefined
+  /** The change follows from rows that it does not touch: rows added meanwhile are a conflict. */
+  readonly readWholeTable: boolean
+}
+
+/** Whether a change takes rows away, or rewrites them. */
+export function takesRows({ delete: deletions, removeFiles }: Pick<Change, 'delete' | 'removeFiles'>): boolean {
+  return deletions.length > 0 || removeFiles.length > 0
+}

@@ -1,0 +1,55 @@
+import type { Schema } from '../../columns/types.ts'
+import type { OrderHint } from '../order-hint.ts'
+import { ORDER_REFS_TAG, ORDER_TAG, TEXT_TAG } from '../tags.ts'
+import type { WrittenDataFile } from './data-file-writer.ts'
+import { encodeTextTag } from './text-sizes.ts'
+
+/** A data file that is written and durable, and not yet in the log. */
+export interface NewFile {
+  /** Relative to the table. */
+  readonly path: string
+  readonly sizeBytes: number
+  readonly rows: number
+  /** The `stats` of the add action, as JSON text. */
+  readonly stats: string
+  readonly partitionValues: PartitionTexts
+  readonly tags?: ReadonlyMap<string, string>
+  /** For a file that takes the place of another (copy-on-write): that one's time, so that it stands where it stood. */
+  readonly modificationTime?: number
+}
+
+/** Partition values by physical name, as the log spells them. */
+export type PartitionTexts = Readonly<Record<string, string | null>>
+
+/** What the record of a new file follows from, beside what its writer counted. */
+export interface NewFileOptions {
+  readonly partitionValues?: PartitionTexts
+  /** Where its rows belong in the views. */
+  readonly order?: OrderHint | undefined
+  /** The time of the file whose place it takes. */
+  readonly modificationTime?: number | undefined
+}
+
+/** The record of a file that a DataFileWriter has written, with the tags that let its views be sized unread. */
+export function newFile(
+  path: string,
+  written: WrittenDataFile,
+  schema: Schema,
+  { partitionValues = {}, order, modificationTime }: NewFileOptions = {},
+): NewFile {
+  const tags = new Map<string, string>()
+  // The text of a partitioned file has columns that the file has not: its size is found by rendering it.
+  if (Object.keys(partitionValues).length === 0) tags.set(TEXT_TAG, encodeTextTag(schema, written))
+  if (order !== undefined) {
+    tags.set(ORDER_TAG, '1')
+    tags.set(ORDER_REFS_TAG, JSON.stringify(order.refs))
+  }
+  const { sizeBytes, rows, stats } = written
+  const file: NewFile = { path, sizeBytes, rows, stats, partitionValues, tags }
+  return modificationTime === undefined ? file : { ...file, modificationTime }
+}
+
+/** The columns that are in data files: those of partitions are in the log alone. */
+export function columnsInFiles(schema: Schema, partitionColumns: readonly string[]): Schema {
+  return partitionColumns.length === 0 ? schema : schema.filter(({ name }) => !partitionColumns.includes(name))
+}

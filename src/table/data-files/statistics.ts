@@ -1,0 +1,263 @@
+import { physicalName } from '../../columns/schema.ts'
+import { formatDate, formatDecimal, formatDouble, formatTimestamp } from '../../columns/text/scalars.ts'
+import type { Batch, Cell, DataType, Field, Schema, Vector } from '../../columns/types.ts'
+import { cellAt, isNullAt, isUtf8 } from '../../columns/vectors.ts'
+
+/** Bounds of strings are cut to this many characters, as other Delta writers do. */
+const STRING_PREFIX = 32
+
+/** Which leaf columns get statistics: the first so many, or those that are named, a struct for all that is in it. */
+export type IndexedColumns =
+  | { readonly kind: 'first'; readonly count: number }
+  | { readonly kind: 'named'; readonly paths: readonly (readonly string[])[] }
+
+/** What Delta writers index where the table does not say. */
+export const INDEXED_BY_DEFAULT: IndexedColumns = { kind: 'first', count: 32 }
+
+interface LeafStatistics {
+  readonly path: readonly string[]
+  readonly type: DataType
+  nulls: number
+  min: Cell
+  max: Cell
+  /** NaN is above every number, so that no upper bound is true of it. */
+  nan: boolean
+}
+
+/** Gathers a data file's statistics (PROTOCOL.md, "Per-file Statistics") batch by batch. */
+export class StatisticsBuilder {
+  readonly #schema: Schema
+  readonly #leaves: LeafStatistics[] = []
+  #rows = 0
+
+  constructor(schema: Schema, indexed: IndexedColumns = INDEXED_BY_DEFAULT) {
+    this.#schema = schema
+    const add = (field: Field, names: readonly string[], path: readonly string[]): void => {
+      const named = [...names, field.name]
+      const own = [...path, physicalName(field)]
+      if (field.type.kind === 'struct') for (const child of field.type.fields) add(child, named, own)
+      else if (isIndexed(indexed, named, this.#leaves.length))
+        this.#leaves.push({ path: own, type: field.type, nulls: 0, min: null, max: null, nan: false })
+    }
+    for (const field of schema) add(field, [], [])
+  }
+
+  add(batch: Batch): void {
+    this.#rows += batch.rows
+    for (const [i, field] of this.#schema.entries()) {
+      const vector = batch.vectors[i]!
+      const own = this.#leaves.filter(leaf => leaf.path[0] === physicalName(field))
+      const [flat] = own
+      if (field.type.kind !== 'struct') {
+        if (flat !== undefined) addVector(flat, vector)
+      } else if (own.length > 0) {
+        for (let row = 0; row < batch.rows; row++)
+          addStruct(own, field.type.fields, cellAt(vector, row), [physicalName(field)])
+      }
+    }
+  }
+
+  /** The `stats` text of an add action. */
+  finish(): string {
+    const min = emptyTree()
+    const max = emptyTree()
+    const nulls = emptyTree()
+    for (const leaf of this.#leaves) {
+      put(nulls, leaf.path, String(leaf.nulls))
+      const bounds = boundsOf(leaf)
+      if (bounds === undefined) continue
+      if (bounds[0] !== undefined) put(min, leaf.path, bounds[0])
+      if (bounds[1] !== undefined) put(max, leaf.path, bounds[1])
+    }
+    return `{"numRecords":${this.#rows},"minValues":${treeJson(min)},"maxValues":${treeJson(max)},"nullCount":${treeJson(nulls)},"tightBounds":true}`
+  }
+}
+
+function isIndexed(indexed: IndexedColumns, names: readonly string[], before: number): boolean {
+  if (indexed.kind === 'first') return before < indexed.count
+  return indexed.paths.some(path => path.every((name, i) => name === names[i]?.toLowerCase()))
+}
+
+function addVector(leaf: LeafStatistics, vector: Vector): void {
+  const { values, nulls } = vector
+  if (!isOrdered(leaf.type)) {
+    for (let row = 0; row < vector.length; row++) if (isNullAt(vector, row)) leaf.nulls++
+    return
+  }
+  if (isUtf8(values)) {
+    addUtf8(leaf, vector)
+    return
+  }
+  if (Array.isArray(values)) {
+    for (let row = 0; row < vector.length; row++) see(leaf, cellAt(vector, row))
+    return
+  }
+  const numbers = values as Int32Array
+  let least: number | undefined
+  let most: number | undefined
+  for (let row = 0; row < vector.length; row++) {
+    if (nulls?.[row] === 1) {
+      leaf.nulls++
+      continue
+    }
+    const value = numbers[row]!
+    if (Number.isNaN(value)) {
+      leaf.nan = true
+      continue
+    }
+    if (least === undefined || value < least) least = value
+    if (most === undefined || value > most) most = value
+  }
+  if (least !== undefined) widen(leaf, least)
+  if (most !== undefined) widen(leaf, most)
+}
+
+function addUtf8(leaf: LeafStatistics, vector: Vector): void {
+  const { bytes, starts, ends } = vector.values as { bytes: Uint8Array; starts: Uint32Array; ends: Uint32Array }
+  let least = -1
+  let most = -1
+  for (let row = 0; row < vector.length; row++) {
+    if (vector.nulls?.[row] === 1) {
+      leaf.nulls++
+      continue
+    }
+    if (least < 0 || compareRanges(bytes, starts[row]!, ends[row]!, starts[least]!, ends[least]!) < 0) least = row
+    if (most < 0 || compareRanges(bytes, starts[row]!, ends[row]!, starts[most]!, ends[most]!) > 0) most = row
+  }
+  if (least >= 0) widen(leaf, cellAt(vector, least))
+  if (most >= 0) widen(leaf, cellAt(vector, most))
+}
+
+function compareRanges(bytes: Uint8Array, a: number, aEnd: number, b: number, bEnd: number): number {
+  const length = Math.min(aEnd - a, bEnd - b)
+  for (let i = 0; i < length; i++) {
+    const difference = bytes[a + i]! - bytes[b + i]!
+    if (difference !== 0) return difference
+  }
+  return aEnd - a - (bEnd - b)
+}
+
+function addStruct(
+  leaves: readonly LeafStatistics[],
+  fields: readonly Field[],
+  cell: Cell,
+  path: readonly string[],
+): void {
+  for (const [i, field] of fields.entries()) {
+    const own = [...path, physicalName(field)]
+    const value = cell === null ? null : ((cell as readonly Cell[])[i] ?? null)
+    if (field.type.kind === 'struct') {
+      addStruct(leaves, field.type.fields, value, own)
+      continue
+    }
+    const leaf = leaves.find(
+      candidate => candidate.path.length === own.length && candidate.path.every((name, k) => name === own[k]),
+    )
+    if (leaf === undefined) continue
+    if (value === null || isOrdered(leaf.type)) see(leaf, value)
+  }
+}
+
+function see(leaf: LeafStatistics, cell: Cell): void {
+  if (cell === null) leaf.nulls++
+  else if (Number.isNaN(cell)) leaf.nan = true
+  else widen(leaf, cell)
+}
+
+function widen(leaf: LeafStatistics, cell: Cell): void {
+  if (leaf.min === null || compareCells(cell, leaf.min) < 0) leaf.min = cell
+  if (leaf.max === null || compareCells(cell, leaf.max) > 0) leaf.max = cell
+}
+
+/** Strings compare by their UTF-8 bytes, which is the order of their code points. */
+function compareCells(a: Cell, b: Cell): number {
+  if (typeof a === 'string' && typeof b === 'string') return Buffer.compare(Buffer.from(a), Buffer.from(b))
+  return (a as number) < (b as number) ? -1 : (a as number) > (b as number) ? 1 : 0
+}
+
+/** Types that have bounds in Delta statistics. */
+function isOrdered(type: DataType): boolean {
+  return !['boolean', 'binary', 'array', 'map', 'struct'].includes(type.kind)
+}
+
+/**
+ * The bounds as JSON. One is left out where JSON has no such number, and the upper one where no cut string is above the
+ * value or a NaN is.
+ */
+function boundsOf({ type, min, max, nan }: LeafStatistics): [string | undefined, string | undefined] | undefined {
+  if (min === null || max === null) return undefined
+  switch (type.kind) {
+    case 'string': {
+      const upper = upperBound(max as string)
+      return [JSON.stringify(prefix(min as string)), upper === undefined ? undefined : JSON.stringify(upper)]
+    }
+    case 'date':
+      return [`"${formatDate(min as number)}"`, `"${formatDate(max as number)}"`]
+    case 'timestamp':
+    case 'timestamp_ntz': {
+      const zone = type.kind === 'timestamp' ? 'Z' : ''
+      // Milliseconds, rounded down as other writers do; readers know that a maximum may be short by one.
+      return [`"${millis(min as bigint)}${zone}"`, `"${millis(max as bigint)}${zone}"`]
+    }
+    case 'decimal':
+      return [formatDecimal(min as bigint, type.scale), formatDecimal(max as bigint, type.scale)]
+    case 'float':
+    case 'double':
+      return [finite(min as number), nan ? undefined : finite(max as number)]
+    default:
+      return [String(min), String(max)]
+  }
+}
+
+function finite(bound: number): string | undefined {
+  return Number.isFinite(bound) ? formatDouble(bound) : undefined
+}
+
+function millis(micros: bigint): string {
+  const down = micros - (((micros % 1000n) + 1000n) % 1000n)
+  const text = formatTimestamp(down)
+  return text.includes('.') ? text.slice(0, -3) : `${text}.000`
+}
+
+function prefix(text: string): string {
+  const points = [...text.slice(0, 2 * STRING_PREFIX)]
+  return points.slice(0, STRING_PREFIX).join('')
+}
+
+/** A string of at most STRING_PREFIX characters that is not below `text`. */
+function upperBound(text: string): string | undefined {
+  const cut = [...prefix(text)]
+  if (cut.join('').length === text.length) return text
+  for (let i = cut.length - 1; i >= 0; i--) {
+    const point = cut[i]!.codePointAt(0)!
+    if (point >= 0x10ffff) continue
+    const next = point + 1 === 0xd800 ? 0xe000 : point + 1
+    return `${cut.slice(0, i).join('')}${String.fromCodePoint(next)}`
+  }
+  return undefined
+}
+
+interface Tree {
+  [name: string]: Tree | string
+}
+
+/** Without a prototype: a column may be called `constructor`. */
+function emptyTree(): Tree {
+  return Object.create(null) as Tree
+}
+
+function put(tree: Tree, path: readonly string[], value: string): void {
+  let at = tree
+  for (const name of path.slice(0, -1)) {
+    at[name] ??= emptyTree()
+    at = at[name] as Tree
+  }
+  at[path.at(-1)!] = value
+}
+
+function treeJson(tree: Tree): string {
+  const parts = Object.entries(tree).map(
+    ([name, value]) => `${JSON.stringify(name)}:${typeof value === 'string' ? value : treeJson(value)}`,
+  )
+  return `{${parts.join(',')}}`
+}

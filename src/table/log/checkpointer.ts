@@ -1,0 +1,79 @@
+import type { Clock } from '../../core/clock.ts'
+import type { ObjectStore } from '../../storage/object-store.ts'
+import { durationMs } from '../properties.ts'
+import type { Snapshot } from '../snapshot.ts'
+import { tombstonesOver, writeCheckpoint } from './checkpoint.ts'
+import { lastCheckpoint } from './segment.ts'
+
+/**
+ * Where a table does not say how often: after every 10 commits, but for so many actions that a checkpoint holds only after
+ * one commit more, so that checkpoints cost a commit the same in tables of all sizes, and reading the commits behind one
+ * costs no more than reading it.
+ */
+const CHECKPOINT_INTERVAL_MIN = 10
+const CHECKPOINT_INTERVAL_MAX = 5000
+const CHECKPOINTED_ACTIONS_PER_COMMIT = 20
+const WEEK_MS = 7 * 24 * 3600 * 1000
+
+/** Writes checkpoints of a table, where enough commits stand behind the last one. */
+export class Checkpointer {
+  readonly #store: ObjectStore
+  readonly #clock: Clock
+  #writing: Promise<void> = Promise.resolve()
+  /** The version of which a checkpoint is to be written next. */
+  #waiting: Snapshot | undefined
+  /** No checkpoint is due before this version. */
+  #next = 0n
+  /** Tombstones whose time was over when the last checkpoint was written; whoever has forgotten them empties it. */
+  forgotten: readonly string[] = []
+
+  constructor(store: ObjectStore, clock: Clock) {
+    this.#store = store
+    this.#clock = clock
+  }
+
+  async write(snapshot: Snapshot): Promise<void> {
+    const retentionMs = durationMs(snapshot.metadata.configuration.get('delta.deletedFileRetentionDuration')) ?? WEEK_MS
+    const keepRemovedSinceMs = this.#clock.nowMs() - retentionMs
+    await writeCheckpoint(this.#store, snapshot, keepRemovedSinceMs)
+    this.forgotten = tombstonesOver(snapshot, keepRemovedSinceMs)
+  }
+
+  /**
+   * Writes a checkpoint of a version that was just committed, if one is due. It is a shortcut: it is written behind the
+   * commit's back, and its failure fails nothing.
+   */
+  after(snapshot: Snapshot): void {
+    const { version, metadata } = snapshot
+    const asked = metadata.configuration.get('delta.checkpointInterval')
+    const interval = asked === undefined ? CHECKPOINT_INTERVAL_MIN : Number(asked)
+    if (!Number.isSafeInteger(interval) || interval < 1 || version % BigInt(interval) !== 0n) return
+    if (asked === undefined && version < this.#next) return
+    const isWaiting = this.#waiting !== undefined
+    // Where commits come quicker than checkpoints are written, some are passed over.
+    this.#waiting = snapshot
+    if (isWaiting) return
+    this.#writing = this.#writing
+      .then(async () => {
+        const due = this.#waiting ?? snapshot
+        this.#waiting = undefined
+        if (asked !== undefined || (await this.#isDue(due))) await this.write(due)
+      })
+      .catch(() => undefined)
+  }
+
+  /** Waits for what is being written. */
+  close(): Promise<void> {
+    return this.#writing
+  }
+
+  /** Whether enough commits stand behind the last checkpoint, ours or another writer's. */
+  async #isDue({ version, live, state }: Snapshot): Promise<boolean> {
+    const actions = live.size + state.tombstones.size + state.txns.size + state.domains.size
+    const interval = Math.floor(actions / CHECKPOINTED_ACTIONS_PER_COMMIT)
+    if (interval <= CHECKPOINT_INTERVAL_MIN) return true
+    const last = (await lastCheckpoint(this.#store)) ?? 0n
+    this.#next = last + BigInt(Math.min(interval, CHECKPOINT_INTERVAL_MAX))
+    return version >= this.#next
+  }
+}

@@ -1,0 +1,257 @@
+import { TextError } from '../../columns/errors.ts'
+import { physicalName, schemaFingerprint, schemaFromJson } from '../../columns/schema.ts'
+import type { Cell, Field, Schema } from '../../columns/types.ts'
+import { TextMap } from '../../core/ordered.ts'
+import { withoutMapping } from '../column-mapping.ts'
+import { parsePartitionValue } from '../data-files/partition-values.ts'
+import { TableError } from '../errors.ts'
+import { LiveFile, LiveFiles, logicalKey } from '../live-files.ts'
+import { metadataOf } from '../metadata.ts'
+import { isTrue } from '../properties.ts'
+import { checkReadable, hasColumnMapping } from '../protocol.ts'
+import { type LogState, type Snapshot, snapshotOf } from '../snapshot.ts'
+import { tooManyRows } from '../vectors/store.ts'
+import type {
+  Action,
+  AddAction,
+  CommitInfoAction,
+  DomainMetadataAction,
+  MetadataAction,
+  ProtocolAction,
+  RemoveAction,
+  TxnAction,
+} from './actions/index.ts'
+import { checkFilePath, pathOf } from './paths.ts'
+import { shown, time } from './shapes.ts'
+
+/** A file action, and the path in the store that it speaks of. */
+interface Placed<A> {
+  readonly path: string
+  readonly action: A
+}
+
+const NO_PARTITION: ReadonlyMap<string, Cell> = new Map()
+
+/** Gathers actions into the next snapshot. */
+export class SnapshotBuilder {
+  readonly #location: string
+  readonly #before: Snapshot | undefined
+  #protocol: ProtocolAction | undefined
+  #metadata: MetadataAction | undefined
+  #timestampMs: number
+  // What is other than before, by logical file, application and domain.
+  readonly #added = new Map<string, Placed<AddAction>>()
+  readonly #removed = new Map<string, Placed<RemoveAction>>()
+  readonly #txns = new Map<string, TxnAction>()
+  readonly #domains = new Map<string, DomainMetadataAction>()
+  readonly #forgotten: readonly string[]
+
+  /** `forgotten`: keys of tombstones of `before` whose time is over. */
+  constructor(location: string, before: Snapshot | undefined, forgotten: readonly string[] = []) {
+    this.#location = location
+    this.#before = before
+    this.#forgotten = forgotten
+    this.#timestampMs = before?.timestampMs ?? 0
+  }
+
+  /** Applies the actions of one version, or of a checkpoint. Within a version their order means nothing. */
+  apply(actions: readonly Action[], fileTimestampMs: number): void {
+    let commitInfo: CommitInfoAction | undefined
+    for (const action of actions) {
+      if (action.commitInfo) commitInfo = action.commitInfo
+      if (action.protocol) this.#protocol = action.protocol
+      if (action.metaData) this.#metadata = action.metaData
+      if (action.txn) this.#txns.set(action.txn.appId, action.txn)
+      if (action.domainMetadata) this.#domains.set(action.domainMetadata.domain, action.domainMetadata)
+      if (action.remove) {
+        const path = pathOf(this.#location, action.remove.path)
+        const key = logicalKey(path, action.remove.deletionVector)
+        this.#removed.set(key, { path, action: action.remove })
+        this.#added.delete(key)
+      }
+    }
+    for (const { add } of actions) {
+      if (!add) continue
+      const path = pathOf(this.#location, add.path)
+      const key = logicalKey(path, add.deletionVector)
+      this.#added.set(key, { path, action: add })
+      this.#removed.delete(key)
+    }
+    this.#timestampMs = this.#inCommitTimestamp(commitInfo) ?? fileTimestampMs
+  }
+
+  /** commitInfo is free text: its time is looked at where the table says that it counts, and must be one there. */
+  #inCommitTimestamp(commitInfo: CommitInfoAction | undefined): number | undefined {
+    if (!this.hasInCommitTimestamps) return undefined
+    const { inCommitTimestamp } = commitInfo ?? {}
+    if (inCommitTimestamp === undefined || inCommitTimestamp === null) return undefined
+    const complaint = time(inCommitTimestamp, 'commitInfo.inCommitTimestamp')
+    if (complaint !== undefined) throw new TableError('corrupt_log', `${this.#location}: ${complaint}`)
+    return inCommitTimestamp
+  }
+
+  /** Whether commits carry their own times, as far as was applied. */
+  get hasInCommitTimestamps(): boolean {
+    const metadata = this.#metadata ?? this.#before?.metadata.action
+    return isTrue(metadata?.configuration?.['delta.enableInCommitTimestamps'])
+  }
+
+  /** The snapshot. TableError `corrupt_log`, `unsupported_feature`. */
+  finish(version: bigint): Snapshot {
+    const before = this.#before
+    const protocol = this.#protocol ?? before?.protocol
+    const action = this.#metadata ?? before?.metadata.action
+    if (protocol === undefined || action === undefined) {
+      throw new TableError(
+        'corrupt_log',
+        `${this.#location}: the log up to version ${version} has no ${protocol === undefined ? 'protocol' : 'metaData'} action`,
+      )
+    }
+    // Before anything else is understood of the table: what it needs may be the reason why something cannot be.
+    checkReadable(protocol, this.#location)
+    const metadata = this.#metadata === undefined && before !== undefined ? before.metadata : metadataOf(action)
+    const isSame = this.#metadata === undefined && this.#protocol === undefined && before !== undefined
+    const schema = isSame ? before.schema : this.#schemaOf(action, hasColumnMapping(protocol, metadata.configuration))
+    const partition = this.#partitionFields(schema, metadata.partitionColumns)
+    return snapshotOf({
+      version,
+      timestampMs: this.#timestampMs,
+      protocol,
+      metadata,
+      schema,
+      live: this.#live(partition, isSame),
+      state: this.#state(),
+    })
+  }
+
+  #schemaOf(action: MetadataAction, isMapped: boolean): Schema {
+    const provider = action.format?.provider ?? 'parquet'
+    if (provider !== 'parquet')
+      throw new TableError(
+        'unsupported_feature',
+        `${this.#location}: the table's files are of the format ${shown(provider)}; posixlake reads Parquet`,
+      )
+    try {
+      const schema = schemaFromJson(action.schemaString)
+      return isMapped ? schema : withoutMapping(schema)
+    } catch (cause) {
+      if (!(cause instanceof TextError)) throw cause
+      throw new TableError('unsupported_feature', `${this.#location}: ${cause.message}`, { cause })
+    }
+  }
+
+  #partitionFields(schema: Schema, partitionColumns: readonly string[]): readonly Field[] {
+    return partitionColumns.map((name, i) => {
+      const field = schema.find(candidate => candidate.name === name)
+      if (field === undefined || partitionColumns.indexOf(name) !== i) {
+        const what = field === undefined ? 'is not in the schema' : 'is named twice'
+        throw new TableError('corrupt_log', `${this.#location}: the partition column ${shown(name)} ${what}`)
+      }
+      return field
+    })
+  }
+
+  #live(partition: readonly Field[], isSame: boolean): LiveFiles {
+    const before = this.#before
+    if (before === undefined) return this.#liveFromScratch(partition)
+    let live = isSame ? before.live : this.#underNewColumns(before, partition)
+    for (const [key, { path }] of this.#removed) {
+      const file = live.get(path)
+      if (file?.key === key) live = live.without(file)
+    }
+    for (const [key, { path, action }] of this.#added) {
+      const other = live.get(path)
+      if (other !== undefined && other.key !== key) throw this.#twice(path)
+      live = live.with(this.#liveFile(action, path, partition))
+    }
+    return live
+  }
+
+  #liveFromScratch(partition: readonly Field[]): LiveFiles {
+    const files = new Map<string, LiveFile>()
+    for (const { path, action } of this.#added.values()) {
+      if (files.has(path)) throw this.#twice(path)
+      files.set(path, this.#liveFile(action, path, partition))
+    }
+    return LiveFiles.of([...files.values()])
+  }
+
+  /** Two vectors of one file cannot both be right: which rows are deleted is not known. */
+  #twice(path: string): TableError {
+    return new TableError(
+      'corrupt_log',
+      `${this.#location}: the log adds the file ${shown(path)} twice, with different deletion vectors, and removes neither`,
+    )
+  }
+
+  /** Partition values are read by the types that their columns have now. */
+  #underNewColumns(before: Snapshot, partition: readonly Field[]): LiveFiles {
+    const earlier = this.#partitionFields(before.schema, before.partitionColumns)
+    const isSame = schemaFingerprint(earlier) === schemaFingerprint(partition)
+    return isSame
+      ? before.live
+      : LiveFiles.of(before.files.map(({ add, path }) => this.#liveFile(add, path, partition)))
+  }
+
+  #liveFile(add: AddAction, path: string, partition: readonly Field[]): LiveFile {
+    checkFilePath(this.#location, add.path, path)
+    const file = new LiveFile(add, path, this.#partitionOf(add, partition))
+    const { vector, rows } = file
+    if (vector !== undefined && rows !== undefined && vector.cardinality > rows)
+      throw new TableError(
+        'corrupt_log',
+        `${this.#location}: the file ${shown(path)}: its deletion vector is damaged: ${tooManyRows(vector.cardinality, rows).message}`,
+      )
+    return file
+  }
+
+  #partitionOf(add: AddAction, fields: readonly Field[]): ReadonlyMap<string, Cell> {
+    if (fields.length === 0) return NO_PARTITION
+    return new Map(
+      fields.map(field => {
+        const physical = physicalName(field)
+        return [physical, this.#partitionValue(add, physical, field)]
+      }),
+    )
+  }
+
+  #partitionValue(add: AddAction, physical: string, field: Field): Cell {
+    try {
+      return parsePartitionValue(add.partitionValues?.[physical], field.type)
+    } catch (cause) {
+      if (!(cause instanceof TextError)) throw cause
+      const where = `${this.#location}: the file ${shown(add.path)}, column ${field.name}`
+      throw new TableError('corrupt_log', `${where}: ${cause.message}`, { cause })
+    }
+  }
+
+  #state(): LogState {
+    const before = this.#before?.state
+    return {
+      txns: merged(before?.txns, this.#txns),
+      domains: merged(before?.domains, this.#domains, domain => !domain.removed),
+      tombstones: this.#tombstones(before?.tombstones),
+    }
+  }
+
+  #tombstones(before: TextMap<RemoveAction> | undefined): TextMap<RemoveAction> {
+    const removed = new Map([...this.#removed].map(([key, { action }]) => [key, action]))
+    if (before === undefined) return TextMap.of(removed)
+    let tombstones = before
+    for (const key of this.#forgotten) tombstones = tombstones.without(key)
+    for (const key of this.#added.keys()) tombstones = tombstones.without(key)
+    return merged(tombstones, removed)
+  }
+}
+
+/** A map with changes; what is not kept goes. */
+function merged<V>(
+  before: TextMap<V> | undefined,
+  changes: ReadonlyMap<string, V>,
+  keep: (value: V) => boolean = () => true,
+): TextMap<V> {
+  if (before === undefined) return TextMap.of([...changes].filter(([, value]) => keep(value)))
+  let map = before
+  for (const [key, value] of changes) map = keep(value) ? map.with(key, value) : map.without(key)
+  return map
+}

@@ -1,0 +1,23 @@
+import type { MetadataAction } from './log/actions/index.ts'
+
+/** What a table is called and configured as. */
+export interface TableMetadata {
+  readonly id: string
+  readonly name: string | undefined
+  readonly description: string | undefined
+  readonly partitionColumns: readonly string[]
+  readonly configuration: ReadonlyMap<string, string>
+  readonly action: MetadataAction
+}
+
+/** The metadata of an action. */
+export function metadataOf(action: MetadataAction): TableMetadata {
+  return {
+    id: action.id,
+    name: action.name ?? undefined,
+    description: action.description ?? undefined,
+    partitionColumns: action.partitionColumns ?? [],
+    configuration: new Map(Object.entries(action.configuration ?? {}).filter(([, value]) => value !== null)),
+    action,
+  }
+}

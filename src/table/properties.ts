@@ -1,0 +1,51 @@
+import { INDEXED_BY_DEFAULT, type IndexedColumns } from './data-files/statistics.ts'
+
+/** A table's properties (PROTOCOL.md, "Table Properties"), as `metaData.configuration` has them. */
+export type Configuration = ReadonlyMap<string, string>
+
+export function isTrue(value: string | undefined): boolean {
+  return value?.toLowerCase() === 'true'
+}
+
+const UNITS_MS: Readonly<Record<string, number>> = {
+  second: 1000,
+  minute: 60_000,
+  hour: 3_600_000,
+  day: 86_400_000,
+  week: 604_800_000,
+}
+
+/** A property like `interval 7 days` in milliseconds; undefined for what is none. */
+export function durationMs(text: string | undefined): number | undefined {
+  const match = /^\s*(?:interval\s+)?(\d+)\s+(second|minute|hour|day|week)s?\s*$/i.exec(text ?? '')
+  return match === null ? undefined : Number(match[1]) * UNITS_MS[match[2]!.toLowerCase()]!
+}
+
+/**
+ * The columns that get statistics: those that `delta.dataSkippingStatsColumns` names, else as many as
+ * `delta.dataSkippingNumIndexedCols` says, -1 for all. What is not understood counts as not said.
+ */
+export function indexedColumns(configuration: Configuration): IndexedColumns {
+  const named = namesOf(configuration.get('delta.dataSkippingStatsColumns'))
+  if (named !== undefined) return { kind: 'named', paths: named }
+  const text = configuration.get('delta.dataSkippingNumIndexedCols')?.trim() ?? ''
+  if (!/^(?:-1|\d+)$/.test(text)) return INDEXED_BY_DEFAULT
+  const count = Number(text)
+  return { kind: 'first', count: count < 0 ? Number.POSITIVE_INFINITY : count }
+}
+
+/** A path of names with points between them; a name with other characters stands in backticks, doubled inside. */
+const PATH = /\s*((?:`(?:[^`]|``)+`|[^`.,\s]+)(?:\.(?:`(?:[^`]|``)+`|[^`.,\s]+))*)\s*(?:,|$)/y
+const NAME = /`((?:[^`]|``)+)`|[^`.]+/g
+
+/** The names of a list of columns, in lower case; undefined if it is none. */
+function namesOf(text: string | undefined): string[][] | undefined {
+  if (text === undefined || text.trim() === '') return undefined
+  const paths: string[][] = []
+  for (PATH.lastIndex = 0; PATH.lastIndex < text.length; ) {
+    const path = PATH.exec(text)?.[1]
+    if (path === undefined) return undefined
+    paths.push([...path.matchAll(NAME)].map(([bare, quoted]) => (quoted?.replaceAll('``', '`') ?? bare).toLowerCase()))
+  }
+  return paths
+}
