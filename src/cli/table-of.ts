@@ -9,7 +9,7 @@ export function locationName(text: string): string {
   return canonicalPath(location.directory)
 }
 
-/** Has the table's server, if one runs, bring held saves to their end: what is read then is what was saved. */
+/** Waits until the table's server, if one runs, holds no save any more: what is read then is what was saved. */
 export async function settle(text: string): Promise<void> {
   await ask(locationName(text), 'settle')
 }

@@ -25,7 +25,7 @@ const REAL_FOLDERS: readonly RealFolder[] = [
   { id: DATA_ID, place: { parent: ROOT_ID, name: 'data' } },
 ]
 
-export interface LakeTreeOptions extends Omit<TableViewContext, 'scratch'> {
+export interface LakeTreeOptions extends Omit<TableViewContext, 'scratch' | 'data'> {
   readonly cache: ByteCache
   readonly runSql: RunSql
   /** Tells of statements that nobody waits for any more. */

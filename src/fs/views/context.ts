@@ -15,7 +15,6 @@ export interface ViewContext extends TableViewContext {
   readonly askers: Askers
   readonly tables: TableViews
   readonly root: DirectoryNode
-  readonly data: DirectoryNode
   /** Nanoseconds since the epoch. */
   readonly now: () => TimeNs
   /** The table's newest version. */

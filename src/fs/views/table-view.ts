@@ -20,8 +20,7 @@ import type { Scratch } from '../scratch/scratch.ts'
 import { openText, TableText } from '../text/layout.ts'
 import type { Segments } from '../text/segments.ts'
 import type { Text } from '../text/text.ts'
-import { DATA_ID } from '../tree/ids.ts'
-import type { FileNode } from '../tree/node.ts'
+import type { DirectoryNode, FileNode } from '../tree/node.ts'
 import { offsetIn, readText } from './view.ts'
 
 /** A plain handle of an old line still answers while it was read within this time. */
@@ -29,6 +28,8 @@ const OLD_LINE_READ_MS = 5000
 
 /** What the views of a table are made from. */
 export interface TableViewContext {
+  /** The folder that the views are in. */
+  readonly data: DirectoryNode
   readonly table: Table
   readonly segments: Segments
   readonly scratch: Scratch
@@ -285,7 +286,7 @@ export class TableView {
   }
 
   #newEditor(): Saves {
-    const { table, segments, stateDirectory, clock, errors, scratch, holdTimes, openers, disk } = this.#context
+    const { table, segments, stateDirectory, clock, errors, scratch, data, holdTimes, openers, disk } = this.#context
     return new Saves({
       table,
       segments,
@@ -295,7 +296,7 @@ export class TableView {
       report: sentence => errors.append(sentence),
       setAside: async image => {
         const stamp = new Date(clock.nowMs()).toISOString().replaceAll(':', '').replace('.', '-')
-        const given = await scratch.adopt(DATA_ID, `${this.name}.rejected-${stamp}`, image)
+        const given = await scratch.adopt(data.id, `${this.name}.rejected-${stamp}`, image)
         this.#options.onNames()
         return `data/${given}`
       },
