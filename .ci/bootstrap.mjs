@@ -2,11 +2,11 @@
 // Runs one of the project's commands from a bare clone, with nothing but Node 18 and npm on the machine: what the
 // command needs and is not there yet is installed first (see installing.mjs). Type check, lint and build come one after
 // the other, the tests side by side (see running.mjs).
-// Usage: node .ci/bootstrap.mjs build|quickstart|test|mounted|interop [arguments]
+// Usage: node .ci/bootstrap.mjs build|quickstart|test|mounted|interop|s3 [arguments]
 import { readdirSync } from 'node:fs'
 import { cpus, totalmem } from 'node:os'
 import { join, relative, resolve } from 'node:path'
-import { bunPath, hasAmx, hasNfsClient, installPackages, installPrograms, isRoot } from './installing.mjs'
+import { bunPath, hasAmx, hasNfsClient, hasProgram, installPackages, installPrograms, isRoot } from './installing.mjs'
 import * as programs from './programs.mjs'
 import { closingLine, Failure, note, summarize } from './reporting.mjs'
 import { fileFor, root, runInTurn, runSideBySide } from './running.mjs'
@@ -17,7 +17,7 @@ const [, , name, ...given] = process.argv
 const WIDTH = Math.max(1, Math.min(4, cpus().length, Math.floor(totalmem() / 3e9)))
 const GUEST_MEGABYTES = Math.max(1024, Math.min(4096, Math.floor(totalmem() / 2 ** 20 / (2 * WIDTH))))
 /** A test is stopped after this time, which is for machines that are busy. */
-const TIMEOUT_MS = { unit: 30_000, mounted: 120_000, interop: 120_000 }
+const TIMEOUT_MS = { unit: 30_000, mounted: 120_000, interop: 120_000, s3: 120_000 }
 
 const typecheck = () => bun('typecheck', 'x', 'tsc', '--noEmit')
 const lint = () => bun('lint', 'x', 'biome', 'check', '--error-on-warnings', '.')
@@ -37,7 +37,7 @@ const commands = {
     brief: true,
   },
   mounted: {
-    programs: () => ({ ...mounting(), ...programs.editing }),
+    programs: () => ({ ...mounting(), ...programs.editing, ...programs.store }),
     steps: () => [build()],
     lanes: () => [mountedTests(given)],
   },
@@ -46,10 +46,15 @@ const commands = {
     steps: () => [build()],
     lanes: () => [interopTests(given)],
   },
+  s3: {
+    programs: () => programs.store,
+    steps: () => [build()],
+    lanes: () => [[store(), ...s3Tests(given)]],
+  },
   test: {
-    programs: () => ({ ...programs.unit, ...mounting(), ...programs.editing, ...programs.engines }),
+    programs: () => ({ ...programs.unit, ...mounting(), ...programs.editing, ...programs.engines, ...programs.store }),
     steps: () => [typecheck(), lint(), build()],
-    lanes: () => [mountedTests([]), [...unitTests(), ...interopTests([])]],
+    lanes: () => [mountedTests([]), [...unitTests(), ...interopTests([])], s3Tests([])],
   },
 }
 
@@ -72,7 +77,16 @@ function unitTests() {
 function mountedTests(given) {
   const { files, options } = choose(given, 'test/mounted', '.mounted.ts')
   const step = (name, ...files) => inKernel(tests(name, TIMEOUT_MS.mounted, ...files, ...options))
-  return hasNfsClient() ? [step('mounted tests', ...files)] : files.map(file => step(file.slice(2), file))
+  const onS3 = files.filter(file => file.endsWith('/s3.mounted.ts'))
+  const others = files.filter(file => !onS3.includes(file))
+  const steps = hasNfsClient()
+    ? others.length > 0
+      ? [step('mounted tests', ...others)]
+      : []
+    : others.map(file => step(file.slice(2), file))
+  // A guest has no network to build the store with.
+  const ofS3 = onS3.map(file => onStore(step(file.slice(2), file)))
+  return ofS3.length > 0 ? [store(), ...steps, ...ofS3] : steps
 }
 
 /** The other engines are installed first, which no two tests may do at once. */
@@ -85,6 +99,28 @@ function interopTests(given) {
     background: true,
   })
   return [engines, ...files.map(step)]
+}
+
+function s3Tests(given) {
+  const { files, options } = choose(given, 'test/s3', '.s3.ts')
+  const step = file => ({ ...onStore(tests(file.slice(2), TIMEOUT_MS.s3, file, ...options)), background: true })
+  return files.map(step)
+}
+
+let storeStep
+
+/** Builds the S3 store, where it is not there yet, which takes minutes: the first job of its lane. */
+function store() {
+  storeStep ??= onGo(bun('S3 store', 'test/helpers/minio.ts'))
+  return storeStep
+}
+
+function onStore(step) {
+  return { ...onGo(step), after: store() }
+}
+
+function onGo(step) {
+  return hasProgram('go') ? step : { refusal: 'the S3 store is built with Go 1.21 or newer, which is missing', ...step }
 }
 
 /** A step of Bun in a kernel with an NFS client, as root: this one if it has a client, otherwise a guest. */

@@ -92,7 +92,7 @@ export function hasAmx() {
   return existsSync('/proc/cpuinfo') && /\bamx_tile\b/.test(readFileSync('/proc/cpuinfo', 'utf8'))
 }
 
-function hasProgram(program) {
+export function hasProgram(program) {
   return programPath(program) !== undefined
 }
 

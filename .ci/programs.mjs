@@ -41,5 +41,8 @@ export const engines = {
   'nfs-ls': 'libnfs-utils',
 }
 
+/** What MinIO is built with, for test/s3. Go 1.21 or newer fetches the version that MinIO wants by itself. */
+export const store = { go: 'golang-go' }
+
 /** For the unit tests. */
 export const unit = { unshare: 'util-linux' }

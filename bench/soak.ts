@@ -1,16 +1,17 @@
 /*
- * A server that lives for long: bun bench/soak.ts [OPERATIONS] [BINARY] [PLOT.svg]
+ * A server that lives for long: bun bench/soak.ts [OPERATIONS] [BINARY] [NAME]
  * Does 100,000 mixed operations on a served table over NFS, with a client of our own that looks names up for each open as the
  * kernel does: appends, reads, renames onto data.csv, rewrites in place, rows that are refused, SQL queries and changes. The
  * table keeps its size: renames drop the oldest rows. What is read is compared with what was written. At each of some points
  * the server's memory, descriptors and files on disk are noted, with the median time of each operation since the one before;
- * all of it is printed as a table and drawn as a plot, and should be flat. In the end the server is left alone for a while.
+ * all of it is printed, written to NAME.csv and drawn to NAME.svg, and should be flat. In the end the server is left alone for
+ * a while.
  *
  * A table remembers the files that it removed for a week, as Delta wants it: so many operations within the hour would be a
  * week's. RETENTION (default: interval 60 seconds) is what the table asks for instead; IDLE_SECONDS (70) is the pause;
  * ONLY=append,read leaves out all other operations.
  */
-import { lstatSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdirSync, mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
 import { parseDdl } from '../src/columns/schema.ts'
@@ -18,11 +19,12 @@ import { localStore } from '../src/storage/local.ts'
 import { createTable } from '../src/table/operations/create.ts'
 import { type Handle, type NfsClient, NfsClientError } from '../test/nfs/client.ts'
 import { seeded } from '../test/nfs/random.ts'
+import { processSample, type Sample, Samples, sizeOf } from './samples.ts'
 import { connected, freePort } from './served.ts'
 
 const OPERATIONS = Number(process.argv[2] ?? 100_000)
 const BINARY = resolve(process.argv[3] ?? 'dist/posixlake')
-const PLOT = process.argv[4] ?? 'soak.svg'
+const NAME = process.argv[4] ?? 'soak'
 const RETENTION = process.env['RETENTION'] ?? 'interval 60 seconds'
 const IDLE_SECONDS = Number(process.env['IDLE_SECONDS'] ?? 70)
 const ONLY = process.env['ONLY']?.split(',')
@@ -110,7 +112,7 @@ function expectSame(what: string, found: string, expected: string): void {
 
 interface Operation {
   readonly name: string
-  /** How many of a hundred operations are of this kind. */
+  /** How many of two hundred operations are of this kind. */
   readonly share: number
   run(server: Server): Promise<void>
 }
@@ -118,7 +120,7 @@ interface Operation {
 const allOperations: readonly Operation[] = [
   {
     name: 'append',
-    share: 45,
+    share: 100,
     run: async server => {
       const handle = await open(server)
       const { size } = await server.client.getattr(handle)
@@ -129,12 +131,12 @@ const allOperations: readonly Operation[] = [
   },
   {
     name: 'read',
-    share: 25,
+    share: 52,
     run: async server => expectSame('data.csv', await readAll(server, await open(server)), HEADER + rows.join('')),
   },
   {
     name: 'rename',
-    share: 10,
+    share: 20,
     run: async server => {
       const { client, data } = server
       await readAll(server, await open(server))
@@ -148,7 +150,7 @@ const allOperations: readonly Operation[] = [
   },
   {
     name: 'rewrite',
-    share: 8,
+    share: 16,
     run: async server => {
       const handle = await open(server)
       await readAll(server, handle)
@@ -159,7 +161,7 @@ const allOperations: readonly Operation[] = [
   },
   {
     name: 'bad row',
-    share: 5,
+    share: 10,
     run: async server => {
       const handle = await open(server)
       const { size } = await server.client.getattr(handle)
@@ -174,7 +176,7 @@ const allOperations: readonly Operation[] = [
   },
   {
     name: 'SELECT',
-    share: 4,
+    share: 1,
     run: async server => {
       const counted = await query(server, 'SELECT count(*) AS n FROM data')
       expectSame('SELECT count(*)', counted, `n\n${rows.length}\n`)
@@ -182,7 +184,7 @@ const allOperations: readonly Operation[] = [
   },
   {
     name: 'UPDATE',
-    share: 3,
+    share: 1,
     run: async server => {
       const at = random.below(rows.length)
       const [id] = rows[at]!.split(',')
@@ -208,32 +210,15 @@ function pick(): Operation {
   return operations[0]!
 }
 
-/** What is noted at a point, by name, in the unit that the name ends in. */
-type Sample = Readonly<Record<string, number>>
-
-function sizeOf(path: string): { readonly megabytes: number; readonly files: number } {
-  let megabytes = 0
-  let files = 0
-  for (const entry of readdirSync(path, { recursive: true, withFileTypes: true })) {
-    const stat = lstatSync(join(entry.parentPath, entry.name), { throwIfNoEntry: false })
-    if (stat === undefined || !stat.isFile()) continue
-    megabytes += (stat.blocks * 512) / 1e6
-    files++
-  }
-  return { megabytes, files }
-}
-
 function sample(pid: number, done: number, times: ReadonlyMap<string, number[]>): Sample {
-  const status = readFileSync(`/proc/${pid}/status`, 'utf8')
   const state = sizeOf(join(location, '_posixlake'))
   const medians = operations.map(({ name }) => {
     const sorted = [...(times.get(name) ?? [])].sort((a, b) => a - b)
     return [`${name} ms`, sorted[sorted.length >> 1] ?? Number.NaN] as const
   })
   return {
-    done,
-    'memory MB': Number(/VmRSS:\s+(\d+) kB/.exec(status)?.[1]) / 1e3,
-    descriptors: readdirSync(`/proc/${pid}/fd`).length,
+    operations: done,
+    ...processSample(pid),
     'state MB': state.megabytes,
     'state files': state.files,
     'cache MB': sizeOf(join(folder, 'cache')).megabytes,
@@ -241,54 +226,11 @@ function sample(pid: number, done: number, times: ReadonlyMap<string, number[]>)
   }
 }
 
-function line(values: readonly (string | number)[]): string {
-  const cells = values.map(value =>
-    (typeof value === 'string' ? value : Number.isInteger(value) ? String(value) : value.toFixed(1)).padStart(12),
-  )
-  return `${cells.join('')}\n`
-}
-
-const PANEL = { width: 900, height: 90, left: 110, gap: 26 }
-
-/** Each thing that was noted as a line over the operations done, from 0 to its greatest value. */
-function plot(samples: readonly Sample[]): string {
-  const names = Object.keys(samples[0]!).filter(name => name !== 'done')
-  const last = samples.at(-1)!['done']!
-  const panels = names.map((name, i) => {
-    const top = 20 + i * (PANEL.height + PANEL.gap)
-    const known = samples.filter(each => Number.isFinite(each[name]))
-    const most = Math.max(...known.map(each => each[name]!), 1e-9)
-    const points = known.map(each => {
-      const x = PANEL.left + (each['done']! / last) * PANEL.width
-      return `${x.toFixed(1)},${(top + PANEL.height * (1 - each[name]! / most)).toFixed(1)}`
-    })
-    const bottom = top + PANEL.height
-    return (
-      `<text x="${PANEL.left - 8}" y="${top + 12}" text-anchor="end">${most.toPrecision(3)}</text>` +
-      `<text x="${PANEL.left - 8}" y="${bottom}" text-anchor="end">0</text>` +
-      `<text x="${PANEL.left + 4}" y="${top - 4}" font-weight="bold">${name}</text>` +
-      `<path d="M${PANEL.left},${top}V${bottom}H${PANEL.left + PANEL.width}" fill="none" stroke="#999"/>` +
-      `<polyline points="${points.join(' ')}" fill="none" stroke="#1565c0" stroke-width="1.5"/>`
-    )
-  })
-  const height = 20 + names.length * (PANEL.height + PANEL.gap) + 10
-  const width = PANEL.left + PANEL.width + 20
-  return (
-    `<svg xmlns="http://www.w3.org/2000/svg" width="${width}" height="${height}" font-family="sans-serif" font-size="12">` +
-    `<rect width="100%" height="100%" fill="white"/>${panels.join('')}` +
-    `<text x="${PANEL.left + PANEL.width}" y="${height - 4}" text-anchor="end">${last} operations</text></svg>\n`
-  )
-}
-
 async function main(): Promise<void> {
   const server = await serve()
-  const samples: Sample[] = []
-  const note = (done: number, times: ReadonlyMap<string, number[]>): void => {
-    samples.push(sample(server.pid, done, times))
-    if (samples.length === 1) process.stdout.write(line(Object.keys(samples[0]!)))
-    process.stdout.write(line(Object.values(samples.at(-1)!)))
-    writeFileSync(PLOT, plot(samples))
-  }
+  const samples = new Samples(NAME)
+  const note = (done: number, times: ReadonlyMap<string, number[]>): void =>
+    samples.add(sample(server.pid, done, times))
   try {
     rows = Array.from({ length: ROWS_KEPT }, newRow)
     await server.client.write(await open(server), BigInt(HEADER.length), rows.join(''))

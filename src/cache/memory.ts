@@ -1,3 +1,5 @@
+import { collect } from '../core/garbage.ts'
+import { Unused } from '../core/unused.ts'
 import type { ByteCache, CachedBytes, CacheStats } from './byte-cache.ts'
 
 /** What takes more than this share of the cache would drive out too much else. */
@@ -6,10 +8,14 @@ const SHARE_MAX = 4
 /** What an entry takes beside its bytes, roughly: small ones would take far more than they count for otherwise. */
 const ENTRY_BYTES = 512
 
-/** Bytes in memory; the least recently used go first. */
+/** Nothing is kept when none of it was used in so long. */
+const UNUSED_MS = 60_000
+
+/** Bytes in memory; the least recently used go first, and all when the cache is not used any more. */
 export class MemoryCache implements ByteCache {
   readonly #capacityBytes: number
   readonly #entries = new Map<string, CachedBytes>()
+  readonly #unused = new Unused(UNUSED_MS, () => this.#clear())
   #sizeBytes = 0
   #hits = 0
   #misses = 0
@@ -19,6 +25,7 @@ export class MemoryCache implements ByteCache {
   }
 
   async get(key: string): Promise<CachedBytes | undefined> {
+    this.#unused.touch()
     const value = this.#entries.get(key)
     if (value === undefined) {
       this.#misses++
@@ -31,6 +38,7 @@ export class MemoryCache implements ByteCache {
   }
 
   async put(key: string, value: CachedBytes): Promise<void> {
+    this.#unused.touch()
     this.#drop(key)
     const size = sizeOf(value)
     if (size > this.#capacityBytes / SHARE_MAX) return
@@ -53,6 +61,16 @@ export class MemoryCache implements ByteCache {
   }
 
   async close(): Promise<void> {
+    this.#unused.stop()
+    this.#forget()
+  }
+
+  #clear(): void {
+    this.#forget()
+    collect()
+  }
+
+  #forget(): void {
     this.#entries.clear()
     this.#sizeBytes = 0
   }

@@ -2,11 +2,12 @@ import { DEFAULT_HOST } from '../serve/endpoints.ts'
 import type { ServerSettings } from '../serve/registry.ts'
 import { UsageError } from './command.ts'
 import { bytesOf, serverSqlArgs, sqlLimitsOf } from './sql-args.ts'
+import { type StoreArgs, storeArgs, useStore } from './store-args.ts'
 import { locationName } from './table-of.ts'
 
 /** Flags of every command that starts a server. */
 export const serveArgs = {
-  table: { type: 'positional', required: true, description: 'The table: a directory' },
+  table: { type: 'positional', required: true, description: 'The table: a directory or s3://bucket/prefix' },
   host: { type: 'string', valueHint: 'ADDRESS', description: 'The address to listen on (default: 127.0.0.1)' },
   port: { type: 'string', valueHint: 'PORT', description: 'The TCP port (default: 12049, or the next free one)' },
   'read-only': { type: 'boolean', description: 'Refuse every change' },
@@ -17,10 +18,11 @@ export const serveArgs = {
     description: 'The bound of the disk cache, such as 10GB (the default)',
   },
   ...serverSqlArgs,
+  ...storeArgs,
 } as const
 
 /** Values of these flags, as they are parsed. */
-export interface ServeArgs {
+export interface ServeArgs extends StoreArgs {
   readonly table: string
   readonly host: string | undefined
   readonly port: string | undefined
@@ -35,6 +37,8 @@ export interface ServeArgs {
 /** What a server is started with. Throws UsageError. */
 export function settingsOf(args: ServeArgs): Omit<ServerSettings, 'logFile' | 'untilUnmounted'> {
   return {
+    store: useStore(args.table, args),
+    // The endpoint among the flags is part of the name.
     location: locationName(args.table),
     host: hostOf(args.host) ?? DEFAULT_HOST,
     port: portOf(args.port),

@@ -1,11 +1,11 @@
 import { canonicalPath } from '../mount/linux.ts'
 import { ask } from '../serve/control.ts'
-import { parseLocation } from '../storage/location.ts'
+import { parseLocation, s3Name } from '../storage/location.ts'
 
 /** What a table is called for its server and for those who look for it: the real path, or the URL. */
 export function locationName(text: string): string {
   const location = parseLocation(text)
-  if (location.kind === 's3') return `s3://${location.bucket}/${location.prefix}`
+  if (location.kind === 's3') return s3Name(location)
   return canonicalPath(location.directory)
 }
 

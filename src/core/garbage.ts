@@ -9,6 +9,11 @@ let spentBytes = 0
 export function discarded(bytes: number): void {
   spentBytes += bytes
   if (spentBytes < COLLECT_AFTER_BYTES) return
+  collect()
+}
+
+/** Collects now: for when nothing else is to be done. */
+export function collect(): void {
   spentBytes = 0
   Bun.gc(true)
 }

@@ -1,15 +1,30 @@
+import { collect } from './garbage.ts'
+import { Unused } from './unused.ts'
+
+/** What is at hand is dropped when none of it was asked for in so long. */
+const UNUSED_MS = 60_000
 /** What a key, a promise and a place in a map take, roughly, beside what is in them. */
 const ENTRY_BYTES = 1024
+const KEPT_SHARE = 63 / 64
+
+interface Entry<T> {
+  readonly value: Promise<T>
+  /** undefined: it is being made. */
+  bytes: number | undefined
+  /** It was asked for since room was made: then it stays once more. To note that is cheaper than to keep all in order. */
+  isUsed: boolean
+}
 
 /**
- * Values that take time to make, of which those that were used last stay at hand, as many as fit into a number of bytes. What
- * is being made is made once for all who ask; what failed is made anew for who asks next.
+ * Values that take time to make, of which those that were used lately stay at hand, as many as fit into a number of bytes, for
+ * as long as any of them is used. What is being made is made once for all who ask; what failed is made anew for who asks next.
  */
 export class Recent<T> {
   readonly #bytesMax: number
   readonly #bytesOf: (value: T) => number
   readonly #dropped: (bytes: number) => void
-  readonly #entries = new Map<string, { readonly value: Promise<T>; bytes: number | undefined }>()
+  readonly #entries = new Map<string, Entry<T>>()
+  readonly #unused = new Unused(UNUSED_MS, () => this.#clear())
   #bytes = 0
 
   /** `bytesOf`: what a value takes. `dropped` hears of the bytes of what is not kept any more. */
@@ -30,15 +45,15 @@ export class Recent<T> {
 
   /** The value of a key; `make` is called if it is not at hand. */
   get(key: string, make: () => Promise<T>): Promise<T> {
+    this.#unused.touch()
     const known = this.#entries.get(key)
     if (known === undefined) return this.#keep(key, make())
-    this.#entries.delete(key)
-    this.#entries.set(key, known)
+    known.isUsed = true
     return known.value
   }
 
   #keep(key: string, value: Promise<T>): Promise<T> {
-    const entry: { readonly value: Promise<T>; bytes: number | undefined } = { value, bytes: undefined }
+    const entry: Entry<T> = { value, bytes: undefined, isUsed: false }
     this.#entries.set(key, entry)
     value.then(
       made => {
@@ -51,12 +66,30 @@ export class Recent<T> {
     return value
   }
 
-  /** The oldest go; what is being made stays, and so does what was asked for just now. */
+  /** What is being made stays. */
+  #clear(): void {
+    for (const [key, { bytes }] of this.#entries) if (bytes !== undefined) this.#entries.delete(key)
+    this.#bytes = 0
+    collect()
+  }
+
+  /**
+   * The oldest go; what is being made stays, and so does what was asked for just now. Some more than must: a map that loses its
+   * first entry each time is slow to find the next one.
+   */
   #makeRoom(newest: string): void {
-    for (const [key, { bytes }] of this.#entries) {
-      if (this.#bytes <= this.#bytesMax || key === newest) return
-      if (bytes === undefined) continue
+    if (this.#bytes <= this.#bytesMax) return
+    const keptBytes = this.#bytesMax * KEPT_SHARE
+    for (const [key, entry] of this.#entries) {
+      if (this.#bytes <= keptBytes) return
+      const { bytes, isUsed } = entry
+      if (bytes === undefined || key === newest) continue
       this.#entries.delete(key)
+      if (isUsed) {
+        entry.isUsed = false
+        this.#entries.set(key, entry)
+        continue
+      }
       this.#bytes -= bytes
       this.#dropped(bytes)
     }

@@ -38,6 +38,19 @@ export async function endOfImage(image: Text): Promise<EndOfFile> {
   return endOf(image.size, undefined, tail.slice())
 }
 
+/**
+ * The end that a client was told of since it had its bytes up to another one, if what it writes behind that begins with
+ * NULs. While a file is open for writing, the Linux client takes over a new size, but does not read the pages anew that it
+ * has cached: NULs stand there for what others have appended. It appends behind them, and sends the whole page.
+ */
+export function behindUnread({ size, version, tail }: EndOfFile, behind: Uint8Array): EndOfFile | undefined {
+  const unread = behind.findIndex(byte => byte !== 0)
+  if (unread <= 0) return undefined
+  const longer = new Uint8Array(tail.length + unread)
+  longer.set(tail)
+  return endOf(size + unread, version, longer)
+}
+
 function isSame(left: EndOfFile, right: EndOfFile): boolean {
   return left.size === right.size && left.version === right.version && left.tail.length === right.tail.length
 }

@@ -481,10 +481,11 @@ export class LakeFileSystem implements FileSystem {
 
   async #createView(directory: Node, name: ViewName, how: CreateHow): Promise<Created> {
     const before = await this.#attributes(directory)
-    const line = await name.create(how, fileClientOf(directory))
+    const client = fileClientOf(directory)
+    const line = await name.create(how, client)
     return {
       node: { ...exportOf(directory), id: line.id },
-      attributes: await name.view.shownAttributes(line),
+      attributes: await name.view.shownAttributes(line, client),
       directory: { before, after: await this.#attributes(directory) },
     }
   }
@@ -585,7 +586,7 @@ export class LakeFileSystem implements FileSystem {
   }
 
   async #refresh(): Promise<Snapshot> {
-    const snapshot = await this.#options.table.refresh()
+    const snapshot = await this.#options.table.recent()
     this.#parquet.update(snapshot)
     this.#noteVersion(snapshot.version)
     return snapshot

@@ -2,11 +2,12 @@ import type { Database } from 'bun:sqlite'
 import type { TextFormatName } from '../columns/text/formats/index.ts'
 import { TEXT_FORMAT_VERSION } from '../columns/text/rendered.ts'
 import { type Clock, momentMs } from '../core/clock.ts'
-import { isAppendOnly, type Snapshot } from '../table/snapshot.ts'
+import { appendedFiles, type Snapshot } from '../table/snapshot.ts'
 import type { Table } from '../table/table.ts'
 import { ORDER_TAG } from '../table/tags.ts'
-import { clientKey, type EndOfFile, EndsOfFile, type FileClient, isEndOf } from './ends-of-file.ts'
+import { behindUnread, type EndOfFile, EndsOfFile, type FileClient, isEndOf } from './ends-of-file.ts'
 import { FsError } from './filesystem.ts'
+import { type ImageOfSave, KnownTexts } from './known-texts.ts'
 import type { TableText } from './text/layout.ts'
 import { isAt } from './text/text.ts'
 
@@ -22,7 +23,6 @@ const NOTED_MS = 3_600_000
 const BEGUN_MAX = 256
 /** Texts of a line from before commits of others that are remembered. */
 const EARLIER_KEPT = 64
-const LAST_READS_KEPT = 64
 /** Clients write whole pages: so a change of the middle ends where a page does. */
 const PAGE_BYTES = 4096
 /** Earlier versions that are looked through for the end of one whose connection was told nothing. */
@@ -85,17 +85,12 @@ export type WritePlace =
   | { readonly kind: 'here'; readonly isAppend: boolean }
   | { readonly kind: 'on'; readonly text: TableText }
 
-interface LastRead {
-  readonly line: Line
-  /** undefined: it was that of a save. */
-  readonly text: TableText | undefined
-  readonly ms: number
-}
-
 /** What a program saw of the view. */
 export interface Seen {
   readonly line: Line
   readonly text: TableText
+  /** The first bytes of the text that it knew. */
+  readonly size: number
   /** False: rows came in behind it through this mount, which its program may have known without a READ. */
   readonly isSure: boolean
 }
@@ -139,8 +134,8 @@ export class Lines {
   })
   /** Those that programs save into. */
   readonly #writing = new Set<Line>()
-  /** What each client read last, by `clientKey`; in the order of their reads. */
-  readonly #lastReads = new Map<string, LastRead>()
+  /** What its clients have read and written. */
+  readonly known = new KnownTexts<Line>()
   #sweeping: Timer | undefined
   #begun = 0
   #current: Line | undefined
@@ -239,6 +234,11 @@ export class Lines {
     return this.#current?.text === undefined ? undefined : this.#current
   }
 
+  /** What the name led to when somebody last looked, in this process or an earlier one. */
+  get last(): Line | undefined {
+    return this.#current
+  }
+
   /** What the name leads to now, after a look at the table's log. */
   async current(): Promise<Line> {
     this.#refreshing ??= this.#refresh().finally(() => {
@@ -257,35 +257,57 @@ export class Lines {
   }
 
   /**
-   * What a program of a client saw that has been at work since the moment `sinceMs`: what the client read last since then; if nothing
-   * was (it may have known it already), what the name led to then. Undefined if the table has not changed, or only by edits.
+   * What a program of a client saw that has been at work since the moment `sinceMs`, as far as its client's READs and WRITEs
+   * tell; of a client that has sent none, what the name led to then. Undefined if the table has not changed since. Of several
+   * texts it is the first, if `current` has only more rows; else it is taken to have seen the last.
    */
-  async seenSince(sinceMs: number, client: FileClient): Promise<Seen | undefined> {
-    const last = this.#lastReads.get(clientKey(client))
-    if (last !== undefined && last.ms > sinceMs) {
-      return last.text && { line: last.line, text: last.text, isSure: true }
+  async seenSince(sinceMs: number, client: FileClient, current: TableText): Promise<Seen | undefined> {
+    const known = this.known.at(client, sinceMs)
+    if (known !== undefined) {
+      const { first, last, isSure } = known
+      const text = await this.#textOf(first.version)
+      if (isSure || isContinuation(text, current)) return { line: first.line, text, size: first.size, isSure }
+      return { line: last.line, text: await this.#textOf(last.version), size: last.size, isSure: false }
     }
     const since = this.#earlier.filter(({ untilMs }) => untilMs > sinceMs)
     const [first] = since
     if (first === undefined) return undefined
-    const { line, version } = first
-    const { table, openText } = this.#options
-    const text = await openText(await table.at(version), line.format, this.#current?.text)
-    return { line, text, isSure: since.every(({ isSure }) => isSure) }
+    const text = await this.#textOf(first.version)
+    return { line: first.line, text, size: text.size, isSure: since.every(({ isSure }) => isSure) }
+  }
+
+  async #textOf(version: bigint): Promise<TableText> {
+    const current = this.#current?.text
+    if (current?.snapshot.version === version) return current
+    const { table, openText, format } = this.#options
+    return openText(await table.at(version), format, current)
   }
 
   #noteEarlier(line: Line, { snapshot: { version } }: TableText, isSure: boolean, untilMs: number): void {
     this.#earlier = [...this.#earlier, { line, version, untilMs, isSure }].slice(-EARLIER_KEPT)
   }
 
-  /** A client was sent the bytes of a line up to `end`, and the size; `text`: the table's, if it was not that of an edit. */
-  noteRead(line: Line, client: FileClient, text: TableText | undefined, end: number, size: number): void {
+  /** A client was sent attributes with a size: of a version of the table, or of the image of a save (undefined). */
+  noteTold(line: Line, client: FileClient, version: bigint | undefined, size: number): void {
+    line.ends.tell(client, size, version)
+    if (version !== undefined) this.known.told(client, line, version, size, momentMs(this.#options.clock))
+  }
+
+  /** A client was sent the bytes of a line up to `end`, and the size: of a version of the table, or of the image of a save. */
+  noteRead(line: Line, client: FileClient, of: bigint | ImageOfSave, end: number, size: number): void {
     line.lastReadMs = this.#options.clock.nowMs()
-    const key = clientKey(client)
-    this.#lastReads.delete(key)
-    this.#lastReads.set(key, { line, text, ms: momentMs(this.#options.clock) })
-    if (this.#lastReads.size > LAST_READS_KEPT) this.#lastReads.delete(this.#lastReads.keys().next().value!)
+    this.known.read(client, line, of, size, momentMs(this.#options.clock))
     line.ends.know(client, end, end === size ? size : undefined)
+  }
+
+  /** A save of some clients (`clientKey`) is over: the line's version has all that they wrote, or has more than that. */
+  noteSaved(line: Line, clients: Iterable<string>, save: ImageOfSave | undefined, asWritten: boolean): void {
+    const size = line.text?.size
+    if (save !== undefined && asWritten) save.became = line.version
+    for (const client of clients) {
+      const of = asWritten && size !== undefined ? line.version : save
+      if (of !== undefined) this.known.wrote(client, line, of, size ?? 0, momentMs(this.#options.clock))
+    }
   }
 
   /** Where a WRITE of a client belongs that comes while no save is under way. */
@@ -303,7 +325,9 @@ export class Lines {
     if (offset + bytes.length > text.size && isEndOf(last, version) && (await isStillAt(text, offset, bytes)))
       return at(last)
     for (const end of ends) {
-      if (offset < end.size && (await this.#hasInFront(line, end, offset, bytes))) return at(end)
+      if (offset >= end.size || !(await this.#hasInFront(line, end, offset, bytes))) continue
+      const told = behindUnread(end, bytes.subarray(end.size - offset))
+      return told === undefined ? at(end) : { kind: 'behind', end: told }
     }
     if (isEndOf(last, version)) return { kind: 'here', isAppend: false }
     // Pages of one flush come in any order.
@@ -324,6 +348,7 @@ export class Lines {
     const fits = async (end: EndOfFile): Promise<boolean> =>
       end.size >= offset &&
       end.size < stop &&
+      bytes[end.size - offset] !== 0 &&
       !isEndOf(end, text.snapshot.version) &&
       (await this.#hasInFront(line, end, offset, bytes))
     for (const end of line.ends.all()) if (await fits(end)) return { kind: 'behind', end }
@@ -547,7 +572,7 @@ export class Lines {
   async #refresh(): Promise<Line> {
     const { table } = this.#options
     if (this.#unsaved.size > 0) this.#saveAll()
-    const snapshot = await table.refresh()
+    const snapshot = await table.recent()
     const current = this.#current
     if (current?.status === 'retired') return this.#begin(await this.text(current), this.#options.nextId())
     if (current === undefined)
@@ -667,9 +692,8 @@ function isStillAt(text: TableText, offset: number, bytes: Uint8Array): Promise<
 
 /** Whether a text is an earlier one and rows behind its end. */
 export function isContinuation(from: TableText, to: TableText): boolean {
-  if (!isAppendOnly(from.snapshot, to.snapshot)) return false
   // Rows of an edit have their places among the others.
-  return to.snapshot.files.slice(from.snapshot.files.length).every(file => file.tag(ORDER_TAG) === undefined)
+  return appendedFiles(from.snapshot, to.snapshot)?.every(file => file.tag(ORDER_TAG) === undefined) ?? false
 }
 
 /** ESTALE, in the words a user may read in a log. */

@@ -70,6 +70,9 @@ export class ViewName {
     const { view, scratch } = this.#options
     // What cannot be brought to its end now, will be when the call comes once more.
     await this.#finishRenames().catch(() => undefined)
+    // The text of a table with many files of other writers takes minutes: mostly it is not needed to begin with.
+    const { last } = view.lines
+    if (last === undefined || scratch.entryOf(last.id) === undefined) return
     const line = await view.lines.current()
     const reference = scratch.entryOf(line.id)
     if (reference !== undefined) this.#happened({ kind: 'restart', line, silly: isSillyName(reference.name) })
@@ -185,7 +188,9 @@ export class ViewName {
         if (!asWritten) lines.touch(line)
         // It only tells what is appended next.
         const end = asWritten ? endOf(text.size, text.snapshot.version) : await endOfImage(image).catch(() => undefined)
-        if (end !== undefined) line.ends.wrote(clientKey(fileClientOf(fromDirectory)), end)
+        const client = clientKey(fileClientOf(fromDirectory))
+        if (end !== undefined) line.ends.wrote(client, end)
+        lines.noteSaved(line, [client], undefined, asWritten)
       }
     } catch (error) {
       await this.#putBack(away)
@@ -301,10 +306,10 @@ export class ViewName {
     if (file === undefined) return { base }
     const isFinished = BigInt(nowMs()) * 1_000_000n - file.finished > FINISHED_NS
     if (isFinished && line.mtime > file.finished) return { base }
-    const seen = await lines.seenSince(file.sinceMs, client)
+    const seen = await lines.seenSince(file.sinceMs, client, base)
     if (seen === undefined) return { base }
-    if (isContinuation(seen.text, base)) return { base, unseen: { from: seen.text.size, isSure: seen.isSure } }
-    return { base: seen.line === line ? base : seen.text }
+    if (isContinuation(seen.text, base)) return { base, unseen: { from: seen.size, isSure: seen.isSure } }
+    return { base: seen.isSure || seen.line !== line ? seen.text : base }
   }
 
   /** Takes the name from state to state; what is to be done for it is told. */

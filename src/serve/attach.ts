@@ -1,13 +1,11 @@
 import { withinMs } from '../core/limit.ts'
-import { type Joined, type JoinRequest, type Question, question } from './control.ts'
+import { END_LIMIT_MS, type Joined, type JoinRequest, type Question, question } from './control.ts'
 import { ServeError } from './errors.ts'
 
 /** A server that ends, or that another command starts at the same time, may come in between this often. */
 const ATTEMPTS_MAX = 10
 /** Others who serve the table, and whom nobody can ask: so often it may be that they only have no socket yet. */
 const UNREACHABLE_MAX = 3
-/** Longer than a server takes to end. */
-const END_LIMIT_MS = 90_000
 
 export interface Attachment {
   readonly joined: Joined

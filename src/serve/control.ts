@@ -51,6 +51,8 @@ export interface Operations {
   readonly mounted: { readonly args: { readonly mountPoint: string }; readonly answer: null }
   /** A mount is gone. Answered when the server has ended, if that was the last one and no program uses it any more. */
   readonly leave: { readonly args: undefined; readonly answer: Left }
+  /** Answered at once; the connection ends when the server has, and others can serve the table. */
+  readonly watch: { readonly args: undefined; readonly answer: null }
 }
 
 export type Operation = keyof Operations
@@ -83,7 +85,7 @@ interface Conversation {
   gone: PromiseWithResolvers<void>
   /** The answer is complete. */
   answered: boolean
-  /** Whoever has joined, or waits for the end of a server in order to join the next one, stays connected. */
+  /** Whoever has joined, or waits for the end of the server, stays connected. */
   stays: boolean
   beat: Timer | undefined
 }
@@ -96,6 +98,8 @@ const CLOSE_LIMIT_MS = 1000
 /** A server that is at work says so every second. */
 export const SILENCE_MS = 10_000
 const STATUS_SILENCE_MS = 5000
+/** Longer than a server takes to end. */
+export const END_LIMIT_MS = 90_000
 
 /**
  * Answers other processes on the table's socket. A question is one line, an operation and its arguments as JSON; the
@@ -162,7 +166,7 @@ async function answer(socket: Socket<Conversation>, handlers: ControlHandlers): 
   const reply = await answerTo(operation, json, handlers, asker)
   clearInterval(data.beat)
   data.answered = true
-  data.stays = operation === 'join' && (reply.ok || reply.code === 'stopping')
+  data.stays = operation === 'watch' || (operation === 'join' && (reply.ok || reply.code === 'stopping'))
   data.reply = new TextEncoder().encode(`${JSON.stringify(reply)}\n`)
   sendOn(socket)
 }

@@ -1,6 +1,7 @@
+import { withinMs } from '../core/limit.ts'
 import { MountError } from '../mount/errors.ts'
 import { mountAt, unmount } from '../mount/linux.ts'
-import { ask } from './control.ts'
+import { ask, END_LIMIT_MS, type Left, question } from './control.ts'
 import { ServeError } from './errors.ts'
 import { mountsOf, readRecords, removeRecord, type ServerRecord, type TableMount } from './registry.ts'
 
@@ -30,11 +31,24 @@ export async function detach(path: string, location: string, force: boolean): Pr
   const isTable = entry === undefined
   const points = isTable && record !== undefined ? mountsOf(record.exports).map(({ mountPoint }) => mountPoint) : [path]
   const isAlive = record !== undefined && (await answers(record, force))
-  // What programs wrote and closed goes to the server first; a server that is gone would be waited for without end.
-  for (const point of points) await unmount(point, force || !isAlive)
-  const left = record === undefined ? [] : mountsOf(record.exports)
-  const isUsed = record !== undefined && (await leave(record, isAlive, isTable, left.length === 0))
-  return { isUsed, left }
+  // Before the last mount goes, and the server perhaps with it: its end is the end of this connection.
+  const life = isAlive ? question(record.location, 'watch') : undefined
+  life?.answer.catch(() => undefined)
+  try {
+    // What programs wrote and closed goes to the server first; a server that is gone would be waited for without end.
+    for (const point of points) await unmount(point, force || !isAlive)
+    const left = record === undefined ? [] : mountsOf(record.exports)
+    if (record === undefined) return { isUsed: false, left }
+    if (life === undefined) {
+      if (left.length === 0) removeRecord(record.location)
+      return { isUsed: false, left }
+    }
+    const { ended, isUsed } = await leave(record, isTable)
+    if (ended) await endOf(record, life.closed)
+    return { isUsed, left }
+  } finally {
+    life?.close()
+  }
 }
 
 async function answers({ location }: ServerRecord, force: boolean): Promise<boolean> {
@@ -46,18 +60,21 @@ async function answers({ location }: ServerRecord, force: boolean): Promise<bool
   }
 }
 
-/** Whether the server goes on for programs that still use a mount. */
-async function leave(
-  { location }: ServerRecord,
-  isAlive: boolean,
-  isTable: boolean,
-  isLast: boolean,
-): Promise<boolean> {
-  if (!isAlive) {
-    if (isLast) removeRecord(location)
-    return false
-  }
-  if (!isTable) return (await ask(location, 'leave'))?.isUsed ?? false
+/** Tells the server that mounts of it are gone. A server that cannot be asked any more is ending. */
+async function leave({ location }: ServerRecord, isTable: boolean): Promise<Left> {
+  if (!isTable) return (await ask(location, 'leave')) ?? { ended: true, isUsed: false }
   await ask(location, 'stop')
-  return false
+  return { ended: true, isUsed: false }
+}
+
+async function endOf({ location, pid }: ServerRecord, closed: Promise<void>): Promise<void> {
+  const ended = await withinMs(
+    END_LIMIT_MS,
+    closed.then(() => true),
+  )
+  if (ended === undefined)
+    throw new ServeError(
+      'not_answering',
+      `the server of ${location} (process ${pid}) has not ended for ${END_LIMIT_MS / 1000} s; its log tells why`,
+    )
 }

@@ -8,6 +8,12 @@ import type { Endpoint } from './endpoints.ts'
 import { ServeError } from './errors.ts'
 import type { Rights } from './table-server.ts'
 
+/** How a server gets at a store that is elsewhere, beside what its environment says; no secrets. */
+export interface StoreSettings {
+  readonly region?: string
+  readonly profile?: string
+}
+
 /** What a server is started with, as far as its command line says it. */
 export interface ServerSettings extends Rights {
   /** The table's real path, or its URL. */
@@ -19,6 +25,7 @@ export interface ServerSettings extends Rights {
   readonly cacheBytes: number | undefined
   /** What each SQL statement may take. */
   readonly sqlLimits: Partial<SqlLimits>
+  readonly store: StoreSettings
   /** The file that the log goes to; undefined: standard error. */
   readonly logFile: string | undefined
   /** It ends with the last mount; otherwise when it is told to. */
@@ -48,6 +55,8 @@ export interface ServerRecord {
   /** Where `posixlake mount` has mounted it; they are unmounted when the server ends. */
   readonly mountPoints: readonly string[]
   readonly log?: string | undefined
+  /** Where it keeps the users' own files, and saves that are under way. */
+  readonly state?: string
   /** Started again, this takes up the same endpoints and mounts. */
   readonly command: readonly string[]
   readonly startedMs: number

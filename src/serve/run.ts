@@ -60,6 +60,7 @@ export async function runServer(options: RunOptions): Promise<Running> {
 
 function handlersOf(life: Promise<Life>): ControlHandlers {
   return {
+    watch: async () => null,
     status: async () => (await life).status(),
     settle: async () => {
       await (await life).server.settle()
@@ -85,6 +86,10 @@ function handlersOf(life: Promise<Life>): ControlHandlers {
       return { ended: isStopping(), isUsed: !isStopping() && mounts.isUsedWithout() }
     },
   }
+}
+
+function stackOf(error: unknown): string {
+  return error instanceof Error ? (error.stack ?? error.message) : String(error)
 }
 
 /** A server from its start to its end. */
@@ -117,6 +122,8 @@ class Life {
         this.interrupt()
       })
     }
+    // A mount without its server hangs: what went wrong in the background is told, and ends nothing else.
+    process.on('unhandledRejection', error => options.log(`this is a defect in posixlake: ${stackOf(error)}`))
     // The end of a terminal is not the end of a server that was started in the background.
     process.on('SIGHUP', () => undefined)
   }
@@ -182,6 +189,7 @@ class Life {
       exports: exportRecords(server),
       mountPoints: mounts.ours,
       log: settings.logFile,
+      state: server.stateDirectory,
       command: command(kept),
       startedMs: this.#startedMs,
     })

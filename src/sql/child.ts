@@ -42,7 +42,14 @@ export class SqlChild {
   constructor(command: readonly string[], onNote: (sentence: string) => void) {
     this.#onNote = onNote
     try {
-      this.#child = Bun.spawn([...command], { cwd: '/', stdin: 'pipe', stdout: 'pipe', stderr: 'inherit' })
+      this.#child = Bun.spawn([...command], {
+        cwd: '/',
+        // How to get at the table's store may have been put there since we began.
+        env: process.env,
+        stdin: 'pipe',
+        stdout: 'pipe',
+        stderr: 'inherit',
+      })
     } catch (cause) {
       throw new SqlError('unavailable', `the process for SQL cannot be started: ${messageOf(cause)}`, { cause })
     }

@@ -11,12 +11,15 @@ import type { Snapshot } from '../table/snapshot.ts'
 import type { Table, Transaction } from '../table/table.ts'
 import { type Base, type Changed, type Tried, triedOf, UNCHANGED } from './changing.ts'
 import { fromDuckDb, MISSING_TABLE, readOnlyTable, SqlError, TABLE_NAME, undecided, withoutPlace } from './errors.ts'
+import { fetching } from './files.ts'
 import { merge, SOURCE } from './merge.ts'
 import { duckDb } from './native.ts'
 import { checked, defaultOf, NEW_ROWS, newValues, numbered, placesOf } from './new-rows.ts'
 import { Places } from './places.ts'
 import { HandedRows, RefusedFiles } from './refused-files.ts'
 import { mayMention, type Relation } from './relation.ts'
+import type { RemoteFiles } from './remote-files.ts'
+import { neededFor } from './scans.ts'
 import { batchesOf, PLACE_SCHEMA, type RunOptions, Session, type SessionData, streamed } from './session.ts'
 import { parseStatements, type Statement, type Target } from './statement.ts'
 import { duckTypeOf, quoteName, resultSchema } from './types.ts'
@@ -226,14 +229,38 @@ async function begun(
   options: RunOptions,
   refused?: RefusedFiles,
 ): Promise<Running> {
-  const session = await Session.open(data && { ...data, wanted: sql }, options, refused)
+  let remote: RemoteFiles | undefined
+  const later = (files: RemoteFiles): void => {
+    remote = files
+  }
+  const session = await Session.open(
+    data && { ...data, wanted: sql },
+    options,
+    refused,
+    refused?.wantsAll === false ? later : undefined,
+  )
   try {
+    if (data !== undefined && remote !== undefined) await fetchNeeded(remote, session, sql, data, options)
     const result = await session.connection.stream(sql)
     return { session, sql, result, schema: resultSchema(session.duck, result.columnNames(), result.columnTypes()) }
   } catch (error) {
     session.close()
     throw fromDuckDb(error)
   }
+}
+
+/** Fetches what a query seems to need of files that are elsewhere. */
+function fetchNeeded(
+  remote: RemoteFiles,
+  session: Session,
+  sql: string,
+  { table, snapshot }: SessionData,
+  { signal }: RunOptions,
+): Promise<void> {
+  return fetching(table.store.location, signal, async () => {
+    const { columns, isNeeded } = await neededFor(session.connection, sql, snapshot.schema)
+    await remote.fetch(columns, isNeeded)
+  })
 }
 
 /** Runs something with the table if `sql` may be about it, else without; with it after all if the engine asks for it. */

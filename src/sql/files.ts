@@ -14,6 +14,7 @@ import { TEXT_TAG } from '../table/tags.ts'
 import { SqlError } from './errors.ts'
 import { readsInPlace } from './in-place.ts'
 import { localPathOf, type PathOf } from './relation.ts'
+import { copyPath, type RemoteFile, RemoteFiles } from './remote-files.ts'
 import { storedType } from './types.ts'
 
 /** Footers that are read at the same time. */
@@ -27,25 +28,27 @@ export interface EngineFilesOptions {
   readonly isRefused?: (file: LiveFile) => boolean
   /** Ends the copying. */
   readonly signal?: AbortSignal | undefined
+  /** Gets files that are elsewhere before anything but their footers is fetched; without it all of them is. */
+  readonly later?: ((files: RemoteFiles) => void) | undefined
 }
 
 /**
  * Where the engine finds the files of a snapshot: in place, or, where it would read something else than our own reader does
- * (`readsInPlace`), in a copy that our reader makes in `folder`: the same rows, each at its place. The folder is made when it
- * is needed. Rejects with SqlError, also for a file that nobody can read.
+ * (`readsInPlace`), in a copy that our reader makes in `folder`: the same rows, each at its place. Files that are not on this
+ * machine are fetched into `folder`. The folder is made when it is needed. Rejects with SqlError, also for a file that nobody can read.
  */
 export async function pathsForEngine(
   table: Table,
   snapshot: Snapshot,
   folder: string,
-  { isRefused = () => false, signal }: EngineFilesOptions = {},
+  { isRefused = () => false, signal, later }: EngineFilesOptions = {},
 ): Promise<PathOf> {
   const schema = schemaInFiles(snapshot).filter(
     ({ name, type }) => type.kind !== 'void' && !snapshot.partitionColumns.includes(name),
   )
   const fingerprint = schemaFingerprint(schema)
   const keyOf = (file: LiveFile): string =>
-    `${localPathOf(table, file)}\0${file.sizeBytes}\0${file.modificationTime}\0${fingerprint}`
+    `${table.store.location}/${file.path}\0${file.sizeBytes}\0${file.modificationTime}\0${fingerprint}`
   // Our own files need not be looked into, unless fields can have gone from inside others since: only mapped ones can.
   const isMapped = schema.some(field => physicalName(field) !== field.name)
   const isOurs = (file: LiveFile): boolean => !isMapped && file.tag(TEXT_TAG) !== undefined
@@ -61,7 +64,45 @@ export async function pathsForEngine(
       else copies.set(file, await copied(opened, schema, folder, `${copies.size}.parquet`, signal))
     }
   }
+  const elsewhere = snapshot.files.filter(file => !copies.has(file) && table.store.localPath(file.path) === undefined)
+  for (const file of elsewhere) copies.set(file, copyPath(folder, file))
+  if (elsewhere.length > 0) {
+    await fetching(folder, signal, async () => {
+      const files = await remoteFiles(table, elsewhere)
+      const remote = await RemoteFiles.open(folder, files, schemaInFiles(snapshot), signal)
+      if (later === undefined) await remote.fetch()
+      else later(remote)
+    })
+  }
   return file => copies.get(file) ?? localPathOf(table, file)
+}
+
+async function remoteFiles(table: Table, files: readonly LiveFile[]): Promise<RemoteFile[]> {
+  const found: RemoteFile[] = []
+  for (let start = 0; start < files.length; start += PARALLEL) {
+    const some = files.slice(start, start + PARALLEL).map(async (file): Promise<RemoteFile> => {
+      const source = storeSource(table.store, file.path, file.sizeBytes)
+      return { file, source, footer: await readFooter(source) }
+    })
+    found.push(...(await Promise.all(some)))
+  }
+  return found
+}
+
+/** Runs what fetches files of the table. Rejects with SqlError. */
+export async function fetching(
+  folder: string,
+  signal: AbortSignal | undefined,
+  fetchAll: () => Promise<void>,
+): Promise<void> {
+  try {
+    await fetchAll()
+  } catch (cause) {
+    signal?.throwIfAborted()
+    if (cause instanceof LakeError) throw new SqlError('failed', cause.message, { cause })
+    const why = errnoOf(cause) === 'ENOSPC' ? 'the disk is full' : messageOf(cause)
+    throw new SqlError('failed', `the files of the table cannot be fetched to ${folder}: ${why}`, { cause })
+  }
 }
 
 function remember(key: string): void {
@@ -82,6 +123,7 @@ async function openFile({ store }: Table, { path, sizeBytes }: LiveFile): Promis
     return { source, footer: await readFooter(source) }
   } catch (cause) {
     if (cause instanceof ParquetError) throw new SqlError('failed', cause.message, { cause })
+    if (cause instanceof LakeError && cause.code !== 'not_found') throw new SqlError('failed', cause.message, { cause })
     return undefined
   }
 }

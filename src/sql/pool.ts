@@ -1,8 +1,9 @@
 import { randomUUID } from 'node:crypto'
-import { mkdirSync, rmSync } from 'node:fs'
+import { mkdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { SqlChild } from './child.ts'
 import { tooMany } from './limits.ts'
+import { takeAway } from './take-away.ts'
 
 /** A process that used more than this is not kept: memory that was freed does not all go back to the system. */
 const KEPT_BYTES_MAX = 512e6
@@ -108,7 +109,7 @@ export class ProcessPool {
       void slot.child.ended.then(() => this.#ended(slot))
       return slot
     } catch (error) {
-      rmSync(folder, { recursive: true, force: true })
+      takeAway(folder)
       throw error
     }
   }
@@ -139,7 +140,7 @@ export class ProcessPool {
   }
 
   #ended(slot: Slot): void {
-    rmSync(slot.folder, { recursive: true, force: true })
+    takeAway(slot.folder)
     this.#forget(slot)
   }
 

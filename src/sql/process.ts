@@ -1,4 +1,4 @@
-import { closeSync, openSync, rmSync, writeFileSync } from 'node:fs'
+import { closeSync, openSync, writeFileSync } from 'node:fs'
 import { setPriority } from 'node:os'
 import { errnoOf, LakeError, messageOf } from '../core/errors.ts'
 import { writeWhole } from '../core/whole-io.ts'
@@ -9,6 +9,7 @@ import { resultText } from './format.ts'
 import { inWordsOfLimits, overResult } from './limits.ts'
 import { decodeRequest, encodeMessage, linesOf, type StatementAnswer, type StatementRequest } from './protocol.ts'
 import { noteWritten } from './record.ts'
+import { takeAway } from './take-away.ts'
 import type { WrittenFile } from './written.ts'
 
 const STDOUT = 1
@@ -172,7 +173,7 @@ class ResultFile {
 
   drop(): void {
     closeSync(this.#fd)
-    rmSync(this.#request.resultPath, { force: true })
+    takeAway(this.#request.resultPath)
   }
 
   #flush(): void {

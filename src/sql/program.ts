@@ -5,11 +5,11 @@ import { join } from 'node:path'
 const SQL_PROCESS = 'sql-process'
 
 /** The command line of a process that runs the statements of a table's server: this very program. */
-export function sqlProcessCommand(location: string): string[] {
+export function sqlProcessCommand(location: string, cacheBytes?: number): string[] {
   const program = import.meta.url.includes('/$bunfs/')
     ? [runningExecutable()]
     : [process.execPath, join(import.meta.dir, '..', 'main.ts')]
-  return [...program, SQL_PROCESS, location]
+  return [...program, SQL_PROCESS, location, ...(cacheBytes === undefined ? [] : ['--cache-size', String(cacheBytes)])]
 }
 
 /** The executable that we are, also when its file was replaced since by another version, which may speak otherwise. */

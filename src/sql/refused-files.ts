@@ -4,8 +4,10 @@ import { messageOf } from '../core/errors.ts'
 import type { LiveFile, Snapshot } from '../table/snapshot.ts'
 import type { Table } from '../table/table.ts'
 import { SqlError } from './errors.ts'
-import { localPathOf } from './relation.ts'
+import { copyName } from './remote-files.ts'
 
+/** What the engine says when it comes upon a part of a file that was not fetched. */
+const EMPTY = /TProtocolException|thrift|Parquet file|parquet/i
 const REFUSAL = 'Invalid string encoding found in Parquet file '
 
 /**
@@ -17,6 +19,8 @@ export class RefusedFiles {
   readonly #table: Table
   readonly #log: ((sentence: string) => void) | undefined
   readonly #paths = new Set<string>()
+  /** Files that are elsewhere are fetched as a whole, not only what a statement seems to need of them. */
+  wantsAll = false
 
   constructor(table: Table, log?: (sentence: string) => void) {
     this.#table = table
@@ -26,8 +30,14 @@ export class RefusedFiles {
   /** Whether an error of the engine is that it refuses a file of the snapshot, and none that was replaced already. */
   note(error: unknown, snapshot: Snapshot): boolean {
     const sentence = messageOf(error)
+    if (!this.wantsAll && EMPTY.test(sentence) && this.#table.store.localPath('data') === undefined) {
+      this.wantsAll = true
+      return true
+    }
     if (!sentence.includes(REFUSAL)) return false
-    const file = snapshot.files.find(known => sentence.includes(`"${localPathOf(this.#table, known)}"`))
+    const { store } = this.#table
+    const nameOf = (file: LiveFile): string => store.localPath(file.path) ?? copyName(file)
+    const file = snapshot.files.find(known => sentence.includes(`${nameOf(known)}"`))
     if (file === undefined || this.#paths.has(file.path)) return false
     this.#paths.add(file.path)
     this.#log?.(`${file.path}: text in it is not UTF-8; what is not is read as \ufffd`)

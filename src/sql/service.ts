@@ -1,4 +1,3 @@
-import { rmSync } from 'node:fs'
 import { join } from 'node:path'
 import type { TextFormatName } from '../columns/text/formats/index.ts'
 import { type Clock, systemClock } from '../core/clock.ts'
@@ -20,6 +19,7 @@ import {
 import { ProcessPool, type Slot } from './pool.ts'
 import type { StatementAnswer } from './protocol.ts'
 import { mayModify } from './statement.ts'
+import { takeAway } from './take-away.ts'
 
 const IDLE_MS = 60_000
 /** How often the memory of a process that runs a statement is looked at, in milliseconds. */
@@ -233,6 +233,8 @@ export class SqlService {
         return new FileAnswer(resultPath)
       case 'changed':
         if (entry !== undefined) await this.#ledger.answered(entry, answer)
+        // Whoever looks next sees it, however rarely the store is asked otherwise.
+        await this.#options.table.refresh().catch(() => undefined)
         return bytesAnswer(changesText(answer, format))
       case 'failed': {
         const error = new SqlError(answer.code, answer.message)
@@ -263,15 +265,6 @@ export class SqlService {
 
   #watch({ ending }: Run, { child }: Slot): void {
     if ((child.residentBytes() ?? 0) > processBytesMax(this.#limits)) ending.abort(overMemory(this.#limits))
-  }
-}
-
-/** What an earlier server's processes left; one that is ending just now may be in the way, and then the next start does it. */
-function takeAway(folder: string): void {
-  try {
-    rmSync(folder, { recursive: true, force: true })
-  } catch {
-    // No harm is done but to the space that it takes.
   }
 }
 

@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto'
-import { existsSync, mkdirSync, readdirSync, rmSync, statfsSync } from 'node:fs'
+import { existsSync, mkdirSync, readdirSync, statfsSync } from 'node:fs'
 import { availableParallelism } from 'node:os'
 import { dirname, join } from 'node:path'
 import type { DuckDBConnection, DuckDBInstance, DuckDBResult } from '@duckdb/node-api'
@@ -17,6 +17,8 @@ import { type DuckDb, duckDb } from './native.ts'
 import { filterOf } from './predicate.ts'
 import { RefusedFiles } from './refused-files.ts'
 import { defineData, type Relation } from './relation.ts'
+import type { RemoteFiles } from './remote-files.ts'
+import { takeAway } from './take-away.ts'
 import { duckTypeOf } from './types.ts'
 import type { WrittenFile } from './written.ts'
 
@@ -79,8 +81,16 @@ export class Session {
     signal?.addEventListener('abort', this.#interrupt)
   }
 
-  /** SqlError, TableError. Without `data` the engine has no table. `refused`: files that it cannot read as they are. */
-  static async open(data: SessionData | undefined, options: RunOptions, refused?: RefusedFiles): Promise<Session> {
+  /**
+   * SqlError, TableError. Without `data` the engine has no table. `refused`: files that it cannot read as they are. `later`
+   * gets files that are elsewhere before their columns are fetched; if it is not given, all of them are.
+   */
+  static async open(
+    data: SessionData | undefined,
+    options: RunOptions,
+    refused?: RefusedFiles,
+    later?: (files: RemoteFiles) => void,
+  ): Promise<Session> {
     const duck = await duckDb()
     const spill = options.spillFolder ?? spillFolder()
     const instance = await duck.DuckDBInstance.create(':memory:', {
@@ -97,14 +107,14 @@ export class Session {
       const connection = await instance.connect()
       await connection.run("SET TimeZone = 'UTC'")
       await connection.run(`CREATE SCHEMA ${INTERNAL_SCHEMA}`)
-      const relation = data && (await relationOf(connection, spill, data, options, refused))
+      const relation = data && (await relationOf(connection, spill, data, options, refused, later))
       // A statement reads this table and nothing else of the machine.
       await connection.run('SET enable_external_access = false')
       await connection.run('SET lock_configuration = true')
       return new Session(duck, instance, connection, relation, spill, options)
     } catch (error) {
       instance.closeSync()
-      rmSync(spill, { recursive: true, force: true })
+      takeAway(spill)
       // The SQL up to here is ours.
       throw error instanceof LakeError ? error : withoutPlace(fromDuckDb(error))
     }
@@ -126,7 +136,7 @@ export class Session {
     this.#signal?.removeEventListener('abort', this.#interrupt)
     this.connection.closeSync()
     this.#instance.closeSync()
-    rmSync(this.#spill, { recursive: true, force: true })
+    takeAway(this.#spill)
   }
 }
 
@@ -138,7 +148,7 @@ function spillFolder(): string {
   const parent = join(cacheHome(), 'spill')
   mkdirSync(parent, { recursive: true, mode: 0o700 })
   for (const name of readdirSync(parent)) {
-    if (!isAlive(Number.parseInt(name, 10))) rmSync(join(parent, name), { recursive: true, force: true })
+    if (!isAlive(Number.parseInt(name, 10))) takeAway(join(parent, name))
   }
   return join(parent, `${process.pid}-${randomUUID()}`)
 }
@@ -148,7 +158,7 @@ export function removeOwnSpill(): void {
   const parent = join(cacheHome(), 'spill')
   if (!existsSync(parent)) return
   for (const name of readdirSync(parent)) {
-    if (name.startsWith(`${process.pid}-`)) rmSync(join(parent, name), { recursive: true, force: true })
+    if (name.startsWith(`${process.pid}-`)) takeAway(join(parent, name))
   }
 }
 
@@ -165,12 +175,13 @@ async function relationOf(
   { table, snapshot, wanted }: SessionData,
   { signal, log }: RunOptions,
   refused = new RefusedFiles(table, log),
+  later?: (files: RemoteFiles) => void,
 ): Promise<Relation> {
   const isPruned = wanted !== undefined && snapshot.files.length > 1
   const files = isPruned ? filesFor(snapshot, await filterOf(connection, wanted)) : snapshot.files
   const shown: Snapshot = { ...snapshot, files }
   const isRefused = refused.has.bind(refused)
-  const pathOf = await pathsForEngine(table, shown, join(spill, 'copies'), { isRefused, signal })
+  const pathOf = await pathsForEngine(table, shown, join(spill, 'copies'), { isRefused, signal, later })
   return defineData(connection, table, shown, INTERNAL_SCHEMA, pathOf)
 }
 

@@ -1,9 +1,9 @@
-import { rmSync } from 'node:fs'
 import { namedFiles } from '../table/commit/file-actions.ts'
 import type { Action } from '../table/log/actions/index.ts'
 import { readCommit } from '../table/log/load.ts'
 import { isOutside, LOG_FOLDER } from '../table/log/paths.ts'
 import type { Table } from '../table/table.ts'
+import { takeAway } from './take-away.ts'
 
 /** A file that a statement made, by paths inside the table: while it was being written, and then. */
 export interface WrittenFile {
@@ -58,7 +58,7 @@ export function takeBackNow(store: Table['store'], files: readonly WrittenFile[]
     for (const one of isCommitting ? [temporary] : [temporary, path]) {
       // Nothing outside of the table was made by anybody here.
       const local = isOutside(one) ? undefined : store.localPath(one)
-      if (local !== undefined) rmSync(local, { force: true })
+      if (local !== undefined) takeAway(local)
     }
   }
 }

@@ -2,6 +2,7 @@ import { randomUUID } from 'node:crypto'
 import { constants } from 'node:fs'
 import { type FileHandle, link, open, readdir, rename, rm, stat, unlink } from 'node:fs/promises'
 import { dirname, join, relative, resolve } from 'node:path'
+import { BoundedMap } from '../core/bounded-map.ts'
 import { errnoOf, messageOf } from '../core/errors.ts'
 import { MadeFolders } from './made-folders.ts'
 import {
@@ -19,8 +20,12 @@ import {
 const TEMPORARY = /^\.posixlake-[0-9a-f-]{36}\.tmp$/
 const FOLDER_ATTEMPTS_MAX = 50
 const LEFTOVER_MS = 24 * 3600 * 1000
+const FOLDERS_KEPT = 10_000
 
-const CODES: Readonly<Record<string, StorageErrorCode>> = {
+/** What can be wrong with a disk. */
+type LocalErrorCode = keyof typeof ADVICE
+
+const CODES: Readonly<Record<string, LocalErrorCode>> = {
   ENOENT: 'not_found',
   ENOTDIR: 'not_found',
   EACCES: 'access_denied',
@@ -30,14 +35,14 @@ const CODES: Readonly<Record<string, StorageErrorCode>> = {
   EROFS: 'read_only',
 }
 
-const ADVICE: Readonly<Record<StorageErrorCode, string>> = {
+const ADVICE = {
   not_found: 'there is no such file',
   access_denied: 'access is denied; check the owner and the permissions',
   no_space: 'no space is left on the disk; free some and try again',
   read_only: 'the file system is read-only',
   invalid_path: 'this is no path inside the store',
   io: 'the disk reported an error',
-}
+} as const satisfies Partial<Record<StorageErrorCode, string>>
 
 export interface LocalStoreOptions {
   /**
@@ -55,7 +60,7 @@ export function localStore(directory: string, options: LocalStoreOptions = {}): 
 class LocalStore implements ObjectStore {
   readonly location: string
   /** Folders that are known to exist, so that a write does not look each time. */
-  readonly #folders = new Set<string>()
+  readonly #folders = new BoundedMap<string, true>(FOLDERS_KEPT)
   readonly #made = new MadeFolders()
   readonly #onWrite: LocalStoreOptions['onWrite']
 
@@ -190,6 +195,10 @@ class LocalStore implements ObjectStore {
     for (const gone of await this.#made.removeEmpty(dirname(full))) this.#folders.delete(gone)
   }
 
+  async deleteMany(paths: readonly string[]): Promise<void> {
+    for (const path of paths) await this.delete(path)
+  }
+
   async #temporary(full: string): Promise<{ path: string; file: FileHandle }> {
     const folder = dirname(full)
     const path = join(folder, `.posixlake-${randomUUID()}.tmp`)
@@ -220,7 +229,7 @@ class LocalStore implements ObjectStore {
       await syncFolder(dirname(made))
       if (made === first || made === dirname(made)) break
     }
-    this.#folders.add(folder)
+    this.#folders.set(folder, true)
   }
 
   #full(path: string): string {

@@ -49,6 +49,9 @@ export function memoryStore(location = 'memory:', nowMs: () => number = Date.now
     delete: async path => {
       objects.delete(check(path))
     },
+    deleteMany: async paths => {
+      for (const path of paths) objects.delete(check(path))
+    },
   }
 }
 

@@ -1,9 +1,41 @@
 import { LakeError } from '../core/errors.ts'
 
-export type StorageErrorCode = 'not_found' | 'access_denied' | 'no_space' | 'read_only' | 'invalid_path' | 'io'
+/**
+ * unavailable: the store did not answer, or asked to be left alone for a while; it may answer later. no_bucket: there is no
+ * such store. changed: the object is not the one any more that was read before. unsafe_store: the store lets two writers
+ * win, and so cannot be written to.
+ */
+export type StorageErrorCode =
+  | 'not_found'
+  | 'access_denied'
+  | 'no_space'
+  | 'read_only'
+  | 'invalid_path'
+  | 'io'
+  | 'unavailable'
+  | 'no_bucket'
+  | 'changed'
+  | 'unsafe_store'
 
 /** A failed read or write of a store; the message names the object's full location. */
-export class StorageError extends LakeError<StorageErrorCode> {}
+export class StorageError extends LakeError<StorageErrorCode> {
+  /** The store may have done what it was asked to, or may do it yet: nobody heard of it. */
+  readonly mayHaveTakenEffect: boolean
+
+  constructor(
+    code: StorageErrorCode,
+    message: string,
+    options: { readonly cause?: unknown; readonly mayHaveTakenEffect?: boolean } = {},
+  ) {
+    super(code, message, options)
+    this.mayHaveTakenEffect = options.mayHaveTakenEffect ?? false
+  }
+
+  /** The same error, of a write that may have taken effect. */
+  inDoubt(): StorageError {
+    return new StorageError(this.code, this.message, { cause: this.cause, mayHaveTakenEffect: true })
+  }
+}
 
 /** What a listing or a stat tells of one object. */
 export interface ObjectInfo {
@@ -20,7 +52,10 @@ export interface ObjectInfo {
 export interface ObjectStore {
   /** For messages: the absolute directory, or `s3://bucket/prefix`. */
   readonly location: string
-  /** The bytes of [start, end) (the whole object without a range). `not_found` if it is missing; shorter than asked only at the end. */
+  /**
+   * The bytes of [start, end) (the whole object without a range). `not_found` if it is missing; shorter than asked only at
+   * the end. Ranges of one object are never of two: `changed` if somebody replaced it meanwhile, where that can happen.
+   */
   read(path: string, start?: number, end?: number): Promise<Uint8Array>
   /** undefined if there is no such object. */
   stat(path: string): Promise<ObjectInfo | undefined>
@@ -34,6 +69,8 @@ export interface ObjectStore {
   putIfAbsent(path: string, bytes: Uint8Array): Promise<'written' | 'exists'>
   /** Removes an object; no error if it is missing. */
   delete(path: string): Promise<void>
+  /** Removes objects; no error for those that are missing. */
+  deleteMany(paths: readonly string[]): Promise<void>
   /** The file behind an object for readers that can map it (DuckDB, workers); undefined where there is none. */
   localPath(path: string): string | undefined
 }

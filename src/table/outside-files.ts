@@ -65,6 +65,10 @@ class OutsideFiles implements ObjectStore {
     return this.#inside.delete(path)
   }
 
+  deleteMany(paths: readonly string[]): Promise<void> {
+    return this.#inside.deleteMany(paths)
+  }
+
   async #check(path: string): Promise<void> {
     if (this.#known.has(path)) return
     // Who opens a pipe would wait for its writer.

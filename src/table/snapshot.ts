@@ -47,11 +47,6 @@ export function appendedFiles(from: Snapshot, to: Snapshot): readonly LiveFile[]
   return added
 }
 
-/** Whether every file of `from` is in `to` unchanged, with only more files behind them, under the same schema. */
-export function isAppendOnly(from: Snapshot, to: Snapshot): boolean {
-  return appendedFiles(from, to) !== undefined
-}
-
 /** A snapshot of its parts. */
 export function snapshotOf(parts: Omit<Snapshot, 'tableId' | 'partitionColumns' | 'files'>): Snapshot {
   const { metadata, live } = parts

@@ -1,6 +1,7 @@
 import { readFooter } from '../columns/parquet/read.ts'
 import { storeSource } from '../columns/parquet/source.ts'
 import { type Clock, systemClock } from '../core/clock.ts'
+import { Freshness } from '../core/freshness.ts'
 import { discarded } from '../core/garbage.ts'
 import { Recent } from '../core/recent.ts'
 import type { ObjectStore } from '../storage/object-store.ts'
@@ -47,12 +48,15 @@ export interface TableOptions {
   readonly clock?: Clock
   /** Hears of each version once, when it was committed here or is seen first. */
   readonly onVersion?: ((version: NewVersion) => void) | undefined
+  /** How long a look for new versions counts, for stores where each costs a request; 0 if not given. */
+  readonly freshMs?: number
 }
 
 /** Opens a table at its newest version. TableError `not_a_table`, `unsupported_feature`, `corrupt_log`. */
 export async function openTable(store: ObjectStore, options: TableOptions = {}): Promise<Table> {
   const snapshot = await loadSnapshot(store)
-  return new Table(store, snapshot, options)
+  const isInLog = (await store.stat(commitPath(snapshot.version))) !== undefined
+  return new Table(store, snapshot, options, isInLog ? undefined : snapshot.version)
 }
 
 /** A Delta table: its newest known version, older versions, and commits. */
@@ -68,8 +72,16 @@ export class Table {
   readonly #onVersion: TableOptions['onVersion']
   /** Of commits that are on their way: who reads their version back need not tell of it. */
   readonly #txnIds = new Set<string>()
+  readonly #freshness: Freshness
 
-  constructor(store: ObjectStore, snapshot: Snapshot, { clock = systemClock, onVersion }: TableOptions = {}) {
+  constructor(
+    store: ObjectStore,
+    snapshot: Snapshot,
+    { clock = systemClock, onVersion, freshMs }: TableOptions = {},
+    checkpointOnly?: bigint,
+  ) {
+    this.#freshness = new Freshness(freshMs)
+    this.#checkpointOnly = checkpointOnly
     this.store = withOutsideFiles(store)
     this.#snapshot = snapshot
     this.#clock = clock
@@ -84,11 +96,16 @@ export class Table {
 
   /** Looks for new versions: each costs its own actions, none costs one failed open. */
   refresh(): Promise<Snapshot> {
-    this.#refreshing ??= this.#refresh().finally(() => {
-      this.#refreshing = undefined
-    })
+    this.#refreshing ??= this.#freshness
+      .looking(() => this.#refresh())
+      .finally(() => {
+        this.#refreshing = undefined
+      })
     return this.#refreshing
   }
+
+  /** The newest version, without a look for new ones if the last one counts, or if the store does not answer in time. */
+  readonly recent = (): Promise<Snapshot> => this.#freshness.recent(this)
 
   async #refresh(): Promise<Snapshot> {
     for (;;) {
@@ -191,11 +208,13 @@ export class Table {
         store: this.store,
         clock: this.#clock,
         refresh: () => this.refresh(),
+        recent: () => this.recent(),
         deletedRows: file => this.deletedRows(file),
         underWay: txnId => this.#underWay(txnId),
         advanced: (before, actions, nowMs, startedMs) => {
           const snapshot = this.#next(before, actions, nowMs)
           if (this.#snapshot === before) this.#setSnapshot(snapshot)
+          this.#freshness.looked()
           this.#tell(snapshot.version, actions, startedMs)
           this.#checkpoints.after(snapshot)
           return snapshot

@@ -1,4 +1,4 @@
-import { describe, expect, test } from 'bun:test'
+import { describe, expect, jest, test } from 'bun:test'
 import { Recent } from '../../src/core/recent.ts'
 
 const sized = (recent: Recent<number>, key: string, bytes: number): Promise<number> =>
@@ -19,6 +19,29 @@ describe('values that are kept at hand', () => {
     expect(dropped).toEqual([3024])
     for (let i = 0; i < 1000; i++) await sized(recent, `small ${i}`, 0)
     expect(recent.size).toBe(9)
+  })
+
+  test('are dropped when none was asked for in a minute, but for those that are being made', async () => {
+    jest.useFakeTimers()
+    try {
+      const recent = new Recent<number>(10_000, bytes => bytes)
+      const making = Promise.withResolvers<number>()
+      void recent.get('slow', () => making.promise)
+      for (const key of ['a', 'b', 'c']) await sized(recent, key, 100)
+      jest.advanceTimersByTime(59_000)
+      await sized(recent, 'a', 100)
+      jest.advanceTimersByTime(59_000)
+      expect(recent.size).toBe(4)
+      jest.advanceTimersByTime(2000)
+      expect([recent.size, recent.has('slow')]).toEqual([1, true])
+      making.resolve(100)
+      expect(await sized(recent, 'slow', 0)).toBe(100)
+      // What was dropped does not count any more.
+      for (let i = 0; i < 8; i++) await sized(recent, `new ${i}`, 0)
+      expect(recent.size).toBe(9)
+    } finally {
+      jest.useRealTimers()
+    }
   })
 
   test('are made once for all who ask, and anew where that failed', async () => {

@@ -3,7 +3,7 @@ import { parseDdl, schemaToJson } from '../../src/columns/schema.ts'
 import { localStore } from '../../src/storage/local.ts'
 import { bytes, ENCODING, type HandmadeGroup, handmade, int32s, pageV1, REQUIRED, TYPE } from '../columns/handmade.ts'
 import { commitLines, foreignTable } from '../table/fixture.ts'
-import { type ServedTable, serveMade } from './served.ts'
+import { codeOf, type ServedTable, serveMade } from './served.ts'
 
 /** Files with the columns `ID` and `Name` of a table by another writer, which calls them `id` and `name`. */
 function serveFiles(...files: readonly (readonly (readonly string[])[])[]): Promise<ServedTable> {
@@ -47,6 +47,20 @@ describe('a table of files by another writer', () => {
     expect(await s.read('data/data.jsonl')).toContain('{"id":0,"name":"c"}\n')
     expect(await s.read('data/data.json')).toContain('"name":"d"')
     expect(JSON.parse(await s.read('.stats'))).toMatchObject({ total_files: 4 })
+  })
+
+  test('is served before any of them is looked into, and whoever reads one that is gone is told its name', async () => {
+    await using s = await serveMade(async directory => {
+      const store = localStore(directory)
+      await foreignTable(store, { schema: JSON.parse(schemaToJson(parseDdl('id:Int32'))) as object })
+      const add = { path: 'gone.parquet', partitionValues: {}, size: 1000, modificationTime: 0, dataChange: true }
+      await commitLines(store, 1n, [{ add }])
+    })
+    const { handle } = await s.client.create(s.root, 'mine')
+    await s.client.write(handle, 0n, 'note')
+    expect(await s.read('mine')).toBe('note')
+    expect(await codeOf(s.read())).toBe('EIO')
+    expect(await s.read('mine')).toBe('note')
   })
 
   test('without any row shows its header, and takes rows', async () => {

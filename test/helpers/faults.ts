@@ -6,8 +6,8 @@ import { type ObjectStore, type ObjectWriter, StorageError } from '../../src/sto
 /** How the call that fails does so: without, or with, having done what it was to do. */
 export type When = 'before' | 'after'
 
-/** What fails: the table's store, the files of saves under way, the state database. */
-export type Part = 'store' | 'disk' | 'database'
+/** What fails: the table's store, the files of saves under way, the state database; any call of the system (see SystemFaults). */
+export type Part = 'store' | 'disk' | 'database' | 'system'
 
 /** Which call fails, and how. */
 export interface Fault {
@@ -120,6 +120,7 @@ export class Faults {
       },
       putIfAbsent: (path, bytes) => write(() => store.putIfAbsent(path, bytes)),
       delete: path => write(() => store.delete(path)),
+      deleteMany: paths => write(() => store.deleteMany(paths)),
     }
   }
 

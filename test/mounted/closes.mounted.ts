@@ -307,6 +307,8 @@ describe('a bulk append', () => {
     const save = await slowly(
       `(printf '4,Da'; sync -d data/data.csv; cat /tmp/gate > /dev/null; printf 've,28\\n5,Eve,1\\n') >> data/data.csv`,
     )
+    // Until its first bytes are sent and held, programs share the kernel's pages of the file.
+    while (!(await ask(m.table, 'status'))?.held.some(reason => reason.includes('open for writing'))) await Bun.sleep(5)
     expect(await m.read()).toBe(HEADER + ROWS)
     await save.goOn()
     expect(await save.done).toEqual(DONE)

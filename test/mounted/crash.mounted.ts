@@ -97,6 +97,54 @@ describe('a server that is killed at any moment and started again', () => {
     await m.close()
   }, 240_000)
 
+  test('does each of many saves of different kinds that its program was told of, and no other, once', async () => {
+    const m = await mountTable({ schema: 'id:Int64,name:String' })
+    await m.sh(`printf 'id,name\\n0,v0\\n' > data/data.csv`)
+    await m.settle()
+    const saves = 45
+    // Who fails is told so, and goes on with the next.
+    const script = `
+      for i in $(seq ${saves}); do
+        case $((i % 3)) in
+          0) sed -i "s/^0,.*/0,v$i/" data/data.csv ;;
+          1) echo "INSERT INTO data VALUES ($i, 'by SQL')" | tee .query > /dev/null ;;
+          2) echo "{\\"id\\":$i,\\"name\\":\\"as JSON\\"}" | tee -a data/data.jsonl > /dev/null ;;
+        esac && echo "$i done" || echo "$i failed"
+      done`
+    let isOver = false
+    const writer = m.sh(script).finally(() => {
+      isOver = true
+    })
+    const moments: number[] = []
+    while (!isOver && moments.length < 8) {
+      const from = await m.commits()
+      while (!isOver && (await m.commits()) < from + 2) await Bun.sleep(1)
+      const delayMs = Math.floor(Math.random() * 250)
+      moments.push(delayMs)
+      await Bun.sleep(delayMs)
+      await crash(m)
+    }
+    const { stdout } = await writer
+    await m.settle()
+    const told = new Map(stdout.split('\n').map(line => [Number(line.split(' ')[0]), line.split(' ')[1]]))
+    const isDone = (i: number): boolean => told.get(i) === 'done'
+    const numbers = Array.from({ length: saves }, (_, i) => i + 1)
+    const last = numbers.findLast(i => i % 3 === 0 && isDone(i)) ?? 0
+    const expected = [
+      `0,v${last}`,
+      ...numbers.filter(i => i % 3 !== 0 && isDone(i)).map(i => `${i},${i % 3 === 1 ? 'by SQL' : 'as JSON'}`),
+    ]
+    const rows = (await m.read()).slice(HEADER.length).trimEnd().split('\n')
+    expect({ moments, told: told.size > saves, rows: rows.toSorted() }).toEqual({
+      moments,
+      told: true,
+      rows: expected.toSorted(),
+    })
+    expect((await rowsBySql(m)).trimEnd().split('\n').toSorted()).toEqual([...rows, 'id,name'].toSorted())
+    expect(numbers.filter(isDone).length).toBeGreaterThan(saves / 2)
+    await m.close()
+  }, 240_000)
+
   test('keeps what was held, and open files and handles', async () => {
     const m = await mountTable({ schema: 'id:Int64,name:String' })
     await m.sh(`printf 'id,name\\n1,a\\n' > data/data.csv; echo note > mine`)

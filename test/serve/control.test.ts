@@ -12,6 +12,7 @@ import {
   startControl,
 } from '../../src/serve/control.ts'
 import { startDaemon } from '../../src/serve/daemon.ts'
+import { detach } from '../../src/serve/detach.ts'
 import { ServeError } from '../../src/serve/errors.ts'
 import {
   readRecords,
@@ -34,6 +35,7 @@ function handlers(changes: Partial<ControlHandlers> = {}): ControlHandlers {
     join: async () => ({ kind: 'mount', host: '127.0.0.1', port: 1, exportPath: '/x' }),
     mounted: async () => null,
     leave: async () => ({ ended: false, isUsed: false }),
+    watch: async () => null,
     ...changes,
   }
 }
@@ -216,24 +218,52 @@ describe('the control socket', () => {
   })
 })
 
+function recordFor(location: string): ServerRecord {
+  const rights = { readOnly: false, allowOther: false }
+  const endpoint = { host: '127.0.0.1', port: 1 }
+  return {
+    pid: 1,
+    location,
+    settings: { location, ...endpoint, ...rights, sqlLimits: serverLimits(), untilUnmounted: true },
+    endpoints: [endpoint],
+    ...endpoint,
+    exportPath: '/x',
+    readOnly: false,
+    exports: [{ path: '/x', ...rights }],
+    mountPoints: [],
+    command: ['a b'],
+    startedMs: 0,
+  } as unknown as ServerRecord
+}
+
+describe('unmounting', () => {
+  test('returns when the server has ended, not when it says that it will', async () => {
+    const location = unique()
+    writeRecord(recordFor(location))
+    const stopped = Promise.withResolvers<void>()
+    const stop = async (): Promise<null> => {
+      stopped.resolve()
+      return null
+    }
+    const control = startControl(location, handlers({ stop }))
+    const order: string[] = []
+    const detached = detach(location, location, false).then(() => order.push('unmounted'))
+    await stopped.promise
+    // The answer is on its way before those to later questions.
+    for (let i = 0; i < 5; i++) await ask(location, 'status')
+    order.push('the lock is released')
+    control.unlisten()
+    removeRecord(location)
+    await control.close()
+    await detached
+    expect(order).toEqual(['the lock is released', 'unmounted'])
+  })
+})
+
 describe('the registry', () => {
   test('keeps a record of each server until it is removed', () => {
     const location = unique()
-    const rights = { readOnly: false, allowOther: false }
-    const endpoint = { host: '127.0.0.1', port: 1 }
-    const record = {
-      pid: 1,
-      location,
-      settings: { location, ...endpoint, ...rights, sqlLimits: serverLimits(), untilUnmounted: true },
-      endpoints: [endpoint],
-      ...endpoint,
-      exportPath: '/x',
-      readOnly: false,
-      exports: [{ path: '/x', ...rights }],
-      mountPoints: [],
-      command: ['a b'],
-      startedMs: 0,
-    } as unknown as ServerRecord
+    const record = recordFor(location)
     writeRecord(record)
     expect(readRecords()).toContainEqual(record)
     removeRecord(location)

@@ -41,6 +41,7 @@ function faulty(store: ObjectStore, faults: Faults): ObjectStore {
       return outcome
     },
     delete: path => store.delete(path),
+    deleteMany: paths => store.deleteMany(paths),
     localPath: path => store.localPath(path),
   }
 }

@@ -4,162 +4,15 @@ import { join } from 'node:path'
 import { localStore } from '../../src/storage/local.ts'
 import { parseLocation } from '../../src/storage/location.ts'
 import { memoryStore } from '../../src/storage/memory.ts'
-import { type ObjectStore, StorageError } from '../../src/storage/object-store.ts'
 import { temporaryFolder } from '../helpers/temporary.ts'
+import { bytes, failure, storeContract } from './contract.ts'
 
-const bytes = (text: string): Uint8Array => new TextEncoder().encode(text)
+storeContract('on disk', async () => {
+  const folder = temporaryFolder()
+  return { store: localStore(folder.path), [Symbol.asyncDispose]: async () => folder[Symbol.dispose]() }
+})
 
-async function failure(run: () => Promise<unknown>): Promise<StorageError> {
-  try {
-    await run()
-  } catch (error) {
-    if (error instanceof StorageError) return error
-    throw error
-  }
-  throw new Error('it did not fail')
-}
-
-const kinds: readonly [string, (folder: string) => ObjectStore][] = [
-  ['on disk', localStore],
-  ['in memory', () => memoryStore()],
-]
-
-for (const [name, make] of kinds) {
-  describe(`a store ${name}`, () => {
-    test('gives back what was written, whole and in ranges', async () => {
-      using folder = temporaryFolder()
-      const store = make(folder.path)
-      await store.write('a/b/c.txt', bytes('hello world'))
-      expect(Buffer.from(await store.read('a/b/c.txt')).toString()).toBe('hello world')
-      expect(Buffer.from(await store.read('a/b/c.txt', 6, 9)).toString()).toBe('wor')
-      expect(Buffer.from(await store.read('a/b/c.txt', 6, 99)).toString()).toBe('world')
-      expect(await store.stat('a/b/c.txt')).toMatchObject({ path: 'a/b/c.txt', sizeBytes: 11 })
-      expect(await store.stat('a/b')).toBeUndefined()
-      await store.write('a/b/c.txt', bytes('new'))
-      expect((await store.stat('a/b/c.txt'))?.sizeBytes).toBe(3)
-      await store.delete('a/b/c.txt')
-      await store.delete('a/b/c.txt')
-      expect(await failure(() => store.read('a/b/c.txt'))).toMatchObject({ code: 'not_found' })
-    })
-
-    test('lists what is below a folder, sorted bytewise, from a name on', async () => {
-      using folder = temporaryFolder()
-      const store = make(folder.path)
-      for (const path of ['log/2', 'log/10', 'log/ü', 'log/sub/x', 'logs/no', 'log/A'])
-        await store.write(path, bytes(path))
-      expect((await store.list('log')).map(({ path }) => path)).toEqual([
-        'log/10',
-        'log/2',
-        'log/A',
-        'log/sub/x',
-        'log/ü',
-      ])
-      expect((await store.list('log', 'log/2')).map(({ path }) => path)).toEqual(['log/A', 'log/sub/x', 'log/ü'])
-      expect(await store.list('nowhere')).toEqual([])
-    })
-
-    test('lets exactly one of many put a name that is not there', async () => {
-      using folder = temporaryFolder()
-      const store = make(folder.path)
-      const outcomes = await Promise.all(
-        Array.from({ length: 20 }, (_, i) => store.putIfAbsent('log/1.json', bytes(`writer ${i}`))),
-      )
-      expect(outcomes.filter(outcome => outcome === 'written').length).toBe(1)
-      const winner = outcomes.indexOf('written')
-      expect(Buffer.from(await store.read('log/1.json')).toString()).toBe(`writer ${winner}`)
-      expect((await store.list('')).map(({ path }) => path)).toEqual(['log/1.json'])
-    })
-
-    test('shows an object that is written piece by piece when it is closed, and never when it is aborted', async () => {
-      using folder = temporaryFolder()
-      const store = make(folder.path)
-      const kept = await store.create('x/kept')
-      const dropped = await store.create('x/dropped')
-      for (const out of [kept, dropped]) {
-        await out.write(bytes('one '))
-        await out.write(bytes('two'))
-      }
-      expect(await store.stat('x/kept')).toBeUndefined()
-      await kept.close()
-      await dropped.abort()
-      expect(Buffer.from(await store.read('x/kept')).toString()).toBe('one two')
-      expect(await store.stat('x/dropped')).toBeUndefined()
-      expect((await store.list('x')).length).toBe(1)
-    })
-
-    test('refuses paths that lead out of it', async () => {
-      using folder = temporaryFolder()
-      const store = make(folder.path)
-      for (const path of ['', '.', '..', '../x', 'a/../../x', 'a/..', '/etc/passwd', 'a/./../..', 'a/', 'a\0b']) {
-        const calls: readonly (() => Promise<unknown>)[] = [
-          () => store.read(path),
-          () => store.stat(path),
-          () => store.write(path, bytes('x')),
-          () => store.create(path),
-          () => store.putIfAbsent(path, bytes('x')),
-          () => store.delete(path),
-        ]
-        for (const call of calls) expect(await failure(call)).toMatchObject({ code: 'invalid_path' })
-      }
-      for (const prefix of ['..', '../x', '/', '/etc', 'a/../..', 'a\0b'])
-        expect(await failure(() => store.list(prefix))).toMatchObject({ code: 'invalid_path' })
-      expect(await store.list('')).toEqual([])
-    })
-
-    test('reads as much as there is of any range', async () => {
-      using folder = temporaryFolder()
-      const store = make(folder.path)
-      await store.write('ten', bytes('0123456789'))
-      await store.write('none', new Uint8Array(0))
-      const read = async (path: string, start?: number, end?: number): Promise<string> =>
-        Buffer.from(await store.read(path, start, end)).toString()
-      expect(await read('ten', 4)).toBe('456789')
-      expect(await read('ten', 0, 0)).toBe('')
-      expect(await read('ten', 7, 3)).toBe('')
-      expect(await read('ten', 10, 12)).toBe('')
-      expect(await read('ten', 99)).toBe('')
-      expect(await read('ten', 8, 2 ** 50)).toBe('89')
-      expect(await read('none')).toBe('')
-      expect(await read('none', 0, 10)).toBe('')
-    })
-
-    test('sorts and filters names by their bytes in UTF-8', async () => {
-      using folder = temporaryFolder()
-      const store = make(folder.path)
-      // As UTF-16 the last two would change places.
-      const sorted = ['a', 'b-c/x', 'b.c', 'b/x', 'bb', '\uff5e', '\u{1f600}']
-      for (const path of [...sorted].reverse()) await store.write(path, bytes(path))
-      expect((await store.list('')).map(({ path }) => path)).toEqual(sorted)
-      for (const [i, path] of sorted.entries())
-        expect((await store.list('', path)).map(info => info.path)).toEqual(sorted.slice(i + 1))
-      expect((await store.list('b/')).map(({ path }) => path)).toEqual(['b/x'])
-    })
-
-    test('takes a copy of what it is given, and gives out copies', async () => {
-      using folder = temporaryFolder()
-      const store = make(folder.path)
-      const given = bytes('abc')
-      await store.write('x', given)
-      given.fill(0)
-      ;(await store.read('x')).fill(0)
-      expect(Buffer.from(await store.read('x')).toString()).toBe('abc')
-      expect(await store.putIfAbsent('x', bytes('other'))).toBe('exists')
-      expect(Buffer.from(await store.read('x')).toString()).toBe('abc')
-      await store.delete('x')
-      expect(await store.putIfAbsent('x', bytes('other'))).toBe('written')
-    })
-
-    test('has no object where a folder is', async () => {
-      using folder = temporaryFolder()
-      const store = make(folder.path)
-      await store.write('a/b', bytes('x'))
-      expect(await failure(() => store.read('a'))).toMatchObject({ code: 'not_found' })
-      expect(await store.stat('a')).toBeUndefined()
-      expect(await failure(() => store.read('a/b/c'))).toMatchObject({ code: 'not_found' })
-      expect(await store.stat('a/b/c')).toBeUndefined()
-    })
-  })
-}
+storeContract('in memory', async () => ({ store: memoryStore(), [Symbol.asyncDispose]: async () => undefined }))
 
 describe('a store on disk', () => {
   test('leaves nothing behind but the objects', async () => {
@@ -329,7 +182,23 @@ describe('a location', () => {
     expect(parseLocation('./people')).toEqual({ kind: 'local', directory: './people' })
     expect(parseLocation('file:///data/people')).toEqual({ kind: 'local', directory: '/data/people' })
     expect(parseLocation('s3://bucket/some/prefix/')).toEqual({ kind: 's3', bucket: 'bucket', prefix: 'some/prefix' })
+    expect(parseLocation('s3a://bucket')).toEqual({ kind: 's3', bucket: 'bucket', prefix: '' })
     expect(() => parseLocation('http://x/y')).toThrow('a table is a directory or s3://bucket/prefix')
     expect(() => parseLocation('')).toThrow('empty')
+  })
+
+  test('on S3 that is not one is refused, with what is wrong with it', () => {
+    for (const [given, why] of [
+      ['s3://', 'it names no bucket'],
+      ['s3:///people', 'there are 3 slashes behind s3:'],
+      ['s3:/bucket/people', 'there is one slash behind s3:'],
+      ['s3:bucket', 'there are 0 slashes behind s3:'],
+      ['s3://a b/people', '"a b" is no name of a bucket'],
+      ['s3://host:9000/bucket', '"host:9000" is no name of a bucket'],
+      ['s3://bucket/a//b', 'the prefix has an empty part'],
+      ['s3://bucket/a/../b', 'the prefix has the part ..'],
+    ] as const) {
+      expect(() => parseLocation(given)).toThrow(`${given}: ${why}; a table on S3 is s3://bucket/prefix`)
+    }
   })
 })

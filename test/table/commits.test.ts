@@ -8,7 +8,7 @@ import { memoryStore } from '../../src/storage/memory.ts'
 import { type ObjectStore, StorageError } from '../../src/storage/object-store.ts'
 import { commitPath } from '../../src/table/log/paths.ts'
 import { createTable } from '../../src/table/operations/create.ts'
-import { isAppendOnly } from '../../src/table/snapshot.ts'
+import { appendedFiles } from '../../src/table/snapshot.ts'
 import { openTable, type Table } from '../../src/table/table.ts'
 import { LIVE_TAG } from '../../src/table/tags.ts'
 import { commit, writeDataFiles } from '../helpers/changes.ts'
@@ -254,8 +254,8 @@ describe('a change that was worked out from an older version', () => {
     const { snapshot } = await append(two, 20, 22, base)
     expect(snapshot.version).toBe(4n)
     expect(await readIds(two)).toEqual([0, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 20, 21])
-    expect(isAppendOnly(base, snapshot)).toBe(false)
-    expect(isAppendOnly(await two.at(3n), snapshot)).toBe(true)
+    expect(appendedFiles(base, snapshot)).toBeUndefined()
+    expect(appendedFiles(await two.at(3n), snapshot)).toBeDefined()
   })
 
   test('deletes rows that are still there, through several vectors', async () => {

@@ -88,6 +88,7 @@ function failing(store: ObjectStore, changes: Partial<ObjectStore>): ObjectStore
     create: path => store.create(path),
     putIfAbsent: (...args) => store.putIfAbsent(...args),
     delete: path => store.delete(path),
+    deleteMany: paths => store.deleteMany(paths),
     ...changes,
   }
 }

@@ -8,6 +8,7 @@ import { asMissingFile } from '../../table/missing-files.ts'
 import { command } from '../command.ts'
 import { note, print } from '../output.ts'
 import { Progress } from '../progress.ts'
+import { storeArgs, useStore } from '../store-args.ts'
 import { settle } from '../table-of.ts'
 import { snapshotOf, versionArgs } from '../version-args.ts'
 
@@ -30,11 +31,13 @@ export default command({
     'posixlake cat ./people --version 3',
   ],
   args: {
-    table: { type: 'positional', required: true, description: 'The table: a directory' },
+    table: { type: 'positional', required: true, description: 'The table: a directory or s3://bucket/prefix' },
     format: { type: 'enum', options: FORMATS, default: csv.name, description: FORMATS.join(', ') },
     ...versionArgs,
+    ...storeArgs,
   },
   run: async args => {
+    useStore(args.table, args)
     await settle(args.table)
     // Who reads a pipe may want a few lines only; a file takes all.
     const lake = await openLake(args.table, { log: note, startThreads: fstatSync(STDOUT).isFile() })

@@ -3,7 +3,8 @@ import { parseDdl } from '../../columns/schema.ts'
 import { errnoOf } from '../../core/errors.ts'
 import { schemaSql } from '../../fs/views/schema-sql.ts'
 import { localMatches } from '../../storage/local-files.ts'
-import { type Location, openStore, parseLocation } from '../../storage/location.ts'
+import { type Location, openStore, parseLocation, s3Text } from '../../storage/location.ts'
+import type { ObjectStore } from '../../storage/object-store.ts'
 import { TableError } from '../../table/errors.ts'
 import { createTable } from '../../table/operations/create.ts'
 import { createFromCsv, createFromParquet, type ImportOptions } from '../../table/operations/import.ts'
@@ -14,6 +15,7 @@ import { dialectArgs, dialectOf } from '../dialect-args.ts'
 import { interruptible } from '../interrupt.ts'
 import { note, print } from '../output.ts'
 import { Progress } from '../progress.ts'
+import { storeArgs, useStore } from '../store-args.ts'
 
 export default command({
   name: 'create',
@@ -27,7 +29,11 @@ export default command({
     'posixlake create ./empty        # the first save with a header line gives the columns',
   ],
   args: {
-    table: { type: 'positional', required: true, description: 'The directory of the table; made if missing' },
+    table: {
+      type: 'positional',
+      required: true,
+      description: 'The directory of the table, made if missing, or s3://bucket/prefix',
+    },
     schema: {
       type: 'string',
       valueHint: 'COLUMNS',
@@ -46,12 +52,12 @@ export default command({
         'Parquet; several as FILE FILE ... or as a pattern; a folder means all files in it; - is standard input',
     },
     name: { type: 'string', valueHint: 'NAME', description: 'The name in the metadata' },
+    ...storeArgs,
   },
   rest: 'files',
   run: async (args, rest) => {
+    useStore(args.table, args)
     const location = parseLocation(args.table)
-    if (location.kind !== 'local') openStore(location) // Refuses what is not supported, in its words.
-    const directory = location.kind === 'local' ? location.directory : ''
     const schema = args.schema === undefined ? undefined : parseDdl(args.schema)
     const csv = args['from-csv']
     const parquet = args['from-parquet']
@@ -68,7 +74,7 @@ export default command({
       ...(schema === undefined ? {} : { schema }),
       ...(args.name === undefined ? {} : { name: args.name }),
     }
-    checkFree(directory)
+    await checkFree(location)
     const table =
       source === undefined
         ? await createEmpty(location, options)
@@ -115,19 +121,28 @@ async function fromFiles(
 }
 
 /** A folder with other files in it is no place for a table: VACUUM deletes all that is no part of one. */
-function checkFree(directory: string): void {
-  const info = infoOf(directory)
-  if (info === undefined) return
-  if (!info.isDirectory())
-    throw new TableError('exists', `${directory}: something of that name is there already, and is no folder`)
-  const names = readdirSync(directory)
+async function checkFree(location: Location): Promise<void> {
+  const names = location.kind === 'local' ? namesIn(location.directory) : await firstNames(openStore(location))
   if (names.includes('_delta_log')) return // Whoever creates the table says so.
   const strange = names.find(name => !/^[._]|^lost\+found$/.test(name))
   if (strange === undefined) return
+  const where = location.kind === 'local' ? location.directory : s3Text(location)
   throw new TableError(
     'exists',
-    `${directory}: the folder holds other files (${strange}), which VACUUM of this table would delete; choose a new or an empty folder`,
+    `${where}: the folder holds other files (${strange}), which VACUUM of this table would delete; choose a new or an empty folder`,
   )
+}
+
+function namesIn(directory: string): string[] {
+  const info = infoOf(directory)
+  if (info === undefined) return []
+  if (!info.isDirectory())
+    throw new TableError('exists', `${directory}: something of that name is there already, and is no folder`)
+  return readdirSync(directory)
+}
+
+async function firstNames(store: ObjectStore): Promise<string[]> {
+  return [...new Set((await store.list('')).map(({ path }) => path.split('/')[0]!))]
 }
 
 /** Undefined if nothing is there. That there can be nothing, for a part of the path is a file, is the system's error. */

@@ -3,6 +3,7 @@ import { type HistoryEntry, openTable } from '../../table/table.ts'
 import { command, UsageError } from '../command.ts'
 import { print } from '../output.ts'
 import { outputWidth, renderTable, visible } from '../render.ts'
+import { storeArgs, useStore } from '../store-args.ts'
 import { settle } from '../table-of.ts'
 
 export default command({
@@ -10,14 +11,16 @@ export default command({
   summary: "Print a table's commits, newest first",
   examples: ['posixlake history ./people', 'posixlake history ./people --format jsonl --limit 5'],
   args: {
-    table: { type: 'positional', required: true, description: 'The table: a directory' },
+    table: { type: 'positional', required: true, description: 'The table: a directory or s3://bucket/prefix' },
     format: { type: 'enum', options: ['table', 'jsonl'], default: 'table', description: 'table or jsonl' },
     limit: { type: 'string', valueHint: 'COUNT', description: 'At most so many commits' },
+    ...storeArgs,
   },
   run: async args => {
     const limit = args.limit === undefined ? undefined : Number(args.limit)
     if (limit !== undefined && !(Number.isSafeInteger(limit) && limit > 0))
       throw new UsageError(`--limit takes a number above 0, not ${args.limit}`)
+    useStore(args.table, args)
     await settle(args.table)
     const table = await openTable(openStore(parseLocation(args.table)))
     const entries = await table.history(limit)

@@ -20,6 +20,7 @@ export const COMMANDS: readonly Entry[] = [
   { name: 'cat', summary: 'Print a table', load: () => import('./cat.ts') },
   { name: 'schema', summary: "Print a table's columns", load: () => import('./schema.ts') },
   { name: 'history', summary: "Print a table's commits", load: () => import('./history.ts') },
+  { name: 's3-test', summary: 'Check whether a store on S3 can hold tables', load: () => import('./s3-test.ts') },
 ]
 
 /** What servers start themselves, and help does not show. */

@@ -6,7 +6,6 @@ import { resultText } from '../../sql/format.ts'
 import { defaultMemoryBytes, inWordsOfLimits, type SqlLimits } from '../../sql/limits.ts'
 import { removeOwnSpill } from '../../sql/session.ts'
 import { takeBackNow, type WrittenFile } from '../../sql/written.ts'
-import { openStore, parseLocation } from '../../storage/location.ts'
 import type { ObjectStore } from '../../storage/object-store.ts'
 import { hasLog } from '../../table/log/segment.ts'
 import { openTable, type Table } from '../../table/table.ts'
@@ -15,6 +14,8 @@ import { interruptible } from '../interrupt.ts'
 import { note, print } from '../output.ts'
 import { outputWidth, renderTable, rowTexts, tableColumns } from '../render.ts'
 import { sqlLimitsOf, statementArgs } from '../sql-args.ts'
+import { storeArgs, useStore } from '../store-args.ts'
+import { storeOf } from '../store-of.ts'
 import { settle } from '../table-of.ts'
 import { snapshotOf, versionArgs } from '../version-args.ts'
 import { withinLimits } from '../within-limits.ts'
@@ -38,7 +39,7 @@ export default command({
     'posixlake query ./people - < report.sql',
   ],
   args: {
-    table: { type: 'positional', required: true, description: 'The table: a directory' },
+    table: { type: 'positional', required: true, description: 'The table: a directory or s3://bucket/prefix' },
     sql: {
       type: 'positional',
       required: true,
@@ -47,6 +48,7 @@ export default command({
     format: { type: 'enum', options: [...FORMATS], default: 'table', description: FORMATS.join(', ') },
     ...versionArgs,
     ...statementArgs,
+    ...storeArgs,
   },
   run: async args => {
     const { format } = args
@@ -55,10 +57,11 @@ export default command({
     }
     const limits = { timeoutMs: Number.POSITIVE_INFINITY, memoryBytes: defaultMemoryBytes(1), ...sqlLimitsOf(args) }
     const sql = args.sql === '-' ? await Bun.stdin.text() : args.sql
+    useStore(args.table, args)
     await settle(args.table)
     const written: WrittenFile[] = []
     const onWrite = (temporary: string, path: string): void => void written.push({ temporary, path })
-    const store = openStore(parseLocation(args.table), { onWrite })
+    const { store, close } = await storeOf(args.table, { onWrite })
     const lastResort = (): void => {
       removeOwnSpill()
       takeBackNow(store, written)
@@ -70,7 +73,7 @@ export default command({
         signal => run(store, sql, args, { ...limits, signal, written, log: note }).catch(inTheseWords(limits)),
         lastResort,
       ),
-    )
+    ).finally(close)
     return undefined
   },
 })

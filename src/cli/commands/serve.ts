@@ -12,10 +12,11 @@ import { command } from '../command.ts'
 import { logToTerminal, note, print } from '../output.ts'
 import { serveArgs, settingsOf } from '../serve-args.ts'
 import { sqlLimitFlags } from '../sql-args.ts'
+import { storeFlags } from '../store-args.ts'
 
 /** The command line that serves a table with these settings. */
 export function serveCommand(settings: ServerSettings): string[] {
-  const { location, host, port, readOnly, allowOther, cacheBytes, logFile, untilUnmounted, sqlLimits } = settings
+  const { location, host, port, readOnly, allowOther, cacheBytes, logFile, untilUnmounted, sqlLimits, store } = settings
   const executable = Bun.main.startsWith('/$bunfs/') ? [process.execPath] : [process.execPath, Bun.main]
   return [
     ...executable,
@@ -28,6 +29,7 @@ export function serveCommand(settings: ServerSettings): string[] {
     ...(allowOther ? ['--allow-other'] : []),
     ...(cacheBytes === undefined ? [] : ['--cache-size', String(cacheBytes)]),
     ...sqlLimitFlags(sqlLimits),
+    ...storeFlags(store),
     ...(logFile === undefined ? [] : ['--log', logFile]),
     ...(untilUnmounted ? ['--until-unmounted'] : []),
   ]

@@ -55,6 +55,7 @@ function asJson({ record, status, silence, mounts }: FoundServer): object {
     read_only: readOnly,
     started: new Date(startedMs).toISOString(),
     log: log ?? null,
+    state: record.state ?? null,
     command: again,
     held: status?.held ?? [],
     problem:
@@ -76,6 +77,7 @@ function asText(found: FoundServer): string {
     lines.push(['problem', `since ${new Date(sinceMs).toISOString()}: ${sentence}`])
   }
   if (record.log !== undefined) lines.push(['log', record.log])
+  if (record.state !== undefined && record.location.startsWith('s3:')) lines.push(['files', record.state])
   for (const sentence of status?.held ?? []) lines.push(['held', sentence])
   const measuring = status?.measuring
   if (measuring !== undefined)

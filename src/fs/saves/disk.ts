@@ -1,5 +1,4 @@
 import { closeSync, fdatasync, fsyncSync, ftruncateSync, openSync, renameSync, unlinkSync, writeSync } from 'node:fs'
-import { promisify } from 'node:util'
 
 /** The calls that change what is on disk of saves under way. Each throws the system's error. */
 export interface Disk {
@@ -15,13 +14,11 @@ export interface Disk {
   unlink(path: string): void
 }
 
-const fdatasyncAsync = promisify(fdatasync)
-
 export const systemDisk: Disk = {
   open: (path, flags) => openSync(path, flags, 0o600),
-  write: writeSync,
-  truncate: ftruncateSync,
-  sync: fd => fdatasyncAsync(fd),
+  write: (...args) => writeSync(...args),
+  truncate: (fd, size) => ftruncateSync(fd, size),
+  sync: fd => new Promise((done, fail) => fdatasync(fd, error => (error === null ? done() : fail(error)))),
   syncFolder: path => {
     const fd = openSync(path, 'r')
     try {
@@ -30,8 +27,8 @@ export const systemDisk: Disk = {
       closeSync(fd)
     }
   },
-  rename: renameSync,
-  unlink: unlinkSync,
+  rename: (from, to) => renameSync(from, to),
+  unlink: path => unlinkSync(path),
 }
 
 /** Writes all of `bytes` at a position. */

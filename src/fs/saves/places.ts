@@ -66,7 +66,7 @@ export function placed(edit: Save, { offset, bytes, caller }: Written): { offset
     place.written = Math.max(place.written, offset + bytes.length)
   }
   const shift = place?.at === undefined ? 0 : place.at - place.end.size
-  const known = shift === 0 ? 0 : Math.min(bytes.length, Math.max(0, place!.end.size - offset))
+  const known = place?.at === undefined ? 0 : Math.min(bytes.length, Math.max(0, place.end.size - offset))
   const parts = []
   // In front of its end a client may have changed the text that the others have, too.
   if (known > 0 && isEndOf(place!.end, edit.base.snapshot.version))

@@ -1,5 +1,6 @@
 import type { EditPlan } from '../edits/change-plan.ts'
 import type { EndOfFile } from '../ends-of-file.ts'
+import type { ImageOfSave } from '../known-texts.ts'
 import type { Line } from '../lines.ts'
 import type { TableText } from '../text/layout.ts'
 import { ImageRope } from './image.ts'
@@ -17,7 +18,7 @@ export interface ClientPlace {
 }
 
 /** A save under way: the image of a view while it differs from the table. */
-export interface Save {
+export interface Save extends ImageOfSave {
   readonly line: Line
   readonly base: TableText
   readonly image: ImageRope
@@ -56,6 +57,7 @@ export function newSave(line: Line, base: TableText, journal: SaveJournal, watch
     mtimeBefore: line.mtime,
     commits: 0,
     places: new Map(),
+    became: undefined,
     written: [],
   }
 }
@@ -65,9 +67,20 @@ export function isTruncated({ state }: Save): boolean {
   return state.kind !== 'clean' && state.truncated
 }
 
-/** True if all that was written stands where its clients put it: each of them takes the image for what it is. */
+/**
+ * True if all that was written stands where its clients put it, and so does what they wrote before: each of them takes the
+ * image for what it is.
+ */
 export function isAsWritten({ places }: Save): boolean {
-  return [...places.values()].every(({ end, at }) => at === undefined || at === end.size)
+  return [...places.values()].every(({ end, at }) => at === undefined || (at === end.size && end.tail.length === 0))
+}
+
+/**
+ * True if a client (`clientKey`) is shown the image: one that has written it. Of a save that no client is known for (`rm`,
+ * or one that was taken up after a restart) everybody is.
+ */
+export function isShownTo({ places }: Save, client: string): boolean {
+  return places.size === 0 || places.has(client)
 }
 
 /** True if a size is that of a file without rows. */

@@ -291,6 +291,7 @@ export class Saves {
   /** Closes the journals and leaves them for the next process. */
   close(): void {
     this.#staging.close()
+    this.#transitions.close()
   }
 
   /** Takes up what an earlier process held when it died; see recovery.ts. */

@@ -117,7 +117,7 @@ export class Staging {
     this.#discards.discard(journal)
   }
 
-  /** A save is over here, and its bytes are left for the next process, to be set aside. */
+  /** A save is over, and its bytes are still to be set aside, by this process or the next one. */
   leave(save: Save): void {
     this.#forget(save)
     try {
@@ -125,7 +125,6 @@ export class Staging {
     } catch (error) {
       this.#options.reporter.sayAlone(`${save.journal.path} cannot be renamed: ${messageOf(error)}`)
     }
-    save.journal.close()
   }
 
   /** Leaves all journals for the next process. */

@@ -10,6 +10,7 @@ import type { Committer } from './committer.ts'
 import { PAGE_BYTES } from './completeness.ts'
 import type { HoldTimes } from './hold-times.ts'
 import { kindOf } from './image-facts.ts'
+import { LeftOvers } from './left-overs.ts'
 import { type Outcome, showsAsWritten } from './outcome.ts'
 import { noteEnds } from './places.ts'
 import type { Reporter } from './reporter.ts'
@@ -41,11 +42,14 @@ export interface TransitionsOptions {
 export class Transitions {
   readonly #options: TransitionsOptions
   readonly #timers: Timers
+  readonly #leftOvers: LeftOvers
   /** Looks for whether files are closed that are under way. */
   readonly #looking = new Map<Save, Promise<void>>()
 
   constructor(options: TransitionsOptions) {
     this.#options = options
+    const { setAside, reporter, staging } = options
+    this.#leftOvers = new LeftOvers({ setAside, reporter, discard: journal => staging.discard(journal) })
     this.#timers = new Timers({
       times: options.times,
       onDeadline: save => this.#deadline(save),
@@ -274,6 +278,7 @@ export class Transitions {
     // It only tells what is appended next.
     await noteEnds(save, plan, base, asWritten).catch(() => undefined)
     lines.noteWritten(line, save.written)
+    lines.noteSaved(line, save.places.keys(), save, asWritten)
     staging.drop(save)
     lines.release(line)
     if (!asWritten) lines.touch(line)
@@ -288,9 +293,12 @@ export class Transitions {
     if (text === undefined) return this.#committedUnread(save, snapshot.version)
     const asWritten = isAsWritten(save) && (await showsAsWritten(plan, base, text, image).catch(() => false))
     lines.advance(line, text, written)
+    lines.noteSaved(line, save.places.keys(), save, asWritten)
     await noteEnds(save, plan, text, asWritten).catch(() => undefined)
     staging.dropSaved(save)
     if (!asWritten) lines.touch(line)
+    // There was room for this one.
+    void this.#leftOvers.tryAgain()
     return { kind: 'committed', asWritten }
   }
 
@@ -298,6 +306,7 @@ export class Transitions {
   #committedUnread(save: Save, version: bigint): Outcome {
     const { lines, staging } = this.#options
     lines.moveTo(save.line, version, save.written)
+    lines.noteSaved(save.line, save.places.keys(), save, false)
     lines.release(save.line)
     staging.dropSaved(save)
     lines.touch(save.line)
@@ -336,11 +345,17 @@ export class Transitions {
     } catch (error) {
       const { path } = save.journal
       reporter.say(
-        `the save cannot be set aside: ${messageOf(error)}; it stays in ${path}, and is set aside when the server is started again`,
+        `the save cannot be set aside: ${messageOf(error)}; it stays in ${path}, and is set aside as soon as there is room`,
       )
       staging.leave(save)
+      this.#leftOvers.keep(save)
     }
     lines.touch(save.line)
     lines.save(save.line)
+  }
+
+  /** Leaves what is still to be set aside to the next process. */
+  close(): void {
+    this.#leftOvers.close()
   }
 }

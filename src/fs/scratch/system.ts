@@ -36,9 +36,15 @@ const OWNER = { file: 0o600, directory: 0o700 } as const
 const NEW_FILE = constants.O_CREAT | constants.O_EXCL | constants.O_RDWR | constants.O_NOFOLLOW
 
 const readAt = promisify(read)
-const writeAt = promisify(write)
-export const syncFile = promisify(fsync)
-export const truncateFile = promisify(ftruncate)
+
+/** All of a file is on disk when the promise resolves. */
+export function syncFile(fd: number): Promise<void> {
+  return new Promise((done, fail) => fsync(fd, error => (error ? fail(error) : done())))
+}
+
+export function truncateFile(fd: number, size: number): Promise<void> {
+  return new Promise((done, fail) => ftruncate(fd, size, error => (error ? fail(error) : done())))
+}
 
 /** The state of a path or of an open file. */
 export function look(target: string | number): BigIntStats {
@@ -139,9 +145,15 @@ export async function readFully(fd: number, count: number, offset: number): Prom
 export async function writeFully(fd: number, bytes: Uint8Array, offset: number): Promise<void> {
   let done = 0
   while (done < bytes.length) {
-    const { bytesWritten } = await writeAt(fd, bytes, done, bytes.length - done, offset + done)
-    done += bytesWritten
+    done += await writeAt(fd, bytes, done, offset + done)
   }
+}
+
+/** Writes bytes from `start` on at a position; the promise is of how many were written. */
+function writeAt(fd: number, bytes: Uint8Array, start: number, position: number): Promise<number> {
+  return new Promise((done, fail) =>
+    write(fd, bytes, start, bytes.length - start, position, (error, written) => (error ? fail(error) : done(written))),
+  )
 }
 
 /** A new file with the content of a text, on disk when the promise resolves. */

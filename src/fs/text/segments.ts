@@ -6,6 +6,7 @@ import { schemaFingerprint, schemaToJson } from '../../columns/schema.ts'
 import type { RecordedSize, TextFormat } from '../../columns/text/formats/index.ts'
 import { type RenderedText, ROW_INDEX_STRIDE, TEXT_FORMAT_VERSION } from '../../columns/text/rendered.ts'
 import type { Schema } from '../../columns/types.ts'
+import { BoundedMap } from '../../core/bounded-map.ts'
 import { discarded } from '../../core/garbage.ts'
 import { Recent } from '../../core/recent.ts'
 import { schemaInFiles } from '../../table/column-mapping.ts'
@@ -21,6 +22,8 @@ import { renderRowGroup } from '../../table/workers/tasks.ts'
 const RECENT_BYTES = 48 << 20
 /** What is known of files' footers, and of the sizes of other writers' texts, in bytes. */
 const FACTS_BYTES = 16 << 20
+/** Files of which something is noted that is found out again when it is needed. */
+const NOTED_FILES_MAX = 50_000
 /** A row group of so few rows and bytes is rendered where it is asked for: quicker than a thread is started. */
 const SMALL_ROWS = 16_384
 const SMALL_BYTES = 1 << 20
@@ -67,7 +70,7 @@ export class Segments {
   readonly #store: Table['store']
   readonly #report: (sentence: string) => void
   /** Files that hold text which is not UTF-8, and where the first is. */
-  readonly #notUtf8 = new Map<string, string>()
+  readonly #notUtf8 = new BoundedMap<string, string>(NOTED_FILES_MAX)
   readonly #recent = new Recent<RenderedText>(
     RECENT_BYTES,
     ({ bytes, index }) => bytes.length + index.byteLength,
@@ -76,7 +79,7 @@ export class Segments {
   readonly #facts = new Recent<FileFacts>(FACTS_BYTES, factsBytes)
   readonly #measured = new Recent<readonly PieceSize[]>(FACTS_BYTES, sizes => sizes.length * OBJECT_BYTES)
   /** Files whose recorded sizes turned out to be wrong. */
-  readonly #distrusted = new Set<string>()
+  readonly #distrusted = new BoundedMap<string, true>(NOTED_FILES_MAX)
   #measuring = { doneBytes: 0, totalBytes: 0, files: 0 }
 
   /** `report` hears, once for each file, of text that is not shown as it is. */
@@ -159,7 +162,7 @@ export class Segments {
 
   /** A text has another size than its record says: from now on this file is measured. */
   distrust(file: LiveFile): void {
-    this.#distrusted.add(file.path)
+    this.#distrusted.set(file.path, true)
   }
 
   async #load(key: string, kind: TextKind, file: LiveFile, rowGroup: number): Promise<RenderedText> {

@@ -1,4 +1,5 @@
 import type { TextFormatName } from '../../columns/text/formats/index.ts'
+import { BoundedMap } from '../../core/bounded-map.ts'
 import { messageOf } from '../../core/errors.ts'
 import { discarded } from '../../core/garbage.ts'
 import { SqlError } from '../../sql/errors.ts'
@@ -70,7 +71,7 @@ export class QueryView {
   readonly #options: QueryViewOptions
   /** By user and connection. In the order of their last use; several connections can be of one client. */
   readonly #files = new Map<string, QueryFile>()
-  readonly #lastOf = new Map<number | undefined, Answer>()
+  readonly #lastOf = new BoundedMap<number | undefined, Answer>(FILES_MAX)
   readonly #none: Answer
   /** Smaller ones are of an earlier server. */
   readonly #firstId: bigint

@@ -14,7 +14,7 @@ import type { HoldTimes } from '../saves/hold-times.ts'
 import type { NameState } from '../saves/name-state.ts'
 import type { Openers } from '../saves/openers.ts'
 import type { Outcome } from '../saves/outcome.ts'
-import { isAsWritten } from '../saves/save.ts'
+import { isAsWritten, isShownTo, type Save } from '../saves/save.ts'
 import { Saves } from '../saves/saves.ts'
 import { isPrivate } from '../saves/state.ts'
 import type { Scratch } from '../scratch/scratch.ts'
@@ -137,9 +137,9 @@ export class TableView {
     return line
   }
 
-  /** The attributes of what a line shows at this moment, with no look at the table. */
-  async shownAttributes(line: Line): Promise<Attributes> {
-    return this.#attributesOf(line, await this.#shown(line))
+  /** The attributes of what a line shows to a client at this moment, with no look at the table. */
+  shownAttributes(line: Line, client: FileClient): Promise<Attributes> {
+    return this.#told(line, client)
   }
 
   async #attributes(line: Line, client: FileClient): Promise<Attributes> {
@@ -155,31 +155,41 @@ export class TableView {
 
   /** The attributes that a client is sent, which tell it where the file ends. */
   async #told(line: Line, client: FileClient): Promise<Attributes> {
-    return this.#tell(line, client, await this.#shown(line))
+    return this.#tell(line, client, await this.#shown(line, client))
   }
 
   #tell(line: Line, client: FileClient, text: Text): Attributes {
-    line.ends.tell(client, text.size, text instanceof TableText ? text.snapshot.version : undefined)
+    this.lines.noteTold(line, client, text instanceof TableText ? text.snapshot.version : undefined, text.size)
     return this.#attributesOf(line, text)
   }
 
-  #attributesOf(line: Line, { size }: Text): Attributes {
+  #attributesOf(line: Line, text: Text): Attributes {
     const mode = this.editor === undefined ? MODE.readOnly : MODE.file
-    return viewAttributes(this.#context.owner, { id: line.id, size, mtime: line.mtime, mode })
+    const edit = this.editor?.of(line)
+    // Who is shown the file as it was before a save is shown its times, too: they move when the save is over.
+    const mtime = edit !== undefined && edit.image !== text ? edit.mtimeBefore : line.mtime
+    return viewAttributes(this.#context.owner, { id: line.id, size: text.size, mtime, mode })
   }
 
-  async #shown(line: Line): Promise<Text> {
-    return this.editor?.of(line)?.image ?? (await this.lines.text(line))
+  /** What a line shows to a client: the image of a save under way is for those who write it, until it is in the table. */
+  async #shown(line: Line, client: FileClient): Promise<Text> {
+    return this.#saveShownTo(line, client)?.image ?? this.lines.text(line)
+  }
+
+  #saveShownTo(line: Line, client: FileClient): Save | undefined {
+    const save = this.editor?.of(line)
+    return save !== undefined && isShownTo(save, clientKey(client)) ? save : undefined
   }
 
   async #read(line: Line, client: FileClient, offset: bigint, count: number): Promise<ReadResult> {
     // Only who writes into it, or opens it anew (GETATTR), is to hear of a refusal; who reads goes on.
-    const text = await this.#shown(line)
+    const edit = this.#saveShownTo(line, client)
+    const text = edit?.image ?? (await this.lines.text(line))
     // Of just the text that is read: with a size that others moved meanwhile, the client shows NULs up to there.
     const attributes = this.#tell(line, client, text)
     const read = await readText(text, offset, count)
     const end = read.bytes.length === 0 ? 0 : Number(offset) + read.bytes.length
-    this.lines.noteRead(line, client, text instanceof TableText ? text : undefined, end, text.size)
+    this.lines.noteRead(line, client, text instanceof TableText ? text.snapshot.version : edit!, end, text.size)
     return { ...read, attributes }
   }
 
@@ -193,7 +203,7 @@ export class TableView {
   ): Promise<WriteResult> {
     // Calls on one file take effect in the order in which they came: nothing is awaited here once the text is known.
     if (line.text === undefined) await this.lines.text(line)
-    const before = this.#attributesOf(line, editor.of(line)?.image ?? line.text!)
+    const before = this.#attributesOf(line, this.#saveShownTo(line, client)?.image ?? line.text!)
     const count = bytes.length
     if (stability === 'unstable') {
       await editor.writeUnstable(line, offset, bytes, client)
@@ -209,7 +219,7 @@ export class TableView {
   async #commit(editor: Saves, line: Line, client: FileClient): Promise<Change> {
     // Success would say that what was written is saved.
     if (line.status === 'retired') throw staleLine(line)
-    const before = await this.shownAttributes(line)
+    const before = this.#attributesOf(line, await this.#shown(line, client))
     const outcome = await this.#hearingOfRefusal(line, () => editor.commit(line, client))
     return this.#changed(line, client, before, outcome)
   }
@@ -241,7 +251,7 @@ export class TableView {
 
   /** Whether what the file has grown to since a WRITE came is what its client has written. */
   async #isOwnEnd(line: Line, client: FileClient, before: Attributes, written: number): Promise<boolean> {
-    const { size } = await this.#shown(line)
+    const { size } = await this.#shown(line, client)
     if (BigInt(size) <= before.size || size === written) return true
     const edit = this.editor?.of(line)
     return edit !== undefined && isAsWritten(edit) && edit.places.size === 1 && edit.places.has(clientKey(client))

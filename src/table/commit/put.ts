@@ -1,5 +1,5 @@
 import { messageOf } from '../../core/errors.ts'
-import type { ObjectStore } from '../../storage/object-store.ts'
+import { type ObjectStore, StorageError } from '../../storage/object-store.ts'
 import { TableError } from '../errors.ts'
 import type { Action } from '../log/actions/index.ts'
 import { formatCommit } from '../log/json.ts'
@@ -28,10 +28,13 @@ async function putCommit(store: ObjectStore, version: bigint, actions: readonly 
     failure = error
   }
   const found = await readCommit(store, version).catch(cause => {
-    throw undecided(store, version, failure ?? cause, cause)
+    throw undecided(store, version, failure ?? cause, `it cannot be read back: ${messageOf(cause)}`, cause)
   })
   if (found !== undefined && isOf(txnId, found.actions))
     return failure === undefined ? { kind: 'written' } : { kind: 'written', doubt: messageOf(failure) }
+  // What is not there may still come: the store never said that it has given it up.
+  if (found === undefined && failure instanceof StorageError && failure.mayHaveTakenEffect)
+    throw undecided(store, version, failure, 'it is not there yet')
   if (failure !== undefined) throw failure
   return { kind: 'exists' }
 }
@@ -60,10 +63,10 @@ export function isOf(txnId: string, actions: readonly Action[]): boolean {
   return actions.some(({ commitInfo }) => commitInfo?.txnId === txnId)
 }
 
-function undecided(store: ObjectStore, version: bigint, why: unknown, cause: unknown): TableError {
+function undecided(store: ObjectStore, version: bigint, why: unknown, and: string, cause = why): TableError {
   return new TableError(
     'undecided',
-    `${store.location}: whether version ${version} is in the log is not known: ${messageOf(why)}; and it cannot be read back: ${messageOf(cause)}`,
+    `${store.location}: whether version ${version} is in the log is not known: ${messageOf(why)}; and ${and}`,
     { cause },
   )
 }

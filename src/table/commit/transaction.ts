@@ -54,6 +54,8 @@ export interface TransactionTable {
   readonly store: ObjectStore
   readonly clock: Clock
   refresh(): Promise<Snapshot>
+  /** The newest version, without a look for new ones if the last one still counts. */
+  recent(): Promise<Snapshot>
   deletedRows(file: LiveFile): Promise<Uint32Array>
   /** A commit is on its way until what this gives is disposed of: who reads its version back need not tell of it. */
   underWay(txnId: string): Disposable
@@ -172,7 +174,8 @@ export class Transaction implements AsyncDisposable {
     const { store, clock } = this.#table
     for (let attempt = 0; attempt < COMMIT_ATTEMPTS_MAX; attempt++) {
       this.#signal?.throwIfAborted()
-      const newest = await this.#table.refresh()
+      // If another writer was quicker, the put says so.
+      const newest = attempt === 0 ? await this.#table.recent() : await this.#table.refresh()
       const nowMs = clock.nowMs()
       const rebased = await rebase(change, operation, newest, {
         store,

@@ -1,0 +1,107 @@
+import { describe, expect, test } from 'bun:test'
+import { momentMs } from '../../src/core/clock.ts'
+import { type ImageOfSave, KnownTexts } from '../../src/fs/known-texts.ts'
+import type { Line } from '../../src/fs/lines.ts'
+
+const A = { connection: 1, uid: 0, socket: undefined }
+const B = { ...A, connection: 2 }
+const keyOf = ({ connection }: typeof A): string => String(connection)
+const line = { id: 1000n } as Line
+
+function made() {
+  const known = new KnownTexts<Line>()
+  const clock = { ms: 1_700_000_000_000, nowMs: () => clock.ms }
+  const now = (): number => momentMs(clock)
+  return {
+    clock,
+    now,
+    reads: (client: typeof A, of: bigint | ImageOfSave, size: number) => known.read(client, line, of, size, now()),
+    writes: (client: typeof A, of: bigint | ImageOfSave, size: number) =>
+      known.wrote(keyOf(client), line, of, size, now()),
+    tells: (client: typeof A, of: bigint, size: number) => known.told(client, line, of, size, now()),
+    at: (client: typeof A, sinceMs: number) => {
+      const found = known.at(client, sinceMs)
+      return found && [found.first.version, found.first.size, found.isSure]
+    },
+  }
+}
+
+/** A save of which the version before is `base`, with a text of 100 bytes. */
+const saveOf = (base: bigint): ImageOfSave => ({ base: { size: 100, snapshot: { version: base } }, became: undefined })
+
+describe('what a program of a client knew when it began', () => {
+  test('is what its client read last before, or first since, also within one millisecond', () => {
+    const { at, now, reads } = made()
+    expect(at(A, now())).toBeUndefined()
+    reads(A, 1n, 10)
+    const begun = now()
+    expect(at(A, begun)).toEqual([1n, 10, true])
+    reads(A, 2n, 20)
+    expect(at(A, begun)).toEqual([2n, 20, true])
+    // Another program of the client reads on.
+    reads(A, 3n, 30)
+    expect(at(A, begun)).toEqual([2n, 20, false])
+  })
+
+  test('is not what was in its cache, once it was told of another text and did not read that', () => {
+    const { at, now, reads, tells } = made()
+    reads(A, 1n, 10)
+    tells(A, 1n, 10)
+    expect(at(A, now())).toEqual([1n, 10, true])
+    tells(A, 2n, 20)
+    expect(at(A, now())).toBeUndefined()
+  })
+
+  test('is what is in its cache only where it has asked for the attributes just before', () => {
+    const { clock, at, now, reads, tells } = made()
+    reads(A, 1n, 10)
+    clock.ms += 3_600_000
+    // A new file that was made from nothing that is here.
+    expect(at(A, now())).toBeUndefined()
+    tells(A, 1n, 10)
+    expect(at(A, now())).toEqual([1n, 10, true])
+  })
+
+  test('is not what other clients read', () => {
+    const { at, now, reads } = made()
+    reads(A, 1n, 10)
+    const begun = now()
+    reads(B, 2n, 20)
+    expect(at(A, begun)).toEqual([1n, 10, true])
+  })
+
+  test('is what it wrote itself, and what it writes since may be known to it', () => {
+    const { at, now, reads, writes } = made()
+    reads(A, 1n, 10)
+    writes(A, 2n, 20)
+    const begun = now()
+    expect(at(A, begun)).toEqual([2n, 20, true])
+    writes(A, 3n, 30)
+    expect(at(A, begun)).toEqual([2n, 20, false])
+  })
+
+  test('is up to where the image of a save went when it was read, once that is in the table as it was', () => {
+    const { at, now, reads } = made()
+    const save = saveOf(4n)
+    const begun = now()
+    reads(A, save, 110)
+    expect(at(A, begun)).toEqual([4n, 100, false])
+    save.became = 5n
+    expect(at(A, begun)).toEqual([5n, 110, true])
+  })
+
+  test('is one text for a long file that is read piece by piece', () => {
+    const { at, now, reads } = made()
+    reads(A, 1n, 10)
+    const begun = now()
+    for (let i = 0; i < 100; i++) reads(A, 2n, 20)
+    expect(at(A, begun)).toEqual([2n, 20, true])
+  })
+
+  test('is forgotten of clients that have not called for long', () => {
+    const { at, now, reads } = made()
+    reads(A, 1n, 10)
+    for (let i = 10; i < 100; i++) reads({ ...A, connection: i }, 1n, 10)
+    expect(at(A, now())).toBeUndefined()
+  })
+})

@@ -1,0 +1,123 @@
+import { describe, expect, test } from 'bun:test'
+import { parseDdl } from '../../src/columns/schema.ts'
+import { batchOf } from '../../src/columns/vectors.ts'
+import { execute } from '../../src/sql/engine.ts'
+import { resultText } from '../../src/sql/format.ts'
+import { memoryStore } from '../../src/storage/memory.ts'
+import { createTable } from '../../src/table/operations/create.ts'
+import type { Table } from '../../src/table/table.ts'
+import { commit, writeDataFiles } from '../helpers/changes.ts'
+import { type CountingStore, countingStore } from '../helpers/counting.ts'
+
+const SCHEMA = parseDdl('id:Int64,city:String,note:String')
+const FILES = 4
+const ROWS = 20_000
+/** Text that does not become small. */
+const noteOf = (id: number): string => Bun.hash(String(id)).toString(36).repeat(5)
+
+interface Elsewhere {
+  readonly table: Table
+  readonly store: CountingStore
+  /** Runs a statement; the result is its text, and how many bytes were read of each data file. */
+  run(sql: string): Promise<{ text: string; bytes: number[] }>
+}
+
+/** A table whose files are not on this machine, FILES of them with ROWS rows each. */
+async function elsewhere(): Promise<Elsewhere> {
+  const store = countingStore(memoryStore())
+  const table = await createTable(store, { schema: SCHEMA })
+  for (let file = 0; file < FILES; file++) {
+    const rows = Array.from({ length: ROWS }, (_, i) => {
+      const id = file * ROWS + i
+      return [BigInt(id), `city ${id % 7}`, noteOf(id)]
+    })
+    const batch = batchOf(
+      SCHEMA.map(({ type }) => type),
+      rows,
+    )
+    await commit(table, {
+      base: table.snapshot,
+      operation: 'WRITE',
+      add: await writeDataFiles(table, [batch]),
+      delete: [],
+    })
+  }
+  const run = async (sql: string): Promise<{ text: string; bytes: number[] }> => {
+    store.calls.length = 0
+    const outcome = await execute(table, sql)
+    const parts: Uint8Array[] = []
+    if (outcome.kind === 'rows') for await (const part of resultText(outcome.result, 'csv')) parts.push(part)
+    const bytes = table.snapshot.files.map(({ path }) =>
+      store.calls
+        .filter(call => call.startsWith(`read ${path} `))
+        .map(call => call.split(' ').at(-1)!.split('-').map(Number))
+        .reduce((sum, [start = 0, end = 0]) => sum + end - start, 0),
+    )
+    return { text: Buffer.concat(parts).toString(), bytes }
+  }
+  return { table, store, run }
+}
+
+describe('a query of a table that is elsewhere', () => {
+  test('fetches the columns that it reads, and no others', async () => {
+    const { table, run } = await elsewhere()
+    const sizes = table.snapshot.files.map(({ sizeBytes }) => sizeBytes)
+    const grouped = await run('SELECT city, count(*) AS n FROM data GROUP BY city ORDER BY n DESC, city LIMIT 2')
+    expect(grouped.text).toBe('city,n\ncity 0,11429\ncity 1,11429\n')
+    for (const [i, bytes] of grouped.bytes.entries()) expect(bytes).toBeLessThan(sizes[i]! / 3)
+    const all = await run('SELECT count(note) AS n, max(id) AS m, count(DISTINCT city) AS c FROM data')
+    expect(all.text).toBe(`n,m,c\n${FILES * ROWS},${FILES * ROWS - 1},7\n`)
+    for (const [i, bytes] of all.bytes.entries()) expect(bytes).toBeGreaterThan(sizes[i]! / 2)
+  })
+
+  test('fetches footers alone to count all rows', async () => {
+    const { run } = await elsewhere()
+    const { text, bytes } = await run('SELECT count(*) AS n FROM data')
+    expect(text).toBe(`n\n${FILES * ROWS}\n`)
+    const { bytes: none } = await run('DESCRIBE data')
+    expect(bytes).toEqual(none)
+  })
+
+  test('fetches nothing but footers of files that cannot hold the row', async () => {
+    const { run } = await elsewhere()
+    const { bytes: none } = await run('SELECT count(*) FROM data')
+    const id = 2 * ROWS + 17
+    const { text, bytes } = await run(`SELECT note FROM data WHERE id = ${id}`)
+    expect(text).toBe(`note\n${noteOf(id)}\n`)
+    expect(bytes.map((count, file) => count > none[file]!)).toEqual([false, false, true, false])
+    const between = await run(`SELECT count(note) AS n FROM data WHERE id >= ${ROWS - 1} AND id <= ${ROWS}`)
+    expect(between.text).toBe('n\n2\n')
+    expect(between.bytes.map((count, file) => count > none[file]!)).toEqual([true, true, false, false])
+  })
+
+  test('is right where what it needs is guessed wrong: then all is fetched', async () => {
+    const { table, run } = await elsewhere()
+    const note = noteOf(5)
+    // The plan does not name the column of every filter.
+    for (const sql of [
+      `SELECT max(id) AS m FROM data WHERE note = '${note}' AND city = 'city 5' AND id BETWEEN 0 AND 9`,
+      `WITH x AS (SELECT * FROM data) SELECT max(x.id) AS m FROM x JOIN data y USING (id) WHERE y.note = '${note}'`,
+      `SELECT max(id) AS m FROM data WHERE (SELECT count(*) FROM data d WHERE d.note = data.note) > 0 AND note = '${note}'`,
+      `SELECT max(COLUMNS('^i')) AS m FROM data WHERE note = '${note}'`,
+    ])
+      expect((await run(sql)).text).toBe('m\n5\n')
+    expect((await run('SUMMARIZE data')).text.split('\n').length).toBe(SCHEMA.length + 2)
+    expect((await run('FROM data ORDER BY id DESC LIMIT 1')).text).toContain(noteOf(FILES * ROWS - 1))
+    expect(table.snapshot.version).toBe(BigInt(FILES))
+  })
+
+  test('reads what statements changed, and they change it as they would a table that is here', async () => {
+    const { run } = await elsewhere()
+    await run(`UPDATE data SET city = 'Oslo' WHERE id % 1000 = 0`)
+    await run(`DELETE FROM data WHERE id = 3000`)
+    expect((await run(`SELECT count(*) AS n FROM data WHERE city = 'Oslo'`)).text).toBe('n\n79\n')
+    expect((await run('SELECT count(*) AS n FROM data')).text).toBe(`n\n${FILES * ROWS - 1}\n`)
+  })
+
+  test('says of a file that is gone which it is', async () => {
+    const { table, store, run } = await elsewhere()
+    const { path } = table.snapshot.files[1]!
+    await store.delete(path)
+    await expect(run('SELECT max(id) FROM data')).rejects.toThrow(path)
+  })
+})
