@@ -463,4 +463,59 @@ describe('tables that Spark writes', () => {
     ])
     expect(refusal(variant.path, 'INSERT INTO data SELECT * FROM data')).toContain('the column v is a VARIANT')
   }, 120_000)
+
+  test('that is a shallow clone is read and changed, and what it was made of stays as it is', async () => {
+    const source = place('clone source %20 ü')
+    const clone = place('clone')
+    await spark.sql(
+      `CREATE TABLE ${source.delta} (id INT, p STRING) USING delta PARTITIONED BY (p) TBLPROPERTIES ('delta.enableDeletionVectors' = 'true')`,
+      `INSERT INTO ${source.delta} SELECT id, 'a b' FROM range(4)`,
+      `INSERT INTO ${source.delta} SELECT id, 'c%d' FROM range(4, 8)`,
+      `DELETE FROM ${source.delta} WHERE id = 1`,
+      `CREATE TABLE ${clone.delta} SHALLOW CLONE ${source.delta}`,
+    )
+    const rows = ['0,a b', '2,a b', '3,a b', '4,c%d', '5,c%d', '6,c%d', '7,c%d']
+    expect(rowsOf(clone.path)).toEqual(rows)
+    expect(ours(clone.path, 'SELECT sum(id) FROM data WHERE p = $$c%d$$')).toEqual([[22]])
+    change(clone.path, 'DELETE FROM data WHERE id IN (2, 4)')
+    change(clone.path, "UPDATE data SET p = 'e' WHERE id = 7")
+    const left = [0, 3, 5, 6, 7].map(id => [id])
+    expect(await spark.sql(`SELECT id FROM ${clone.delta} ORDER BY id`)).toEqual(left)
+    expect(ours(clone.path, 'SELECT id FROM data ORDER BY id')).toEqual(left)
+    expect(rowsOf(source.path)).toEqual(rows)
+    expect(await spark.sql(`SELECT count(*) FROM ${source.delta}`)).toEqual([[7]])
+  }, 120_000)
+
+  test('answers SQL as Spark does where statistics rule files out', async () => {
+    const table = place('statistics')
+    await spark.sql(
+      `CREATE TABLE ${table.delta} (id BIGINT, s STRING, t TIMESTAMP, d DATE, x DECIMAL(30,10), f FLOAT) USING delta`,
+      ...[0, 1, 2, 3].map(
+        part => `INSERT INTO ${table.delta} SELECT id + ${part * 100} + 9007199254740990, concat(repeat('${'klmn'[part]}', 40), id),
+          timestamp_micros(${part} * 3600000000 + id * 1001), date_add(DATE'1969-12-30', CAST(id AS INT) + ${part * 2}),
+          CAST(id + ${part * 1000} AS DECIMAL(30,10)) / 7, IF(id = 3, CAST('NaN' AS FLOAT), CAST((id + ${part * 10}) / 10 AS FLOAT)) FROM range(4)`,
+      ),
+    )
+    const all = 'SELECT id, s, unix_micros(t), CAST(d AS STRING), CAST(x AS STRING), isnan(f) FROM'
+    const rows = await spark.sql(`${all} ${table.delta}`)
+    expect(rows.length).toBe(16)
+    for (const [id, s, micros, day, decimal] of rows as [number | string, string, number, string, string][]) {
+      for (const [ourCondition, theirs] of [
+        [`id = ${id}`, `id = ${id}`],
+        [`s >= '${s}'`, `s >= '${s}'`],
+        [`s LIKE '${s.slice(0, 36)}%'`, `s LIKE '${s.slice(0, 36)}%'`],
+        [`t <= make_timestamptz(${micros})`, `t <= timestamp_micros(${micros})`],
+        [
+          `t > '${new Date(micros / 1000).toISOString().slice(0, -1).replace('T', ' ')}'`,
+          `t > timestamp_micros(${Math.floor(micros / 1000) * 1000})`,
+        ],
+        [`d < DATE '${day}'`, `d < DATE'${day}'`],
+        [`x BETWEEN ${decimal} AND ${decimal}`, `x = CAST('${decimal}' AS DECIMAL(30,10))`],
+        [`f > ${Number(decimal)}`, `f > CAST(${Number(decimal)} AS FLOAT)`],
+      ] as const)
+        expect(ours(table.path, `SELECT count(*) FROM data WHERE ${ourCondition}`), ourCondition).toEqual(
+          await spark.sql(`SELECT count(*) FROM ${table.delta} WHERE ${theirs}`),
+        )
+    }
+  }, 600_000)
 })
