@@ -187,7 +187,7 @@ export interface SpaceInfo {
 export interface FileSystem {
   /** The root directory, reached through an export. */
   root(through: Export): FileRef
-  /** Whether a node may be written through a read-only export, too, as that changes nothing but what its writer is shown. */
+  /** True if a node may be written through a read-only export, too, as that changes nothing but what its writer is shown. */
   isAlwaysWritable?(node: Node): boolean
   /** Changes only if something answered 'unstable' was lost since (RFC 1813, writeverf3). */
   readonly writeVerifier: bigint
