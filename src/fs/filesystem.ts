@@ -96,7 +96,10 @@ export interface Attributes {
   readonly ctime: TimeNs
 }
 
-/** The attributes of an object before and after a change (RFC 1813, wcc_data). Either may be withheld on purpose: see the design, "What the client needs to hear". */
+/**
+ * The attributes of an object before and after a change (RFC 1813, wcc_data). Either may be withheld on purpose: where the
+ * file is not what its client has written, the client has to ask for them.
+ */
 export interface Change {
   readonly before?: Attributes | undefined
   readonly after?: Attributes | undefined

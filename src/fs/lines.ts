@@ -29,7 +29,7 @@ const PAGE_BYTES = 4096
 const VERSIONS_TRIED = 16
 
 /**
- * One line of versions of a view (see the design, "One open, one snapshot"): what a file handle stands for. Appends and
+ * One line of versions of a view, for which a file handle stands (see src/README.md, the way of a READ). Appends and
  * writes through the mount continue it; any other commit starts a new line, as rename(2) over the file would.
  */
 export interface Line {
