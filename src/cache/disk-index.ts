@@ -3,7 +3,7 @@ import { errnoOf } from '../core/errors.ts'
 
 /** A change of the tables below needs a new number: an index of another number is emptied. */
 const SCHEMA_VERSION = 2
-/** How long a write waits (and all of this process with it) for another's; reads never do (write-ahead log). */
+/** The time that a write waits (and all of this process with it) for another's; reads never do (write-ahead log). */
 const BUSY_TIMEOUT_MS = 1000
 /** The switch to the write-ahead log does not honour the busy timeout, so it is tried again for as long. */
 const WAL_ATTEMPTS = 50
@@ -172,7 +172,7 @@ export class DiskIndex {
 }
 
 /**
- * Whether an error says that the index is no (whole) index of ours, so that it is of no more use. Being busy, a full
+ * True if an error says that the index is no (whole) index of ours, so that it is of no more use. Being busy, a full
  * disk or a lack of rights are not of this kind: others may be using the index with success.
  */
 export function isDamage(error: unknown): boolean {

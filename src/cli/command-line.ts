@@ -24,7 +24,7 @@ export interface CommandLine {
   readonly rest: readonly string[]
 }
 
-/** Whether a command line asks for help, whatever else stands in it. */
+/** True if a command line asks for help, whatever else stands in it. */
 export function asksForHelp(raw: readonly string[]): boolean {
   const end = raw.indexOf('--')
   return (end < 0 ? raw : raw.slice(0, end)).some(token => token === '--help' || token === '-h')

@@ -1,9 +1,9 @@
 import { overMemory, overTime, processBytesMax, type SqlLimits } from '../sql/limits.ts'
 import { report } from './command.ts'
 
-/** How often this process looks at its own memory, in milliseconds. */
+/** The interval at which this process looks at its own memory, in milliseconds. */
 const WATCH_EVERY_MS = 100
-/** How long a statement may take to stop by itself, in milliseconds. */
+/** The time that a statement may take to stop by itself, in milliseconds. */
 const STOP_WITHIN_MS = 1000
 /** The longest timer that there is. */
 const TIMER_MS_MAX = 2 ** 31 - 1

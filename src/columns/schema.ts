@@ -214,7 +214,7 @@ function memberType({ name, type }: Field): string {
   return `${sqlName(name)}: ${sqlType(type)}`
 }
 
-/** Whether values of a type are of a kind, or have values of it inside. */
+/** True if values of a type are of a kind, or have values of it inside. */
 export function hasInside(type: DataType, kind: PrimitiveKind): boolean {
   switch (type.kind) {
     case 'struct':

@@ -46,7 +46,7 @@ export function asUtf8(vector: Vector): Vector {
     : { ...vector, values: { bytes: Buffer.concat([bytes, ...others], size), ...own }, notUtf8 }
 }
 
-/** Whether all bytes, those between the values too, are UTF-8, and no value begins or ends within a character. */
+/** True if all bytes, those between the values too, are UTF-8, and no value begins or ends within a character. */
 function isCutBetweenCharacters(bytes: Uint8Array, starts: Uint32Array, ends: Uint32Array): boolean {
   if (!isUtf8Bytes(bytes)) return false
   for (let row = 0; row < starts.length; row++) {

@@ -38,7 +38,7 @@ export class Recent<T> {
     return this.#entries.size
   }
 
-  /** Whether a value is at hand, or being made. */
+  /** True if a value is at hand, or being made. */
   has(key: string): boolean {
     return this.#entries.has(key)
   }

@@ -55,7 +55,7 @@ function isSame(left: EndOfFile, right: EndOfFile): boolean {
   return left.size === right.size && left.version === right.version && left.tail.length === right.tail.length
 }
 
-/** Whether an end is that of a version's text, as the table has it. */
+/** True if an end is that of a version's text, as the table has it. */
 export function isEndOf({ version, tail }: EndOfFile, of: bigint): boolean {
   return version === of && tail.length === 0
 }

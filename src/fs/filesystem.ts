@@ -96,7 +96,10 @@ export interface Attributes {
   readonly ctime: TimeNs
 }
 
-/** The attributes of an object before and after a change (RFC 1813, wcc_data). Either may be withheld on purpose: see the design, "What the client needs to hear". */
+/**
+ * The attributes of an object before and after a change (RFC 1813, wcc_data). Either may be withheld on purpose: where the
+ * file is not what its client has written, the client has to ask for them.
+ */
 export interface Change {
   readonly before?: Attributes | undefined
   readonly after?: Attributes | undefined
@@ -187,7 +190,7 @@ export interface SpaceInfo {
 export interface FileSystem {
   /** The root directory, reached through an export. */
   root(through: Export): FileRef
-  /** Whether a node may be written through a read-only export, too, as that changes nothing but what its writer is shown. */
+  /** True if a node may be written through a read-only export, too, as that changes nothing but what its writer is shown. */
   isAlwaysWritable?(node: Node): boolean
   /** Changes only if something answered 'unstable' was lost since (RFC 1813, writeverf3). */
   readonly writeVerifier: bigint

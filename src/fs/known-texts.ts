@@ -117,7 +117,7 @@ function inCache<Line>(known: readonly KnownText<Line>[], atMs: number): KnownTe
   return Math.max(last.lastMs, last.toldMs) > atMs - OPENED_MS ? last : undefined
 }
 
-/** Whether a version shows the text as it was. */
+/** True if a version shows the text as it was. */
 function isInTable({ version, save }: KnownText<unknown>): boolean {
   return version !== undefined || save!.became !== undefined
 }

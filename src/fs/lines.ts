@@ -29,7 +29,7 @@ const PAGE_BYTES = 4096
 const VERSIONS_TRIED = 16
 
 /**
- * One line of versions of a view (see the design, "One open, one snapshot"): what a file handle stands for. Appends and
+ * One line of versions of a view, for which a file handle stands (see src/README.md, the way of a READ). Appends and
  * writes through the mount continue it; any other commit starts a new line, as rename(2) over the file would.
  */
 export interface Line {
@@ -193,7 +193,7 @@ export class Lines {
     this.#sweeping.unref()
   }
 
-  /** How many lines are in memory for their use; the others are in the state database. */
+  /** The number of lines that are in memory for their use; the others are in the state database. */
   get inMemory(): number {
     return this.#inUse.size
   }
@@ -363,7 +363,7 @@ export class Lines {
     return here
   }
 
-  /** Whether a WRITE has, up to an end, what stands in front of that. */
+  /** True if a WRITE has, up to an end, what stands in front of that. */
   async #hasInFront(line: Line, end: EndOfFile, offset: number, bytes: Uint8Array): Promise<boolean> {
     const front = bytes.subarray(0, end.size - offset)
     const tailStart = end.size - end.tail.length
@@ -685,12 +685,12 @@ function newLine(id: bigint, format: TextFormatName, status: Line['status'], ver
   }
 }
 
-/** Whether bytes are what a text has at an offset, as far as it goes. */
+/** True if bytes are what a text has at an offset, as far as it goes. */
 function isStillAt(text: TableText, offset: number, bytes: Uint8Array): Promise<boolean> {
   return isAt(text, offset, bytes.subarray(0, Math.max(0, text.size - offset)))
 }
 
-/** Whether a text is an earlier one and rows behind its end. */
+/** True if a text is an earlier one and rows behind its end. */
 export function isContinuation(from: TableText, to: TableText): boolean {
   // Rows of an edit have their places among the others.
   return appendedFiles(from.snapshot, to.snapshot)?.every(file => file.tag(ORDER_TAG) === undefined) ?? false

@@ -19,7 +19,7 @@ export function checkName(name: string): void {
   }
 }
 
-/** Whether an NFS client gave this name to an open file that was removed ("silly rename"). */
+/** True if an NFS client gave this name to an open file that was removed ("silly rename"). */
 export function isSillyName(name: string): boolean {
   return name.startsWith('.nfs')
 }

@@ -140,7 +140,7 @@ export class ViewName {
     return {}
   }
 
-  /** `mv` of the view elsewhere, a backup, or the client's rename of an open file: held, see the design. */
+  /** `mv` of the view elsewhere, a backup, or the client's rename of an open file: held, see name-state.ts. */
   async renameAway(toDirectory: Node, toName: string): Promise<void> {
     const { view, scratch } = this.#options
     const silly = isSillyName(toName)

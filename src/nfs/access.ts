@@ -9,7 +9,7 @@ export function isAllowed(allowed: AllowedUids, uid: number): boolean {
   return allowed === 'any' || uid === 0 || allowed.has(uid)
 }
 
-/** Whether a call may be made: it must say who makes it, whoever is allowed. */
+/** True if a call may be made: it must say who makes it, whoever is allowed. */
 export function mayCall(allowed: AllowedUids, credential: Credential): boolean {
   return credential.flavor === 'sys' && isAllowed(allowed, credential.uid)
 }

@@ -31,7 +31,7 @@ export function isLoopback(address: string): boolean {
   return address === 'localhost' || address === '::1' || /^(::ffff:)?127\./.test(address)
 }
 
-/** Whether an address is one of this machine's. */
+/** True if an address is one of this machine's. */
 function isOwnAddress(address: string): boolean {
   const bare = address.replace(/^::ffff:/, '').replace(/%.*$/, '')
   return Object.values(networkInterfaces()).some(list => list?.some(known => known.address === bare) === true)

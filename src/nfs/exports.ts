@@ -69,7 +69,7 @@ export class Exports {
     return others ? 'any' : this.#options.uids
   }
 
-  /** Whether a call may be made through an export. */
+  /** True if a call may be made through an export. */
   admits(through: Export, credential: Credential): boolean {
     return mayCall(through.others ? 'any' : this.#options.uids, credential)
   }

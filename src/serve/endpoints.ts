@@ -75,7 +75,7 @@ export class Endpoints {
   }
 }
 
-/** Whether who listens on `host` is reached at `wanted`, too. */
+/** True if who listens on `host` is reached at `wanted`, too. */
 function covers(host: string, wanted: string): boolean {
   if (host === wanted || host === '::') return true
   return host === '0.0.0.0' && !wanted.includes(':')

@@ -10,7 +10,7 @@ export type LogSentence = (sentence: string) => void
 
 const LOG_BYTES_MAX = 5 << 20
 const SENTENCE_CHARS_MAX = 8000
-/** How long a refusal is remembered, which is told in two ways: as one of a call, and as one for `.errors`. */
+/** The time that a refusal is remembered, which is told in two ways: as one of a call, and as one for `.errors`. */
 const SAME_MS = 2000
 const RECENT_MAX = 50
 const CAUSES_MAX = 5

@@ -8,7 +8,7 @@ import { ServeError } from './errors.ts'
 import { type ExportRecord, mountsOf, type ServerRecord, type TableMount } from './registry.ts'
 import type { Rights, TableServer } from './table-server.ts'
 
-/** How often the system's mounts are looked at; a client that leaves is heard of at once. */
+/** The interval at which the system's mounts are looked at; a client that leaves is heard of at once. */
 const LOOK_EVERY_MS = 2000
 /** A server that was started for a mount waits for it so long. */
 const FIRST_MOUNT_MS = 60_000
@@ -164,7 +164,7 @@ export class Mounts {
     if (this.#present.length === 0 && this.#joining.size === 0) await withinMs(CLIENT_LEAVES_MS, promise)
   }
 
-  /** Whether there is no mount and none is being made, but clients that go on. */
+  /** True if there is no mount and none is being made, but clients that go on. */
   isUsedWithout(): boolean {
     return this.#present.length === 0 && this.#joining.size === 0 && this.#options.server.endpoints.clients > 0
   }

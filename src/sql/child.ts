@@ -4,7 +4,7 @@ import { SqlError } from './errors.ts'
 import { decodeAnswer, encodeMessage, linesOf, type StatementAnswer, type StatementRequest } from './protocol.ts'
 import type { ProcessId } from './record.ts'
 
-/** How long a process that is told to end may take for what it does in the background, in milliseconds. */
+/** The time that a process that is told to end may take for what it does in the background, in milliseconds. */
 const ENDING_MS = 5000
 const LOOK_EVERY_MS = 5
 

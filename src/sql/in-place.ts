@@ -20,7 +20,7 @@ const DIGITS: Readonly<Record<number, number>> = { 8: 3, 16: 5, 32: 10, 64: 20 }
 const EXACT_BITS = 32
 
 /**
- * Whether the engine reads these columns of a file as our own reader does. It gets to read the forms that are known to mean
+ * True if the engine reads these columns of a file as our own reader does. It gets to read the forms that are known to mean
  * the same to both; where there is a doubt, it gets the file as our reader sees it. So a file never has two meanings.
  * `schema`: the columns that are looked for in the file.
  */
@@ -137,7 +137,7 @@ function isSameLeaf(node: SchemaNode, type: DataType): boolean {
   }
 }
 
-/** Whether the bits and the sign of a whole number are those of the converted type or of the physical one. */
+/** True if the bits and the sign of a whole number are those of the converted type or of the physical one. */
 function isKnown({ annotation, convertedType }: SchemaNode): boolean {
   if (annotation?.kind !== 'INTEGER') return annotation === undefined
   return convertedType === `${annotation.isSigned ? '' : 'U'}INT_${annotation.bits}`

@@ -87,7 +87,7 @@ export class StatementLedger {
     return entry.changed
   }
 
-  /** Whether a transaction is that of one of the last statements that were begun. */
+  /** True if a transaction is that of one of the last statements that were begun. */
   hasBegun(txnId: string): boolean {
     return this.#begun.has(txnId)
   }

@@ -20,11 +20,11 @@ const BASE_BYTES = 384e6
 const SLACK = 1.25
 
 /**
- * How many statements of a server run at once, each in a process of its own: a quick one need not wait for a slow one,
+ * The number of statements of a server that run at once, each in a process of its own: a quick one need not wait for a slow one,
  * and one that is ended takes no other along. Further ones wait, for more would only take each other's memory and disk.
  */
 export const PROCESSES_MAX = Math.min(4, Math.max(2, availableParallelism()))
-/** How many statements may wait for their turn. */
+/** The number of statements that may wait for their turn. */
 export const WAITING_MAX = 64
 
 /** The machine's memory, or that of the container that we are in. */

@@ -15,7 +15,7 @@ export interface PoolOptions {
   readonly folder: string
   readonly processesMax: number
   readonly waitingMax: number
-  /** How long a process is kept for the next statement, in milliseconds. */
+  /** The time that a process is kept for the next statement, in milliseconds. */
   readonly idleMs: number
   readonly log: (sentence: string) => void
 }

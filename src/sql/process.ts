@@ -16,7 +16,7 @@ const STDOUT = 1
 const BUFFER_BYTES = 1 << 20
 /** Behind the server, which has programs waiting. */
 const NICENESS = 10
-/** How long a statement that is given up may take to clear up, in milliseconds. */
+/** The time that a statement that is given up may take to clear up, in milliseconds. */
 const ENDING_MS = 2000
 
 export interface SqlProcessOptions {

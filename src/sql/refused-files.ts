@@ -27,7 +27,7 @@ export class RefusedFiles {
     this.#log = log
   }
 
-  /** Whether an error of the engine is that it refuses a file of the snapshot, and none that was replaced already. */
+  /** True if an error of the engine is that it refuses a file of the snapshot, and none that was replaced already. */
   note(error: unknown, snapshot: Snapshot): boolean {
     const sentence = messageOf(error)
     if (!this.wantsAll && EMPTY.test(sentence) && this.#table.store.localPath('data') === undefined) {
@@ -55,7 +55,7 @@ export class RefusedFiles {
     }
   }
 
-  /** Whether the engine has refused a file. */
+  /** True if the engine has refused a file. */
   has(file: LiveFile): boolean {
     return this.#paths.has(file.path)
   }

@@ -27,7 +27,7 @@ export type PathOf = (file: LiveFile) => string
 const WAYS_TO_TABLES = /data|query|show|desc|summarize|duckdb_|pg_|sqlite_|information_schema/i
 
 /**
- * Whether a statement may be about the table. If not, nothing need be known of it, neither its files nor its columns. (That
+ * True if a statement may be about the table. If not, nothing need be known of it, neither its files nor its columns. (That
  * a statement gets at it without these words is found out by the engine, which then finds no table.)
  */
 export function mayMention(sql: string): boolean {

@@ -81,7 +81,7 @@ function namedColumns(sql: string, schema: Schema): number[] {
   return schema.flatMap(({ name }, i) => (words.has(name.toLowerCase()) ? [i] : []))
 }
 
-/** Whether a value between the least and the largest may compare so. */
+/** True if a value between the least and the largest may compare so. */
 const HOLDS: Readonly<Record<Bound['operator'], (min: number, max: number, value: number) => boolean>> = {
   '=': (min, max, value) => min <= value && value <= max,
   '<': (min, _, value) => min < value,
@@ -90,7 +90,7 @@ const HOLDS: Readonly<Record<Bound['operator'], (min: number, max: number, value
   '>=': (_, max, value) => max >= value,
 }
 
-/** Whether rows of a file may be within bounds, by its statistics in the log. */
+/** True if rows of a file may be within bounds, by its statistics in the log. */
 function mayHold(file: LiveFile, bounds: readonly Bound[], schema: Schema): boolean {
   if (bounds.length === 0) return true
   const { minValues, maxValues } = statisticsOf(file)

@@ -22,11 +22,11 @@ import { mayModify } from './statement.ts'
 import { takeAway } from './take-away.ts'
 
 const IDLE_MS = 60_000
-/** How often the memory of a process that runs a statement is looked at, in milliseconds. */
+/** The interval at which the memory of a process that runs a statement is looked at, in milliseconds. */
 const WATCH_EVERY_MS = 100
 /** The longest timer that there is. */
 const TIMER_MS_MAX = 2 ** 31 - 1
-/** How many processes that died before a statement arrived there are borne with. */
+/** The number of processes that may die before a statement arrives there. */
 const ATTEMPTS_MAX = 3
 
 export interface SqlServiceOptions {
@@ -101,7 +101,7 @@ export class SqlService {
     return this.#ledger.recover()
   }
 
-  /** Whether a transaction is that of a statement which was run here. */
+  /** True if a transaction is that of a statement which was run here. */
   hasBegun(txnId: string | undefined): boolean {
     return txnId !== undefined && this.#ledger.hasBegun(txnId)
   }

@@ -162,7 +162,7 @@ function mayCompare(operator: Comparison, range: ColumnRange, { low, high }: Rea
   }
 }
 
-/** Whether values above the upper bound may be like this one. */
+/** True if values above the upper bound may be like this one. */
 function isOpen({ openAbove }: ColumnRange, value: Ordered): boolean {
   return openAbove !== undefined && (value as string).startsWith(openAbove)
 }

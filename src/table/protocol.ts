@@ -95,7 +95,7 @@ function checkField(field: Field, refuse: (what: string) => never): void {
   if (field.type.kind === 'struct') for (const child of field.type.fields) checkField(child, refuse)
 }
 
-/** Whether rows are removed by deletion vectors; else the files that hold them are written anew. */
+/** True if rows are removed by deletion vectors; else the files that hold them are written anew. */
 export function usesDeletionVectors(protocol: ProtocolAction, configuration: ReadonlyMap<string, string>): boolean {
   return (
     (protocol.writerFeatures ?? []).includes('deletionVectors') &&
@@ -103,7 +103,7 @@ export function usesDeletionVectors(protocol: ProtocolAction, configuration: Rea
   )
 }
 
-/** Whether columns have other names in the files than in the schema (PROTOCOL.md, "Column Mapping"). */
+/** True if columns have other names in the files than in the schema (PROTOCOL.md, "Column Mapping"). */
 export function hasColumnMapping(protocol: ProtocolAction, configuration: ReadonlyMap<string, string>): boolean {
   const mode = configuration.get('delta.columnMapping.mode')
   const isSupported = protocol.minReaderVersion === 2 || (protocol.readerFeatures ?? []).includes('columnMapping')

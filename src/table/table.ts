@@ -40,7 +40,7 @@ export interface NewVersion {
   readonly metrics: Readonly<Record<string, unknown>>
   readonly engine: string | undefined
   readonly txnId?: string | undefined
-  /** How long the change took; undefined for one of another process. */
+  /** The time that the change took; undefined for one of another process. */
   readonly durationMs: number | undefined
 }
 
@@ -48,7 +48,7 @@ export interface TableOptions {
   readonly clock?: Clock
   /** Hears of each version once, when it was committed here or is seen first. */
   readonly onVersion?: ((version: NewVersion) => void) | undefined
-  /** How long a look for new versions counts, for stores where each costs a request; 0 if not given. */
+  /** The time that a look for new versions counts, for stores where each costs a request; 0 if not given. */
   readonly freshMs?: number
 }
 

@@ -55,7 +55,7 @@ function checkedLevels(levels: Uint8Array, max: number): Uint8Array {
   return levels
 }
 
-/** How many entries are values, and no NULLs or gaps. */
+/** The number of entries that are values, and no NULLs or gaps. */
 export function countValues(definition: Uint8Array | undefined, max: number, entries: number): number {
   // Where no value is NULL the search for a lower level is native, and over at the first byte otherwise.
   if (definition === undefined || (max === 1 && definition.indexOf(0) < 0)) return entries

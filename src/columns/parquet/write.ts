@@ -130,7 +130,7 @@ export class ParquetFileWriter {
 
 const SAMPLED_ROWS = 2048
 
-/** Whether strings are mostly different from one another, so that a dictionary would only be a detour: by the first of them. */
+/** True if strings are mostly different from one another, so that a dictionary would only be a detour: by the first of them. */
 function isDiverse([vector]: readonly Vector[]): boolean {
   if (vector === undefined || !isUtf8(vector.values)) return false
   const { bytes, starts, ends } = vector.values

@@ -44,7 +44,7 @@ function quoted(text: string): string {
   return text !== text.trim() || text === '' || /[",\r\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text
 }
 
-/** A batch as CSV rows (see the design, "Text forms"): no header, each row ends in a newline. */
+/** A batch as CSV rows (RFC 4180): no header, each row ends in a newline. */
 export function renderCsv(batch: Batch, schema: Schema): RenderedText {
   const { rows } = batch
   const columns = columnsOf(batch, schema)

@@ -20,7 +20,7 @@ export function delimiterOf(head: Uint8Array, dialect: Omit<Dialect, 'delimiter'
 }
 
 /**
- * Whether lines end in CR alone (as on old Macs), by the first line end outside of quotes. In other texts a CR within a
+ * True if lines end in CR alone (as on old Macs), by the first line end outside of quotes. In other texts a CR within a
  * line is part of a field.
  */
 export function endsInCr(head: Uint8Array, delimiter?: number): boolean {

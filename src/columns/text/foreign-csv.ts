@@ -24,7 +24,7 @@ export interface Dialect {
 /** The dialect of RFC 4180. */
 export const RFC_4180: Dialect = { delimiter: ',', quote: '"', escape: '"', comment: '' }
 
-/** Whether the byte parser takes a dialect: RFC 4180 with any one byte between fields. */
+/** True if the byte parser takes a dialect: RFC 4180 with any one byte between fields. */
 export function isPlain(dialect: Dialect): boolean {
   const { delimiter, quote, comment } = dialect
   return Buffer.byteLength(delimiter) === 1 && quote === '"' && dialect.escape === '"' && comment === ''

@@ -99,7 +99,7 @@ function isText({ types, numbers }: ColumnFacts): boolean {
   return types === 0 && !numbers
 }
 
-/** Whether a value is a short number in a column of such: most values are. */
+/** True if a value is a short number in a column of such: most values are. */
 function saysNothingNew({ types, digits, marked, exponent }: ColumnFacts, { values }: Vector, row: number): boolean {
   if (!isUtf8(values) || !digits || (types !== (LONG | DOUBLE) && types !== DOUBLE)) return false
   const { bytes, starts, ends } = values

@@ -53,7 +53,7 @@ export function writeLong(out: DataView, start: number, end: number, low: number
   writeDigits(out, high < 0 ? start + 1 : start, end - 8, top)
 }
 
-/** Whether a 64-bit number with this upper half is one that a double keeps. */
+/** True if a 64-bit number with this upper half is one that a double keeps. */
 function isExact(high: number): boolean {
   return high >= -2_097_152 && high < 2_097_152
 }

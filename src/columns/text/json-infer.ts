@@ -159,7 +159,7 @@ function kindOf(value: unknown): Kind {
   return Array.isArray(value) ? 'array' : 'object'
 }
 
-/** Whether a string is a value of a type, in the very form in which it is shown. */
+/** True if a string is a value of a type, in the very form in which it is shown. */
 function isShownAs(text: string, type: DataType): boolean {
   try {
     return formatScalar(parseScalar(text, type), type) === text

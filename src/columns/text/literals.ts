@@ -80,7 +80,7 @@ function numberOf(text: string, [, sign, whole = '', fraction, exponent]: RegExp
   return { types, isNumber: true, isMarked, scale, digits: precision, endsInZero: fraction.endsWith('0') }
 }
 
-/** Whether the nearest double, at its shortest, is the very number. `digits`: without zeros in front, `scale` of them behind the point. */
+/** True if the nearest double, at its shortest, is the very number. `digits`: without zeros in front, `scale` of them behind the point. */
 function isKeptByDouble(text: string, digits: string, scale: number, exponent = '0'): boolean {
   if (digits === '') return true
   if (exponent.length > EXPONENT_DIGITS_MAX) return false
@@ -105,7 +105,7 @@ function isTaken(parse: () => unknown): boolean {
 }
 
 /**
- * Whether the bytes [start, end) are a number that says no more than its value: up to 15 digits, with a point if
+ * True if the bytes [start, end) are a number that says no more than its value: up to 15 digits, with a point if
  * `withPoint`, a minus in front; no zeros in front, no -0. Most numbers are, and need no closer look.
  */
 export function isShortNumber(bytes: Uint8Array, start: number, end: number, withPoint: boolean): boolean {
@@ -123,7 +123,7 @@ export function isShortNumber(bytes: Uint8Array, start: number, end: number, wit
 }
 
 /**
- * Whether the bytes [start, end) are a decimal number with exactly `scale` digits behind the point, as DECIMAL keeps it: no
+ * True if the bytes [start, end) are a decimal number with exactly `scale` digits behind the point, as DECIMAL keeps it: no
  * zeros in front, no -0.
  */
 function isDecimal(bytes: Uint8Array, start: number, end: number, scale: number): boolean {
@@ -145,7 +145,7 @@ function isDecimal(bytes: Uint8Array, start: number, end: number, scale: number)
 const decoder = new TextDecoder('utf-8', { ignoreBOM: true })
 
 /**
- * Whether a column of `type`, if that was found from other values (see `SchemaInference`), keeps this one too, if its parser
+ * True if a column of `type`, if that was found from other values (see `SchemaInference`), keeps this one too, if its parser
  * takes it: that may take what the type would not have been chosen for, such as 007 for 7.
  */
 export function isKeptBy(type: DataType, bytes: Uint8Array, start: number, end: number): boolean {

@@ -81,7 +81,7 @@ export function parseScalar(text: string, type: DataType): Exclude<Cell, null> {
   }
 }
 
-/** Whether the empty text stands for no value of a type, as programs that quote every field write it: it is NULL. */
+/** True if the empty text stands for no value of a type, as programs that quote every field write it: it is NULL. */
 export function emptyIsNull({ kind }: DataType): boolean {
   return kind !== 'string' && kind !== 'binary'
 }

@@ -43,7 +43,7 @@ export async function joinSave(
   else places.set(key, first === undefined ? placeAtOffset(base) : { ...placeAtOffset(base), at: undefined })
 }
 
-/** Whether WRITEs to a save that is under way are appends of somebody else, and no part of it that comes once more. */
+/** True if WRITEs to a save that is under way are appends of somebody else, and no part of it that comes once more. */
 async function isOthers(edit: Save, place: WritePlace, writes: readonly Written[]): Promise<boolean> {
   if (place.kind === 'on' || (place.kind === 'here' && !place.isAppend)) return false
   const end = place.kind === 'behind' ? place.end.size : edit.base.size

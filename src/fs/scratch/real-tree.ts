@@ -35,7 +35,7 @@ export interface RealTreeOptions {
   readonly directory: string
   /** The root comes first. */
   readonly folders: readonly FixedFolder[]
-  /** Whether a name in a folder is somebody else's: what is on disk there is not shown, and nothing is put there. */
+  /** True if a name in a folder is somebody else's: what is on disk there is not shown, and nothing is put there. */
   readonly reserved: (folder: bigint, name: string) => boolean
   readonly nodes: Nodes
   readonly ids: Ids
@@ -164,7 +164,7 @@ export class RealTree {
     }
   }
 
-  /** Whether a name is not the users': it is a fixed folder's, or reserved for others. */
+  /** True if a name is not the users': it is a fixed folder's, or reserved for others. */
   isReserved(directory: bigint, name: string): boolean {
     const isRoot = this.#fixed.get(directory)?.place === undefined && this.isFixed(directory)
     if (isRoot && name === INCOMING_NAME) return true
@@ -181,7 +181,7 @@ export class RealTree {
     return undefined
   }
 
-  /** Whether `id` is `directory` or one of the folders above it. */
+  /** True if `id` is `directory` or one of the folders above it. */
   isWithin(directory: bigint, id: bigint): boolean {
     for (let at = directory; !this.#fixed.has(at); ) {
       if (at === id) return true

@@ -35,7 +35,7 @@ export interface ScratchOptions {
   readonly directory: string
   /** Those that are always there; the root comes first. */
   readonly folders: readonly FixedFolder[]
-  /** Whether a name in a folder is somebody else's: what is on disk there is not shown, and nothing is put there. */
+  /** True if a name in a folder is somebody else's: what is on disk there is not shown, and nothing is put there. */
   readonly reserved?: (folder: bigint, name: string) => boolean
   /** Shared with others; the tables here begin with `scratch_`. */
   readonly database: Database

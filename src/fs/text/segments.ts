@@ -111,7 +111,7 @@ export class Segments {
     return this.#recent.get(key, () => this.#load(key, kind, file, rowGroup))
   }
 
-  /** Whether a piece needs no rendering, as far as is known without looking. */
+  /** True if a piece needs no rendering, as far as is known without looking. */
   isAtHand(kind: TextKind, file: LiveFile, rowGroup: number): boolean {
     return this.#recent.has(pieceKey(kind, file, rowGroup))
   }

@@ -65,7 +65,7 @@ export function rope(parts: readonly { readonly text: Text; readonly start: numb
   }
 }
 
-/** Whether a text has these bytes at an offset. */
+/** True if a text has these bytes at an offset. */
 export async function isAt(text: Text, offset: number, bytes: Uint8Array): Promise<boolean> {
   if (offset + bytes.length > text.size) return false
   if (bytes.length === 0) return true

@@ -287,7 +287,7 @@ function created({ node, ...made }: CreatedNode, directory: Node): Created {
   return { ...made, node: ref(node.id, directory) }
 }
 
-/** Whether an error is one of which the user who meant the change is to hear; a client that looks anew is none. */
+/** True if an error is one of which the user who meant the change is to hear; a client that looks anew is none. */
 function isRefusal(error: unknown): error is FsError {
   return error instanceof FsError && error.code !== 'ENOTSYNC'
 }

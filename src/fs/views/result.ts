@@ -93,7 +93,7 @@ export class Result implements FileNode {
     return this.#running !== undefined
   }
 
-  /** Whether this is, or will be, the result of a statement on a version of the table. */
+  /** True if this is, or will be, the result of a statement on a version of the table. */
   isOf(sql: string | undefined, version: bigint): boolean {
     return this.#options.sql === sql && (this.#version === undefined || this.#version === version)
   }

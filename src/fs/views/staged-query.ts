@@ -67,7 +67,7 @@ export class StagedQuery {
     return new TextDecoder().decode(await this.#read(start, this.size))
   }
 
-  /** Whether what was written over the answer is what stood there. */
+  /** True if what was written over the answer is what stood there. */
   async #keepsBase(): Promise<boolean> {
     const end = Math.min(this.#baseSize, this.#start + this.#bytes.length)
     if (this.#start >= end) return true

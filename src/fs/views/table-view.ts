@@ -110,7 +110,7 @@ export class TableView {
     return this.nameState.kind === 'away' ? this.nameState.line : undefined
   }
 
-  /** Whether a save is under way. */
+  /** True if a save is under way. */
   get isEdited(): boolean {
     return this.editor?.isBusy ?? false
   }
@@ -253,7 +253,7 @@ export class TableView {
     return { before, after }
   }
 
-  /** Whether what the file has grown to since a WRITE came is what its client has written. */
+  /** True if what the file has grown to since a WRITE came is what its client has written. */
   async #isOwnEnd(line: Line, client: FileClient, before: Attributes, written: number): Promise<boolean> {
     const { size } = await this.#shown(line, client)
     if (BigInt(size) <= before.size || size === written) return true

@@ -21,9 +21,9 @@ export interface ViewLine {
 export interface View {
   readonly kind: 'file' | 'directory'
   readonly cookie: bigint
-  /** Whether nothing of the user's can get this name. */
+  /** True if nothing of the user's can get this name. */
   reserves(name: string, folder: Node): boolean | Promise<boolean>
-  /** Whether what is on disk under this name is not shown, as the view has it. */
+  /** True if what is on disk under this name is not shown, as the view has it. */
   hides(name: string): boolean
   /** What a name leads to; undefined: there is none of this view's. Rejects with ENOENT while the name is away. */
   lookup(name: string, folder: Node): Promise<TreeNode | undefined>

@@ -46,7 +46,7 @@ const statuses = {
 
 export interface MountOptions {
   readonly exports: Exports
-  /** Whether the plain export is offered under the names that everybody knows. */
+  /** True if the plain export is offered under the names that everybody knows. */
   readonly plainNames: boolean
   readonly fs: Pick<FileSystem, 'root' | 'lookup'>
   fileHandle(ref: FileRef): Uint8Array

@@ -7,9 +7,9 @@ export interface ConnectionLimits {
   readonly callsMax: number
   /** Bytes held for a connection: calls in flight, the replies expected of them, and replies not sent yet. */
   readonly heldBytesMax: number
-  /** How long a record may take to arrive. */
+  /** The time that a record may take to arrive. */
   readonly recordTimeoutMs: number
-  /** How long a peer may leave replies unread. */
+  /** The time that a peer may leave replies unread. */
   readonly stallTimeoutMs: number
 }
 
@@ -120,7 +120,7 @@ export class Connection {
     this.#recordSinceMs = nowMs
   }
 
-  /** Whether a call of this client ever got what only those get who may: not NULL, and no refusal. */
+  /** True if a call of this client ever got what only those get who may: not NULL, and no refusal. */
   get served(): boolean {
     return this.#served
   }

@@ -19,7 +19,7 @@ export interface ProcedureDefinition<Args, Result> {
   readonly name: string
   readonly args: Codec<Args>
   readonly result: Codec<Result>
-  /** Whether AUTH_NONE is enough. */
+  /** True if AUTH_NONE is enough. */
   readonly anonymous: boolean
   /** Must not be executed twice: the reply is kept for a retransmission, if this says so of the result. */
   readonly keepReply?: (result: Result) => boolean

@@ -32,7 +32,7 @@ export class RecordReader {
     this.#recordBytesMax = recordBytesMax
   }
 
-  /** Whether a record has begun and not ended. */
+  /** True if a record has begun and not ended. */
   get partial(): boolean {
     return this.#available > 0 || this.#fragments > 0
   }

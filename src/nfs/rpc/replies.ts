@@ -8,7 +8,7 @@ export interface ReplyCacheLimits {
 
 export interface KeptReply {
   readonly pieces: readonly Uint8Array[]
-  /** Whether a retransmission may be answered with it. */
+  /** True if a retransmission may be answered with it. */
   readonly keep: boolean
 }
 

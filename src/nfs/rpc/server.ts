@@ -26,7 +26,7 @@ export interface RpcLimits extends ConnectionLimits, ReplyCacheLimits {
   readonly connectionsMax: number
   /** For how long a client that was served must have been idle before its connection may be closed for another's. */
   readonly servedIdleMs: number
-  /** How often connections are looked at for the timeouts. */
+  /** The interval at which connections are looked at for the timeouts. */
   readonly sweepIntervalMs: number
   /** Bytes held for all connections. */
   readonly totalHeldBytesMax: number
@@ -59,7 +59,7 @@ export interface RpcOptions {
   admit(peer: PeerConnection): Admission
 }
 
-/** Whether a peer may connect, and as whom (undefined: as whoever it says); `socket`: see Connection. */
+/** True if a peer may connect, and as whom (undefined: as whoever it says); `socket`: see Connection. */
 export type Admission =
   | { readonly admitted: false; readonly reason: string }
   | { readonly admitted: true; readonly uid: number | undefined; readonly socket: number | undefined }

@@ -80,7 +80,7 @@ function endpointUrl(text: string): string {
   return /^https?:\/\//i.test(text) ? text.replace(/\/+$/, '') : `http://${text}`
 }
 
-/** Whether an endpoint is one of AWS itself, where a bucket is part of the host name. */
+/** True if an endpoint is one of AWS itself, where a bucket is part of the host name. */
 export function isAws(url: string): boolean {
   const host = URL.canParse(url) ? new URL(url).hostname : ''
   return /(^|\.)amazonaws\.com(\.cn)?$/.test(host)

@@ -37,7 +37,7 @@ export interface Change {
   readonly readWholeTable: boolean
 }
 
-/** Whether a change takes rows away, or rewrites them. */
+/** True if a change takes rows away, or rewrites them. */
 export function takesRows({ delete: deletions, removeFiles }: Pick<Change, 'delete' | 'removeFiles'>): boolean {
   return deletions.length > 0 || removeFiles.length > 0
 }

@@ -58,7 +58,7 @@ export async function putWithFiles(
   }
 }
 
-/** Whether a commit is that of a transaction. */
+/** True if a commit is that of a transaction. */
 export function isOf(txnId: string, actions: readonly Action[]): boolean {
   return actions.some(({ commitInfo }) => commitInfo?.txnId === txnId)
 }

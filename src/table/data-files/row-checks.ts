@@ -24,7 +24,7 @@ function missing(what: string): TableError {
   return new TableError('constraint', `${what} is NOT NULL, and a row has no value for it`)
 }
 
-/** Whether something inside values of a type must not be NULL. */
+/** True if something inside values of a type must not be NULL. */
 function hasRequired(type: DataType): boolean {
   switch (type.kind) {
     case 'struct':

@@ -154,7 +154,7 @@ function* actionsOf({ protocol, metadata, state, live }: Snapshot, keepRemovedSi
   for (const { add } of live) yield { add: { ...add, partitionValues: add.partitionValues ?? {}, dataChange: false } }
 }
 
-/** Whether a removed file need not be remembered any more. */
+/** True if a removed file need not be remembered any more. */
 function isOver({ deletionTimestamp }: RemoveAction, keepRemovedSinceMs: number): boolean {
   return (deletionTimestamp ?? 0) < keepRemovedSinceMs
 }

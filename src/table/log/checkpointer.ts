@@ -67,7 +67,7 @@ export class Checkpointer {
     return this.#writing
   }
 
-  /** Whether enough commits stand behind the last checkpoint, ours or another writer's. */
+  /** True if enough commits stand behind the last checkpoint, ours or another writer's. */
   async #isDue({ version, live, state }: Snapshot): Promise<boolean> {
     const actions = live.size + state.tombstones.size + state.txns.size + state.domains.size
     const interval = Math.floor(actions / CHECKPOINTED_ACTIONS_PER_COMMIT)

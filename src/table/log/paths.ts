@@ -61,7 +61,7 @@ const SCHEME = /^([a-z][a-z0-9+.-]*):/i
 const FILE_SCHEME = /^file:(?:\/\/(?:localhost)?(?=\/)|(?!\/\/))/i
 const S3_SCHEME = /^s3[an]?:/i
 
-/** Whether a path, as `pathOf` gives it, is that of a file outside of the table: one that only the log of the table names. */
+/** True if a path, as `pathOf` gives it, is that of a file outside of the table: one that only the log of the table names. */
 export function isOutside(path: string): boolean {
   return path.startsWith('/') || SCHEME.test(path)
 }

@@ -90,7 +90,7 @@ export class SnapshotBuilder {
     return inCommitTimestamp
   }
 
-  /** Whether commits carry their own times, as far as was applied. */
+  /** True if commits carry their own times, as far as was applied. */
   get hasInCommitTimestamps(): boolean {
     const metadata = this.#metadata ?? this.#before?.metadata.action
     return isTrue(metadata?.configuration?.['delta.enableInCommitTimestamps'])

@@ -45,7 +45,7 @@ export async function lastCheckpoint(store: ObjectStore): Promise<bigint | undef
   }
 }
 
-/** Whether there is a table at all: told by the names in its log. */
+/** True if there is a table at all: told by the names in its log. */
 export async function hasLog(store: ObjectStore): Promise<boolean> {
   for (const { path } of await store.list(`${LOG_FOLDER}/`)) if (parseLogFile(path) !== undefined) return true
   return false

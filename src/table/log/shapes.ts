@@ -83,12 +83,12 @@ export function shown(text: string, max: number = SHOWN_MAX): string {
   return text.length <= max ? text : `${text.slice(0, max)}... (${text.length} characters)`
 }
 
-/** Whether a value is what JSON calls an object. */
+/** True if a value is what JSON calls an object. */
 export function isObject(value: unknown): value is Readonly<Record<string, unknown>> {
   return typeof value === 'object' && value !== null && !Array.isArray(value) && !isRawNumber(value)
 }
 
-/** Whether a value is a number that is kept as it was read. */
+/** True if a value is a number that is kept as it was read. */
 export function isRawNumber(value: unknown): boolean {
   return (JSON as typeof JSON & { isRawJSON(value: unknown): boolean }).isRawJSON(value)
 }

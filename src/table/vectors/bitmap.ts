@@ -10,7 +10,7 @@ const BITMAP_BYTES = 8192
 
 /** What is known of a vector before its bitmap is read. */
 export interface Announced {
-  /** How many rows are deleted. */
+  /** The number of rows that are deleted. */
   readonly cardinality: number
   /** How many rows the data file has. */
   readonly fileRows: number

@@ -59,7 +59,7 @@ export class WorkerPool {
     for (const { worker, pending } of this.#threads) if (pending === undefined) worker.unref()
   }
 
-  /** Whether there are threads, so that a task need not wait until one has begun. */
+  /** True if there are threads, so that a task need not wait until one has begun. */
   get isStarted(): boolean {
     return this.#threads.length > 0
   }

@@ -37,7 +37,7 @@ export const readdir = nfs3Procedure({
   },
 })
 
-/** How many entries of at least `entryBytes` can go into a listing; at least one, to learn whether there is any. */
+/** The number of entries of at least `entryBytes` that can go into a listing; at least one, to learn whether there is any. */
 export function entriesWithin(bytesMax: number, entryBytes: number): number {
   return Math.max(1, Math.floor((bytesMax - LISTING_BYTES) / (entryBytes + NAME_BYTES_MIN)))
 }
