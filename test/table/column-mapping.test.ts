@@ -2,11 +2,11 @@ import { describe, expect, test } from 'bun:test'
 import { parseDdl, physicalName, schemaFingerprint, schemaFromJson } from '../../src/columns/schema.ts'
 import type { Schema } from '../../src/columns/types.ts'
 import { batchOf } from '../../src/columns/vectors.ts'
-import { memoryStore } from '../../src/storage/memory.ts'
 import type { ObjectStore } from '../../src/storage/object-store.ts'
 import { withPhysicalNames } from '../../src/table/column-mapping.ts'
 import { openTable, type Table } from '../../src/table/table.ts'
 import { commit, writeDataFiles } from '../helpers/changes.ts'
+import { memoryStore } from '../helpers/memory-store.ts'
 import { actionsAt, commitLines, failure, foreignTable, readRows } from './fixture.ts'
 
 const mapped = (id: number, name: string, physical: string, type: unknown = 'long'): object => ({

@@ -1,12 +1,12 @@
 import { describe, expect, test } from 'bun:test'
 import { localStore } from '../../src/storage/local.ts'
-import { memoryStore } from '../../src/storage/memory.ts'
 import type { ObjectStore } from '../../src/storage/object-store.ts'
 import type { DeletionVectorDescriptor } from '../../src/table/log/actions/index.ts'
 import { vectorId } from '../../src/table/log/actions/index.ts'
 import { decodeBitmap as decode, encodeBitmap } from '../../src/table/vectors/bitmap.ts'
 import { readVector as read, writeVectors } from '../../src/table/vectors/store.ts'
 import { decodeZ85, encodeZ85 } from '../../src/table/vectors/z85.ts'
+import { memoryStore } from '../helpers/memory-store.ts'
 import { temporaryFolder } from '../helpers/temporary.ts'
 import { failure } from './fixture.ts'
 
