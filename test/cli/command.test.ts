@@ -4,8 +4,8 @@ import { dialectOf } from '../../src/cli/dialect-args.ts'
 import { cacheBytesOf, hostOf, portOf } from '../../src/cli/serve-args.ts'
 import { snapshotOf } from '../../src/cli/version-args.ts'
 import { parseDdl } from '../../src/columns/schema.ts'
-import { memoryStore } from '../../src/storage/memory.ts'
 import { createTable } from '../../src/table/operations/create.ts'
+import { memoryStore } from '../helpers/memory-store.ts'
 
 async function usage(run: () => unknown): Promise<string> {
   try {

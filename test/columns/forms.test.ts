@@ -3,9 +3,9 @@ import { ParquetError } from '../../src/columns/errors.ts'
 import { lz4Decompress, lz4Legacy } from '../../src/columns/parquet/lz4.ts'
 import { readFooter, readRowGroup } from '../../src/columns/parquet/read.ts'
 import { schemaOfFooter } from '../../src/columns/parquet/schema.ts'
-import { memorySource } from '../../src/columns/parquet/source.ts'
 import { parseDdl, sqlType } from '../../src/columns/schema.ts'
 import type { Cell } from '../../src/columns/types.ts'
+import { memorySource } from '../helpers/memory-source.ts'
 import {
   bytes,
   CODEC,

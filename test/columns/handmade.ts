@@ -2,8 +2,8 @@ import { ByteWriter } from 'hyparquet-writer'
 import { serializeTCompactProtocol } from 'hyparquet-writer/src/thrift.js'
 import { readFooter } from '../../src/columns/parquet/read.ts'
 import { schemaOfFooter } from '../../src/columns/parquet/schema.ts'
-import { memorySource } from '../../src/columns/parquet/source.ts'
 import type { Schema } from '../../src/columns/types.ts'
+import { memorySource } from '../helpers/memory-source.ts'
 
 /** A Thrift struct: `{ field_1: ... }`. Whole numbers are 32 bits, bigints 64. */
 export type Thrift = { readonly [field: `field_${number}`]: unknown }

@@ -1,6 +1,5 @@
 import { describe, expect, test } from 'bun:test'
 import { readFooter, readRowGroup } from '../../src/columns/parquet/read.ts'
-import { memorySource } from '../../src/columns/parquet/source.ts'
 import { parseDdl } from '../../src/columns/schema.ts'
 import { renderCsv } from '../../src/columns/text/csv.ts'
 import { csvSize } from '../../src/columns/text/csv-render.ts'
@@ -9,6 +8,7 @@ import { jsonLinesSize } from '../../src/columns/text/sizes.ts'
 import type { Cell, DataType, Field, Schema, Vector } from '../../src/columns/types.ts'
 import { asUtf8 } from '../../src/columns/utf8.ts'
 import { cellAt, vectorOf } from '../../src/columns/vectors.ts'
+import { memorySource } from '../helpers/memory-source.ts'
 import { decode, Random, written } from './values.ts'
 
 const STRING: DataType = { kind: 'string' }

@@ -1,11 +1,12 @@
 import { type ConstantValues, fetchRowGroup, readFooter, readRowGroup } from '../../src/columns/parquet/read.ts'
-import { type ByteSource, memorySource } from '../../src/columns/parquet/source.ts'
+import type { ByteSource } from '../../src/columns/parquet/source.ts'
 import { parseDdl, schemaToJson } from '../../src/columns/schema.ts'
 import { SchemaInference } from '../../src/columns/text/csv.ts'
 import type { Batch, Cell, DataType, Schema } from '../../src/columns/types.ts'
 import { batchOf, cellAt } from '../../src/columns/vectors.ts'
 import { DataFileWriter, type WrittenDataFile } from '../../src/table/data-files/data-file-writer.ts'
 import type { RenderTask } from '../../src/table/workers/tasks.ts'
+import { memorySource } from '../helpers/memory-source.ts'
 
 export const encode = (text: string): Uint8Array => new TextEncoder().encode(text)
 /** A byte-order mark at the start is kept: it is part of what was written. */

@@ -3,11 +3,11 @@ import { parseDdl } from '../../src/columns/schema.ts'
 import { batchOf } from '../../src/columns/vectors.ts'
 import { execute } from '../../src/sql/engine.ts'
 import { resultText } from '../../src/sql/format.ts'
-import { memoryStore } from '../../src/storage/memory.ts'
 import { createTable } from '../../src/table/operations/create.ts'
 import type { Table } from '../../src/table/table.ts'
 import { commit, writeDataFiles } from '../helpers/changes.ts'
 import { type CountingStore, countingStore } from '../helpers/counting.ts'
+import { memoryStore } from '../helpers/memory-store.ts'
 
 const SCHEMA = parseDdl('id:Int64,city:String,note:String')
 const FILES = 4

@@ -1,8 +1,8 @@
 import { describe, expect, test } from 'bun:test'
 import { MemoryCache } from '../../src/cache/memory.ts'
 import { cachedStore } from '../../src/storage/cached.ts'
-import { memoryStore } from '../../src/storage/memory.ts'
 import { countingStore } from '../helpers/counting.ts'
+import { memoryStore } from '../helpers/memory-store.ts'
 import { storeContract } from './contract.ts'
 
 storeContract('behind a cache', async () => ({

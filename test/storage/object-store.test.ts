@@ -3,7 +3,7 @@ import { chmodSync, existsSync, mkdirSync, readdirSync, rmSync, symlinkSync, uti
 import { join } from 'node:path'
 import { localStore } from '../../src/storage/local.ts'
 import { parseLocation } from '../../src/storage/location.ts'
-import { memoryStore } from '../../src/storage/memory.ts'
+import { memoryStore } from '../helpers/memory-store.ts'
 import { temporaryFolder } from '../helpers/temporary.ts'
 import { bytes, failure, storeContract } from './contract.ts'
 

@@ -1,11 +1,11 @@
 import { describe, expect, test } from 'bun:test'
-import { memoryStore } from '../../src/storage/memory.ts'
 import type { ObjectStore } from '../../src/storage/object-store.ts'
 import type { AddAction } from '../../src/table/log/actions/index.ts'
 import { commitPath } from '../../src/table/log/paths.ts'
 import { createTable } from '../../src/table/operations/create.ts'
 import { openTable, type Table } from '../../src/table/table.ts'
 import { writeVectors } from '../../src/table/vectors/store.ts'
+import { memoryStore } from '../helpers/memory-store.ts'
 import { append, failure, foreignTable, SCHEMA } from './fixture.ts'
 
 type Json = string | number | boolean | null | Json[] | { [name: string]: Json }

@@ -1,9 +1,9 @@
 import { describe, expect, test } from 'bun:test'
 import { parseDdl } from '../../src/columns/schema.ts'
 import { batchOf } from '../../src/columns/vectors.ts'
-import { memoryStore } from '../../src/storage/memory.ts'
 import { createTable } from '../../src/table/operations/create.ts'
 import { committed } from '../../src/table/table.ts'
+import { memoryStore } from '../helpers/memory-store.ts'
 
 const SCHEMA = parseDdl('a:Int64,s:struct<b:int,c:struct<d:int,e:int>>,`x.y`:Int64,z:Int64')
 

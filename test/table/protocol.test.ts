@@ -1,9 +1,9 @@
 import { describe, expect, test } from 'bun:test'
 import { localStore } from '../../src/storage/local.ts'
-import { memoryStore } from '../../src/storage/memory.ts'
 import { checkpointPath, commitPath, encodePath, pathOf } from '../../src/table/log/paths.ts'
 import { openTable, type Table } from '../../src/table/table.ts'
 import { commit, writeDataFiles } from '../helpers/changes.ts'
+import { memoryStore } from '../helpers/memory-store.ts'
 import { temporaryFolder } from '../helpers/temporary.ts'
 import { actionsAt, append, commitLines, failure, foreignTable, readIds, remove, rows, SCHEMA } from './fixture.ts'
 

@@ -1,12 +1,12 @@
 import { describe, expect, spyOn, test } from 'bun:test'
 import { TextMap } from '../../src/core/ordered.ts'
-import { memoryStore } from '../../src/storage/memory.ts'
 import type { ObjectStore } from '../../src/storage/object-store.ts'
 import type { AddAction } from '../../src/table/log/actions/index.ts'
 import { vectorId } from '../../src/table/log/actions/index.ts'
 import { commitPath, LAST_CHECKPOINT, parseLogFile } from '../../src/table/log/paths.ts'
 import { appendedFiles, LiveFile, type Snapshot } from '../../src/table/snapshot.ts'
 import { openTable } from '../../src/table/table.ts'
+import { memoryStore } from '../helpers/memory-store.ts'
 import { commitLines, failure, foreignTable } from './fixture.ts'
 
 function generator(seed: number): (n: number) => number {

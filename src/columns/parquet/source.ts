@@ -41,8 +41,3 @@ export function storeSource(store: ObjectStore, path: string, sizeBytes: number)
 function cutOff(name: string, end: number, wanted: number): ParquetError {
   return new ParquetError('corrupt', `${name}: the file ends at byte ${end}, before ${wanted}`)
 }
-
-/** A file in memory. */
-export function memorySource(name: string, bytes: Uint8Array): ByteSource {
-  return { name, sizeBytes: bytes.length, read: async (start, end) => bytes.subarray(start, end) }
-}

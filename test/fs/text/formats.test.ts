@@ -6,12 +6,12 @@ import { planEdit } from '../../../src/fs/edits/plan.ts'
 import { openText } from '../../../src/fs/text/layout.ts'
 import { Segments } from '../../../src/fs/text/segments.ts'
 import { bytesText } from '../../../src/fs/text/text.ts'
-import { memoryStore } from '../../../src/storage/memory.ts'
 import { createTable } from '../../../src/table/operations/create.ts'
 import { WorkerPool } from '../../../src/table/workers/pool.ts'
 import { tabbed } from '../../columns/toy-format.ts'
 import { decode, encode } from '../../columns/values.ts'
 import { commit, writeDataFiles } from '../../helpers/changes.ts'
+import { memoryStore } from '../../helpers/memory-store.ts'
 
 const pool = new WorkerPool({ threads: 1 })
 afterAll(() => pool.close())

@@ -5,7 +5,6 @@ import { textFormat } from '../../../src/columns/text/formats/index.ts'
 import { batchOf } from '../../../src/columns/vectors.ts'
 import { openText, type TableText } from '../../../src/fs/text/layout.ts'
 import { Segments } from '../../../src/fs/text/segments.ts'
-import { memoryStore } from '../../../src/storage/memory.ts'
 import type { ObjectStore } from '../../../src/storage/object-store.ts'
 import type { DeletionVectorDescriptor } from '../../../src/table/log/actions/index.ts'
 import { commitPath } from '../../../src/table/log/paths.ts'
@@ -14,6 +13,7 @@ import { type NewFile, openTable, type Table } from '../../../src/table/table.ts
 import { writeVectors } from '../../../src/table/vectors/store.ts'
 import { WorkerPool } from '../../../src/table/workers/pool.ts'
 import { writeDataFiles } from '../../helpers/changes.ts'
+import { memoryStore } from '../../helpers/memory-store.ts'
 
 const schema = parseDdl('id:Int64,text:String')
 const types = schema.map(field => field.type)

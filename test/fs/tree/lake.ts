@@ -7,9 +7,9 @@ import { ErrorJournal } from '../../../src/fs/error-journal.ts'
 import type { Export, FileSystem, Node } from '../../../src/fs/filesystem.ts'
 import { Segments } from '../../../src/fs/text/segments.ts'
 import { LakeTree, type LakeTreeOptions } from '../../../src/fs/tree/lake-tree.ts'
-import { memoryStore } from '../../../src/storage/memory.ts'
 import { createTable } from '../../../src/table/operations/create.ts'
 import { WorkerPool } from '../../../src/table/workers/pool.ts'
+import { memoryStore } from '../../helpers/memory-store.ts'
 import { temporaryFolder } from '../../helpers/temporary.ts'
 
 export const THROUGH: Export = { frozen: true, readOnly: false, others: false }

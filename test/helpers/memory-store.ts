@@ -6,7 +6,7 @@ import {
   type ObjectStore,
   type ObjectWriter,
   StorageError,
-} from './object-store.ts'
+} from '../../src/storage/object-store.ts'
 
 /** A store in memory: for tests, and as the plainest reading of the contract. */
 export function memoryStore(location = 'memory:', nowMs: () => number = Date.now): ObjectStore {
