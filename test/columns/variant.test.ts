@@ -1,7 +1,6 @@
 import { describe, expect, test } from 'bun:test'
 import { ParquetError } from '../../src/columns/errors.ts'
 import { readFooter, readRowGroup } from '../../src/columns/parquet/read.ts'
-import { memorySource } from '../../src/columns/parquet/source.ts'
 import { variantJson } from '../../src/columns/parquet/variant-value.ts'
 import { ParquetFileWriter } from '../../src/columns/parquet/write.ts'
 import { parseDdl } from '../../src/columns/schema.ts'
@@ -11,6 +10,7 @@ import { jsonLinesSize } from '../../src/columns/text/sizes.ts'
 import type { Cell, Schema } from '../../src/columns/types.ts'
 import { batchOf, cellAt } from '../../src/columns/vectors.ts'
 import { messageOf } from '../../src/core/errors.ts'
+import { memorySource } from '../helpers/memory-source.ts'
 import { decode, Random } from './values.ts'
 import {
   type EncodeOptions,
