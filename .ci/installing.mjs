@@ -97,8 +97,8 @@ export function hasProgram(program) {
 }
 
 function programPath(program) {
-  // Debian's users do not have the sbin folders in their PATH.
-  const folders = [...(process.env.PATH ?? '').split(delimiter), '/usr/sbin', '/sbin']
+  // Debian's users do not have the sbin folders in their PATH, nor, by itself, the one that Go installs itself into.
+  const folders = [...(process.env.PATH ?? '').split(delimiter), '/usr/sbin', '/sbin', '/usr/local/go/bin']
   return folders.map(folder => join(folder, program)).find(path => existsSync(path))
 }
 

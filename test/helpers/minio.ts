@@ -33,8 +33,10 @@ export function minioProgram(): string {
   const building = join(bin, `building-${process.pid}`)
   mkdirSync(building, { recursive: true })
   try {
+    // Where Go installs itself is in nobody's PATH by itself.
+    const go = Bun.which('go') ?? '/usr/local/go/bin/go'
     const env = { ...process.env, GOBIN: building, GOFLAGS: '-modcacherw' }
-    const { success } = Bun.spawnSync(['go', 'install', MODULE], {
+    const { success } = Bun.spawnSync([go, 'install', MODULE], {
       env,
       stdin: 'ignore',
       stdout: 'inherit',
