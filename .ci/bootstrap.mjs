@@ -69,8 +69,19 @@ function tests(name, timeoutMs, ...files) {
   return { ...bun(name, 'test', ...options, ...files), report }
 }
 
+/** A process for each folder: one for all would collect its garbage among what hundreds of other tests have left. */
 function unitTests() {
-  return [tests('unit tests', TIMEOUT_MS.unit)]
+  return foldersIn('test').flatMap(folder => {
+    const files = readdirSync(join(root, folder)).filter(file => file.endsWith('.test.ts'))
+    const paths = files.sort().map(file => `./${join(folder, file)}`)
+    return paths.length > 0 ? [tests(`unit tests in ${folder}`, TIMEOUT_MS.unit, ...paths)] : []
+  })
+}
+
+/** A folder and all that are in it, by their paths from the root. */
+function foldersIn(folder) {
+  const inside = readdirSync(join(root, folder), { withFileTypes: true }).filter(entry => entry.isDirectory())
+  return [folder, ...inside.flatMap(entry => foldersIn(join(folder, entry.name)))]
 }
 
 /** Each file in a guest of its own; in a kernel that the machine's programs share, one after the other. */
