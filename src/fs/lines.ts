@@ -5,11 +5,12 @@ import { type Clock, momentMs } from '../core/clock.ts'
 import { appendedFiles, type Snapshot } from '../table/snapshot.ts'
 import type { Table } from '../table/table.ts'
 import { ORDER_TAG } from '../table/tags.ts'
-import { behindUnread, type EndOfFile, EndsOfFile, type FileClient, isEndOf } from './ends-of-file.ts'
+import { EndsOfFile, type FileClient } from './ends-of-file.ts'
 import { FsError } from './filesystem.ts'
 import { type ImageOfSave, KnownTexts } from './known-texts.ts'
-import type { TableText } from './text/layout.ts'
-import { isAt } from './text/text.ts'
+import { changedText, isBehind, placeByView, type Texts, type WritePlace } from './saves/writing.ts'
+import type { ByteRange, TableText } from './text/layout.ts'
+import { isAt, type Text } from './text/text.ts'
 
 /** Old lines whose handles are still good; of these, the ones that were used last are in memory, for as long as they are used. */
 const OLD_LINES_KEPT = 1000
@@ -26,7 +27,7 @@ const EARLIER_KEPT = 64
 /** Clients write whole pages: so a change of the middle ends where a page does. */
 const PAGE_BYTES = 4096
 /** Earlier versions that are looked through for the end of one whose connection was told nothing. */
-const VERSIONS_TRIED = 16
+const VERSIONS_TRIED = 16n
 
 /**
  * One line of versions of a view (see the design, "One open, one snapshot"): what a file handle stands for. Appends and
@@ -75,16 +76,6 @@ export interface LinesOptions {
   readonly leftMs: (version: bigint) => number
 }
 
-/**
- * Where a WRITE belongs. behind: what it has beyond `end` is appended; all in front is what its client knows there.
- * here: at its offset, in the text as it is; `isAppend`: up to its end, its client has what stands there. on: it changes an earlier
- * text, the last that its client knows of.
- */
-export type WritePlace =
-  | { readonly kind: 'behind'; readonly end: EndOfFile }
-  | { readonly kind: 'here'; readonly isAppend: boolean }
-  | { readonly kind: 'on'; readonly text: TableText }
-
 /** What a program saw of the view. */
 export interface Seen {
   readonly line: Line
@@ -93,6 +84,11 @@ export interface Seen {
   readonly size: number
   /** False: rows came in behind it through this mount, which its program may have known without a READ. */
   readonly isSure: boolean
+}
+
+/** A save under way, and what it shows to those who write it. */
+interface SaveUnderWay extends ImageOfSave {
+  readonly image: Text
 }
 
 /** A version that the name led to. Its text is made again if it is asked for. */
@@ -293,11 +289,11 @@ export class Lines {
     if (version !== undefined) this.known.told(client, line, version, size, momentMs(this.#options.clock))
   }
 
-  /** A client was sent the bytes of a line up to `end`, and the size: of a version of the table, or of the image of a save. */
-  noteRead(line: Line, client: FileClient, of: bigint | ImageOfSave, end: number, size: number): void {
+  /** A client was sent bytes of a line, and its size: of a version of the table, or of the image of a save. */
+  noteRead(line: Line, client: FileClient, of: bigint | SaveUnderWay, { start, end }: ByteRange, size: number): void {
     line.lastReadMs = this.#options.clock.nowMs()
     this.known.read(client, line, of, size, momentMs(this.#options.clock))
-    line.ends.know(client, end, end === size ? size : undefined)
+    line.ends.noteRead(client, typeof of === 'bigint' ? of : of.image, start, end, size)
   }
 
   /** A save of some clients (`clientKey`) is over: the line's version has all that they wrote, or has more than that. */
@@ -310,72 +306,53 @@ export class Lines {
     }
   }
 
-  /** Where a WRITE of a client belongs that comes while no save is under way. */
+  /** Where a WRITE of a client belongs: by what the client was told, has read and has written, else by what others were. */
   async placeOf(line: Line, client: FileClient, offset: number, bytes: Uint8Array): Promise<WritePlace> {
-    const text = await this.text(line)
-    const { version } = text.snapshot
-    const ends = line.ends.of(client)
-    const last = ends.at(-1)
-    if (last === undefined) return this.#placeOfUnknown(line, text, offset, bytes)
-    const at = (end: EndOfFile): WritePlace =>
-      isEndOf(end, version) ? { kind: 'here', isAppend: true } : { kind: 'behind', end }
-    const exact = ends.findLast(({ size }) => size === offset)
-    if (exact !== undefined) return at(exact)
-    // It knows the text by another way than a READ: bytes of others, and more behind them, are no coincidence.
-    if (offset + bytes.length > text.size && isEndOf(last, version) && (await isStillAt(text, offset, bytes)))
-      return at(last)
-    for (const end of ends) {
-      if (offset >= end.size || !(await this.#hasInFront(line, end, offset, bytes))) continue
-      const told = behindUnread(end, bytes.subarray(end.size - offset))
-      return told === undefined ? at(end) : { kind: 'behind', end: told }
+    const current = await this.text(line)
+    const texts = { current, at: (version: bigint) => this.#textAt(line, version) }
+    const view = line.ends.of(client)
+    if (view === undefined) return this.#placeOfUnknown(line, offset, bytes, texts)
+    const place = await placeByView(view, offset, bytes, texts)
+    if (place !== undefined) return place
+    const read = await changedText(view, offset, texts)
+    if (read !== undefined) return changeOf(read)
+    // It has what another connection of its own was told.
+    for (const other of line.ends.all()) {
+      for (const told of other.told) {
+        if (await isBehind(other, told, offset, bytes, texts)) return { base: current, isChange: false, end: told.size }
+      }
     }
-    if (isEndOf(last, version)) return { kind: 'here', isAppend: false }
-    // Pages of one flush come in any order.
-    if (offset > last.size) return at(last)
-    const known = last.version === undefined ? undefined : await this.#textAt(line, last.version)
-    return known === undefined ? { kind: 'here', isAppend: false } : { kind: 'on', text: known }
+    const version = view.told.at(-1)?.version
+    return changeOf((version === undefined ? undefined : await texts.at(version)) ?? current)
   }
 
   /**
    * Its connection was told nothing yet: its client has connected anew, or the server was started anew. What others were
    * told, it may have been told; and each of the last versions.
    */
-  async #placeOfUnknown(line: Line, text: TableText, offset: number, bytes: Uint8Array): Promise<WritePlace> {
-    const here = { kind: 'here', isAppend: false } as const
+  async #placeOfUnknown(line: Line, offset: number, bytes: Uint8Array, texts: Texts): Promise<WritePlace> {
+    const { current } = texts
+    const here = changeOf(current)
     const stop = offset + bytes.length
-    if (await isStillAt(text, offset, bytes)) return here
-    if (stop === text.size || (stop < text.size && stop % PAGE_BYTES === 0)) return here
-    const fits = async (end: EndOfFile): Promise<boolean> =>
-      end.size >= offset &&
-      end.size < stop &&
-      bytes[end.size - offset] !== 0 &&
-      !isEndOf(end, text.snapshot.version) &&
-      (await this.#hasInFront(line, end, offset, bytes))
-    for (const end of line.ends.all()) if (await fits(end)) return { kind: 'behind', end }
-    let { version } = text.snapshot
-    for (let i = 0; i < VERSIONS_TRIED && version > 0n; i++) {
-      version--
-      const earlier = await this.#textAt(line, version)
-      if (earlier === undefined || !isContinuation(earlier, text)) break
-      const end = { size: earlier.size, version, tail: new Uint8Array(0) }
-      if (await fits(end)) return { kind: 'behind', end }
+    if (await isStillAt(current, offset, bytes)) return here
+    if (stop === current.size || (stop < current.size && stop % PAGE_BYTES === 0)) return here
+    const { version: shown } = current.snapshot
+    for (const view of line.ends.all()) {
+      for (const told of view.told.toReversed()) {
+        const isHere = told.version === shown && told.size === current.size
+        if (!isHere && (await isBehind(view, told, offset, bytes, texts)))
+          return { base: current, isChange: false, end: told.size }
+      }
+    }
+    const nothing = { told: [], known: [], own: [] }
+    for (let i = 1n; i <= VERSIONS_TRIED && i <= shown; i++) {
+      const earlier = await texts.at(shown - i)
+      if (earlier === undefined || !isContinuation(earlier, current)) break
+      const told = { size: earlier.size, version: shown - i }
+      if (await isBehind(nothing, told, offset, bytes, texts))
+        return { base: current, isChange: false, end: earlier.size }
     }
     return here
-  }
-
-  /** Whether a WRITE has, up to an end, what stands in front of that. */
-  async #hasInFront(line: Line, end: EndOfFile, offset: number, bytes: Uint8Array): Promise<boolean> {
-    const front = bytes.subarray(0, end.size - offset)
-    const tailStart = end.size - end.tail.length
-    const own = Math.max(0, tailStart - offset)
-    const tail = end.tail.subarray(Math.max(0, offset - tailStart), Math.max(0, offset + front.length - tailStart))
-    if (Buffer.compare(front.subarray(own), tail) !== 0) return false
-    const before = front.subarray(0, own)
-    // Rows in front of an end mostly stay where they are.
-    if (before.length === 0 || (await isAt(await this.text(line), offset, before))) return true
-    if (end.version === undefined || end.version === line.version) return false
-    const text = await this.#textAt(line, end.version)
-    return text !== undefined && isAt(text, offset, before)
   }
 
   /** The text of a version, or undefined if the table no longer has it. */
@@ -683,6 +660,11 @@ function newLine(id: bigint, format: TextFormatName, status: Line['status'], ver
     renamedFrom: undefined,
     text: undefined,
   }
+}
+
+/** Bytes that go where their WRITE says. */
+function changeOf(base: TableText): WritePlace {
+  return { base, isChange: true, end: base.size }
 }
 
 /** Whether bytes are what a text has at an offset, as far as it goes. */

@@ -1,7 +1,7 @@
 import { messageOf } from '../core/errors.ts'
 import type { Table } from '../table/table.ts'
 import { sizeOf } from './attributes.ts'
-import { clientKey, endOf, endOfImage, type FileClient, fileClientOf } from './ends-of-file.ts'
+import { clientKey, endOfImage, type FileClient, fileClientOf } from './ends-of-file.ts'
 import { type Change, type CreateHow, FsError, type Node, type TimeNs } from './filesystem.ts'
 import { isContinuation, type Line } from './lines.ts'
 import { exists, isSillyName, noEntry, RefusedChange } from './names.ts'
@@ -187,9 +187,10 @@ export class ViewName {
       if (old === undefined) {
         if (!asWritten) lines.touch(line)
         // It only tells what is appended next.
-        const end = asWritten ? endOf(text.size, text.snapshot.version) : await endOfImage(image).catch(() => undefined)
+        const own = asWritten ? [] : await endOfImage(image).then(Array.of, () => [])
+        const version = asWritten ? text.snapshot.version : undefined
         const client = clientKey(fileClientOf(fromDirectory))
-        if (end !== undefined) line.ends.wrote(client, end)
+        line.ends.wrote(client, { start: 0, end: image.size, own, version, base: undefined })
         lines.noteSaved(line, [client], undefined, asWritten)
       }
     } catch (error) {

@@ -1,21 +1,12 @@
 import type { EditPlan } from '../edits/change-plan.ts'
-import type { EndOfFile } from '../ends-of-file.ts'
 import type { ImageOfSave } from '../known-texts.ts'
 import type { Line } from '../lines.ts'
 import type { TableText } from '../text/layout.ts'
 import { ImageRope } from './image.ts'
 import type { SaveJournal } from './journal.ts'
+import { type ClientPlace, isAtOffset } from './places.ts'
 import type { SaveState } from './state.ts'
 import type { SaveKind, Watch } from './watch.ts'
-
-/** What a client writes behind `end` stands in the image from `at` on. */
-export interface ClientPlace {
-  readonly end: EndOfFile
-  /** Undefined until its first bytes are there. */
-  at: number | undefined
-  /** Up to where it has written, as it counts. */
-  written: number
-}
 
 /** A save under way: the image of a view while it differs from the table. */
 export interface Save extends ImageOfSave {
@@ -72,7 +63,7 @@ export function isTruncated({ state }: Save): boolean {
  * image for what it is.
  */
 export function isAsWritten({ places }: Save): boolean {
-  return [...places.values()].every(({ end, at }) => at === undefined || (at === end.size && end.tail.length === 0))
+  return [...places.values()].every(isAtOffset)
 }
 
 /**

@@ -287,10 +287,11 @@ export class Transitions {
     const { line, base, image, written } = save
     const text = await openText(snapshot, base).catch(() => undefined)
     if (text === undefined) return this.#committedUnread(save, snapshot.version)
-    const asWritten = isAsWritten(save) && (await showsAsWritten(plan, base, text, image).catch(() => false))
+    const isSame = await showsAsWritten(plan, base, text, image).catch(() => false)
+    const asWritten = isSame && isAsWritten(save)
     lines.advance(line, text, written)
     lines.noteSaved(line, save.places.keys(), save, asWritten)
-    await noteEnds(save, plan, text, asWritten).catch(() => undefined)
+    await noteEnds(save, plan, text, isSame).catch(() => undefined)
     staging.dropSaved(save)
     if (!asWritten) lines.touch(line)
     return { kind: 'committed', asWritten }

@@ -1,15 +1,16 @@
 import { clientKey } from '../ends-of-file.ts'
-import { type Line, type Lines, lostHandle, type WritePlace, writeKey } from '../lines.ts'
+import { type Line, type Lines, lostHandle, writeKey } from '../lines.ts'
 import type { TableText } from '../text/layout.ts'
 import { isAt } from '../text/text.ts'
 import { isWholeAppend } from './image-facts.ts'
 import type { Outcome } from './outcome.ts'
-import { joinSave, type Written } from './places.ts'
+import { checkTogether, isBehindEarlier, joinSave, type Written } from './places.ts'
 import type { StableWrite } from './queue.ts'
 import type { Reporter } from './reporter.ts'
-import type { Save } from './save.ts'
+import { isTruncated, type Save } from './save.ts'
 import type { Staging } from './staging.ts'
 import type { Transitions } from './transitions.ts'
+import type { WritePlace } from './writing.ts'
 
 export interface WritesOptions {
   readonly lines: Lines
@@ -45,10 +46,12 @@ export class Writes {
     const places = new Map<Written, WritePlace>()
     if (staging.of(line) === undefined) {
       if (keys.every(key => line.repeats.has(key))) return { kind: 'unchanged', asWritten: false }
-      if (await this.#changesNothing(line, writes, places)) return { kind: 'unchanged', asWritten: true }
+      if (await this.#changesNothing(line, writes, places)) return { kind: 'unchanged', asWritten: false }
     }
-    // What one client wrote stays together: it may have written its rows anew with each WRITE.
-    const byClient = [...Map.groupBy(writes, ({ caller }) => clientKey(caller)).values()].flat()
+    // What one client wrote stays together, in its order: it may have written its rows anew with each WRITE.
+    const byClient = [...Map.groupBy(writes, ({ caller }) => clientKey(caller)).values()].flatMap(own =>
+      own.toSorted((left, right) => left.offset - right.offset),
+    )
     const save = await this.#saveFor(line, byClient, isGood, places)
     for (const { caller } of writes) await save.watch.note(caller)
     await this.#stage(save, byClient, true)
@@ -71,9 +74,8 @@ export class Writes {
       const { offset, bytes, caller } = write
       const place = await lines.placeOf(line, caller, offset, bytes)
       places.set(write, place)
-      if (place.kind === 'on') return false
-      if (place.kind === 'here' && !(await isAt(text, offset, bytes))) return false
-      if (place.kind === 'behind' && offset + bytes.length > place.end.size) return false
+      if (place.base !== text) return false
+      if (place.isChange ? !(await isAt(text, offset, bytes)) : offset + bytes.length > place.end) return false
     }
     return true
   }
@@ -88,15 +90,26 @@ export class Writes {
     const { lines, staging } = this.#options
     const known = staging.of(line)
     if (known === undefined && !isGood) throw lostHandle(line)
-    const places: [string, WritePlace][] = []
+    const places = new Map<string, WritePlace>()
     for (const write of writes) {
       const { caller, offset, bytes } = write
       const key = clientKey(caller)
-      if (known?.places.has(key) === true || places.some(([other]) => other === key)) continue
-      places.push([key, found.get(write) ?? (await lines.placeOf(line, caller, offset, bytes))])
+      const has = known?.places.get(key)
+      write.place = undefined
+      if (has !== undefined && (has.isChange || (known !== undefined && isTruncated(known)))) continue
+      const place = found.get(write) ?? (await lines.placeOf(line, caller, offset, bytes))
+      write.place = place
+      if (!places.has(key) || place.isChange) places.set(key, place)
     }
-    const first = places[0]?.[1]
-    const base = first?.kind === 'on' && places.length === 1 ? first.text : await lines.text(line)
+    if (known !== undefined && (await isBehindEarlier(known, places))) {
+      const { transitions } = this.#options
+      transitions.note(known, { kind: 'COMMIT' })
+      await transitions.call(known, { kind: 'WRITE', stable: true, isWholeAppend: true })
+      if (staging.of(line) !== known) return this.#saveFor(line, writes, isGood)
+    }
+    const [first] = places.values()
+    const base = first !== undefined && places.size === 1 ? first.base : await lines.text(line)
+    if (places.size > 1) checkTogether(base, places, writes)
     const save = known ?? this.#begin(line, base)
     for (const [key, place] of places) await joinSave(save, key, place, known !== undefined, writes)
     return save

@@ -188,8 +188,8 @@ export class TableView {
     // Of just the text that is read: with a size that others moved meanwhile, the client shows NULs up to there.
     const attributes = this.#tell(line, client, text)
     const read = await readText(text, offset, count)
-    const end = read.bytes.length === 0 ? 0 : Number(offset) + read.bytes.length
-    this.lines.noteRead(line, client, text instanceof TableText ? text.snapshot.version : edit!, end, text.size)
+    const range = { start: Number(offset), end: Number(offset) + read.bytes.length }
+    this.lines.noteRead(line, client, text instanceof TableText ? text.snapshot.version : edit!, range, text.size)
     return { ...read, attributes }
   }
 
@@ -238,14 +238,11 @@ export class TableView {
     if (!outcome.asWritten) return {}
     if (written !== undefined && !(await this.#isOwnEnd(line, client, before, written))) {
       // Others have appended meanwhile: told of it with this reply, it would show NULs where their rows are.
-      line.ends.tell(client, written, undefined)
-      line.ends.know(client, written)
       return {}
     }
     // What was done is done, whether or not what the file is now can be read.
     const after = await this.#told(line, client).catch(() => undefined)
     if (after === undefined) return {}
-    if (written !== undefined) line.ends.know(client, written)
     return { before, after }
   }
 
