@@ -2,6 +2,7 @@ import { Database } from 'bun:sqlite'
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { Moments } from '../../../src/core/clock.ts'
 import { FsError } from '../../../src/fs/filesystem.ts'
 import { Scratch } from '../../../src/fs/scratch/scratch.ts'
 
@@ -69,10 +70,12 @@ export class Fixture implements Disposable {
 
   #start(): Scratch {
     const { directory, database } = this
+    const clock = { nowMs: () => this.nowMs }
     return new Scratch({
       directory,
       database,
-      clock: { nowMs: () => this.nowMs },
+      clock,
+      moments: new Moments(clock),
       owner: { uid: 501, gid: 20 },
       log: sentence => this.logged.push(sentence),
     })
