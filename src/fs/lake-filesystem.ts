@@ -80,8 +80,8 @@ export class LakeFileSystem implements FileSystem {
   constructor(options: LakeFileSystemOptions) {
     this.#options = options
     this.writeVerifier = bootVerifier()
-    const { owner, scratch, clock, moments } = options
-    this.#versions = new VersionTimes(moments)
+    const { owner, scratch, clock } = options
+    this.#versions = new VersionTimes(clock)
     const now = (): TimeNs => this.#now()
     const onNames = (): void => this.#touchData()
     const events = {

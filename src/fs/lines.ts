@@ -1,6 +1,6 @@
 import type { Database } from 'bun:sqlite'
 import { TEXT_FORMAT_VERSION } from '../columns/text/rendered.ts'
-import type { Clock, Moments } from '../core/clock.ts'
+import type { Clock } from '../core/clock.ts'
 import { isAppendOnly, type Snapshot } from '../table/snapshot.ts'
 import type { Table } from '../table/table.ts'
 import { clientKey, type EndOfFile, EndsOfFile, type FileClient, isEndOf } from './ends-of-file.ts'
@@ -63,14 +63,13 @@ export interface LinesOptions {
   readonly table: Table
   readonly format: TextFormat
   readonly clock: Clock
-  readonly moments: Moments
   readonly nextId: () => bigint
   readonly openText: (snapshot: Snapshot, format: TextFormat, previous: TableText | undefined) => Promise<TableText>
   /** Lines that a name elsewhere still leads to: they are not forgotten. */
   readonly referenced: () => readonly bigint[]
   /** While this holds, the line stays at its version: an edit of it is under way. */
   readonly isEdited: (line: Line) => boolean
-  /** When the mount first knew of a version behind this one (see Moments), by whichever view. */
+  /** When the mount first knew of a version behind this one (ms since the epoch), by whichever view. */
   readonly leftMs: (version: bigint) => number
 }
 
@@ -88,7 +87,6 @@ interface LastRead {
   readonly line: Line
   /** undefined: it was that of a save. */
   readonly text: TableText | undefined
-  /** See Moments. */
   readonly ms: number
 }
 
@@ -105,7 +103,6 @@ interface Earlier {
   readonly line: Line
   readonly version: bigint
   readonly isSure: boolean
-  /** See Moments. */
   readonly untilMs: number
 }
 
@@ -149,7 +146,7 @@ export class Lines {
   #refreshing: Promise<Line> | undefined
   /** What the name led to before the commits of others and appends, oldest first, each with the time at which that ended. */
   #earlier: Earlier[] = []
-  /** When somebody looked last and an edit kept the line at its version (see Moments). */
+  /** When somebody looked last and an edit kept the line at its version. */
   #editedMs = 0
   /** Lines that the state database does not have as they are: it could not be written. */
   readonly #unsaved = new Set<Line>()
@@ -259,12 +256,12 @@ export class Lines {
   }
 
   /**
-   * What a program of a client saw that has been at work since `sinceMs` (see Moments): what the client read last since then; if nothing
+   * What a program of a client saw that has been at work since `sinceMs`: what the client read last since then; if nothing
    * was (it may have known it already), what the name led to then. Undefined if the table has not changed, or only by edits.
    */
   async seenSince(sinceMs: number, client: FileClient): Promise<Seen | undefined> {
     const last = this.#lastReads.get(clientKey(client))
-    if (last !== undefined && last.ms > sinceMs) {
+    if (last !== undefined && last.ms >= sinceMs) {
       return last.text && { line: last.line, text: last.text, isSure: true }
     }
     const since = this.#earlier.filter(({ untilMs }) => untilMs > sinceMs)
@@ -285,7 +282,7 @@ export class Lines {
     line.lastReadMs = this.#options.clock.nowMs()
     const key = clientKey(client)
     this.#lastReads.delete(key)
-    this.#lastReads.set(key, { line, text, ms: this.#options.moments.nextMs() })
+    this.#lastReads.set(key, { line, text, ms: line.lastReadMs })
     if (this.#lastReads.size > LAST_READS_KEPT) this.#lastReads.delete(this.#lastReads.keys().next().value!)
     line.ends.know(client, end, end === size ? size : undefined)
   }
@@ -427,7 +424,7 @@ export class Lines {
   advance(line: Line, text: TableText, written: readonly string[] = []): void {
     const before = line.text
     if (before !== undefined && isContinuation(before, text))
-      this.#noteEarlier(line, before, false, this.#options.moments.nextMs())
+      this.#noteEarlier(line, before, false, this.#options.clock.nowMs())
     this.#goOn(line, text, written)
     if (line.status === 'writing') this.adopt(line)
   }
@@ -555,7 +552,7 @@ export class Lines {
     if (current === undefined)
       return this.#begin(await this.#options.openText(snapshot, this.format, undefined), this.#options.nextId())
     if (this.#options.isEdited(current)) {
-      this.#editedMs = this.#options.moments.nextMs()
+      this.#editedMs = this.#options.clock.nowMs()
       return current
     }
     if (current.version === snapshot.version && current.text !== undefined) return current

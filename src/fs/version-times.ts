@@ -1,31 +1,31 @@
-import type { Moments } from '../core/clock.ts'
+import type { Clock } from '../core/clock.ts'
 
 /** Older versions are seldom asked for: a program works on its copy of a text for minutes, not for that many commits. */
 const VERSIONS_KEPT = 1000
 
 /** When the versions of a table were first known here. One view's commits are known before the others look. */
 export class VersionTimes {
-  readonly #moments: Moments
+  readonly #clock: Clock
   /** Ascending. */
   #seen: { readonly version: bigint; readonly ms: number }[] = []
 
-  constructor(moments: Moments) {
-    this.#moments = moments
+  constructor(clock: Clock) {
+    this.#clock = clock
   }
 
   /** The table is at this version; true if it was at another one before. */
   note(version: bigint): boolean {
     const last = this.#seen.at(-1)
     if (last !== undefined && version <= last.version) return false
-    this.#seen.push({ version, ms: this.#moments.nextMs() })
+    this.#seen.push({ version, ms: this.#clock.nowMs() })
     if (this.#seen.length > VERSIONS_KEPT) this.#seen.shift()
     return true
   }
 
-  /** When the table went on from a version (see Moments); now, if it is not known to have. */
+  /** When the table went on from a version (ms since the epoch); now, if it is not known to have. */
   leftMs(version: bigint): number {
     const next = this.#seen.find(seen => seen.version > version)
     // Among those that are not remembered any more there may be an earlier one.
-    return next?.ms ?? this.#moments.nextMs()
+    return next?.ms ?? this.#clock.nowMs()
   }
 }

@@ -3,7 +3,6 @@ import { describe, expect, test } from 'bun:test'
 import { mkdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { parseDdl } from '../../src/columns/schema.ts'
-import { Moments } from '../../src/core/clock.ts'
 import { type Line, Lines } from '../../src/fs/lines.ts'
 import { TableText } from '../../src/fs/text/layout.ts'
 import { openStore } from '../../src/storage/location.ts'
@@ -20,14 +19,12 @@ async function newLines() {
   const table = await createTable(openStore({ kind: 'local', directory }), { schema: parseDdl('id:Int64') })
   const database = new Database(':memory:')
   const state = { nowMs: 1_700_000_000_000, id: 1000n, opened: 0, edited: new Set<Line>() }
-  const clock = { nowMs: () => state.nowMs }
   const start = (): Lines =>
     new Lines({
       database,
       table,
       format: 'csv',
-      clock,
-      moments: new Moments(clock),
+      clock: { nowMs: () => state.nowMs },
       nextId: () => state.id++,
       openText: async snapshot => {
         state.opened++

@@ -75,7 +75,7 @@ export class Faults {
     return result
   }
 
-  get seams(): Omit<Seams, 'clock'> {
+  get seams(): Seams {
     return {
       store: store => this.#store(store),
       disk: this.#disk,

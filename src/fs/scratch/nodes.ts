@@ -17,7 +17,6 @@ export interface NodeRow {
   readonly kind: NodeKind
   /** Of the real file; undefined for a reference, and while a file is being created. */
   readonly inode: bigint | undefined
-  /** A moment (see Moments). */
   readonly createdMs: number
   /** Of the exclusive create that made the file. */
   readonly verifier: bigint | undefined
@@ -60,7 +59,7 @@ export class Nodes {
     database.run('PRAGMA journal_mode = WAL')
     database.run(
       `CREATE TABLE IF NOT EXISTS scratch_nodes (id INTEGER PRIMARY KEY, parent INTEGER NOT NULL, name TEXT NOT NULL,
-       kind TEXT NOT NULL, inode TEXT, created_ms REAL NOT NULL, verifier TEXT, size TEXT NOT NULL, mtime TEXT NOT NULL,
+       kind TEXT NOT NULL, inode TEXT, created_ms INTEGER NOT NULL, verifier TEXT, size TEXT NOT NULL, mtime TEXT NOT NULL,
        UNIQUE (parent, name))`,
     )
     database.run("CREATE INDEX IF NOT EXISTS scratch_references ON scratch_nodes (parent) WHERE kind = 'reference'")

@@ -13,7 +13,7 @@ import {
   unlinkSync,
 } from 'node:fs'
 import { join } from 'node:path'
-import type { Clock, Moments } from '../../core/clock.ts'
+import type { Clock } from '../../core/clock.ts'
 import { errnoOf } from '../../core/errors.ts'
 import {
   type Attributes,
@@ -65,8 +65,6 @@ export interface ScratchOptions {
   /** Shared with others; the tables here begin with `scratch_`. */
   readonly database: Database
   readonly clock: Clock
-  /** Tells what was created before or behind other events. */
-  readonly moments: Moments
   readonly owner: { readonly uid: number; readonly gid: number }
   readonly log: (sentence: string) => void
 }
@@ -78,7 +76,7 @@ export interface ScratchOptions {
  */
 export class Scratch {
   readonly #owner: ScratchOptions['owner']
-  readonly #moments: Moments
+  readonly #clock: Clock
   readonly #ids: Ids
   readonly #nodes: Nodes
   readonly #tree: Tree
@@ -87,12 +85,12 @@ export class Scratch {
   readonly #turns = new Turns()
   readonly #syncs = new Syncs<bigint>()
 
-  constructor({ directory, database, clock, moments, owner, log }: ScratchOptions) {
+  constructor({ directory, database, clock, owner, log }: ScratchOptions) {
     this.#owner = owner
-    this.#moments = moments
+    this.#clock = clock
     this.#ids = new Ids(database)
     this.#nodes = new Nodes(database)
-    this.#tree = new Tree(directory, this.#nodes, this.#ids, moments, log)
+    this.#tree = new Tree(directory, this.#nodes, this.#ids, clock, log)
     this.#listings = new Listings(this.#tree, this.#nodes, clock, entry => this.#attributes(entry))
     for (const intent of this.#nodes.intents()) this.#finishRename(intent)
     rmSync(join(this.#tree.directory, INCOMING_NAME), { recursive: true, force: true })
@@ -116,7 +114,7 @@ export class Scratch {
     return row === undefined ? undefined : { dirId: row.parent, name: row.name }
   }
 
-  /** The moment (see Moments) at which the entry was created, or first seen. */
+  /** When the entry was created, or first seen, in milliseconds since the epoch. */
   createdMs(id: bigint): number {
     const row = this.#nodes.get(id)
     if (row === undefined) throw stale(id)
@@ -579,7 +577,7 @@ export class Scratch {
       const found = this.#tree.find(folder, name)
       if (found?.real !== undefined) this.#unlink(name, found.real)
       const row = { id, parent: dirId, name, kind: 'reference', inode: undefined, verifier: undefined } as const
-      this.#nodes.put([{ ...row, createdMs: this.#moments.nextMs(), size: BigInt(size), mtime }])
+      this.#nodes.put([{ ...row, createdMs: this.#clock.nowMs(), size: BigInt(size), mtime }])
       touch(folder)
       this.#folderChange(folder)
       await Promise.all([this.#nodes.sync(), this.#syncFolder(dirId)])

@@ -1,6 +1,6 @@
 import { type BigIntStats, lstatSync, mkdirSync, realpathSync } from 'node:fs'
 import { join } from 'node:path'
-import type { Moments } from '../../core/clock.ts'
+import type { Clock } from '../../core/clock.ts'
 import { FsError } from '../filesystem.ts'
 import { DATA_ID, noEntry, ROOT_ID } from '../names.ts'
 import { attempt, isDirectory, notDirectory, stale } from './errors.ts'
@@ -33,14 +33,14 @@ export class Tree {
   readonly directory: string
   readonly #nodes: Nodes
   readonly #ids: Ids
-  readonly #moments: Moments
+  readonly #clock: Clock
   readonly #log: (sentence: string) => void
   readonly #device: bigint
 
-  constructor(directory: string, nodes: Nodes, ids: Ids, moments: Moments, log: (sentence: string) => void) {
+  constructor(directory: string, nodes: Nodes, ids: Ids, clock: Clock, log: (sentence: string) => void) {
     this.#nodes = nodes
     this.#ids = ids
-    this.#moments = moments
+    this.#clock = clock
     this.#log = log
     mkdirSync(directory, { recursive: true, mode: 0o755 })
     this.directory = realpathSync(directory)
@@ -110,7 +110,7 @@ export class Tree {
       name,
       kind: kindOf(stat),
       inode: stat?.ino,
-      createdMs: this.#moments.nextMs(),
+      createdMs: this.#clock.nowMs(),
       verifier,
       size: 0n,
       mtime: 0n,

@@ -1,6 +1,6 @@
 import type { Database } from 'bun:sqlite'
 import { join } from 'node:path'
-import type { Clock, Moments } from '../../core/clock.ts'
+import type { Clock } from '../../core/clock.ts'
 import type { Table } from '../../table/table.ts'
 import { MODE, type Owner, viewAttributes } from '../attributes.ts'
 import type { Disk } from '../edits/disk.ts'
@@ -31,7 +31,6 @@ export interface TableViewContext {
   readonly errors: ErrorJournal
   readonly stateDirectory: string
   readonly clock: Clock
-  readonly moments: Moments
   readonly owner: Owner
   readonly holdTimes?: HoldTimes
   readonly openers?: Openers
@@ -249,13 +248,12 @@ export class TableView {
   }
 
   #newLines(): Lines {
-    const { database, table, segments, scratch, clock, moments } = this.#context
+    const { database, table, segments, scratch, clock } = this.#context
     return new Lines({
       database,
       table,
       format: this.format,
       clock,
-      moments,
       nextId: () => scratch.nextId(),
       referenced: () => scratch.references(),
       openText: (snapshot, of, previous) => openText(table, snapshot, segments, of, previous),

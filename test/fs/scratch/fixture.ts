@@ -2,7 +2,6 @@ import { Database } from 'bun:sqlite'
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { Moments } from '../../../src/core/clock.ts'
 import { FsError } from '../../../src/fs/filesystem.ts'
 import { Scratch } from '../../../src/fs/scratch/scratch.ts'
 
@@ -70,12 +69,10 @@ export class Fixture implements Disposable {
 
   #start(): Scratch {
     const { directory, database } = this
-    const clock = { nowMs: () => this.nowMs }
     return new Scratch({
       directory,
       database,
-      clock,
-      moments: new Moments(clock),
+      clock: { nowMs: () => this.nowMs },
       owner: { uid: 501, gid: 20 },
       log: sentence => this.logged.push(sentence),
     })

@@ -1,6 +1,6 @@
 import { Database } from 'bun:sqlite'
 import { join } from 'node:path'
-import { Moments, systemClock } from '../../../src/core/clock.ts'
+import { systemClock } from '../../../src/core/clock.ts'
 import { Scratch } from '../../../src/fs/scratch/scratch.ts'
 
 // Renames one file for ever, and tells each new name, until it is killed.
@@ -11,7 +11,6 @@ const scratch = new Scratch({
   directory: join(base!, 'files'),
   database,
   clock: systemClock,
-  moments: new Moments(systemClock),
   owner,
   log: console.error,
 })
