@@ -1,4 +1,3 @@
-import { homedir } from 'node:os'
 import { join } from 'node:path'
 import type { ByteCache } from './cache/byte-cache.ts'
 import { DiskCache } from './cache/disk.ts'
@@ -6,6 +5,7 @@ import { MemoryCache } from './cache/memory.ts'
 import { TieredCache } from './cache/tiered.ts'
 import { WorkerPool } from './columns/workers/pool.ts'
 import { type Clock, systemClock } from './core/clock.ts'
+import { cacheHome } from './core/xdg.ts'
 import { type SqlLimits, serverLimits } from './sql/limits.ts'
 import { sqlProcessCommand } from './sql/program.ts'
 import { SqlService } from './sql/service.ts'
@@ -63,12 +63,6 @@ export function openSql({ table, location, clock }: Lake, options: OpenSqlOption
   })
 }
 
-/** Where caches live when nothing else is said: `$XDG_CACHE_HOME/posixlake` or `~/.cache/posixlake`. */
-export function defaultCacheDirectory(): string {
-  const base = process.env['XDG_CACHE_HOME']
-  return join(base === undefined || base === '' ? join(homedir(), '.cache') : base, 'posixlake')
-}
-
 /** Opens the table at a location. Rejects with TableError or StorageError. */
 export async function openLake(location: string, options: LakeOptions = {}): Promise<Lake> {
   const clock = options.clock ?? systemClock
@@ -81,7 +75,7 @@ export async function openLake(location: string, options: LakeOptions = {}): Pro
     await pool.close()
     throw error
   })
-  const directory = join(options.cacheDirectory ?? defaultCacheDirectory(), 'text')
+  const directory = join(options.cacheDirectory ?? cacheHome(), 'text')
   const cache = new TieredCache(
     new MemoryCache(MEMORY_CACHE_BYTES),
     new DiskCache({ directory, capacityBytes: options.cacheBytes ?? DISK_CACHE_BYTES, log }),

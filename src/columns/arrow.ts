@@ -112,10 +112,17 @@ function entriesField(
   return new ArrowField('entries', new Struct<{ key: ArrowType; value: ArrowType }>([key, value] as never), false)
 }
 
+/** What every Arrow vector has, whatever its type. */
+interface DataBase {
+  readonly length: number
+  readonly nullCount: number
+  readonly nullBitmap: Uint8Array | undefined
+}
+
 function dataOf(type: DataType, cells: readonly Cell[]): Data {
   const length = cells.length
   const { nullBitmap, nullCount } = nullsOf(cells)
-  const base = { length, nullCount, nullBitmap }
+  const base: DataBase = { length, nullCount, nullBitmap }
   const arrow = arrowType(type)
   switch (type.kind) {
     case 'byte':
@@ -151,6 +158,18 @@ function dataOf(type: DataType, cells: readonly Cell[]): Data {
         arrow as Binary,
         cells.map(cell => (cell as Uint8Array | null) ?? new Uint8Array(0)),
       )
+    default:
+      return nestedDataOf(type, cells, base, arrow)
+  }
+}
+
+function nestedDataOf(
+  type: Extract<DataType, { kind: 'array' | 'struct' | 'map' }>,
+  cells: readonly Cell[],
+  base: DataBase,
+  arrow: ArrowType,
+): Data {
+  switch (type.kind) {
     case 'array': {
       const lists = cells.map(cell => (cell as readonly Cell[] | null) ?? [])
       const child = dataOf(type.element, lists.flat(1) as Cell[])
@@ -209,11 +228,7 @@ function decimals(cells: readonly Cell[]): Uint32Array {
   return words
 }
 
-function bytesData<T extends Utf8 | Binary>(
-  base: { length: number; nullCount: number; nullBitmap: Uint8Array | undefined },
-  type: T,
-  parts: readonly Uint8Array[],
-): Data {
+function bytesData<T extends Utf8 | Binary>(base: DataBase, type: T, parts: readonly Uint8Array[]): Data {
   const data = new Uint8Array(parts.reduce((sum, part) => sum + part.length, 0))
   let at = 0
   for (const part of parts) {

@@ -1,3 +1,4 @@
+import { editDistance } from '../core/edit-distance.ts'
 import { TextError } from './errors.ts'
 import { sqlName } from './sql-names.ts'
 import type { DataType, Field, PrimitiveKind, Schema } from './types.ts'
@@ -418,20 +419,8 @@ const MISSPELT_SHARE_MAX = 0.4
 /** The type that was meant, or all of them if none is near. */
 function typeHint(name: string): string {
   const word = (type: string): string => type.replace(/[(<].*/, '').toLowerCase()
-  const [nearest = ''] = SHOWN_TYPES.toSorted((a, b) => distance(name, word(a)) - distance(name, word(b)))
-  return distance(name, word(nearest)) <= Math.max(name.length, word(nearest).length) * MISSPELT_SHARE_MAX
+  const [nearest = ''] = SHOWN_TYPES.toSorted((a, b) => editDistance(name, word(a)) - editDistance(name, word(b)))
+  return editDistance(name, word(nearest)) <= Math.max(name.length, word(nearest).length) * MISSPELT_SHARE_MAX
     ? `did you mean ${nearest}?`
     : `the types are ${SHOWN_TYPES.join(', ')}`
-}
-
-function distance(a: string, b: string): number {
-  let row = Array.from({ length: b.length + 1 }, (_, i) => i)
-  for (let i = 1; i <= a.length; i++) {
-    const next = [i]
-    for (let j = 1; j <= b.length; j++) {
-      next.push(Math.min(row[j]! + 1, next[j - 1]! + 1, row[j - 1]! + (a[i - 1] === b[j - 1] ? 0 : 1)))
-    }
-    row = next
-  }
-  return row[b.length]!
 }

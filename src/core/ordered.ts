@@ -99,23 +99,6 @@ export class Ordered<T> implements Iterable<T> {
     return undefined
   }
 
-  /** How many items stand before a position, and what they count for. */
-  before(position: Position<T>): { readonly count: number; readonly sum: number } {
-    let count = 0
-    let sum = 0
-    let node = this.#root
-    while (node !== undefined) {
-      if (position(node.item) <= 0) {
-        node = node.left
-        continue
-      }
-      count += node.count - (node.right?.count ?? 0)
-      sum += node.sum - (node.right?.sum ?? 0)
-      node = node.right
-    }
-    return { count, sum }
-  }
-
   /** The first item up to which, itself included, the items count for more than `sum`, and what those before it do. */
   atSum(sum: number): { readonly item: T; readonly start: number } | undefined {
     if (sum < 0 || sum >= this.sum) return undefined

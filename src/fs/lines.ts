@@ -1,6 +1,6 @@
 import type { Database } from 'bun:sqlite'
 import { TEXT_FORMAT_VERSION } from '../columns/text/rendered.ts'
-import type { Clock } from '../core/clock.ts'
+import { type Clock, momentMs } from '../core/clock.ts'
 import { isAppendOnly, type Snapshot } from '../table/snapshot.ts'
 import type { Table } from '../table/table.ts'
 import { clientKey, type EndOfFile, EndsOfFile, type FileClient, isEndOf } from './ends-of-file.ts'
@@ -137,7 +137,6 @@ export class Lines {
   })
   /** Those that programs save into. */
   readonly #writing = new Set<Line>()
-  /** What was read last, of whichever line; no text: it was that of an edit. */
   /** What each client read last, by `clientKey`; in the order of their reads. */
   readonly #lastReads = new Map<string, LastRead>()
   #sweeping: Timer | undefined
@@ -256,12 +255,12 @@ export class Lines {
   }
 
   /**
-   * What a program of a client saw that has been at work since `sinceMs`: what the client read last since then; if nothing
+   * What a program of a client saw that has been at work since the moment `sinceMs`: what the client read last since then; if nothing
    * was (it may have known it already), what the name led to then. Undefined if the table has not changed, or only by edits.
    */
   async seenSince(sinceMs: number, client: FileClient): Promise<Seen | undefined> {
     const last = this.#lastReads.get(clientKey(client))
-    if (last !== undefined && last.ms >= sinceMs) {
+    if (last !== undefined && last.ms > sinceMs) {
       return last.text && { line: last.line, text: last.text, isSure: true }
     }
     const since = this.#earlier.filter(({ untilMs }) => untilMs > sinceMs)
@@ -282,7 +281,7 @@ export class Lines {
     line.lastReadMs = this.#options.clock.nowMs()
     const key = clientKey(client)
     this.#lastReads.delete(key)
-    this.#lastReads.set(key, { line, text, ms: line.lastReadMs })
+    this.#lastReads.set(key, { line, text, ms: momentMs(this.#options.clock) })
     if (this.#lastReads.size > LAST_READS_KEPT) this.#lastReads.delete(this.#lastReads.keys().next().value!)
     line.ends.know(client, end, end === size ? size : undefined)
   }
@@ -424,7 +423,7 @@ export class Lines {
   advance(line: Line, text: TableText, written: readonly string[] = []): void {
     const before = line.text
     if (before !== undefined && isContinuation(before, text))
-      this.#noteEarlier(line, before, false, this.#options.clock.nowMs())
+      this.#noteEarlier(line, before, false, momentMs(this.#options.clock))
     this.#goOn(line, text, written)
     if (line.status === 'writing') this.adopt(line)
   }
@@ -552,7 +551,7 @@ export class Lines {
     if (current === undefined)
       return this.#begin(await this.#options.openText(snapshot, this.format, undefined), this.#options.nextId())
     if (this.#options.isEdited(current)) {
-      this.#editedMs = this.#options.clock.nowMs()
+      this.#editedMs = momentMs(this.#options.clock)
       return current
     }
     if (current.version === snapshot.version && current.text !== undefined) return current

@@ -1,4 +1,4 @@
-import type { Clock } from '../core/clock.ts'
+import { type Clock, momentMs } from '../core/clock.ts'
 
 /** Older versions are seldom asked for: a program works on its copy of a text for minutes, not for that many commits. */
 const VERSIONS_KEPT = 1000
@@ -17,7 +17,7 @@ export class VersionTimes {
   note(version: bigint): boolean {
     const last = this.#seen.at(-1)
     if (last !== undefined && version <= last.version) return false
-    this.#seen.push({ version, ms: this.#clock.nowMs() })
+    this.#seen.push({ version, ms: momentMs(this.#clock) })
     if (this.#seen.length > VERSIONS_KEPT) this.#seen.shift()
     return true
   }
@@ -26,6 +26,6 @@ export class VersionTimes {
   leftMs(version: bigint): number {
     const next = this.#seen.find(seen => seen.version > version)
     // Among those that are not remembered any more there may be an earlier one.
-    return next?.ms ?? this.#clock.nowMs()
+    return next?.ms ?? momentMs(this.#clock)
   }
 }

@@ -3,6 +3,7 @@ import { access, stat, statfs } from 'node:fs/promises'
 import type { Clock } from '../core/clock.ts'
 import { errnoOf, messageOf } from '../core/errors.ts'
 import { withinMs } from '../core/limit.ts'
+import { onceAtATime } from '../core/once.ts'
 import { type Lake, openLake } from '../lake.ts'
 
 /** Something that keeps a table from being read or written. */
@@ -31,7 +32,13 @@ export class Health {
   readonly #options: HealthOptions
   readonly #timer: Timer
   #problem: Problem | undefined
-  #looking: Promise<void> | undefined
+  /** One look at a time: those behind a store that does not answer would pile up. */
+  readonly #looked = onceAtATime(() =>
+    this.#options.look().then(
+      () => this.#note(undefined),
+      error => this.#note(messageOf(error)),
+    ),
+  )
 
   constructor(options: HealthOptions) {
     this.#options = options
@@ -41,19 +48,10 @@ export class Health {
 
   /** What is wrong now; undefined if nothing is. */
   async look(): Promise<Problem | undefined> {
-    const { look, limitMs = LIMIT_MS } = this.#options
-    // One look at a time: those behind a store that does not answer would pile up.
-    this.#looking ??= look()
-      .then(
-        () => this.#note(undefined),
-        error => this.#note(messageOf(error)),
-      )
-      .finally(() => {
-        this.#looking = undefined
-      })
+    const { limitMs = LIMIT_MS } = this.#options
     const looked = await withinMs(
       limitMs,
-      this.#looking.then(() => 'looked' as const),
+      this.#looked().then(() => 'looked' as const),
     )
     if (looked === undefined) this.#note(`the table's storage has not answered for ${limitMs / 1000} s`)
     return this.#problem

@@ -1,8 +1,8 @@
 import { appendFileSync, copyFileSync, mkdirSync, statSync, truncateSync } from 'node:fs'
-import { homedir } from 'node:os'
 import { basename, join } from 'node:path'
 import type { Clock } from '../core/clock.ts'
 import { messageOf } from '../core/errors.ts'
+import { stateHome } from '../core/xdg.ts'
 import type { FsError } from '../fs/filesystem.ts'
 import type { NewVersion } from '../lake.ts'
 
@@ -17,9 +17,7 @@ const CAUSES_MAX = 5
 
 /** The log of a table's server in the background; its folder is made if it is missing. */
 export function logPath(location: string): string {
-  const base = process.env['XDG_STATE_HOME']
-  const home = base === undefined || base === '' ? join(homedir(), '.local', 'state') : base
-  const directory = join(home, 'posixlake', 'log')
+  const directory = join(stateHome(), 'log')
   mkdirSync(directory, { recursive: true, mode: 0o700 })
   return join(directory, `${basename(location)}-${Bun.hash.crc32(location).toString(16)}.log`)
 }

@@ -1,9 +1,9 @@
 import { Database } from 'bun:sqlite'
 import { createHash, randomBytes } from 'node:crypto'
 import { chmodSync, existsSync, mkdirSync, readFileSync, renameSync, statSync, writeFileSync } from 'node:fs'
-import { homedir } from 'node:os'
 import { join } from 'node:path'
 import { errnoOf, messageOf } from '../core/errors.ts'
+import { stateHome } from '../core/xdg.ts'
 import { ServeError } from './errors.ts'
 
 const SECRET_BYTES = 32
@@ -54,9 +54,7 @@ export function openState(options: StateOptions): StateFolder {
 
 /** Beside a local table, so that whoever serves it next finds it; elsewhere for tables that this user cannot write to. */
 function foldersOf({ besideTable, location }: StateOptions): { files: string; directory: string } {
-  const base = process.env['XDG_STATE_HOME']
-  const home = join(base === undefined || base === '' ? join(homedir(), '.local', 'state') : base, 'posixlake')
-  const own = join(home, createHash('sha256').update(location).digest('hex').slice(0, 16))
+  const own = join(stateHome(), createHash('sha256').update(location).digest('hex').slice(0, 16))
   let failure: unknown
   for (const folder of [besideTable, own]) {
     if (folder === undefined) continue

@@ -1,4 +1,5 @@
-import { closeSync, fstatSync, openSync, readSync, rmSync } from 'node:fs'
+import { closeSync, fstatSync, openSync, rmSync } from 'node:fs'
+import { readWhole } from '../core/whole-io.ts'
 import { SqlError } from './errors.ts'
 
 /** The text of a result. */
@@ -36,12 +37,9 @@ export class FileAnswer implements SqlAnswer {
     const fd = this.#fd
     if (fd === undefined) throw new SqlError('ended', 'this result is gone: another one has taken its place')
     const bytes = new Uint8Array(end - start)
-    for (let done = 0; done < bytes.length; ) {
-      const count = readSync(fd, bytes, done, bytes.length - done, start + done)
-      if (count === 0)
-        throw new SqlError('failed', `a result became shorter: ${start + done} of ${this.size} bytes are left`)
-      done += count
-    }
+    const count = readWhole(fd, bytes, start)
+    if (count < bytes.length)
+      throw new SqlError('failed', `a result became shorter: ${start + count} of ${this.size} bytes are left`)
     return bytes
   }
 

@@ -8,11 +8,12 @@ import {
   renameSync,
   rmSync,
   statSync,
-  writeSync,
 } from 'node:fs'
-import { homedir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { errnoOf, messageOf } from '../core/errors.ts'
+import { onceDone } from '../core/once.ts'
+import { writeWhole } from '../core/whole-io.ts'
+import { cacheHome } from '../core/xdg.ts'
 import { SqlError } from './errors.ts'
 
 /** One file of DuckDB's native package, inside the executable. */
@@ -32,17 +33,11 @@ export interface EmbeddedEngine {
 
 const MODULE_NAME = 'duckdb.node'
 
-/** Where the engine is unpacked and where it spills: `$XDG_CACHE_HOME/posixlake` or `~/.cache/posixlake`. */
-export function engineCacheDirectory(): string {
-  const base = process.env['XDG_CACHE_HOME']
-  return join(base === undefined || base === '' ? join(homedir(), '.cache') : base, 'posixlake')
-}
-
 /**
  * Loads DuckDB's native module out of the executable: a shared library can only be loaded from a file, so the files are
  * unpacked into the cache folder when this version is first used. SqlError `unavailable` says what to do if that fails.
  */
-export function loadEmbedded(engine: EmbeddedEngine, cache = engineCacheDirectory()): unknown {
+export function loadEmbedded(engine: EmbeddedEngine, cache = cacheHome()): unknown {
   const directory = join(cache, `duckdb-${engine.fingerprint}`)
   const fresh = unpack(engine, directory)
   try {
@@ -124,7 +119,7 @@ function isUnpacked(engine: EmbeddedEngine, directory: string): boolean {
 function writeDurably(path: string, bytes: Uint8Array): void {
   const file = openSync(path, 'wx', 0o600)
   try {
-    for (let at = 0; at < bytes.length; ) at += writeSync(file, bytes, at, bytes.length - at)
+    writeWhole(file, bytes)
     fsyncSync(file)
   } finally {
     closeSync(file)
@@ -138,14 +133,10 @@ function unloadable(directory: string, cause: unknown): SqlError {
 
 export type DuckDb = typeof import('@duckdb/node-api')
 
-let loaded: Promise<DuckDb> | undefined
-
 /** The engine's API, loaded on first use: a mount that never runs SQL does not pay for it. */
-export function duckDb(): Promise<DuckDb> {
-  loaded ??= import('@duckdb/node-api').catch((cause: unknown) => {
-    loaded = undefined
+export const duckDb: () => Promise<DuckDb> = onceDone(() =>
+  import('@duckdb/node-api').catch((cause: unknown) => {
     if (cause instanceof SqlError) throw cause
     throw new SqlError('unavailable', `the SQL engine cannot be loaded: ${messageOf(cause)}`, { cause })
-  })
-  return loaded
-}
+  }),
+)

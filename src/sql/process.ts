@@ -1,6 +1,7 @@
-import { closeSync, openSync, rmSync, writeFileSync, writeSync } from 'node:fs'
+import { closeSync, openSync, rmSync, writeFileSync } from 'node:fs'
 import { setPriority } from 'node:os'
 import { errnoOf, LakeError, messageOf } from '../core/errors.ts'
+import { writeWhole } from '../core/whole-io.ts'
 import type { Table } from '../table/table.ts'
 import { execute } from './engine.ts'
 import { SqlError } from './errors.ts'
@@ -66,7 +67,7 @@ function yieldToOthers(): void {
 function say(answer: StatementAnswer): void {
   const bytes = encodeMessage(answer)
   try {
-    for (let done = 0; done < bytes.length; ) done += writeSync(STDOUT, bytes, done)
+    writeWhole(STDOUT, bytes)
   } catch (error) {
     // Nobody is there to hear it.
     if (errnoOf(error) !== 'EPIPE') throw error
@@ -176,7 +177,7 @@ class ResultFile {
 
   #flush(): void {
     for (const bytes of this.#pending) {
-      for (let done = 0; done < bytes.length; ) done += writeSync(this.#fd, bytes, done)
+      writeWhole(this.#fd, bytes)
       this.#size += bytes.length
     }
     this.#pending = []

@@ -5,16 +5,18 @@ import { dirname, join } from 'node:path'
 import type { DuckDBConnection, DuckDBInstance, DuckDBResult } from '@duckdb/node-api'
 import type { Batch, Schema } from '../columns/types.ts'
 import { LakeError } from '../core/errors.ts'
+import { isAlive } from '../core/processes.ts'
+import { cacheHome } from '../core/xdg.ts'
 import type { Snapshot } from '../table/snapshot.ts'
 import type { Table } from '../table/table.ts'
 import { batchOfChunk } from './convert.ts'
 import { fromDuckDb, SqlError, withoutPlace } from './errors.ts'
 import { pathsForEngine } from './files.ts'
-import { type DuckDb, duckDb, engineCacheDirectory } from './native.ts'
+import { type DuckDb, duckDb } from './native.ts'
 import { RefusedFiles } from './refused-files.ts'
 import { defineData, type PathOf, type Relation } from './relation.ts'
 import { duckTypeOf } from './types.ts'
-import { isAlive, type WrittenFile } from './written.ts'
+import type { WrittenFile } from './written.ts'
 
 /** What the engine may keep in memory if nothing else is said; beyond it, it spills. */
 const MEMORY_BYTES = 256e6
@@ -131,7 +133,7 @@ export class Session {
  * gives its files the same names in every process. Those of processes that were killed are taken away.
  */
 function spillFolder(): string {
-  const parent = join(engineCacheDirectory(), 'spill')
+  const parent = join(cacheHome(), 'spill')
   mkdirSync(parent, { recursive: true, mode: 0o700 })
   for (const name of readdirSync(parent)) {
     if (!isAlive(Number.parseInt(name, 10))) rmSync(join(parent, name), { recursive: true, force: true })
@@ -141,7 +143,7 @@ function spillFolder(): string {
 
 /** Takes away what sessions of this process spilled, for a process that has to end now. */
 export function removeOwnSpill(): void {
-  const parent = join(engineCacheDirectory(), 'spill')
+  const parent = join(cacheHome(), 'spill')
   if (!existsSync(parent)) return
   for (const name of readdirSync(parent)) {
     if (name.startsWith(`${process.pid}-`)) rmSync(join(parent, name), { recursive: true, force: true })

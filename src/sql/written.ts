@@ -1,5 +1,4 @@
 import { rmSync } from 'node:fs'
-import { errnoOf } from '../core/errors.ts'
 import type { Action } from '../table/log/actions.ts'
 import { readCommit } from '../table/log/load.ts'
 import { LOG_FOLDER, pathOf } from '../table/log/paths.ts'
@@ -84,14 +83,5 @@ export function changesOf({ actions }: FoundCommit): { inserted: number; updated
     inserted: count('numTargetRowsInserted', 'numOutputRows'),
     updated: count('numTargetRowsUpdated', 'numUpdatedRows'),
     deleted: count('numTargetRowsDeleted', 'numDeletedRows'),
-  }
-}
-
-/** Whether a process runs; one of another user does, too. */
-export function isAlive(pid: number): boolean {
-  try {
-    return process.kill(pid, 0)
-  } catch (error) {
-    return errnoOf(error) === 'EPERM'
   }
 }

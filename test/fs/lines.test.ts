@@ -3,6 +3,7 @@ import { describe, expect, test } from 'bun:test'
 import { mkdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { parseDdl } from '../../src/columns/schema.ts'
+import { momentMs } from '../../src/core/clock.ts'
 import { type Line, Lines } from '../../src/fs/lines.ts'
 import { TableText } from '../../src/fs/text/layout.ts'
 import { openStore } from '../../src/storage/location.ts'
@@ -19,12 +20,13 @@ async function newLines() {
   const table = await createTable(openStore({ kind: 'local', directory }), { schema: parseDdl('id:Int64') })
   const database = new Database(':memory:')
   const state = { nowMs: 1_700_000_000_000, id: 1000n, opened: 0, edited: new Set<Line>() }
+  const clock = { nowMs: () => state.nowMs }
   const start = (): Lines =>
     new Lines({
       database,
       table,
       format: 'csv',
-      clock: { nowMs: () => state.nowMs },
+      clock,
       nextId: () => state.id++,
       openText: async snapshot => {
         state.opened++
@@ -34,10 +36,25 @@ async function newLines() {
       isEdited: line => state.edited.has(line),
       leftMs: () => state.nowMs,
     })
-  return { start, state, database, table, [Symbol.dispose]: () => folder[Symbol.dispose]() }
+  return { start, state, clock, database, table, [Symbol.dispose]: () => folder[Symbol.dispose]() }
 }
 
 describe('the lines of a view', () => {
+  test('tell what a program has read since it began, also within one millisecond', async () => {
+    using made = await newLines()
+    const { clock } = made
+    const client = { connection: 1, uid: 0, socket: undefined }
+    const lines = made.start()
+    const line = await lines.current()
+    const text = await lines.text(line)
+    lines.noteRead(line, client, text, 3, 3)
+    const begun = momentMs(clock)
+    expect(await lines.seenSince(begun, client)).toBeUndefined()
+    lines.noteRead(line, client, text, 3, 3)
+    expect(await lines.seenSince(begun, client)).toEqual({ line, text, isSure: true })
+    lines.close()
+  })
+
   test('are in memory only where they are used, and their texts are made again', async () => {
     using made = await newLines()
     const { state } = made

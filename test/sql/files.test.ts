@@ -5,8 +5,8 @@ import { parseDdl, schemaToJson } from '../../src/columns/schema.ts'
 import type { Batch, Cell, Field, Schema } from '../../src/columns/types.ts'
 import { cellAt } from '../../src/columns/vectors.ts'
 import { messageOf } from '../../src/core/errors.ts'
+import { cacheHome } from '../../src/core/xdg.ts'
 import { execute } from '../../src/sql/engine.ts'
-import { engineCacheDirectory } from '../../src/sql/native.ts'
 import { localStore } from '../../src/storage/local.ts'
 import { openTable, type Table } from '../../src/table/table.ts'
 import {
@@ -164,7 +164,7 @@ describe('SQL and our reader take from a file', () => {
       )
     }
     const table = await tableOf(folder.path, 'n:Int32', [plain(1, 2), packed(3, 4, 5), plain(6), packed(7)])
-    const spill = join(engineCacheDirectory(), 'spill')
+    const spill = join(cacheHome(), 'spill')
     const before = existsSync(spill) ? readdirSync(spill) : []
     expect(await both(table)).toEqual([[1, 2, 3, 4, 5, 6, 7].map(n => [n]), [1, 2, 3, 4, 5, 6, 7].map(n => [n])])
     await execute(table, 'DELETE FROM data WHERE n IN (2, 4, 7)')

@@ -1,5 +1,6 @@
 import { readdir } from 'node:fs/promises'
 import type { Clock } from '../../core/clock.ts'
+import { firstIndex } from '../../core/search.ts'
 import type { Attributes, DirectoryEntry, Listing } from '../filesystem.ts'
 import { systemError } from './errors.ts'
 import { FIRST_ID } from './ids.ts'
@@ -172,14 +173,7 @@ async function realNames(path: string): Promise<string[]> {
 
 /** The index of the first id beyond `cookie`. */
 function firstAfter(ids: readonly bigint[], cookie: bigint): number {
-  let low = 0
-  let high = ids.length
-  while (low < high) {
-    const middle = (low + high) >>> 1
-    if (ids[middle]! <= cookie) low = middle + 1
-    else high = middle
-  }
-  return low
+  return firstIndex(ids.length, i => ids[i]! > cookie)
 }
 
 function insert(ids: bigint[], id: bigint): void {

@@ -17,6 +17,7 @@ export interface NodeRow {
   readonly kind: NodeKind
   /** Of the real file; undefined for a reference, and while a file is being created. */
   readonly inode: bigint | undefined
+  /** A moment: see `momentMs`. */
   readonly createdMs: number
   /** Of the exclusive create that made the file. */
   readonly verifier: bigint | undefined

@@ -13,7 +13,7 @@ import {
   unlinkSync,
 } from 'node:fs'
 import { join } from 'node:path'
-import type { Clock } from '../../core/clock.ts'
+import { type Clock, momentMs } from '../../core/clock.ts'
 import { errnoOf } from '../../core/errors.ts'
 import {
   type Attributes,
@@ -114,7 +114,7 @@ export class Scratch {
     return row === undefined ? undefined : { dirId: row.parent, name: row.name }
   }
 
-  /** When the entry was created, or first seen, in milliseconds since the epoch. */
+  /** The moment (see `momentMs`) at which the entry was created, or first seen. */
   createdMs(id: bigint): number {
     const row = this.#nodes.get(id)
     if (row === undefined) throw stale(id)
@@ -577,7 +577,7 @@ export class Scratch {
       const found = this.#tree.find(folder, name)
       if (found?.real !== undefined) this.#unlink(name, found.real)
       const row = { id, parent: dirId, name, kind: 'reference', inode: undefined, verifier: undefined } as const
-      this.#nodes.put([{ ...row, createdMs: this.#clock.nowMs(), size: BigInt(size), mtime }])
+      this.#nodes.put([{ ...row, createdMs: momentMs(this.#clock), size: BigInt(size), mtime }])
       touch(folder)
       this.#folderChange(folder)
       await Promise.all([this.#nodes.sync(), this.#syncFolder(dirId)])

@@ -1,6 +1,6 @@
 import { type BigIntStats, lstatSync, mkdirSync, realpathSync } from 'node:fs'
 import { join } from 'node:path'
-import type { Clock } from '../../core/clock.ts'
+import { type Clock, momentMs } from '../../core/clock.ts'
 import { FsError } from '../filesystem.ts'
 import { DATA_ID, noEntry, ROOT_ID } from '../names.ts'
 import { attempt, isDirectory, notDirectory, stale } from './errors.ts'
@@ -110,7 +110,7 @@ export class Tree {
       name,
       kind: kindOf(stat),
       inode: stat?.ino,
-      createdMs: this.#clock.nowMs(),
+      createdMs: momentMs(this.#clock),
       verifier,
       size: 0n,
       mtime: 0n,

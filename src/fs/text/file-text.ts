@@ -1,5 +1,6 @@
 import { ParquetError } from '../../columns/errors.ts'
 import type { RenderedText } from '../../columns/text/rendered.ts'
+import { firstIndex, lowerBound } from '../../core/search.ts'
 import type { LiveFile } from '../../table/snapshot.ts'
 import type { Table } from '../../table/table.ts'
 import { RowPlaces } from './rows.ts'
@@ -232,28 +233,9 @@ export class FileText {
   }
 }
 
-/** The first index whose value is not below `value`. */
-function lowerBound(values: Uint32Array, value: number): number {
-  let low = 0
-  let high = values.length
-  while (low < high) {
-    const middle = (low + high) >>> 1
-    if (values[middle]! < value) low = middle + 1
-    else high = middle
-  }
-  return low
-}
-
 /** The first hole that ends behind `at`, an offset in the piece's whole text. */
 function firstHoleBehind({ ranges }: Holes, at: number): number {
-  let low = 0
-  let high = ranges.length / 2
-  while (low < high) {
-    const middle = (low + high) >>> 1
-    if (ranges[2 * middle + 1]! <= at) low = middle + 1
-    else high = middle
-  }
-  return low
+  return firstIndex(ranges.length / 2, i => ranges[2 * i + 1]! > at)
 }
 
 /** Bytes of holes in front of an offset in the piece's whole text. */
@@ -265,13 +247,7 @@ function removedBefore(holes: Holes, at: number): number {
 
 /** Where the live byte `offset` stands in the piece's whole text. */
 function physicalOffset({ ranges, before }: Holes, offset: number): number {
-  let low = 0
-  let high = ranges.length / 2
   // The first hole in front of which there are more than `offset` live bytes.
-  while (low < high) {
-    const middle = (low + high) >>> 1
-    if (ranges[2 * middle]! - before[middle]! <= offset) low = middle + 1
-    else high = middle
-  }
-  return offset + before[low]!
+  const hole = firstIndex(ranges.length / 2, i => ranges[2 * i]! - before[i]! > offset)
+  return offset + before[hole]!
 }

@@ -1,4 +1,5 @@
 import { Ordered, type Ordering } from '../../core/ordered.ts'
+import { firstIndex, lowerBound } from '../../core/search.ts'
 import { type FilePlace, inViewOrder, type LiveFiles, ORDER_TAG } from '../../table/snapshot.ts'
 import type { FileText } from './file-text.ts'
 import type { Segments } from './segments.ts'
@@ -320,14 +321,8 @@ async function differing(before: FileText, after: FileText): Promise<{ has(run: 
   const rows = symmetricDifference(await before.deletedRows(), await after.deletedRows())
   return {
     has: ({ start, end }) => {
-      let low = 0
-      let high = rows.length
-      while (low < high) {
-        const middle = (low + high) >>> 1
-        if (rows[middle]! < start) low = middle + 1
-        else high = middle
-      }
-      return low < rows.length && rows[low]! < end
+      const first = rows[lowerBound(rows, start)]
+      return first !== undefined && first < end
     },
   }
 }
@@ -351,14 +346,7 @@ function withTotal(run: Run, total: number | undefined): Run {
 
 /** The run that a row is part of, if it does not stand at its file's own place. */
 function runAt<R extends RowRange>(runs: readonly R[], row: number): R | undefined {
-  let low = 0
-  let high = runs.length
-  while (low < high) {
-    const middle = (low + high) >>> 1
-    if (runs[middle]!.end <= row) low = middle + 1
-    else high = middle
-  }
-  const found = runs[low]
+  const found = runs[firstIndex(runs.length, i => runs[i]!.end > row)]
   return found !== undefined && found.start <= row ? found : undefined
 }
 
@@ -495,14 +483,7 @@ function inOrder(nodes: Ordered<FileNode>, range: RowRange & { readonly file: Fi
 }
 
 function firstAnchor(anchors: readonly Anchor[], start: number, end: number): Anchor | undefined {
-  let low = 0
-  let high = anchors.length
-  while (low < high) {
-    const middle = (low + high) >>> 1
-    if (anchors[middle]!.row < start) low = middle + 1
-    else high = middle
-  }
-  const found = anchors[low]
+  const found = anchors[firstIndex(anchors.length, i => anchors[i]!.row >= start)]
   return found !== undefined && found.row < end ? found : undefined
 }
 

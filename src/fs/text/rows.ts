@@ -1,5 +1,6 @@
 import { rowEnd } from '../../columns/text/csv.ts'
 import { type RenderedText, ROW_INDEX_STRIDE } from '../../columns/text/rendered.ts'
+import { upperBound } from '../../core/search.ts'
 import type { TextFormat } from './segments.ts'
 
 const QUOTE = 0x22
@@ -44,16 +45,10 @@ export class RowPlaces {
   /** The row that holds the byte at `offset`. */
   rowAt(offset: number): number {
     const { index } = this.#text
-    let low = 0
-    let high = index.length - 1
-    while (low < high) {
-      const middle = (low + high + 1) >>> 1
-      if (index[middle]! <= offset) low = middle
-      else high = middle - 1
-    }
-    const next = this.#stepper(low)
-    let row = low * ROW_INDEX_STRIDE
-    for (let end = next(index[low]!); end <= offset; end = next(end)) row++
+    const block = Math.max(0, upperBound(index, offset) - 1)
+    const next = this.#stepper(block)
+    let row = block * ROW_INDEX_STRIDE
+    for (let end = next(index[block]!); end <= offset; end = next(end)) row++
     return row
   }
 

@@ -1,4 +1,5 @@
 import { countLines } from '../../columns/text/csv.ts'
+import { upperBound } from '../../core/search.ts'
 
 /** The bytes of something that is shown as a file. */
 export interface Text {
@@ -52,7 +53,7 @@ export function rope(parts: readonly { readonly text: Text; readonly start: numb
     size,
     read: async (start, end) => {
       const read: Uint8Array[] = []
-      for (let i = firstAbove(ends, start), at = start; at < end; i++) {
+      for (let i = upperBound(ends, start), at = start; at < end; i++) {
         const part = filled[i]!
         const stop = Math.min(end, ends[i]!)
         const from = part.end - (ends[i]! - at)
@@ -62,18 +63,6 @@ export function rope(parts: readonly { readonly text: Text; readonly start: numb
       return joined(read)
     },
   }
-}
-
-/** The index of the first of ascending numbers that is above `value`. */
-function firstAbove(numbers: readonly number[], value: number): number {
-  let low = 0
-  let high = numbers.length
-  while (low < high) {
-    const middle = (low + high) >>> 1
-    if (numbers[middle]! <= value) low = middle + 1
-    else high = middle
-  }
-  return low
 }
 
 /** Whether a text has these bytes at an offset. */
