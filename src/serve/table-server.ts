@@ -1,5 +1,6 @@
 import type { Database } from 'bun:sqlite'
 import { join } from 'node:path'
+import type { Clock } from '../core/clock.ts'
 import { withinMs } from '../core/limit.ts'
 import type { Disk } from '../fs/edits/disk.ts'
 import type { HoldTimes } from '../fs/edits/editor.ts'
@@ -40,8 +41,8 @@ export interface ServeOptions extends WantedEndpoint, Rights {
   readonly holdTimes?: HoldTimes | undefined
   /** Who has files open for writing; by default /proc is asked. */
   readonly openers?: Openers | undefined
-  /** What all that is kept on disk goes through, so that its failures can be tried. */
-  readonly seams?: Seams | undefined
+  /** What all that is kept on disk goes through, and where the time comes from, so that tests can have others. */
+  readonly seams?: Partial<Seams> | undefined
   readonly log: (sentence: string) => void
   /** Called as soon as no other process can serve the table, and just before one can again. */
   readonly onLocked?: (() => void) | undefined
@@ -55,6 +56,7 @@ export interface Seams {
   readonly store: (store: ObjectStore) => ObjectStore
   readonly database: (database: Database) => Database
   readonly disk: Disk
+  readonly clock: Clock
 }
 
 /** A table that is served. */
@@ -99,6 +101,7 @@ export async function serveTable(options: ServeOptions): Promise<TableServer> {
     log,
     onVersion: version => log(versionSentence(version, sql?.hasBegun(version.txnId))),
     wrapStore: options.seams?.store,
+    ...(options.seams?.clock === undefined ? {} : { clock: options.seams.clock }),
     ...(cacheDirectory === undefined ? {} : { cacheDirectory }),
     ...(cacheBytes === undefined ? {} : { cacheBytes }),
   })
@@ -107,7 +110,7 @@ export async function serveTable(options: ServeOptions): Promise<TableServer> {
     const besideTable = lake.table.store.localPath('_posixlake')
     state = openState({ besideTable, location: lake.location, log, onLocked, onUnlock })
     sql = openSql(lake, { folder: join(state.directory, 'sql'), limits: options.sqlLimits, log })
-    const database = options.seams?.database(state.database) ?? state.database
+    const database = options.seams?.database?.(state.database) ?? state.database
     return await serveLake(lake, { ...state, database }, sql, options)
   } catch (error) {
     state?.close()
@@ -220,7 +223,7 @@ function fileSystemOf(
     log,
     openers,
     ...(holdTimes === undefined ? {} : { holdTimes }),
-    ...(seams === undefined ? {} : { disk: seams.disk }),
+    ...(seams?.disk === undefined ? {} : { disk: seams.disk }),
   })
 }
 

@@ -1,9 +1,10 @@
 import { describe, expect, test } from 'bun:test'
-import { codeOf, type ServedTable, serveNew } from './served.ts'
+import { codeOf, HELD, type ServedTable, serveNew } from './served.ts'
 
 const DDL = 'id:Int64,name:String'
 const HEADER = 'id,name\n'
 const ROWS = '1,Alice\n2,Bob\n3,Carol\n'
+const TEXT = HEADER + ROWS
 
 /** A program that makes a new file of what it reads, as `sed -i` does; `meanwhile` happens before it renames. */
 async function rewrite(
@@ -63,6 +64,28 @@ describe('a file renamed onto data.csv, made while others changed the table,', (
     const known = { reads: false, afterRead: () => append('5,eve\n') }
     expect(await rewrite(s, text => toUpper(`${text}5,eve\n`), known)).toBe('OK')
     expect(await s.read()).toBe(`${HEADER}1,ALICE\n2,BOBBY\n3,CAROL\n4,DAVE\n5,EVE\n`)
+  })
+
+  test('leaves what its client had not read, and removes what it had, whatever the clock shows', async () => {
+    let nowMs = Date.now()
+    const seams = { clock: { nowMs: () => nowMs } }
+    for (const [reads, setBackMs] of [
+      [false, 0],
+      [true, 0],
+      [false, 500],
+      [true, 500],
+    ] as const) {
+      await using s = await serveNew(DDL, ROWS, HELD, seams)
+      const append = async (): Promise<unknown> => {
+        nowMs -= setBackMs
+        return s.client.write(await s.csv(), BigInt(TEXT.length), '4,Dave\n')
+      }
+      const result = reads
+        ? await rewrite(s, text => toBobby(text).replace('4,Dave\n', ''), { beforeRead: append })
+        : await rewrite(s, toBobby, { reads, afterRead: append })
+      expect(result).toBe('OK')
+      expect(await s.read()).toBe(toBobby(reads ? TEXT : `${TEXT}4,Dave\n`))
+    }
   })
 
   test('removes appended rows that it was made without, though its program had read them', async () => {

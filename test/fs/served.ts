@@ -50,7 +50,7 @@ export async function serveNew(
   ddl: string,
   rows: string,
   holdTimes: HoldTimes = HELD,
-  seams?: Seams,
+  seams?: Partial<Seams>,
 ): Promise<ServedTable> {
   const folder = temporaryFolder()
   const directory = join(folder.path, 'table')
@@ -75,7 +75,7 @@ async function serveFolder(
   holdTimes: HoldTimes,
   rows: string,
   known?: bigint,
-  seams?: Seams,
+  seams?: Partial<Seams>,
 ): Promise<ServedTable> {
   const directory = join(folder.path, 'table')
   const server = await serveTable({

@@ -75,7 +75,7 @@ export class Faults {
     return result
   }
 
-  get seams(): Seams {
+  get seams(): Omit<Seams, 'clock'> {
     return {
       store: store => this.#store(store),
       disk: this.#disk,
