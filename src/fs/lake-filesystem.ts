@@ -535,6 +535,7 @@ export class LakeFileSystem implements FileSystem {
       [fromDirectory, fromName],
       [toDirectory, toName],
     ] as const
+    const arrivedMs = this.#options.clock.nowMs()
     return this.#changingNames(names, async () => {
       checkName(fromName)
       checkName(toName)
@@ -550,7 +551,7 @@ export class LakeFileSystem implements FileSystem {
       }
       if (from !== undefined && to !== undefined) throw viewStays(fromName)
       if (from !== undefined) await from.renameAway(toDirectory, toName)
-      else if (to !== undefined) await to.renameOnto(fromDirectory, fromName)
+      else if (to !== undefined) await to.renameOnto(fromDirectory, fromName, arrivedMs)
       else return this.#options.scratch.rename(fromDirectory.id, fromName, toDirectory.id, toName)
       return { from: {}, to: {} }
     })

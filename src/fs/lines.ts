@@ -3,10 +3,12 @@ import { TEXT_FORMAT_VERSION } from '../columns/text/rendered.ts'
 import { type Clock, momentMs } from '../core/clock.ts'
 import { isAppendOnly, type Snapshot } from '../table/snapshot.ts'
 import type { Table } from '../table/table.ts'
-import { clientKey, type EndOfFile, EndsOfFile, type FileClient, isEndOf } from './ends-of-file.ts'
+import { clientKey, EndsOfFile, type FileClient, type KnownRows } from './ends-of-file.ts'
 import { FsError } from './filesystem.ts'
-import type { TableText, TextFormat } from './text/layout.ts'
-import { isAt } from './text/text.ts'
+import type { Seen } from './saves/outcome.ts'
+import { changedText, isBehind, placeByView, type Texts, type WritePlace } from './saves/writing.ts'
+import { TableText, type TextFormat } from './text/layout.ts'
+import { isAt, type Text } from './text/text.ts'
 
 /** Old lines whose handles are still good; of these, the ones that were used last are in memory, for as long as they are used. */
 const OLD_LINES_KEPT = 1000
@@ -20,11 +22,12 @@ const NOTED_MS = 3_600_000
 const BEGUN_MAX = 256
 /** Texts of a line from before commits of others that are remembered. */
 const EARLIER_KEPT = 64
-const LAST_READS_KEPT = 64
+const CLIENTS_KEPT = 64
+const KNOWN_KEPT = 8
 /** Clients write whole pages: so a change of the middle ends where a page does. */
 const PAGE_BYTES = 4096
 /** Earlier versions that are looked through for the end of one whose connection was told nothing. */
-const VERSIONS_TRIED = 16
+const VERSIONS_TRIED = 16n
 
 /**
  * One line of versions of a view (see the design, "One open, one snapshot"): what a file handle stands for. Appends and
@@ -73,29 +76,10 @@ export interface LinesOptions {
   readonly leftMs: (version: bigint) => number
 }
 
-/**
- * Where a WRITE belongs. behind: what it has beyond `end` is appended; all in front is what its client knows there.
- * here: at its offset, in the text as it is; `isAppend`: up to its end, its client has what stands there. on: it changes an earlier
- * text, the last that its client knows of.
- */
-export type WritePlace =
-  | { readonly kind: 'behind'; readonly end: EndOfFile }
-  | { readonly kind: 'here'; readonly isAppend: boolean }
-  | { readonly kind: 'on'; readonly text: TableText }
-
-interface LastRead {
+/** What a client has of a line. */
+interface LastKnown {
   readonly line: Line
-  /** undefined: it was that of a save. */
-  readonly text: TableText | undefined
-  readonly ms: number
-}
-
-/** What a program saw of the view. */
-export interface Seen {
-  readonly line: Line
-  readonly text: TableText
-  /** False: rows came in behind it through this mount, which its program may have known without a READ. */
-  readonly isSure: boolean
+  readonly rows: KnownRows
 }
 
 /** A version that the name led to. Its text is made again if it is asked for. */
@@ -137,8 +121,8 @@ export class Lines {
   })
   /** Those that programs save into. */
   readonly #writing = new Set<Line>()
-  /** What each client read last, by `clientKey`; in the order of their reads. */
-  readonly #lastReads = new Map<string, LastRead>()
+  /** What each client has of whole texts, by `clientKey`, the newest first. */
+  readonly #known = new Map<string, readonly LastKnown[]>()
   #sweeping: Timer | undefined
   #begun = 0
   #current: Line | undefined
@@ -255,100 +239,117 @@ export class Lines {
   }
 
   /**
-   * What a program of a client saw that has been at work since the moment `sinceMs`: what the client read last since then; if nothing
-   * was (it may have known it already), what the name led to then. Undefined if the table has not changed, or only by edits.
+   * What a program of a client may have seen that has been at work since the moment `sinceMs`: what the client has read
+   * since; else the last that it has of the file, if its program can have had that from its cache; else what the name led
+   * to then. Nothing if the table has not changed, or only by edits.
    */
-  async seenSince(sinceMs: number, client: FileClient): Promise<Seen | undefined> {
-    const last = this.#lastReads.get(clientKey(client))
-    if (last !== undefined && last.ms > sinceMs) {
-      return last.text && { line: last.line, text: last.text, isSure: true }
+  async seenSince(sinceMs: number, client: FileClient): Promise<Seen[]> {
+    const known = (this.#known.get(clientKey(client)) ?? []).filter(({ rows }) => rows.version !== undefined)
+    const [last] = known
+    if (last === undefined || !isFresh(last, sinceMs, client)) return this.#shownAt(sinceMs)
+    // Its client has written since: what that was behind, the program has seen.
+    const isOwn = ({ rows }: LastKnown): boolean => rows.known.byWrite && rows.known.ms > sinceMs
+    const read = known.filter(other => !isOwn(other))
+    if (isOwn(last)) {
+      const [own, before] = [await this.#seen(last), read[0] && (await this.#seen(read[0]))]
+      if (before === undefined) return this.#shownAt(sinceMs)
+      if (own === undefined || !isContinuation(before.text, own.text)) return [before]
+      return [{ ...own, unseen: { ...own.unseen, unsureFrom: read[0]!.rows.end } }]
     }
-    const since = this.#earlier.filter(({ untilMs }) => untilMs > sinceMs)
+    // Several programs of the client may have read since.
+    const since = read.filter(({ rows }) => rows.known.ms > sinceMs)
+    const seen = await Promise.all((since.length === 0 ? [last] : since).map(other => this.#seen(other)))
+    const found = seen.filter(other => other !== undefined)
+    return found.length === 0 ? this.#shownAt(sinceMs) : found
+  }
+
+  async #seen({ line, rows: { version, end, holes } }: LastKnown): Promise<Seen | undefined> {
+    const text = await this.#textAt(line, version!)
+    if (text === undefined) return undefined
+    return { text, unseen: { ranges: [...holes, { start: end, end: text.size }], unsureFrom: text.size } }
+  }
+
+  /** What the name led to at a moment, of which nobody is known to have read it since. */
+  async #shownAt(ms: number): Promise<Seen[]> {
+    const since = this.#earlier.filter(({ untilMs }) => untilMs > ms)
     const [first] = since
-    if (first === undefined) return undefined
+    if (first === undefined) return []
     const { line, version } = first
     const { table, openText } = this.#options
     const text = await openText(await table.at(version), line.format, this.#current?.text)
-    return { line, text, isSure: since.every(({ isSure }) => isSure) }
+    const now = this.#current?.text
+    const isSure = since.every(other => other.isSure)
+    // What came through this mount, its program may have known without a READ.
+    if (!isSure && now !== undefined && isContinuation(text, now))
+      return [{ text: now, unseen: { ranges: [], unsureFrom: text.size } }]
+    return [{ text, unseen: { ranges: [], unsureFrom: text.size } }]
   }
 
   #noteEarlier(line: Line, { snapshot: { version } }: TableText, isSure: boolean, untilMs: number): void {
     this.#earlier = [...this.#earlier, { line, version, untilMs, isSure }].slice(-EARLIER_KEPT)
   }
 
-  /** A client was sent the bytes of a line up to `end`, and the size; `text`: the table's, if it was not that of an edit. */
-  noteRead(line: Line, client: FileClient, text: TableText | undefined, end: number, size: number): void {
-    line.lastReadMs = this.#options.clock.nowMs()
-    const key = clientKey(client)
-    this.#lastReads.delete(key)
-    this.#lastReads.set(key, { line, text, ms: momentMs(this.#options.clock) })
-    if (this.#lastReads.size > LAST_READS_KEPT) this.#lastReads.delete(this.#lastReads.keys().next().value!)
-    line.ends.know(client, end, end === size ? size : undefined)
+  #noteKnown(line: Line, key: string, rows: KnownRows): void {
+    const others = (this.#known.get(key) ?? []).filter(other => other.rows.known.source !== rows.known.source)
+    this.#known.delete(key)
+    this.#known.set(key, [{ line, rows }, ...others].slice(0, KNOWN_KEPT))
+    if (this.#known.size > CLIENTS_KEPT) this.#known.delete(this.#known.keys().next().value!)
   }
 
-  /** Where a WRITE of a client belongs that comes while no save is under way. */
+  /** A client was sent bytes of a line, which shows this text: the table's, or the image of an edit. */
+  noteRead(line: Line, client: FileClient, text: Text, start: number, end: number): void {
+    line.lastReadMs = this.#options.clock.nowMs()
+    const source = text instanceof TableText ? text.snapshot.version : text
+    line.ends.noteRead(client, source, start, end, text.size)
+  }
+
+  /** Where a WRITE of a client belongs: by what the client was told, has read and has written, else by what others were. */
   async placeOf(line: Line, client: FileClient, offset: number, bytes: Uint8Array): Promise<WritePlace> {
-    const text = await this.text(line)
-    const { version } = text.snapshot
-    const ends = line.ends.of(client)
-    const last = ends.at(-1)
-    if (last === undefined) return this.#placeOfUnknown(line, text, offset, bytes)
-    const at = (end: EndOfFile): WritePlace =>
-      isEndOf(end, version) ? { kind: 'here', isAppend: true } : { kind: 'behind', end }
-    const exact = ends.findLast(({ size }) => size === offset)
-    if (exact !== undefined) return at(exact)
-    // It knows the text by another way than a READ: bytes of others, and more behind them, are no coincidence.
-    if (offset + bytes.length > text.size && isEndOf(last, version) && (await isStillAt(text, offset, bytes)))
-      return at(last)
-    for (const end of ends) {
-      if (offset < end.size && (await this.#hasInFront(line, end, offset, bytes))) return at(end)
+    const current = await this.text(line)
+    const texts = { current, at: (version: bigint) => this.#textAt(line, version) }
+    const view = line.ends.of(client)
+    if (view === undefined) return this.#placeOfUnknown(line, offset, bytes, texts)
+    const place = await placeByView(view, offset, bytes, texts)
+    if (place !== undefined) return place
+    const read = await changedText(view, offset, texts)
+    if (read !== undefined) return changeOf(read)
+    // It has what another connection of its own was told.
+    for (const other of line.ends.all()) {
+      for (const told of other.told) {
+        if (await isBehind(other, told, offset, bytes, texts)) return { base: current, isChange: false, end: told.size }
+      }
     }
-    if (isEndOf(last, version)) return { kind: 'here', isAppend: false }
-    // Pages of one flush come in any order.
-    if (offset > last.size) return at(last)
-    const known = last.version === undefined ? undefined : await this.#textAt(line, last.version)
-    return known === undefined ? { kind: 'here', isAppend: false } : { kind: 'on', text: known }
+    const version = view.told.at(-1)?.version
+    return changeOf((version === undefined ? undefined : await texts.at(version)) ?? current)
   }
 
   /**
    * Its connection was told nothing yet: its client has connected anew, or the server was started anew. What others were
    * told, it may have been told; and each of the last versions.
    */
-  async #placeOfUnknown(line: Line, text: TableText, offset: number, bytes: Uint8Array): Promise<WritePlace> {
-    const here = { kind: 'here', isAppend: false } as const
+  async #placeOfUnknown(line: Line, offset: number, bytes: Uint8Array, texts: Texts): Promise<WritePlace> {
+    const { current } = texts
+    const here = changeOf(current)
     const stop = offset + bytes.length
-    if (await isStillAt(text, offset, bytes)) return here
-    if (stop === text.size || (stop < text.size && stop % PAGE_BYTES === 0)) return here
-    const fits = async (end: EndOfFile): Promise<boolean> =>
-      end.size >= offset &&
-      end.size < stop &&
-      !isEndOf(end, text.snapshot.version) &&
-      (await this.#hasInFront(line, end, offset, bytes))
-    for (const end of line.ends.all()) if (await fits(end)) return { kind: 'behind', end }
-    let { version } = text.snapshot
-    for (let i = 0; i < VERSIONS_TRIED && version > 0n; i++) {
-      version--
-      const earlier = await this.#textAt(line, version)
-      if (earlier === undefined || !isContinuation(earlier, text)) break
-      const end = { size: earlier.size, version, tail: new Uint8Array(0) }
-      if (await fits(end)) return { kind: 'behind', end }
+    if (await isStillAt(current, offset, bytes)) return here
+    if (stop === current.size || (stop < current.size && stop % PAGE_BYTES === 0)) return here
+    const { version: shown } = current.snapshot
+    for (const view of line.ends.all()) {
+      for (const told of view.told.toReversed()) {
+        const isHere = told.version === shown && told.size === current.size
+        if (!isHere && (await isBehind(view, told, offset, bytes, texts)))
+          return { base: current, isChange: false, end: told.size }
+      }
+    }
+    const nothing = { told: [], known: [], own: [] }
+    for (let i = 1n; i <= VERSIONS_TRIED && i <= shown; i++) {
+      const earlier = await texts.at(shown - i)
+      if (earlier === undefined || !isContinuation(earlier, current)) break
+      const told = { size: earlier.size, version: shown - i, ms: 0 }
+      if (await isBehind(nothing, told, offset, bytes, texts))
+        return { base: current, isChange: false, end: earlier.size }
     }
     return here
-  }
-
-  /** Whether a WRITE has, up to an end, what stands in front of that. */
-  async #hasInFront(line: Line, end: EndOfFile, offset: number, bytes: Uint8Array): Promise<boolean> {
-    const front = bytes.subarray(0, end.size - offset)
-    const tailStart = end.size - end.tail.length
-    const own = Math.max(0, tailStart - offset)
-    const tail = end.tail.subarray(Math.max(0, offset - tailStart), Math.max(0, offset + front.length - tailStart))
-    if (Buffer.compare(front.subarray(own), tail) !== 0) return false
-    const before = front.subarray(0, own)
-    // Rows in front of an end mostly stay where they are.
-    if (before.length === 0 || (await isAt(await this.text(line), offset, before))) return true
-    if (end.version === undefined || end.version === line.version) return false
-    const text = await this.#textAt(line, end.version)
-    return text !== undefined && isAt(text, offset, before)
   }
 
   /** The text of a version, or undefined if the table no longer has it. */
@@ -390,7 +391,7 @@ export class Lines {
 
   #begin(text: TableText, id: bigint, renamedFrom?: string): Line {
     const before = this.#current
-    const line = newLine(id, this.format, 'current', text.snapshot.version)
+    const line = this.#newLine(id, 'current', text.snapshot.version)
     line.renamedFrom = renamedFrom
     line.text = text
     line.mtime = before === undefined ? this.#snapshotTime(text.snapshot) : this.#later(before.mtime)
@@ -458,7 +459,7 @@ export class Lines {
 
   /** A line in place of one that is not known any more; no name leads to it. */
   forgotten(version: bigint): Line {
-    const line = newLine(this.#options.nextId(), this.format, 'old', version)
+    const line = this.#newLine(this.#options.nextId(), 'old', version)
     line.mtime = this.#later(0n)
     this.#use(line)
     this.save(line)
@@ -621,6 +622,28 @@ export class Lines {
     this.#ids = new Set(ids.map(({ id }) => BigInt(id)))
   }
 
+  #newLine(id: bigint, status: Line['status'], version: bigint): Line {
+    const line: Line = {
+      id,
+      format: this.format,
+      status,
+      version,
+      mtime: 0n,
+      lastReadMs: 0,
+      usedMs: 0,
+      savedMs: 0,
+      ends: new EndsOfFile(
+        () => momentMs(this.#options.clock),
+        (key, rows) => this.#noteKnown(line, key, rows),
+      ),
+      written: [],
+      repeats: NOTHING,
+      renamedFrom: undefined,
+      text: undefined,
+    }
+    return line
+  }
+
   #fromDatabase(id: bigint): Line | undefined {
     const { database, format } = this.#options
     const query = database.query<LineRow, [string, string]>('SELECT * FROM lines WHERE id = ? AND format = ?')
@@ -629,7 +652,7 @@ export class Lines {
   }
 
   #lineOf(row: LineRow): Line {
-    const line = newLine(BigInt(row.id), this.format, row.status, BigInt(row.version))
+    const line = this.#newLine(BigInt(row.id), row.status, BigInt(row.version))
     // The text is another one than the client remembers.
     line.mtime = row.text_format === TEXT_FORMAT_VERSION ? BigInt(row.mtime) : this.#later(BigInt(row.mtime))
     line.renamedFrom = row.renamed_from ?? undefined
@@ -640,22 +663,16 @@ export class Lines {
   }
 }
 
-function newLine(id: bigint, format: TextFormat, status: Line['status'], version: bigint): Line {
-  return {
-    id,
-    format,
-    status,
-    version,
-    mtime: 0n,
-    lastReadMs: 0,
-    usedMs: 0,
-    savedMs: 0,
-    ends: new EndsOfFile(),
-    written: [],
-    repeats: NOTHING,
-    renamedFrom: undefined,
-    text: undefined,
-  }
+/** Whether what a client has may be what its program saw: nothing else was told to it before that began, or it is newer. */
+function isFresh({ line, rows: { known, version } }: LastKnown, sinceMs: number, client: FileClient): boolean {
+  if (known.ms > sinceMs) return true
+  const told = line.ends.of(client)?.told.findLast(other => other.ms <= sinceMs)
+  return told?.version === undefined || told.version === version || told.ms < known.ms
+}
+
+/** Bytes that go where their WRITE says. */
+function changeOf(base: TableText): WritePlace {
+  return { base, isChange: true, end: base.size }
 }
 
 /** Whether bytes are what a text has at an offset, as far as it goes. */

@@ -4,11 +4,11 @@ import { sizeOf } from './attributes.ts'
 import type { Editor, HoldTimes } from './edits/editor.ts'
 import type { RenameRecord } from './edits/renames.ts'
 import { fileText } from './edits/spool.ts'
-import { clientKey, endOf, endOfImage, type FileClient, fileClientOf } from './ends-of-file.ts'
+import { clientKey, endOfImage, type FileClient, fileClientOf } from './ends-of-file.ts'
 import { type Change, type CreateHow, FsError, type Node, type TimeNs } from './filesystem.ts'
-import { isContinuation, type Line } from './lines.ts'
+import type { Line } from './lines.ts'
 import { exists, isSillyName, noEntry, RefusedChange } from './names.ts'
-import type { Unseen } from './saves/outcome.ts'
+import type { Seen } from './saves/outcome.ts'
 import type { Scratch } from './scratch/scratch.ts'
 import type { TableText } from './text/layout.ts'
 import type { Text } from './text/text.ts'
@@ -190,7 +190,7 @@ export class ViewName {
    * A whole new file takes the name: one commit of what differs, or both names as they were. FsError EJUKEBOX: it may be
    * committed, or is, and the call brings it to its end when it comes once more.
    */
-  async renameOnto(fromDirectory: Node, fromName: string): Promise<void> {
+  async renameOnto(fromDirectory: Node, fromName: string, arrivedMs: number): Promise<void> {
     const { view, scratch, editor, onNames } = this.#options
     const { lines } = view
     const origin = `${fromDirectory.id}/${fromName}`
@@ -202,19 +202,21 @@ export class ViewName {
     const shown = old === undefined ? await this.#options.textOfLine(entry.id) : await lines.text(old)
     const { ctime: finished, size } = await scratch.getattr(entry.id)
     const written = shown === undefined ? { sinceMs: scratch.createdMs(entry.id), finished } : undefined
-    const { base, unseen } = await this.#baseOfReplacement(away, written, fileClientOf(fromDirectory))
+    const seen = await this.#seenByReplacement(away, written, fileClientOf(fromDirectory), arrivedMs)
     const image = shown ?? fileText(scratch.realPath(entry.id), sizeOf(size))
     // A version of another view goes on as that one's.
     const becomes = old !== undefined ? 'line' : shown === undefined ? 'file' : 'new'
     try {
       const renaming = { origin, fileId: String(entry.id), becomes } as const
-      const { text, asWritten, record } = await editor.replace(base, image, renaming, unseen)
+      const { text, asWritten, record } = await editor.replace(seen, image, renaming)
       const line = await this.#complete(record, text)
       if (old === undefined) {
         if (!asWritten) lines.touch(line)
         // It only tells what is appended next.
-        const end = asWritten ? endOf(text.size, text.snapshot.version) : await endOfImage(image).catch(() => undefined)
-        if (end !== undefined) line.ends.wrote(clientKey(fileClientOf(fromDirectory)), end)
+        const own = asWritten ? [] : await endOfImage(image).then(Array.of, () => [])
+        const version = asWritten ? text.snapshot.version : undefined
+        const wrote = { start: 0, end: image.size, own, version, base: undefined }
+        line.ends.wrote(clientKey(fileClientOf(fromDirectory)), wrote)
       }
       this.#restoringUntilMs = Number.NEGATIVE_INFINITY
     } catch (error) {
@@ -316,23 +318,23 @@ export class ViewName {
    * not seen by it, and stay. A file that lay finished while the table changed (a backup that is put back) replaces what
    * is there now.
    */
-  async #baseOfReplacement(
+  async #seenByReplacement(
     away: Away | undefined,
     file: { sinceMs: number; finished: TimeNs } | undefined,
     client: FileClient,
-  ): Promise<{ base: TableText; unseen?: Unseen }> {
-    const { view, editor, nowMs } = this.#options
+    arrivedMs: number,
+  ): Promise<Seen[]> {
+    const { view, editor } = this.#options
     const { lines } = view
     if (away === undefined) await editor.finish()
     const line = away?.line ?? (await view.lookNow())
-    const base = await lines.text(line)
-    if (file === undefined) return { base }
-    const isFinished = BigInt(nowMs()) * 1_000_000n - file.finished > FINISHED_NS
-    if (isFinished && line.mtime > file.finished) return { base }
+    const text = await lines.text(line)
+    const now = [{ text, unseen: { ranges: [], unsureFrom: text.size } }]
+    if (file === undefined) return now
+    const isFinished = BigInt(arrivedMs) * 1_000_000n - file.finished > FINISHED_NS
+    if (isFinished && line.mtime > file.finished) return now
     const seen = await lines.seenSince(file.sinceMs, client)
-    if (seen === undefined) return { base }
-    if (isContinuation(seen.text, base)) return { base, unseen: { from: seen.text.size, isSure: seen.isSure } }
-    return { base: seen.line === line ? base : seen.text }
+    return seen.length === 0 ? now : seen
   }
 
   #goAway(line: Line, silly: boolean, ms: number, recovered = false): void {

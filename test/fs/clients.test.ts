@@ -193,3 +193,47 @@ describe('a file that one client renames onto data.csv', () => {
     expect(await s.commits()).toBe(2)
   })
 })
+
+describe('a client that has heard of rows of others before all that it wrote is sent', () => {
+  const EVE = '4,Evelyn\n'
+
+  test('appends behind both ends that it knew, in whatever order that comes', async () => {
+    for (const [i, order] of [
+      [0, 1],
+      [1, 0],
+    ].entries()) {
+      await using s = await serveNew(DDL, ROWS)
+      await using a = await another(s)
+      await s.client.write(await s.csv(), END, EVE)
+      const { size } = await a.client.getattr(a.csv)
+      const writes = [
+        [END, '5,Fred\n'],
+        [size, '6,Gus\n'],
+      ] as const
+      for (const [offset, bytes] of order.map(n => writes[n]!)) await a.client.write(a.csv, offset, bytes, 'UNSTABLE')
+      await a.client.commit(a.csv)
+      expect((await s.read()).split('\n').sort(), `order ${i}`).toEqual(
+        `${TEXT}${EVE}5,Fred\n6,Gus\n`.split('\n').sort(),
+      )
+    }
+  }, 60_000)
+
+  test('loses none of the rows around the NULs that it has where it has not read', async () => {
+    await using s = await serveNew(DDL, ROWS)
+    await using a = await another(s)
+    await a.client.readText(a.csv)
+    await s.client.write(await s.csv(), END, EVE)
+    // It is told of the size while it has the file open for writing: its page goes on as it is.
+    await a.client.getattr(a.csv)
+    await a.client.write(a.csv, 0n, `${TEXT}${'\0'.repeat(EVE.length)}5,Fred\n`)
+    expect(await s.read()).toBe(`${TEXT}${EVE}5,Fred\n`)
+    await using b = await another(s)
+    await b.client.readText(b.csv)
+    await s.client.write(await s.csv(), (await s.client.getattr(await s.csv())).size, '6,Gus\n7,Hal\n')
+    await b.client.getattr(b.csv)
+    const known = `${TEXT}${EVE}5,Fred\n`
+    await b.client.write(b.csv, 0n, `${known}8,Ida\n${'\0'.repeat(6)}9,Jo\n`)
+    expect(await s.read()).toBe(`${known}6,Gus\n7,Hal\n8,Ida\n9,Jo\n`)
+    expect(await s.read('.errors')).toBe('')
+  }, 60_000)
+})

@@ -47,11 +47,15 @@ describe('the lines of a view', () => {
     const lines = made.start()
     const line = await lines.current()
     const text = await lines.text(line)
-    lines.noteRead(line, client, text, 3, 3)
+    const seen = [{ text, unseen: { ranges: [{ start: 3, end: 3 }], unsureFrom: 3 } }]
+    lines.noteRead(line, client, text, 0, 3)
+    expect(await lines.seenSince(momentMs(clock), client)).toEqual(seen)
+    // What it was told of since, it would have to read anew.
+    line.ends.tell(client, 4, 1n)
     const begun = momentMs(clock)
-    expect(await lines.seenSince(begun, client)).toBeUndefined()
-    lines.noteRead(line, client, text, 3, 3)
-    expect(await lines.seenSince(begun, client)).toEqual({ line, text, isSure: true })
+    expect(await lines.seenSince(begun, client)).toEqual([])
+    lines.noteRead(line, client, text, 0, 3)
+    expect(await lines.seenSince(begun, client)).toEqual(seen)
     lines.close()
   })
 

@@ -66,6 +66,42 @@ describe('two kernel mounts of a table', () => {
     })
   }
 
+  test('append from four processes on each', async () => {
+    const from = nextId
+    const loops = CSV.flatMap(which =>
+      [0, 1, 2, 3].map(() => {
+        const first = nextId
+        nextId += 10
+        return sh(`for i in $(seq ${first} ${first + 9}); do echo "$i,row" >> ${csvOf(which)} || exit 1; done`)
+      }),
+    )
+    for (const { code, stderr } of await Promise.all(loops)) expect(`${code}${stderr}`).toBe('0')
+    await expectAll(from, nextId - from)
+  })
+
+  test('append what a program held back while the other mount went on', async () => {
+    const from = nextId
+    const held = nextId++
+    const there = nextId++
+    const python = `
+import os, subprocess
+fd = os.open('${csvOf('mount')}', os.O_WRONLY | os.O_APPEND)
+os.write(fd, b'${held},held\\n')
+subprocess.check_call(['sh', '-c', "echo '${there},there' >> ${csvOf('mount-other')}"])
+os.close(fd)
+`
+    for (const read of [true, false]) {
+      if (read) await must(['cat', csvOf('mount')])
+      const { code, stderr } = await run([
+        'python3',
+        '-c',
+        read ? python : python.replaceAll(`${held},`, `${nextId++},`).replaceAll(`'${there},`, `'${nextId++},`),
+      ])
+      expect(`${code}${stderr}`).toBe('0')
+    }
+    await expectAll(from, nextId - from)
+  })
+
   test('append on after a save that was refused', async () => {
     const from = nextId
     await sh(`echo 'no number,x' >> ${csvOf('mount')}`)
@@ -73,5 +109,18 @@ describe('two kernel mounts of a table', () => {
     await sh(`echo '${nextId++},own' >> ${csvOf('mount')}`)
     await a.clearErrors()
     await expectAll(from, nextId - from)
+  })
+
+  test('append while the other one rewrites', async () => {
+    const from = nextId
+    const first = nextId
+    nextId += 20
+    const [appends, edits] = await Promise.all([
+      sh(`for i in $(seq ${first} ${first + 19}); do echo "$i,row" >> ${csvOf('mount-other')} || exit 1; done`),
+      sh(`for i in 1 2 3 4 5; do sed -i "s/^0,.*/0,edited $i/" ${csvOf('mount')} || exit 1; done`),
+    ])
+    expect([appends.code, appends.stderr, edits.code, edits.stderr]).toEqual([0, '', 0, ''])
+    await expectAll(from, nextId - from)
+    expect(await must(['cat', csvOf('mount')])).toContain('0,edited 5\n')
   })
 })

@@ -10,7 +10,7 @@ import type { Snapshot } from '../../table/snapshot.ts'
 import type { Committed, Table } from '../../table/table.ts'
 import { clientKey, type FileClient } from '../ends-of-file.ts'
 import { type Caller, FsError } from '../filesystem.ts'
-import { type Line, type Lines, lostHandle, type WritePlace, writeKey } from '../lines.ts'
+import { type Line, type Lines, lostHandle, writeKey } from '../lines.ts'
 import {
   type Incomplete,
   isBadForGood,
@@ -40,13 +40,23 @@ import {
   keeping,
   neverWritten,
   type Outcome,
+  type Seen,
   showsAsWritten,
-  type Unseen,
+  sizeOf,
 } from '../saves/outcome.ts'
-import { joinSave, noteEnds, placeAtOffset, placed, type Written } from '../saves/places.ts'
+import {
+  checkTogether,
+  isBehindEarlier,
+  joinSave,
+  noteEnds,
+  placeAtOffset,
+  placed,
+  type Written,
+} from '../saves/places.ts'
 import { SaveQueue, type StableWrite } from '../saves/queue.ts'
 import { next, type SaveEvent, type Until } from '../saves/state.ts'
 import { type Sight, Watch } from '../saves/watch.ts'
+import type { WritePlace } from '../saves/writing.ts'
 import type { TableText } from '../text/layout.ts'
 import type { Segments } from '../text/segments.ts'
 import { bytesText, isAt, type Text } from '../text/text.ts'
@@ -233,22 +243,20 @@ export class Editor {
   }
 
   /**
-   * A whole new text takes the name (RENAME of a file onto the view): compared with `base` and committed before this
+   * A whole new text takes the name (RENAME of a file onto the view): compared with what it was made from and committed before this
    * resolves, or refused with an FsError and nothing changed. Rows that its writer had not seen stay. Whatever goes wrong
    * behind the commit, even a kill, `renames` has the record until it is ended. FsError EJUKEBOX: it may be
    * committed, or is.
    */
   async replace(
-    base: TableText,
+    seen: readonly Seen[],
     image: Text,
     renaming: Renaming,
-    unseen: Unseen = { from: base.size, isSure: true },
   ): Promise<{ text: TableText; asWritten: boolean; record: RenameRecord }> {
     let result: { text: TableText; asWritten: boolean; record: RenameRecord } | undefined
     await this.#task(async () => {
       await this.#finishHeld()
-      const whole = await this.#refusing(() => this.#plan(base, image, undefined))
-      const plan = await keeping(whole, base, unseen)
+      const { base, plan } = await this.#refusing(() => this.#leastPlan(seen, image))
       const changes = plan.kind !== 'unchanged'
       const record = { ...renaming, editId: randomUUID(), version: String(base.snapshot.version), changes }
       await this.#refusing(() => this.renames.begin(record))
@@ -257,6 +265,17 @@ export class Editor {
       result = { text, asWritten, record }
     })
     return result!
+  }
+
+  /** What a program has made its file from is what differs least from it. */
+  async #leastPlan(seen: readonly Seen[], image: Text): Promise<{ base: TableText; plan: EditPlan }> {
+    let least: { base: TableText; plan: EditPlan; size: number } | undefined
+    for (const { text: base, unseen } of seen) {
+      const plan = await keeping(await this.#plan(base, image, undefined), base, unseen)
+      const size = sizeOf(plan)
+      if (least === undefined || size < least.size) least = { base, plan, size }
+    }
+    return least!
   }
 
   async #replaceBy(plan: EditPlan, base: TableText, record: RenameRecord): Promise<TableText> {
@@ -470,10 +489,12 @@ export class Editor {
     await this.#settleUndecided(line)
     if (this.editOf(line) === undefined) {
       if (keys.every(key => line.repeats.has(key))) return { kind: 'unchanged', asWritten: false }
-      if (await this.#changesNothing(line, writes)) return { kind: 'unchanged', asWritten: true }
+      if (await this.#changesNothing(line, writes)) return { kind: 'unchanged', asWritten: false }
     }
-    // What one client wrote stays together: it may have written its rows anew with each WRITE.
-    const byClient = [...Map.groupBy(writes, ({ caller }) => clientKey(caller)).values()].flat()
+    // What one client wrote stays together, in its order: it may have written its rows anew with each WRITE.
+    const byClient = [...Map.groupBy(writes, ({ caller }) => clientKey(caller)).values()].flatMap(own =>
+      own.toSorted((left, right) => left.offset - right.offset),
+    )
     const edit = await this.#beginWrite(line, byClient, writes[0]!.isGood)
     for (const { caller } of writes) await edit.watch.note(caller)
     await this.#staging(edit, () => {
@@ -493,9 +514,8 @@ export class Editor {
     const text = await lines.text(line)
     for (const { offset, bytes, caller } of writes) {
       const place = await lines.placeOf(line, caller, offset, bytes)
-      if (place.kind === 'on') return false
-      if (place.kind === 'here' && !(await isAt(text, offset, bytes))) return false
-      if (place.kind === 'behind' && offset + bytes.length > place.end.size) return false
+      if (place.base !== text) return false
+      if (place.isChange ? !(await isAt(text, offset, bytes)) : offset + bytes.length > place.end) return false
     }
     return true
   }
@@ -507,14 +527,26 @@ export class Editor {
     const known = this.editOf(line)
     if (known === undefined && !isGood) throw lostHandle(line)
     const { lines } = this.#options
-    const places: [string, WritePlace][] = []
-    for (const { caller, offset, bytes } of writes) {
+    const places = new Map<string, WritePlace>()
+    for (const write of writes) {
+      const { caller, offset, bytes } = write
       const key = clientKey(caller)
-      if (known?.places.has(key) === true || places.some(([other]) => other === key)) continue
-      places.push([key, await lines.placeOf(line, caller, offset, bytes)])
+      const has = known?.places.get(key)
+      write.place = undefined
+      if (has !== undefined && (known?.truncated === true || has.isChange)) continue
+      const place = await lines.placeOf(line, caller, offset, bytes)
+      write.place = place
+      if (!places.has(key) || place.isChange) places.set(key, place)
     }
-    const first = places[0]?.[1]
-    const base = first?.kind === 'on' && places.length === 1 ? first.text : await lines.text(line)
+    if (known !== undefined && (await isBehindEarlier(known, places))) {
+      this.#stopTimers(known)
+      known.state = { kind: 'judged' }
+      await this.#judge(known, { early: true })
+      return this.#beginWrite(line, writes, isGood)
+    }
+    const [first] = places.values()
+    const base = first !== undefined && places.size === 1 ? first.base : await lines.text(line)
+    if (places.size > 1) checkTogether(base, places, writes)
     const edit = known ?? (await this.#beginRefusing(line, base))
     for (const [key, place] of places) await joinSave(edit, key, place, known !== undefined, writes)
     return edit
@@ -821,10 +853,11 @@ export class Editor {
     const { line, base, image, written } = edit
     const text = await openText(snapshot, base).catch(() => undefined)
     if (text === undefined) return this.#committedUnread(edit, snapshot.version)
-    const asWritten = isAsWritten(edit) && (await showsAsWritten(plan, base, text, image).catch(() => false))
+    const isSame = await showsAsWritten(plan, base, text, image).catch(() => false)
+    const asWritten = isSame && isAsWritten(edit)
     lines.advance(line, text, written)
     // It only tells what is appended next.
-    await noteEnds(edit, plan, text, asWritten).catch(() => undefined)
+    await noteEnds(edit, plan, text, isSame).catch(() => undefined)
     this.#dropSaved(edit)
     if (!asWritten) lines.touch(line)
     return { kind: 'committed', asWritten }

@@ -1,25 +1,16 @@
 import { ImageRope } from '../edits/image.ts'
 import type { EditJournal, JournalRecord } from '../edits/journal.ts'
 import type { EditPlan } from '../edits/plan.ts'
-import type { EndOfFile } from '../ends-of-file.ts'
 import { FsError } from '../filesystem.ts'
 import type { Line } from '../lines.ts'
 import type { TableText } from '../text/layout.ts'
 import { endsInNewline, isAppend } from './completeness.ts'
+import { type ClientPlace, isAtOffset } from './places.ts'
 import type { SaveState } from './state.ts'
 import type { SaveKind, Watch } from './watch.ts'
 
 /** Pages of one save come in any order, but no save leaves a gap like this. */
 const GAP_BYTES_MAX = 2 ** 34
-
-/** What a client writes behind `end` stands in the image from `at` on. */
-export interface ClientPlace {
-  readonly end: EndOfFile
-  /** Undefined until its first bytes are there. */
-  at: number | undefined
-  /** Up to where it has written, as it counts. */
-  written: number
-}
 
 /** The image of a view while it differs from the table. */
 export interface Edit {
@@ -63,7 +54,7 @@ export function isOpenElsewhere({ state, watch }: Edit): boolean {
 
 /** Whether all that was written stands where its clients put it: each of them takes the image for what it is. */
 export function isAsWritten({ places }: Edit): boolean {
-  return [...places.values()].every(({ end, at }) => at === undefined || at === end.size)
+  return [...places.values()].every(isAtOffset)
 }
 
 /**

@@ -1,6 +1,7 @@
 import { TextError } from '../../columns/errors.ts'
 import { LakeError } from '../../core/errors.ts'
 import { TableError } from '../../table/errors.ts'
+import type { TextRange } from '../edits/diff.ts'
 import type { EditPlan } from '../edits/plan.ts'
 import type { FsErrorCode } from '../filesystem.ts'
 import type { TableText } from '../text/layout.ts'
@@ -13,26 +14,49 @@ export interface Outcome {
   readonly asWritten: boolean
 }
 
-/** Rows at the end of a text that a program may not have seen. */
+/** Rows of a text that a program may not have seen. */
 export interface Unseen {
-  readonly from: number
-  /** It has not: otherwise they count as seen where the program may have changed them. */
-  readonly isSure: boolean
+  /** Those that it has not, in their order. */
+  readonly ranges: readonly TextRange[]
+  /** From here on they may have come in behind its back: they count as seen only where it may have changed them. */
+  readonly unsureFrom: number
+}
+
+/** What a program may have made its file from. */
+export interface Seen {
+  readonly text: TableText
+  readonly unseen: Unseen
+}
+
+/** How many bytes of rows a plan takes away and brings. */
+export function sizeOf(plan: EditPlan): number {
+  if (plan.kind !== 'change') return 0
+  return [...plan.removed, ...plan.added].reduce((sum, { start, end }) => sum + end - start, 0)
 }
 
 /** A change that takes away no rows that its writer had not seen. */
-export async function keeping(plan: EditPlan, base: TableText, { from, isSure }: Unseen): Promise<EditPlan> {
-  if (plan.kind !== 'change' || plan.base !== base || from >= base.size) return plan
-  const removed = plan.removed
-    .filter(({ start }) => start < from)
-    .map(({ start, end }) => ({ start, end: Math.min(end, from) }))
-  if (!isSure) {
-    const gone = (await base.rowsAt(removed)).reduce((sum, { rows }) => sum + rows.length, 0)
-    const come = plan.added.reduce((sum, { rows }) => sum + rows, 0)
-    // More rows than it takes away from the ones in front: these may be the new forms of rows that it did see.
-    if (come > gone) return plan
-  }
-  return removed.length === 0 && plan.added.length === 0 ? { kind: 'unchanged' } : { ...plan, removed }
+export async function keeping(plan: EditPlan, base: TableText, { ranges, unsureFrom }: Unseen): Promise<EditPlan> {
+  if (plan.kind !== 'change' || plan.base !== base) return plan
+  const seen = { ...plan, removed: without(plan.removed, ranges) }
+  const removed = without(seen.removed, [{ start: unsureFrom, end: base.size }])
+  const gone = (await base.rowsAt(removed)).reduce((sum, { rows }) => sum + rows.length, 0)
+  const come = plan.added.reduce((sum, { rows }) => sum + rows, 0)
+  // More rows than it takes away from the ones in front: these may be the new forms of rows that it did see.
+  const kept = come > gone ? seen : { ...seen, removed }
+  return kept.removed.length === 0 && kept.added.length === 0 ? { kind: 'unchanged' } : kept
+}
+
+function without(ranges: readonly TextRange[], others: readonly TextRange[]): TextRange[] {
+  return others.reduce<TextRange[]>(
+    (left, { start, end }) =>
+      left
+        .flatMap(range => [
+          { start: range.start, end: Math.min(range.end, start) },
+          { start: Math.max(range.start, end), end: range.end },
+        ])
+        .filter(range => range.start < range.end),
+    [...ranges],
+  )
 }
 
 /** Larger texts are not compared with what was written: the client asks for the attributes, and reads again what it needs. */

@@ -52,6 +52,12 @@ export interface TableViewOptions {
   readonly onRefused: (line: Line) => void
 }
 
+/** What a line shows, since when. */
+interface Shown {
+  readonly text: Text
+  readonly mtime: bigint
+}
+
 /** The live table as one file: `data.csv`, `data.json` or `data.jsonl`. Its handles stand for lines of versions. */
 export class TableView {
   readonly format: TextFormat
@@ -129,8 +135,8 @@ export class TableView {
   }
 
   /** The attributes of what a line shows at this moment, with no look at the table. */
-  async shownAttributes(line: Line): Promise<Attributes> {
-    return this.#attributesOf(line, await this.#shown(line))
+  async shownAttributes(line: Line, client?: FileClient): Promise<Attributes> {
+    return this.#attributesOf(line, await this.#shown(line, client))
   }
 
   async #attributes(line: Line, client: FileClient): Promise<Attributes> {
@@ -146,31 +152,44 @@ export class TableView {
 
   /** The attributes that a client is sent, which tell it where the file ends. */
   async #told(line: Line, client: FileClient): Promise<Attributes> {
-    return this.#tell(line, client, await this.#shown(line))
+    return this.#tell(line, client, await this.#shown(line, client))
   }
 
-  #tell(line: Line, client: FileClient, text: Text): Attributes {
+  #tell(line: Line, client: FileClient, shown: Shown): Attributes {
+    const { text } = shown
     line.ends.tell(client, text.size, text instanceof TableText ? text.snapshot.version : undefined)
-    return this.#attributesOf(line, text)
+    return this.#attributesOf(line, shown)
   }
 
-  #attributesOf(line: Line, { size }: Text): Attributes {
+  #attributesOf({ id }: Line, { text: { size }, mtime }: Shown): Attributes {
     const mode = this.editor === undefined ? MODE.readOnly : MODE.file
-    return viewAttributes(this.#context.owner, { id: line.id, size, mtime: line.mtime, mode })
+    return viewAttributes(this.#context.owner, { id, size, mtime, mode })
   }
 
-  async #shown(line: Line): Promise<Text> {
-    return this.editor?.editOf(line)?.image ?? (await this.lines.text(line))
+  async #shown(line: Line, client: FileClient | undefined): Promise<Shown> {
+    return this.#shownNow(line, client) ?? { text: await this.lines.text(line), mtime: line.mtime }
+  }
+
+  /**
+   * What a line shows to a client, if its text is known. The image of a save is for those who write it: the others see what
+   * the table has, or they would go on from rows that no version has at that place.
+   */
+  #shownNow(line: Line, client: FileClient | undefined): Shown | undefined {
+    const edit = this.editor?.editOf(line)
+    if (edit === undefined) return line.text && { text: line.text, mtime: line.mtime }
+    const isOwn = client === undefined || edit.places.size === 0 || edit.places.has(clientKey(client))
+    return isOwn ? { text: edit.image, mtime: line.mtime } : { text: line.text ?? edit.base, mtime: edit.mtimeBefore }
   }
 
   async #read(line: Line, client: FileClient, offset: bigint, count: number): Promise<ReadResult> {
     // Only who writes into it, or opens it anew (GETATTR), is to hear of a refusal; who reads goes on.
-    const text = await this.#shown(line)
+    const shown = await this.#shown(line, client)
+    const { text } = shown
     // Of just the text that is read: with a size that others moved meanwhile, the client shows NULs up to there.
-    const attributes = this.#tell(line, client, text)
+    const attributes = this.#tell(line, client, shown)
     const read = await readText(text, offset, count)
     const end = read.bytes.length === 0 ? 0 : Number(offset) + read.bytes.length
-    this.lines.noteRead(line, client, text instanceof TableText ? text : undefined, end, text.size)
+    this.lines.noteRead(line, client, text, Number(offset), end)
     return { ...read, attributes }
   }
 
@@ -184,7 +203,7 @@ export class TableView {
   ): Promise<WriteResult> {
     // Calls on one file take effect in the order in which they came: nothing is awaited here once the text is known.
     if (line.text === undefined) await this.lines.text(line)
-    const before = this.#attributesOf(line, editor.editOf(line)?.image ?? line.text!)
+    const before = this.#attributesOf(line, this.#shownNow(line, client)!)
     const count = bytes.length
     if (stability === 'unstable') {
       await editor.writeUnstable(line, offset, bytes, client)
@@ -200,7 +219,7 @@ export class TableView {
   async #commit(editor: Editor, line: Line, client: FileClient): Promise<Change> {
     // Success would say that what was written is saved.
     if (line.status === 'retired') throw staleLine(line)
-    const before = await this.shownAttributes(line)
+    const before = await this.shownAttributes(line, client)
     const outcome = await this.#hearingOfRefusal(line, () => editor.commit(line, client))
     return this.#changed(line, client, before, outcome)
   }
@@ -219,20 +238,17 @@ export class TableView {
     if (!outcome.asWritten) return {}
     if (written !== undefined && !(await this.#isOwnEnd(line, client, before, written))) {
       // Others have appended meanwhile: told of it with this reply, it would show NULs where their rows are.
-      line.ends.tell(client, written, undefined)
-      line.ends.know(client, written)
       return {}
     }
     // What was done is done, whether or not what the file is now can be read.
     const after = await this.#told(line, client).catch(() => undefined)
     if (after === undefined) return {}
-    if (written !== undefined) line.ends.know(client, written)
     return { before, after }
   }
 
   /** Whether what the file has grown to since a WRITE came is what its client has written. */
   async #isOwnEnd(line: Line, client: FileClient, before: Attributes, written: number): Promise<boolean> {
-    const { size } = await this.#shown(line)
+    const { size } = (await this.#shown(line, client)).text
     if (BigInt(size) <= before.size || size === written) return true
     const edit = this.editor?.editOf(line)
     return edit !== undefined && isAsWritten(edit) && edit.places.size === 1 && edit.places.has(clientKey(client))
