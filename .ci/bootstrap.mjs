@@ -69,12 +69,15 @@ function tests(name, timeoutMs, ...files) {
   return { ...bun(name, 'test', ...options, ...files), report }
 }
 
-/** A process for each folder: one for all would collect its garbage among what hundreds of other tests have left. */
+/**
+ * A process for each folder, and a global object for each file: garbage is not collected among what hundreds of other tests
+ * have left, which took minutes.
+ */
 function unitTests() {
   return foldersIn('test').flatMap(folder => {
     const files = readdirSync(join(root, folder)).filter(file => file.endsWith('.test.ts'))
     const paths = files.sort().map(file => `./${join(folder, file)}`)
-    return paths.length > 0 ? [tests(`unit tests in ${folder}`, TIMEOUT_MS.unit, ...paths)] : []
+    return paths.length > 0 ? [tests(`unit tests in ${folder}`, TIMEOUT_MS.unit, '--isolate', ...paths)] : []
   })
 }
 
