@@ -22,3 +22,13 @@ export function onceAtATime<T>(work: () => Promise<T>): () => Promise<T> {
     return running
   }
 }
+
+/** Does one piece of work after the other, in the order in which they were asked for, whatever becomes of those before. */
+export function inTurns(): <T>(work: () => Promise<T>) => Promise<T> {
+  let last: Promise<unknown> = Promise.resolve()
+  return work => {
+    const done = last.then(work, work)
+    last = done
+    return done
+  }
+}

@@ -23,7 +23,7 @@ interface KnownText<Line> {
   readonly version: bigint | undefined
   readonly save: ImageOfSave | undefined
   /** Up to where the client knew it to go, in bytes. */
-  size: number
+  readonly size: number
   /** The moments (see `momentMs`) of the first and the last of these calls, and of the last attributes with this size. */
   readonly firstMs: number
   lastMs: number

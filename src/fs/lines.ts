@@ -2,6 +2,7 @@ import type { Database } from 'bun:sqlite'
 import type { TextFormatName } from '../columns/text/formats/index.ts'
 import { TEXT_FORMAT_VERSION } from '../columns/text/rendered.ts'
 import { type Clock, momentMs } from '../core/clock.ts'
+import { onceAtATime } from '../core/once.ts'
 import { appendedFiles, type Snapshot } from '../table/snapshot.ts'
 import type { Table } from '../table/table.ts'
 import { ORDER_TAG } from '../table/tags.ts'
@@ -139,7 +140,8 @@ export class Lines {
   #sweeping: Timer | undefined
   #begun = 0
   #current: Line | undefined
-  #refreshing: Promise<Line> | undefined
+  /** What the name leads to now, after a look at the table's log. */
+  readonly current = onceAtATime(() => this.#refresh())
   /** What the name led to before the commits of others and appends, oldest first, each with the time at which that ended. */
   #earlier: Earlier[] = []
   /** When somebody looked last and an edit kept the line at its version. */
@@ -237,14 +239,6 @@ export class Lines {
   /** What the name led to when somebody last looked, in this process or an earlier one. */
   get last(): Line | undefined {
     return this.#current
-  }
-
-  /** What the name leads to now, after a look at the table's log. */
-  async current(): Promise<Line> {
-    this.#refreshing ??= this.#refresh().finally(() => {
-      this.#refreshing = undefined
-    })
-    return this.#refreshing
   }
 
   /** The text a line shows (its table version; edits are the editor's matter). */

@@ -1,8 +1,8 @@
 import { randomUUID } from 'node:crypto'
-import { type FileHandle, open, readdir, stat, unlink } from 'node:fs/promises'
+import { open, readdir, stat, unlink } from 'node:fs/promises'
 import { join } from 'node:path'
 import { errnoOf, messageOf } from '../core/errors.ts'
-import { storageError } from './local.ts'
+import { readWhole, storageError } from './local.ts'
 import { MadeFolders } from './made-folders.ts'
 import type { ReadableFile } from './readable-file.ts'
 
@@ -68,17 +68,6 @@ export function localFile(path: string, sizeBytes: number, name = path): Readabl
   }
 }
 
-async function readWhole(file: FileHandle, start: number, end: number): Promise<Uint8Array> {
-  const bytes = new Uint8Array(end - start)
-  let done = 0
-  while (done < bytes.length) {
-    const { bytesRead } = await file.read(bytes, done, bytes.length - done, start + done)
-    if (bytesRead === 0) break
-    done += bytesRead
-  }
-  return done === bytes.length ? bytes : bytes.slice(0, done)
-}
-
 /** The copy of a stream, which is taken away when it is disposed of, with the folders that were made for it. */
 export interface Spool extends ReadableFile, AsyncDisposable {}
 
@@ -96,8 +85,7 @@ export async function spooled(
     await folders.removeEmpty(folder)
   }
   try {
-    await folders.make(folder)
-    const sink = Bun.file(copy).writer()
+    const sink = await folders.make(folder, async () => Bun.file(copy).writer())
     let sizeBytes = 0
     for await (const bytes of (path === STDIN ? Bun.stdin : Bun.file(path)).stream()) {
       signal?.throwIfAborted()

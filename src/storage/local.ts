@@ -14,6 +14,7 @@ import {
   type ObjectWriter,
   StorageError,
   type StorageErrorCode,
+  writeObject,
 } from './object-store.ts'
 
 /** Names of files that are still being written; a listing passes over them, and a crash may leave them. */
@@ -82,14 +83,7 @@ class LocalStore implements ObjectStore {
       const info = await file.stat()
       if (!info.isFile()) throw new StorageError('not_found', `${full}: ${ADVICE.not_found}`)
       const { size } = info
-      const bytes = new Uint8Array(Math.max(0, Math.min(end ?? size, size) - start))
-      let done = 0
-      while (done < bytes.length) {
-        const { bytesRead } = await file.read(bytes, done, bytes.length - done, start + done)
-        if (bytesRead === 0) break
-        done += bytesRead
-      }
-      return done === bytes.length ? bytes : bytes.subarray(0, done)
+      return await readWhole(file, start, Math.max(start, Math.min(end ?? size, size)))
     } catch (error) {
       throw storageError(full, error)
     } finally {
@@ -143,14 +137,7 @@ class LocalStore implements ObjectStore {
   }
 
   async write(path: string, bytes: Uint8Array): Promise<void> {
-    const writer = await this.create(path)
-    try {
-      await writer.write(bytes)
-      await writer.close()
-    } catch (error) {
-      await writer.abort()
-      throw error
-    }
+    await writeObject(await this.create(path), bytes)
   }
 
   async create(path: string): Promise<ObjectWriter> {
@@ -208,28 +195,37 @@ class LocalStore implements ObjectStore {
         const file = await openNew(path)
         if (file !== undefined) return { path, file }
       }
-      // The folder is new, or somebody took it away; who deletes the last object in it may do so once more.
-      for (let attempt = 1; attempt < FOLDER_ATTEMPTS_MAX; attempt++) {
-        await this.#makeFolder(folder)
-        const file = await openNew(path)
-        if (file !== undefined) return { path, file }
+      // The folder is new, or another process took it away with the last object in it; and it may do so once more.
+      for (let attempt = 1; ; attempt++) {
+        try {
+          return { path, file: await this.#inNewFolder(folder, path) }
+        } catch (error) {
+          if (errnoOf(error) !== 'ENOENT' || attempt === FOLDER_ATTEMPTS_MAX) throw error
+        }
       }
-      await this.#makeFolder(folder)
-      return { path, file: await open(path, 'wx', 0o644) }
     } catch (error) {
       this.#folders.delete(folder)
       throw storageError(full, error)
     }
   }
 
-  async #makeFolder(folder: string): Promise<void> {
-    const first = await this.#made.make(folder)
-    // Each folder on the way is an entry of the one above it.
-    for (let made = folder; first !== undefined; made = dirname(made)) {
-      await syncFolder(dirname(made))
-      if (made === first || made === dirname(made)) break
-    }
-    this.#folders.set(folder, true)
+  /** A new file in a folder that is made, too; ENOENT where somebody else takes away what is made. */
+  #inNewFolder(folder: string, path: string): Promise<FileHandle> {
+    return this.#made.make(folder, async topmost => {
+      const file = await open(path, 'wx', 0o644)
+      try {
+        // Each folder on the way is an entry of the one above it.
+        for (let made = folder; topmost !== undefined; made = dirname(made)) {
+          await syncFolder(dirname(made))
+          if (made === topmost || made === dirname(made)) break
+        }
+      } catch (error) {
+        await dropTemporary(file, path)
+        throw error
+      }
+      this.#folders.set(folder, true)
+      return file
+    })
   }
 
   #full(path: string): string {
@@ -294,6 +290,18 @@ async function openNew(path: string): Promise<FileHandle | undefined> {
 
 function readFolder(path: string) {
   return readdir(path, { withFileTypes: true })
+}
+
+/** The bytes [start, end) of an open file; fewer only where it ends before. */
+export async function readWhole(file: FileHandle, start: number, end: number): Promise<Uint8Array> {
+  const bytes = new Uint8Array(end - start)
+  let done = 0
+  while (done < bytes.length) {
+    const { bytesRead } = await file.read(bytes, done, bytes.length - done, start + done)
+    if (bytesRead === 0) break
+    done += bytesRead
+  }
+  return done === bytes.length ? bytes : bytes.subarray(0, done)
 }
 
 async function writeWhole(file: FileHandle, bytes: Uint8Array): Promise<void> {

@@ -104,3 +104,14 @@ export interface ObjectWriter {
   /** Drops what was written; nothing becomes visible. */
   abort(): Promise<void>
 }
+
+/** Writes all of an object and ends it; where that fails, nothing becomes visible. */
+export async function writeObject(writer: ObjectWriter, bytes: Uint8Array): Promise<void> {
+  try {
+    await writer.write(bytes)
+    await writer.close()
+  } catch (error) {
+    await writer.abort()
+    throw error
+  }
+}

@@ -1,5 +1,6 @@
 import { TextError } from '../../columns/errors.ts'
 import type { RowCut } from '../../columns/text/formats/index.ts'
+import { firstIndex, lowerBound } from '../../core/search.ts'
 import { lineOf, type Text } from '../text/text.ts'
 
 /** A row is held in memory as a whole. A quote or a bracket that is not closed makes a row of all that follows. */
@@ -175,15 +176,7 @@ export class RowWindow {
   /** The first row from `from` on that has the hash of row `row` of `other`, or -1. */
   #find(other: RowWindow, row: number, from: number): number {
     const list = this.#index().get(other.#hash(row))
-    if (list === undefined) return -1
-    let low = 0
-    let high = list.length
-    while (low < high) {
-      const middle = (low + high) >>> 1
-      if (list[middle]! < from) low = middle + 1
-      else high = middle
-    }
-    return list[low] ?? -1
+    return list?.[lowerBound(list, from)] ?? -1
   }
 
   /** True if two rows are equal, and the next ones too where there are some. */
@@ -242,15 +235,9 @@ function longestRising(pairs: readonly (readonly [number, number])[]): (readonly
   const ends: number[] = []
   const before = new Int32Array(pairs.length)
   for (const [i, [value]] of pairs.entries()) {
-    let low = 0
-    let high = ends.length
-    while (low < high) {
-      const middle = (low + high) >>> 1
-      if (pairs[ends[middle]!]![0] < value) low = middle + 1
-      else high = middle
-    }
-    before[i] = low === 0 ? -1 : ends[low - 1]!
-    ends[low] = i
+    const length = firstIndex(ends.length, at => pairs[ends[at]!]![0] >= value)
+    before[i] = length === 0 ? -1 : ends[length - 1]!
+    ends[length] = i
   }
   const rising: (readonly [number, number])[] = []
   for (let i = ends.at(-1) ?? -1; i >= 0; i = before[i]!) rising.push(pairs[i]!)

@@ -1,3 +1,4 @@
+import { firstIndex } from '../../core/search.ts'
 import type { SameAs } from '../edits/diff.ts'
 import { joined, type Text } from '../text/text.ts'
 
@@ -113,13 +114,6 @@ export class ImageRope implements Text {
 
   /** The first span that ends behind `offset`. */
   #spanAt(offset: number): number {
-    let low = 0
-    let high = this.#spans.length
-    while (low < high) {
-      const middle = (low + high) >>> 1
-      if (this.#spans[middle]!.end <= offset) low = middle + 1
-      else high = middle
-    }
-    return low
+    return firstIndex(this.#spans.length, i => this.#spans[i]!.end > offset)
   }
 }

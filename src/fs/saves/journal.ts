@@ -1,8 +1,9 @@
-import { closeSync, fstatSync, openSync, readSync } from 'node:fs'
+import { closeSync, fstatSync, openSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import type { TextFormatName } from '../../columns/text/formats/index.ts'
 import { TEXT_FORMAT_VERSION } from '../../columns/text/rendered.ts'
 import { errnoOf, messageOf } from '../../core/errors.ts'
+import { readWhole } from '../../core/whole-io.ts'
 import { FsError } from '../filesystem.ts'
 import { type Disk, systemDisk, writeAll } from './disk.ts'
 
@@ -246,13 +247,7 @@ function checksum(head: Uint8Array, bytes: Uint8Array): number {
 
 function readAt(fd: number, position: number, length: number): Uint8Array {
   const bytes = new Uint8Array(length)
-  let done = 0
-  while (done < length) {
-    const n = readSync(fd, bytes, done, length - done, position + done)
-    if (n === 0) break
-    done += n
-  }
-  return bytes.subarray(0, done)
+  return bytes.subarray(0, readWhole(fd, bytes, position))
 }
 
 function removeQuietly(disk: Disk, path: string): void {

@@ -1,6 +1,7 @@
-import { closeSync, openSync, readSync } from 'node:fs'
+import { closeSync, openSync } from 'node:fs'
 import { join } from 'node:path'
 import { errnoOf, messageOf } from '../../core/errors.ts'
+import { readWhole } from '../../core/whole-io.ts'
 import type { TextSpool } from '../edits/plan.ts'
 import { FsError } from '../filesystem.ts'
 import { bytesText, joined, type Text } from '../text/text.ts'
@@ -82,16 +83,12 @@ export class OpenedFile implements Text {
     // Its number may be another file's by now.
     if (this.#isClosed) throw new Error('a file that was closed is read')
     const bytes = new Uint8Array(end - start)
-    let done = 0
-    while (done < bytes.length) {
-      const n = readSync(this.fd, bytes, done, bytes.length - done, start + done)
-      if (n === 0)
-        throw new FsError(
-          'EIO',
-          `a file that is being read became shorter: ${start + done} of ${this.size} bytes are left`,
-        )
-      done += n
-    }
+    const done = readWhole(this.fd, bytes, start)
+    if (done < bytes.length)
+      throw new FsError(
+        'EIO',
+        `a file that is being read became shorter: ${start + done} of ${this.size} bytes are left`,
+      )
     return bytes
   }
 

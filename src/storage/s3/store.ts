@@ -8,6 +8,7 @@ import {
   type ObjectStore,
   type ObjectWriter,
   StorageError,
+  writeObject,
 } from '../object-store.ts'
 import { bytesOf } from './body.ts'
 import { BrokenBody } from './errors.ts'
@@ -192,14 +193,7 @@ export class S3Store implements ObjectStore {
   }
 
   async write(path: string, bytes: Uint8Array): Promise<void> {
-    const writer = await this.create(path)
-    try {
-      await writer.write(bytes)
-      await writer.close()
-    } catch (error) {
-      await writer.abort()
-      throw error
-    }
+    await writeObject(await this.create(path), bytes)
   }
 
   async create(
