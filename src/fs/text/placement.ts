@@ -148,10 +148,11 @@ interface Moved extends RowRange {
   readonly after: number
 }
 
-/** What is to be done at one file: what hangs on it changes. */
+/** What is to be done at one file: what hangs on it changes, or it goes. */
 interface Pending {
   readonly file: FilePlace
   readonly moved: Moved[]
+  isGone: boolean
 }
 
 const pendingOrdering: Ordering<Pending> = {
@@ -182,12 +183,10 @@ class Placing {
     for (const { before: old, after } of changes) {
       const isNew = old === undefined && after !== undefined
       if (isNew && this.#before.unresolved.has(after.file.path)) return undefined
-      const isGone = old !== undefined && after === undefined
-      if (isGone && nodeAt(this.#nodes, old.file)?.anchors.length !== 0) return undefined
     }
     for (const { before: old, after } of changes) {
       const node = old && nodeAt(this.#nodes, old.file)
-      if (after === undefined) this.#remove(node!)
+      if (after === undefined) this.#pendingAt(node!.text.file).isGone = true
       else if (node === undefined) await this.#add(after)
       else await this.#change(node, after)
     }
@@ -200,11 +199,6 @@ class Placing {
       startBytes: start === this.#before.start ? this.#before.startBytes : bytesOf(start),
       unresolved: this.#unresolved ?? this.#before.unresolved,
     }
-  }
-
-  #remove(node: FileNode): void {
-    this.#nodes = this.#nodes.without(node)
-    for (const run of node.runs) this.#move(node.text.file, run, 0)
   }
 
   async #add(text: FileText): Promise<void> {
@@ -243,21 +237,27 @@ class Placing {
       this.#atStart.push(moved)
       return
     }
-    const probe = { file: target, moved: [moved] }
+    this.#pendingAt(target).moved.push(moved)
+  }
+
+  #pendingAt({ modificationTime, path }: FilePlace): Pending {
+    const probe = { file: { modificationTime, path }, moved: [], isGone: false }
     const pending = this.#pending.get(probe)
-    if (pending === undefined) this.#pending = this.#pending.with(probe)
-    else pending.moved.push(moved)
+    if (pending !== undefined) return pending
+    this.#pending = this.#pending.with(probe)
+    return probe
   }
 
   /**
    * Hangs what is to be hung on the last of the files where something is: hints lead to earlier files, so that nothing can
-   * come to it any more. False if the file is not there.
+   * come to it any more. False if the file is not there, or goes while something hangs on it.
    */
   #hangNext(): boolean {
     const pending = this.#pending.at(-1)!
     this.#pending = this.#pending.without(pending)
     const node = nodeAt(this.#nodes, pending.file)
     if (node === undefined) return false
+    if (pending.isGone) return this.#remove(node, pending.moved)
     const changedRuns = new Map<Run, number>()
     let size = node.size
     for (const { row, before, after } of pending.moved) {
@@ -270,6 +270,14 @@ class Placing {
       new FileNode({ ...node, runs, size, anchors: anchored(node.anchors, pending.moved) }),
     )
     for (const [run, total] of changedRuns) this.#move(node.text.file, run, total)
+    return true
+  }
+
+  /** What hung on it has gone before. */
+  #remove(node: FileNode, moved: readonly Moved[]): boolean {
+    if (anchored(node.anchors, moved).length > 0) return false
+    this.#nodes = this.#nodes.without(node)
+    for (const run of node.runs) this.#move(node.text.file, run, 0)
     return true
   }
 

@@ -1,4 +1,4 @@
-import { afterAll, describe, expect, test } from 'bun:test'
+import { afterAll, describe, expect, spyOn, test } from 'bun:test'
 import type { ByteCache, CachedBytes } from '../../../src/cache/byte-cache.ts'
 import { parseDdl } from '../../../src/columns/schema.ts'
 import { textFormat } from '../../../src/columns/text/formats/index.ts'
@@ -12,7 +12,7 @@ import { createTable } from '../../../src/table/operations/create.ts'
 import { type NewFile, openTable, type Table } from '../../../src/table/table.ts'
 import { writeVectors } from '../../../src/table/vectors/store.ts'
 import { WorkerPool } from '../../../src/table/workers/pool.ts'
-import { writeDataFiles } from '../../helpers/changes.ts'
+import { commit, writeDataFiles } from '../../helpers/changes.ts'
 import { memoryStore } from '../../helpers/memory-store.ts'
 
 const schema = parseDdl('id:Int64,text:String')
@@ -154,5 +154,40 @@ describe('the text of a version', () => {
         }
       }
     }
+  })
+
+  test('of which a place goes with the last rows that hung on it asks nothing of the other files', async () => {
+    const store = memoryStore()
+    const table = await createTable(store, { schema })
+    const segments = new Segments({ cache: mapCache(), pool, store })
+    const hang = async (id: number, on: string): Promise<string> => {
+      const order = { refs: [on], runs: [{ count: 1, ref: 0, row: 0 }] }
+      const add = await writeDataFiles(table, [batchOf(types, [[BigInt(id), 'hung']])], { order })
+      await commit(table, { base: table.snapshot, operation: 'WRITE', add, delete: [] })
+      return table.snapshot.files.at(-1)!.path
+    }
+    const remove = async (path: string): Promise<void> => {
+      const deletion = { file: table.snapshot.live.get(path)!, rows: Uint32Array.of(0) }
+      await commit(table, { base: table.snapshot, operation: 'DELETE', add: [], delete: [deletion] })
+    }
+    const add = await writeDataFiles(table, [batchOf(types, [[0n, 'first']])])
+    await commit(table, { base: table.snapshot, operation: 'WRITE', add, delete: [] })
+    const first = add[0]!.path
+    for (let id = 1; id <= 20; id++) await hang(id, first)
+    const place = await hang(21, first)
+    const last = await hang(22, place)
+    await remove(place)
+    const read = async (previous?: TableText): Promise<[TableText, string]> => {
+      const text = await openText(table, table.snapshot, segments, textFormat('csv'), previous)
+      return [text, new TextDecoder().decode(await text.read(0, text.size))]
+    }
+    const [before, withLast] = await read()
+    expect(withLast).toContain('22,hung')
+    const asked = spyOn(segments, 'orderHint')
+    await remove(last)
+    expect(table.snapshot.live.get(place)).toBeUndefined()
+    const [, without] = await read(before)
+    expect(without).toBe(withLast.replace('22,hung\n', ''))
+    expect(asked).toHaveBeenCalledTimes(0)
   })
 })
