@@ -20,7 +20,7 @@ const ROOM = 0.9
 const USES_BUFFERED_MAX = 1000
 const USES_BUFFERED_MS = 30_000
 /** Ids of values that this process has checked; beyond this, all are checked once more. */
-const VERIFIED_MAX = 1_000_000
+const VERIFIED_MAX = 1 << 16
 /** An index that is damaged again and again says that the disk is: then the cache is left alone. */
 const NEW_STARTS_MAX = 3
 
