@@ -148,19 +148,14 @@ export class Table {
   /** False if the table is at another version by now. */
   #advance(before: Snapshot, actions: readonly Action[], timestampMs: number): boolean {
     if (this.#snapshot !== before) return false
-    this.#setSnapshot(this.#next(before, actions, timestampMs))
+    this.#snapshot = this.#next(before, actions, timestampMs)
     return true
   }
 
   #next(before: Snapshot, actions: readonly Action[], timestampMs: number): Snapshot {
-    const builder = new SnapshotBuilder(this.store.location, before, this.#checkpoints.forgotten)
+    const builder = new SnapshotBuilder(this.store.location, before, this.#checkpoints.tombstonesOver(before))
     builder.apply(actions, timestampMs)
     return builder.finish(before.version + 1n)
-  }
-
-  #setSnapshot(snapshot: Snapshot): void {
-    this.#checkpoints.forgotten = []
-    this.#snapshot = snapshot
   }
 
   #tell(version: bigint, actions: readonly Action[], startedMs?: number): void {
@@ -213,7 +208,7 @@ export class Table {
         underWay: txnId => this.#underWay(txnId),
         advanced: (before, actions, nowMs, startedMs) => {
           const snapshot = this.#next(before, actions, nowMs)
-          if (this.#snapshot === before) this.#setSnapshot(snapshot)
+          if (this.#snapshot === before) this.#snapshot = snapshot
           this.#freshness.looked()
           this.#tell(snapshot.version, actions, startedMs)
           this.#checkpoints.after(snapshot)
