@@ -11,15 +11,12 @@ import type { Snapshot } from '../table/snapshot.ts'
 import type { Table, Transaction } from '../table/table.ts'
 import { type Base, type Changed, type Tried, triedOf, UNCHANGED } from './changing.ts'
 import { fromDuckDb, MISSING_TABLE, readOnlyTable, SqlError, TABLE_NAME, undecided, withoutPlace } from './errors.ts'
-import { fetching } from './files.ts'
 import { merge, SOURCE } from './merge.ts'
 import { duckDb } from './native.ts'
 import { checked, defaultOf, NEW_ROWS, newValues, numbered, placesOf } from './new-rows.ts'
 import { Places } from './places.ts'
 import { HandedRows, RefusedFiles } from './refused-files.ts'
 import { mayMention, type Relation } from './relation.ts'
-import type { RemoteFiles } from './remote-files.ts'
-import { neededFor } from './scans.ts'
 import { batchesOf, PLACE_SCHEMA, type RunOptions, Session, type SessionData, streamed } from './session.ts'
 import { parseStatements, type Statement, type Target } from './statement.ts'
 import { duckTypeOf, quoteName, resultSchema } from './types.ts'
@@ -229,34 +226,14 @@ async function begun(
   options: RunOptions,
   refused?: RefusedFiles,
 ): Promise<Running> {
-  let remote: RemoteFiles | undefined
-  const later = (files: RemoteFiles): void => {
-    remote = files
-  }
-  const wanted = data && { ...data, wanted: sql }
-  const session = await Session.open(wanted, options, refused, refused?.wantsAll === false ? later : undefined)
+  const session = await Session.open(data && { ...data, wanted: sql }, options, refused)
   try {
-    if (data !== undefined && remote !== undefined) await fetchNeeded(remote, session, sql, data, options)
-    const result = await session.connection.stream(sql)
+    const result = await session.stream(sql)
     return { session, sql, result, schema: resultSchema(session.duck, result.columnNames(), result.columnTypes()) }
   } catch (error) {
     session.close()
     throw fromDuckDb(error)
   }
-}
-
-/** Fetches what a query seems to need of files that are elsewhere. */
-function fetchNeeded(
-  remote: RemoteFiles,
-  session: Session,
-  sql: string,
-  { table, snapshot }: SessionData,
-  { signal }: RunOptions,
-): Promise<void> {
-  return fetching(table.store.location, signal, async () => {
-    const { columns, isNeeded } = await neededFor(session.connection, sql, snapshot.schema)
-    await remote.fetch(columns, isNeeded)
-  })
 }
 
 /** Runs something with the table if `sql` may be about it, else without; with it after all if the engine asks for it. */
@@ -372,8 +349,8 @@ async function insert(
     field =>
       `${quoteName(field.name)} ${duckTypeOf(field.type)} DEFAULT (${defaultOf(field)})${field.nullable ? '' : ' NOT NULL'}`,
   )
-  await session.connection.run(`CREATE TEMP TABLE ${NEW_ROWS} (${columns.join(', ')})`)
-  await session.connection.run(sql.slice(0, target.start) + NEW_ROWS + sql.slice(target.end))
+  await session.run(`CREATE TEMP TABLE ${NEW_ROWS} (${columns.join(', ')})`)
+  await session.run(sql.slice(0, target.start) + NEW_ROWS + sql.slice(target.end))
   const files = await transaction.write(streamed(session, `SELECT * FROM ${NEW_ROWS}`, schema))
   const rows = files.reduce((sum, file) => sum + file.rows, 0)
   if (rows === 0) return UNCHANGED
@@ -397,7 +374,7 @@ async function remove(
   const places = placesOf(relation, alias)
   const from = sourceOf(relation, statement)
   const sql = `${prefix} SELECT DISTINCT ${places.file}, ${places.row} FROM ${from} WHERE ${predicate ?? 'true'}`
-  const found = new Places(relation.files)
+  const found = new Places(relation.parts)
   for await (const batch of streamed(session, sql, PLACE_SCHEMA)) found.add(batch)
   if (found.count === 0) return UNCHANGED
   transaction.deleteRows(...found.deletions())
@@ -419,9 +396,9 @@ async function update(
   const columns = newValues(schema, statement.alias, statement.assignments)
   const sql = `${statement.prefix} SELECT DISTINCT ON (${places.file}, ${places.row}) ${columns.join(', ')}, ${places.file}, ${places.row}
     FROM ${sourceOf(relation, statement)} WHERE ${predicate ?? 'true'} ORDER BY ${places.file}, ${places.row}`
-  const found = new Places(relation.files)
+  const found = new Places(relation.parts)
   // The places are needed in front of the rows (for the order hint), so the rows wait in the engine, which can spill.
-  await session.connection.run(`CREATE TEMP TABLE ${NEW_ROWS} AS ${numbered(sql, schema.length)}`)
+  await session.run(`CREATE TEMP TABLE ${NEW_ROWS} AS ${numbered(sql, schema.length)}`)
   for await (const batch of streamed(session, `SELECT file, row FROM ${NEW_ROWS} ORDER BY file, row`, PLACE_SCHEMA))
     found.add(batch)
   if (found.count === 0) return UNCHANGED

@@ -1,20 +1,23 @@
 import { mkdir, open } from 'node:fs/promises'
-import { join } from 'node:path'
 import { ParquetError } from '../columns/errors.ts'
-import { type Footer, readFooter, readRowGroup } from '../columns/parquet/read.ts'
-import { type ByteSource, storeSource } from '../columns/parquet/source.ts'
+import { RawFooter } from '../columns/parquet/raw-footer.ts'
+import { parseFooter, readMetadata, readRowGroup } from '../columns/parquet/read.ts'
+import { storeSource } from '../columns/parquet/source.ts'
 import { ParquetFileWriter } from '../columns/parquet/write.ts'
 import { physicalName, schemaFingerprint } from '../columns/schema.ts'
 import type { Field, Schema } from '../columns/types.ts'
 import { errnoOf, LakeError, messageOf } from '../core/errors.ts'
 import { schemaInFiles } from '../table/column-mapping.ts'
+import { rowGroupsFor } from '../table/file-pruning.ts'
+import { asMissingFile } from '../table/missing-files.ts'
+import { ANY, type RowFilter } from '../table/row-filter.ts'
 import type { LiveFile, Snapshot } from '../table/snapshot.ts'
 import type { Table } from '../table/table.ts'
 import { TEXT_TAG } from '../table/tags.ts'
 import { SqlError } from './errors.ts'
 import { readsInPlace } from './in-place.ts'
-import { localPathOf, type PathOf } from './relation.ts'
-import { copyPath, type RemoteFile, RemoteFiles } from './remote-files.ts'
+import type { EnginePart } from './relation.ts'
+import { copyPath, type GroupRun, type OpenFile, RemoteFiles, runsOf } from './remote-files.ts'
 import { storedType } from './types.ts'
 
 /** Footers that are read at the same time. */
@@ -22,27 +25,36 @@ const PARALLEL = 16
 /** Files that this process has found to be readable in place, by what that follows from: path, size, time and columns. */
 const known = new Set<string>()
 const KNOWN_MAX = 100_000
+/** What ends a Parquet file behind its metadata. */
+const FOOTER_END_BYTES = 8
 
 export interface EngineFilesOptions {
   /** Files that the engine is known to refuse. */
   readonly isRefused?: (file: LiveFile) => boolean
+  /** Which rows are wanted: what cannot have any is left out of files that are copied or fetched. */
+  readonly filter?: RowFilter
   /** Ends the copying. */
   readonly signal?: AbortSignal | undefined
-  /** Gets files that are elsewhere before anything but their footers is fetched; without it all of them is. */
-  readonly later?: ((files: RemoteFiles) => void) | undefined
+}
+
+/** The files of a snapshot for the engine. */
+export interface EngineFiles {
+  readonly parts: readonly EnginePart[]
+  /** Those that are elsewhere, and of which no column has been fetched; undefined if there are none. */
+  readonly remote: RemoteFiles | undefined
 }
 
 /**
- * Where the engine finds the files of a snapshot: in place, or, where it would read something else than our own reader does
- * (`readsInPlace`), in a copy that our reader makes in `folder`: the same rows, each at its place. Files that are not on this
- * machine are fetched into `folder`. The folder is made when it is needed. Rejects with SqlError, also for a file that nobody can read.
+ * What the engine reads of a snapshot: its files in place, or, where it would read something else than our own reader does
+ * (`readsInPlace`), copies that our reader makes in `folder`: the same rows. Of files that are not on this machine there are
+ * parts in `folder`. The folder is made when it is needed. Rejects with SqlError, also for a file that nobody can read.
  */
-export async function pathsForEngine(
+export async function engineFiles(
   table: Table,
   snapshot: Snapshot,
   folder: string,
-  { isRefused = () => false, signal, later }: EngineFilesOptions = {},
-): Promise<PathOf> {
+  { isRefused = () => false, filter = ANY, signal }: EngineFilesOptions = {},
+): Promise<EngineFiles> {
   const schema = schemaInFiles(snapshot).filter(
     ({ name, type }) => type.kind !== 'void' && !snapshot.partitionColumns.includes(name),
   )
@@ -52,51 +64,47 @@ export async function pathsForEngine(
   // Our own files need not be looked into, unless fields can have gone from inside others since: only mapped ones can.
   const isMapped = schema.some(field => physicalName(field) !== field.name)
   const isOurs = (file: LiveFile): boolean => !isMapped && file.tag(TEXT_TAG) !== undefined
-  const doubtful = snapshot.files.filter(file => isRefused(file) || !(isOurs(file) || known.has(keyOf(file))))
-  const copies = new Map<LiveFile, string>()
-  for (let start = 0; start < doubtful.length; start += PARALLEL) {
-    const some = doubtful.slice(start, start + PARALLEL)
-    const footers = await Promise.all(some.map(file => openFile(table, file)))
-    for (const [i, opened] of footers.entries()) {
-      const file = some[i]!
-      if (opened === undefined) continue
-      if (!isRefused(file) && readsInPlace(opened.footer, schema)) remember(keyOf(file))
-      else copies.set(file, await copied(opened, schema, folder, `${copies.size}.parquet`, signal))
+  const isSure = (file: LiveFile): boolean => !isRefused(file) && (isOurs(file) || known.has(keyOf(file)))
+  const remote = new RemoteFiles(table.store.location, folder, schemaInFiles(snapshot), signal)
+  const partsOf = async (file: LiveFile): Promise<EnginePart[]> => {
+    const path = table.store.localPath(file.path)
+    if (path !== undefined && isSure(file)) return [wholeFile(file, path)]
+    const opened = await openFile(table, file)
+    // The engine says that a file is not there, if the statement gets to it.
+    if (opened instanceof LakeError && path !== undefined) return [wholeFile(file, path)]
+    if (opened instanceof LakeError) throw await missing(table, snapshot, opened)
+    const isRead = isSure(file) || (!isRefused(file) && readsInPlace(opened.footer, schema))
+    if (isRead) remember(keyOf(file))
+    if (isRead && path !== undefined) return [wholeFile(file, path)]
+    const parts: EnginePart[] = []
+    for (const run of runsOf(opened.footer, rowGroupsFor(snapshot, file, opened, filter))) {
+      const { firstRow, endRow } = run
+      const made = isRead
+        ? await fetching(folder, signal, () => remote.add(opened, run))
+        : await copied(opened, schema, folder, run, signal)
+      parts.push({ file, firstRow, endRow, path: made })
     }
+    return parts
   }
-  const elsewhere = snapshot.files.filter(file => !copies.has(file) && table.store.localPath(file.path) === undefined)
-  for (const file of elsewhere) copies.set(file, copyPath(folder, file))
-  if (elsewhere.length > 0) {
-    await fetching(folder, signal, async () => {
-      const files = await remoteFiles(table, elsewhere)
-      const remote = await RemoteFiles.open(folder, files, schemaInFiles(snapshot), signal)
-      if (later === undefined) await remote.fetch()
-      else later(remote)
-    })
-  }
-  return file => copies.get(file) ?? localPathOf(table, file)
+  const parts: EnginePart[] = []
+  for (let start = 0; start < snapshot.files.length; start += PARALLEL)
+    parts.push(...(await Promise.all(snapshot.files.slice(start, start + PARALLEL).map(partsOf))).flat())
+  return { parts, remote: remote.isEmpty ? undefined : remote }
 }
 
-async function remoteFiles(table: Table, files: readonly LiveFile[]): Promise<RemoteFile[]> {
-  const found: RemoteFile[] = []
-  for (let start = 0; start < files.length; start += PARALLEL) {
-    const some = files.slice(start, start + PARALLEL).map(async (file): Promise<RemoteFile> => {
-      const source = storeSource(table.store, file.path, file.sizeBytes)
-      return { file, source, footer: await readFooter(source) }
-    })
-    found.push(...(await Promise.all(some)))
-  }
-  return found
+/** Says of a file that is elsewhere, and not there any more, in words of the version which it is. */
+async function missing({ store }: Table, snapshot: Snapshot, cause: LakeError): Promise<SqlError> {
+  return new SqlError('failed', messageOf(await asMissingFile(store, snapshot, cause)), { cause })
+}
+
+function wholeFile(file: LiveFile, path: string): EnginePart {
+  return { file, path, firstRow: 0, endRow: Number.POSITIVE_INFINITY }
 }
 
 /** Runs what fetches files of the table. Rejects with SqlError. */
-export async function fetching(
-  folder: string,
-  signal: AbortSignal | undefined,
-  fetchAll: () => Promise<void>,
-): Promise<void> {
+export async function fetching<T>(folder: string, signal: AbortSignal | undefined, run: () => Promise<T>): Promise<T> {
   try {
-    await fetchAll()
+    return await run()
   } catch (cause) {
     signal?.throwIfAborted()
     if (cause instanceof LakeError) throw new SqlError('failed', cause.message, { cause })
@@ -110,21 +118,19 @@ function remember(key: string): void {
   known.add(key)
 }
 
-/** A file whose footer has been read. */
-interface OpenFile {
-  readonly source: ByteSource
-  readonly footer: Footer
-}
-
-/** Undefined for a file that is not there: the engine says so, if the statement gets to it. */
-async function openFile({ store }: Table, { path, sizeBytes }: LiveFile): Promise<OpenFile | undefined> {
-  const source = storeSource(store, path, sizeBytes)
+/** An error, as a value, for a file that is not there. */
+async function openFile({ store }: Table, file: LiveFile): Promise<OpenFile | LakeError> {
+  const source = storeSource(store, file.path, file.sizeBytes)
   try {
-    return { source, footer: await readFooter(source) }
+    const metadata = await readMetadata(source)
+    const footer = parseFooter(source, metadata)
+    const dataEnd = file.sizeBytes - metadata.length - FOOTER_END_BYTES
+    return { file, source, footer, raw: new RawFooter(metadata), dataEnd }
   } catch (cause) {
     if (cause instanceof ParquetError) throw new SqlError('failed', cause.message, { cause })
     if (cause instanceof LakeError && cause.code !== 'not_found') throw new SqlError('failed', cause.message, { cause })
-    return undefined
+    if (cause instanceof LakeError) return cause
+    throw new SqlError('failed', `${source.name}: the footer cannot be read: ${messageOf(cause)}`, { cause })
   }
 }
 
@@ -133,19 +139,19 @@ function asStored(field: Field): Field {
 }
 
 async function copied(
-  { source, footer }: OpenFile,
+  { file: live, source, footer }: OpenFile,
   schema: Schema,
   folder: string,
-  name: string,
+  run: GroupRun,
   signal: AbortSignal | undefined,
 ): Promise<string> {
   try {
     await mkdir(folder, { recursive: true, mode: 0o700 })
-    const path = join(folder, name)
+    const path = copyPath(folder, live, run)
     const file = await open(path, 'wx', 0o600)
     try {
       const writer = new ParquetFileWriter({ write: bytes => file.writeFile(bytes) }, schema.map(asStored))
-      for (let group = 0; group < footer.rowGroups.length; group++) {
+      for (const group of run.groups) {
         signal?.throwIfAborted()
         await writer.write(await readRowGroup(source, footer, group, schema))
       }

@@ -22,12 +22,12 @@ const INSERTED = 3
  * the SQL standard. Rejects with SqlError or TableError, or what the engine throws.
  */
 export async function merge(session: Session, { table, transaction }: Base, statement: MergeStatement): Promise<Tried> {
-  const { connection, relation } = session
+  const { relation } = session
   const { schema } = transaction.base
-  await connection.run(`CREATE TEMP TABLE ${SOURCE} AS ${statement.prefix} SELECT * FROM ${statement.source}`)
-  const sourceColumns = (await connection.run(`SELECT * FROM ${SOURCE} LIMIT 0`)).columnNames()
+  await session.run(`CREATE TEMP TABLE ${SOURCE} AS ${statement.prefix} SELECT * FROM ${statement.source}`)
+  const sourceColumns = (await session.run(`SELECT * FROM ${SOURCE} LIMIT 0`)).columnNames()
   const columns = schema.map(({ type }, i) => `c${i} ${duckTypeOf(type)}`)
-  await connection.run(
+  await session.run(
     `CREATE TEMP TABLE ${NEW_ROWS} (${[...columns, 'file UBIGINT', 'row BIGINT', 'action TINYINT'].join(', ')})`,
   )
   for (const [i, clause] of statement.clauses.entries()) {
@@ -35,14 +35,14 @@ export async function merge(session: Session, { table, transaction }: Base, stat
     await runClause(session, schema, statement, clause.action, rows, sourceColumns)
   }
   await checkChangedOnce(session)
-  const changed = new Places(relation.files)
-  const updated = new Places(relation.files)
+  const changed = new Places(relation.parts)
+  const updated = new Places(relation.parts)
   await gather(session, [UPDATED], [changed, updated])
   await gather(session, [DELETED], [changed])
   const values = schema.map((_, i) => `c${i}`).join(', ')
   const kept = `SELECT ${values} FROM ${NEW_ROWS} WHERE action <> ${DELETED}`
   const rows = streamed(session, `${kept} ORDER BY action, file, row, rowid`, schema)
-  const order = await updated.orderHint(table.store)
+  const order = await updated.orderHint(table.store, transaction.base.files)
   const files = await transaction.write(checked(rows, schema), { order })
   const written = files.reduce((sum, file) => sum + file.rows, 0)
   const counts = {
@@ -90,15 +90,15 @@ async function runClause(
   const { file, row } = placesOf(session.relation, alias)
   const inSourceOrder = `ORDER BY ${sourceAlias ?? SOURCE}.rowid`
   const select = (sql: string, order = ''): Promise<unknown> =>
-    session.connection.run(`INSERT INTO ${NEW_ROWS} ${prefix} SELECT ${sql} ${rows} ${order}`)
+    session.run(`INSERT INTO ${NEW_ROWS} ${prefix} SELECT ${sql} ${rows} ${order}`)
   switch (action.kind) {
     case 'nothing':
       return
     case 'error': {
-      const found = await session.connection.runAndReadAll(
+      const found = await session.rows(
         `${prefix} SELECT CAST((${action.message ?? "'a row met a clause that is an error'"}) AS VARCHAR) ${rows} LIMIT 1`,
       )
-      const [message] = found.getRows()[0] ?? []
+      const [message] = found[0] ?? []
       if (message !== undefined) throw new SqlError('invalid_sql', `MERGE: ${String(message)}`)
       return
     }

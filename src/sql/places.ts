@@ -6,22 +6,23 @@ import { decodeOrderHint, type OrderHint, type OrderRun } from '../table/order-h
 import type { LiveFile } from '../table/snapshot.ts'
 import type { Deletion, Table } from '../table/table.ts'
 import { ORDER_KEY, ORDER_TAG } from '../table/tags.ts'
+import type { EnginePart } from './relation.ts'
 
 /** Rows of the table's files, found by a statement. */
 export class Places {
-  readonly #files: readonly LiveFile[]
-  readonly #rows = new Map<number, number[]>()
+  readonly #parts: readonly EnginePart[]
+  readonly #rows = new Map<LiveFile, number[]>()
   count = 0
 
-  constructor(files: readonly LiveFile[]) {
-    this.#files = files
+  constructor(parts: readonly EnginePart[]) {
+    this.#parts = parts
   }
 
-  /** Takes the places in the first two columns: the file's number, the physical row. */
+  /** Takes the places in the first two columns: the number of the part, the row in it. */
   add(batch: Batch): void {
     for (let i = 0; i < batch.rows; i++) {
-      const file = Number(cellAt(batch.vectors[0]!, i))
-      const row = Number(cellAt(batch.vectors[1]!, i))
+      const { file, firstRow } = this.#parts[Number(cellAt(batch.vectors[0]!, i))]!
+      const row = firstRow + Number(cellAt(batch.vectors[1]!, i))
       const known = this.#rows.get(file)
       if (known === undefined) this.#rows.set(file, [row])
       else known.push(row)
@@ -30,19 +31,18 @@ export class Places {
   }
 
   deletions(): Deletion[] {
-    return [...this.#rows].map(([file, rows]) => ({ file: this.#files[file]!, rows: Uint32Array.from(rows).sort() }))
+    return [...this.#rows].map(([file, rows]) => ({ file, rows: Uint32Array.from(rows).sort() }))
   }
 
   /**
    * Each new row stands where its old one stood. The places came in order. `all`: the files of the table, of which those
    * without rows that were found may have rows in between.
    */
-  async orderHint(store: Table['store'], all: readonly LiveFile[] = this.#files): Promise<OrderHint> {
+  async orderHint(store: Table['store'], all: readonly LiveFile[]): Promise<OrderHint> {
     const gaps = await gapsOf(all, store)
     const refs: string[] = []
     const runs: OrderRun[] = []
-    for (const [file, rows] of this.#rows) {
-      const { path } = this.#files[file]!
+    for (const [{ path }, rows] of this.#rows) {
       const apart = gaps.get(path)
       const ref = refs.push(path) - 1
       for (let i = 0; i < rows.length; ) {

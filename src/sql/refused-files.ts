@@ -6,8 +6,8 @@ import type { Table } from '../table/table.ts'
 import { SqlError } from './errors.ts'
 import { copyName } from './remote-files.ts'
 
-/** What the engine says when it comes upon a part of a file that was not fetched. */
-const EMPTY = /TProtocolException|thrift|Parquet file|parquet/i
+/** What the engine says when it comes upon a column that was not fetched. */
+const NOT_FETCHED = 'Only inlined data files are supported'
 const REFUSAL = 'Invalid string encoding found in Parquet file '
 
 /**
@@ -19,7 +19,7 @@ export class RefusedFiles {
   readonly #table: Table
   readonly #log: ((sentence: string) => void) | undefined
   readonly #paths = new Set<string>()
-  /** Files that are elsewhere are fetched as a whole, not only what a statement seems to need of them. */
+  /** All columns of files that are elsewhere are fetched, not only those that a statement seems to need. */
   wantsAll = false
 
   constructor(table: Table, log?: (sentence: string) => void) {
@@ -30,14 +30,17 @@ export class RefusedFiles {
   /** True if an error of the engine is that it refuses a file of the snapshot, and none that was replaced already. */
   note(error: unknown, snapshot: Snapshot): boolean {
     const sentence = messageOf(error)
-    if (!this.wantsAll && EMPTY.test(sentence) && this.#table.store.localPath('data') === undefined) {
+    if (!this.wantsAll && sentence.includes(NOT_FETCHED)) {
       this.wantsAll = true
       return true
     }
     if (!sentence.includes(REFUSAL)) return false
     const { store } = this.#table
-    const nameOf = (file: LiveFile): string => store.localPath(file.path) ?? copyName(file)
-    const file = snapshot.files.find(known => sentence.includes(`${nameOf(known)}"`))
+    const nameOf = (file: LiveFile): string => {
+      const path = store.localPath(file.path)
+      return path === undefined ? `/${copyName(file)}-` : `${path}"`
+    }
+    const file = snapshot.files.find(known => sentence.includes(nameOf(known)))
     if (file === undefined || this.#paths.has(file.path)) return false
     this.#paths.add(file.path)
     this.#log?.(`${file.path}: text in it is not UTF-8; what is not is read as \ufffd`)

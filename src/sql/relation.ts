@@ -2,9 +2,10 @@ import type { DuckDBConnection } from '@duckdb/node-api'
 import { physicalName } from '../columns/schema.ts'
 import { formatScalar } from '../columns/text/scalars.ts'
 import type { Cell, DataType, Field } from '../columns/types.ts'
+import { lowerBound } from '../core/search.ts'
 import type { LiveFile, Snapshot } from '../table/snapshot.ts'
 import type { Table } from '../table/table.ts'
-import { SqlError, TABLE_NAME } from './errors.ts'
+import { TABLE_NAME } from './errors.ts'
 import { duckTypeOf, quoteName, quoteText, withLogicalNames } from './types.ts'
 
 const FILES_VARIABLE = 'posixlake_files'
@@ -12,16 +13,21 @@ const ROWS_PER_INSERT = 1000
 
 /** The live rows of a snapshot inside one connection. */
 export interface Relation {
-  /** The files that `file_index` counts, in view order. */
-  readonly files: readonly LiveFile[]
+  /** What `file_index` counts, in view order. */
+  readonly parts: readonly EnginePart[]
   /** `SELECT` of the live rows: the table's columns in order, behind them the row's place as `fileColumn`, `rowColumn`. */
   readonly withPlaces: string
   readonly fileColumn: string
   readonly rowColumn: string
 }
 
-/** Where the engine finds a data file on this machine. */
-export type PathOf = (file: LiveFile) => string
+/** The rows [firstRow, endRow) of a data file, in a file of this machine that has no others. */
+export interface EnginePart {
+  readonly file: LiveFile
+  readonly firstRow: number
+  readonly endRow: number
+  readonly path: string
+}
 
 /** Words by which a statement may get at the table, or at a list of the tables that there are. */
 const WAYS_TO_TABLES = /data|query|show|desc|summarize|duckdb_|pg_|sqlite_|information_schema/i
@@ -44,33 +50,34 @@ export async function defineData(
   table: Table,
   snapshot: Snapshot,
   schemaName: string,
-  pathOf: PathOf,
+  parts: readonly EnginePart[],
 ): Promise<Relation> {
-  const files = snapshot.files
   const taken = new Set(snapshot.schema.map(field => field.name.toLowerCase()))
   const fileColumn = freeName('__file', taken)
   const rowColumn = freeName('__row', taken)
+  // Without files there is nothing to join partition values to: all columns come from one empty relation.
   const columns = snapshot.schema.map(
-    (field, i) => `${columnExpression(snapshot, field, i)} AS ${quoteName(field.name)}`,
+    (field, i) =>
+      `${parts.length === 0 ? `p.c${i}` : columnExpression(snapshot, field, i)} AS ${quoteName(field.name)}`,
   )
-  await defineFiles(connection, files, schemaName, pathOf)
+  await defineFiles(connection, parts, schemaName)
   let from: string
-  if (files.length === 0) from = `(SELECT ${emptyColumns(snapshot)}) p`
+  if (parts.length === 0) from = `(SELECT ${emptyColumns(snapshot)}) p`
   else {
     from = `${scanOf(snapshot)} p`
-    if (await definePartitions(connection, snapshot, schemaName))
+    if (await definePartitions(connection, snapshot, parts, schemaName))
       from += ` JOIN ${quoteName(schemaName)}.partitions v ON v.file = p.file_index`
-    if (await defineDeleted(connection, table, files, schemaName)) {
+    if (await defineDeleted(connection, table, parts, schemaName)) {
       from += ` WHERE NOT EXISTS (SELECT 1 FROM ${quoteName(schemaName)}.deleted d WHERE d.file = p.file_index AND d.row = p.file_row_number)`
     }
   }
   const select = columns.length === 0 ? 'NULL AS "no columns"' : columns.join(', ')
-  const places = files.length === 0 ? 'NULL::UBIGINT, NULL::BIGINT' : 'p.file_index, p.file_row_number'
+  const places = parts.length === 0 ? 'NULL::UBIGINT, NULL::BIGINT' : 'p.file_index, p.file_row_number'
   const [file, row] = places.split(', ')
-  const nothing = files.length === 0 ? ' WHERE false' : ''
+  const nothing = parts.length === 0 ? ' WHERE false' : ''
   await connection.run(`CREATE TEMP VIEW ${TABLE_NAME} AS SELECT ${select} FROM ${from}${nothing}`)
   const withPlaces = `SELECT ${select}, ${file} AS ${quoteName(fileColumn)}, ${row} AS ${quoteName(rowColumn)} FROM ${from}${nothing}`
-  return { files, withPlaces, fileColumn, rowColumn }
+  return { parts, withPlaces, fileColumn, rowColumn }
 }
 
 /**
@@ -79,22 +86,21 @@ export async function defineData(
  */
 async function defineFiles(
   connection: DuckDBConnection,
-  files: readonly LiveFile[],
+  parts: readonly EnginePart[],
   schemaName: string,
-  pathOf: PathOf,
 ): Promise<void> {
   const name = `${quoteName(schemaName)}.files`
   await connection.run(`CREATE TABLE ${name} (path VARCHAR)`)
   const appender = await connection.createAppender('files', schemaName)
-  for (const file of files) {
-    appender.appendVarchar(pathOf(file))
+  for (const { path } of parts) {
+    appender.appendVarchar(path)
     appender.endRow()
   }
   appender.closeSync()
   await connection.run(`SET VARIABLE ${FILES_VARIABLE} = (SELECT list(path ORDER BY rowid) FROM ${name})`)
   await connection.run(`DROP TABLE ${name}`)
   // list() of nothing is NULL.
-  if (files.length > 0) await connection.run(`SET allowed_paths = getvariable('${FILES_VARIABLE}')`)
+  if (parts.length > 0) await connection.run(`SET allowed_paths = getvariable('${FILES_VARIABLE}')`)
 }
 
 function freeName(wanted: string, taken: ReadonlySet<string>): string {
@@ -108,8 +114,6 @@ function isPartition(snapshot: Snapshot, field: Field): boolean {
 }
 
 function columnExpression(snapshot: Snapshot, field: Field, index: number): string {
-  // Without files there is nothing to join partition values to: all columns come from one empty relation.
-  if (snapshot.files.length === 0) return `p.c${index}`
   return isPartition(snapshot, field) ? `v.c${index}` : withLogicalNames(`p.c${index}`, field.type)
 }
 
@@ -138,29 +142,23 @@ function scanOf(snapshot: Snapshot): string {
   return `read_parquet(getvariable('${FILES_VARIABLE}'), hive_partitioning = false${schema})`
 }
 
-/** Where a data file is on this machine. SqlError `unsupported` for a table that is elsewhere. */
-export function localPathOf(table: Table, file: LiveFile): string {
-  const path = table.store.localPath(file.path)
-  if (path !== undefined) return path
-  throw new SqlError('unsupported', `SQL reads local tables only, and ${table.store.location} is not one`)
-}
-
 /** Partition values by file, as a table to join. False if the table has no partitions. */
 async function definePartitions(
   connection: DuckDBConnection,
   snapshot: Snapshot,
+  parts: readonly EnginePart[],
   schemaName: string,
 ): Promise<boolean> {
   const fields = [...snapshot.schema.entries()].filter(([, field]) => isPartition(snapshot, field))
   if (fields.length === 0) return false
   const columns = fields.map(([i, field]) => `c${i} ${duckTypeOf(field.type)}`)
   await connection.run(`CREATE TABLE ${quoteName(schemaName)}.partitions (file UBIGINT, ${columns.join(', ')})`)
-  const row = (file: LiveFile, n: number): string => {
+  const row = ({ file }: EnginePart, n: number): string => {
     const values = fields.map(([, field]) => literal(file.partition.get(physicalName(field)) ?? null, field.type))
     return `(${[n, ...values].join(', ')})`
   }
-  for (let start = 0; start < snapshot.files.length; start += ROWS_PER_INSERT) {
-    const rows = snapshot.files.slice(start, start + ROWS_PER_INSERT).map((file, i) => row(file, start + i))
+  for (let start = 0; start < parts.length; start += ROWS_PER_INSERT) {
+    const rows = parts.slice(start, start + ROWS_PER_INSERT).map((part, i) => row(part, start + i))
     await connection.run(`INSERT INTO ${quoteName(schemaName)}.partitions VALUES ${rows.join(', ')}`)
   }
   return true
@@ -183,18 +181,20 @@ export function literal(cell: Cell, type: DataType): string {
 async function defineDeleted(
   connection: DuckDBConnection,
   table: Table,
-  files: readonly LiveFile[],
+  parts: readonly EnginePart[],
   schemaName: string,
 ): Promise<boolean> {
-  if (files.every(file => file.vector === undefined)) return false
+  if (parts.every(({ file }) => file.vector === undefined)) return false
   await connection.run(`CREATE TABLE ${quoteName(schemaName)}.deleted (file UBIGINT, row BIGINT)`)
   const appender = await connection.createAppender('deleted', schemaName)
-  for (const [n, file] of files.entries()) {
+  for (const [n, { file, firstRow, endRow }] of parts.entries()) {
     if (file.vector === undefined) continue
     const index = BigInt(n)
-    for (const row of await table.deletedRows(file)) {
+    const deleted = await table.deletedRows(file)
+    const end = lowerBound(deleted, endRow)
+    for (let i = lowerBound(deleted, firstRow); i < end; i++) {
       appender.appendUBigInt(index)
-      appender.appendBigInt(BigInt(row))
+      appender.appendBigInt(BigInt(deleted[i]! - firstRow))
       appender.endRow()
     }
   }

@@ -1,8 +1,9 @@
 import { createHash } from 'node:crypto'
-import { mkdir, open } from 'node:fs/promises'
+import { type FileHandle, mkdir, open } from 'node:fs/promises'
 import { join } from 'node:path'
 import { findChild } from '../columns/parquet/match.ts'
-import { type Footer, leavesOf } from '../columns/parquet/read.ts'
+import { PARQUET_MAGIC, type RawFooter } from '../columns/parquet/raw-footer.ts'
+import { chunkRanges, type Footer, leavesOf } from '../columns/parquet/read.ts'
 import type { ByteSource } from '../columns/parquet/source.ts'
 import type { Schema } from '../columns/types.ts'
 import type { LiveFile } from '../table/snapshot.ts'
@@ -12,14 +13,29 @@ const PARALLEL = 8
 const PIECE_BYTES = 4 << 20
 /** Parts that are no further apart are fetched together: a request costs more than so many bytes. */
 const GAP_BYTES = 64 << 10
-/** What ends a Parquet file: the length of the footer before it, and four letters. */
-const END_BYTES = 8
 
-/** A data file that is elsewhere. */
-export interface RemoteFile {
+/** A data file whose footer has been read. */
+export interface OpenFile {
   readonly file: LiveFile
   readonly source: ByteSource
   readonly footer: Footer
+  readonly raw: RawFooter
+  /** Where its metadata begin. */
+  readonly dataEnd: number
+}
+
+/** Row groups that follow one another. */
+export interface GroupRun {
+  readonly groups: readonly number[]
+  readonly firstRow: number
+  readonly endRow: number
+}
+
+interface RemotePart extends OpenFile {
+  readonly path: string
+  readonly run: GroupRun
+  /** The leaves that have been fetched. */
+  readonly here: Set<number>
 }
 
 interface Range {
@@ -27,78 +43,89 @@ interface Range {
   readonly end: number
 }
 
-/** The name of the copy of a file that is elsewhere: the same in each session's folder. */
+/** How the name of what stands for a file on this machine begins: the same in each session's folder. */
 export function copyName({ path }: LiveFile): string {
-  return `${createHash('sha256').update(path).digest('hex').slice(0, 32)}.parquet`
+  return createHash('sha256').update(path).digest('hex').slice(0, 32)
 }
 
-/** Where the copy of a file is in a folder. */
-export function copyPath(folder: string, file: LiveFile): string {
-  return join(folder, copyName(file))
+/** Where the copy of a part of a file is in a folder. */
+export function copyPath(folder: string, file: LiveFile, { firstRow }: GroupRun): string {
+  return join(folder, `${copyName(file)}-${firstRow}.parquet`)
+}
+
+/** The row groups with these numbers (ascending), those that follow one another together: their rows have one distance to those of the file. */
+export function runsOf({ rowGroups }: Footer, groups: readonly number[]): GroupRun[] {
+  const runs: { groups: number[]; firstRow: number; endRow: number }[] = []
+  for (const group of groups) {
+    const { firstRow, rows } = rowGroups[group]!
+    const last = runs.at(-1)
+    if (last?.groups.at(-1) === group - 1) {
+      last.groups.push(group)
+      last.endRow = firstRow + rows
+    } else runs.push({ groups: [group], firstRow, endRow: firstRow + rows })
+  }
+  return runs
 }
 
 /**
- * Files that are elsewhere, as files of this machine that have their size and their footers, and of their columns what was
- * fetched; where nothing was, they are empty (zeros), which no reader of Parquet takes for the beginning of a page.
+ * Parts of files that are elsewhere, as files of this machine: their bytes stand where they do in the whole, and their
+ * footers name only the row groups of the part, and of their columns only those that were fetched as being there. So what
+ * was not fetched cannot be read: a row group is none of the file's, and a column is refused by the engine.
  */
 export class RemoteFiles {
+  /** For messages. */
+  readonly location: string
   readonly #folder: string
-  readonly #files: readonly RemoteFile[]
+  readonly #parts: RemotePart[] = []
   /** The columns as they are looked for in the files. */
   readonly #schema: Schema
   readonly #signal: AbortSignal | undefined
 
-  private constructor(folder: string, files: readonly RemoteFile[], schema: Schema, signal: AbortSignal | undefined) {
+  constructor(location: string, folder: string, schema: Schema, signal: AbortSignal | undefined) {
+    this.location = location
     this.#folder = folder
-    this.#files = files
     this.#schema = schema
     this.#signal = signal
   }
 
-  /** Makes the files in a folder, which is made if it is missing, and fetches their footers. */
-  static async open(
-    folder: string,
-    files: readonly RemoteFile[],
-    schema: Schema,
-    signal: AbortSignal | undefined,
-  ): Promise<RemoteFiles> {
-    await mkdir(folder, { recursive: true, mode: 0o700 })
-    const remote = new RemoteFiles(folder, files, schema, signal)
-    await remote.#each(files, async ({ file, source }) => {
-      const made = await open(copyPath(folder, file), 'wx', 0o600)
-      await made.truncate(source.sizeBytes).finally(() => made.close())
-      const end = await source.read(source.sizeBytes - END_BYTES, source.sizeBytes)
-      const footerBytes = Buffer.from(end).readUInt32LE(0) + END_BYTES
-      await remote.#fetch({ file, source }, { start: source.sizeBytes - footerBytes, end: source.sizeBytes })
+  get isEmpty(): boolean {
+    return this.#parts.length === 0
+  }
+
+  /** Makes a part that has no columns yet. Returns its path. */
+  async add(file: OpenFile, run: GroupRun): Promise<string> {
+    this.#signal?.throwIfAborted()
+    await mkdir(this.#folder, { recursive: true, mode: 0o700 })
+    const part = { ...file, run, path: copyPath(this.#folder, file.file, run), here: new Set<number>() }
+    await using out = await open(part.path, 'wx', 0o600)
+    await writeAt(out, PARQUET_MAGIC, 0)
+    await writeFooter(out, part)
+    this.#parts.push(part)
+    return part.path
+  }
+
+  /** Fetches columns, by their numbers in the table, unless they are there; all that the files have without them. */
+  async fetch(columns?: ReadonlySet<number>): Promise<void> {
+    const wanted = this.#parts.map(part => ({ part, leaves: this.#missingLeaves(part, columns) }))
+    const pieces = wanted.flatMap(({ part, leaves }) => rangesOf(part, leaves).map(range => ({ part, range })))
+    await this.#each(pieces, async ({ part, range: { start, end } }) => {
+      const bytes = await part.source.read(start, end)
+      await using out = await open(part.path, 'r+')
+      await writeAt(out, bytes, start)
     })
-    return remote
+    await this.#each(
+      wanted.filter(({ leaves }) => leaves.length > 0),
+      async ({ part, leaves }) => {
+        for (const { leafIndex } of leaves) part.here.add(leafIndex)
+        await using out = await open(part.path, 'r+')
+        await writeFooter(out, part)
+      },
+    )
   }
 
-  /** Fetches columns of files, by their numbers in the table; all of everything without them. */
-  async fetch(columns?: ReadonlySet<number>, isNeeded: (file: LiveFile) => boolean = () => true): Promise<void> {
-    const pieces = this.#files
-      .filter(({ file }) => isNeeded(file))
-      .flatMap(remote => this.#ranges(remote, columns).map(range => ({ remote, range })))
-    await this.#each(pieces, ({ remote, range }) => this.#fetch(remote, range))
-  }
-
-  #ranges({ source, footer }: RemoteFile, columns: ReadonlySet<number> | undefined): Range[] {
-    if (columns === undefined) return split([{ start: 0, end: source.sizeBytes }])
-    const nodes = [...columns].flatMap(i => findChild(footer.root, this.#schema[i]!) ?? [])
-    const leaves = nodes.flatMap(leavesOf)
-    const chunks = footer.rowGroups.flatMap(group => leaves.flatMap(leaf => group.columns[leaf.leafIndex] ?? []))
-    return split(joined(chunks.map(({ start, sizeBytes }) => ({ start, end: start + sizeBytes }))))
-  }
-
-  async #fetch({ file, source }: Pick<RemoteFile, 'file' | 'source'>, { start, end }: Range): Promise<void> {
-    const bytes = await source.read(start, end)
-    const out = await open(copyPath(this.#folder, file), 'r+')
-    try {
-      for (let done = 0; done < bytes.length; )
-        done += (await out.write(bytes, done, bytes.length - done, start + done)).bytesWritten
-    } finally {
-      await out.close()
-    }
+  #missingLeaves({ footer: { root }, here }: RemotePart, columns: ReadonlySet<number> | undefined): SchemaLeaf[] {
+    const nodes = columns === undefined ? [root] : [...columns].flatMap(i => findChild(root, this.#schema[i]!) ?? [])
+    return nodes.flatMap(leavesOf).filter(({ leafIndex }) => !here.has(leafIndex))
   }
 
   async #each<T>(items: readonly T[], run: (item: T) => Promise<void>): Promise<void> {
@@ -111,6 +138,28 @@ export class RemoteFiles {
     }
     await Promise.all(Array.from({ length: Math.min(PARALLEL, items.length) }, runSome))
   }
+}
+
+type SchemaLeaf = ReturnType<typeof leavesOf>[number]
+
+/** What is behind the data becomes the footer of what is there. */
+async function writeFooter(out: FileHandle, { raw, run, here, dataEnd }: RemotePart): Promise<void> {
+  await out.truncate(dataEnd)
+  await writeAt(
+    out,
+    raw.part(run.groups, leaf => here.has(leaf)),
+    dataEnd,
+  )
+}
+
+async function writeAt(out: FileHandle, bytes: Uint8Array, position: number): Promise<void> {
+  for (let done = 0; done < bytes.length; )
+    done += (await out.write(bytes, done, bytes.length - done, position + done)).bytesWritten
+}
+
+function rangesOf({ source, footer, run }: RemotePart, leaves: readonly SchemaLeaf[]): Range[] {
+  const chunks = run.groups.flatMap(group => chunkRanges(source, footer, group, leaves))
+  return split(joined(chunks))
 }
 
 /** Ranges in order, those that are near each other as one. */

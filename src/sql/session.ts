@@ -8,16 +8,18 @@ import { LakeError } from '../core/errors.ts'
 import { isAlive } from '../core/processes.ts'
 import { cacheHome } from '../core/xdg.ts'
 import { filesFor } from '../table/file-pruning.ts'
+import { ANY } from '../table/row-filter.ts'
 import type { Snapshot } from '../table/snapshot.ts'
 import type { Table } from '../table/table.ts'
 import { batchOfChunk } from './convert.ts'
 import { fromDuckDb, SqlError, withoutPlace } from './errors.ts'
-import { pathsForEngine } from './files.ts'
+import { engineFiles, fetching } from './files.ts'
 import { type DuckDb, duckDb } from './native.ts'
 import { filterOf } from './predicate.ts'
 import { RefusedFiles } from './refused-files.ts'
 import { defineData, type Relation } from './relation.ts'
 import type { RemoteFiles } from './remote-files.ts'
+import { columnsRead } from './scans.ts'
 import { takeAway } from './take-away.ts'
 import { duckTypeOf } from './types.ts'
 import type { WrittenFile } from './written.ts'
@@ -58,6 +60,8 @@ export class Session {
   readonly duck: DuckDb
   readonly connection: DuckDBConnection
   readonly #relation: Relation | undefined
+  /** Files of the table that are elsewhere. */
+  readonly #remote: RemoteFiles | undefined
   readonly #instance: DuckDBInstance
   readonly #spill: string
   readonly #signal: AbortSignal | undefined
@@ -68,29 +72,22 @@ export class Session {
     duck: DuckDb,
     instance: DuckDBInstance,
     connection: DuckDBConnection,
-    relation: Relation | undefined,
+    opened: OpenedTable | undefined,
     spill: string,
     { signal }: RunOptions,
   ) {
     this.duck = duck
     this.#instance = instance
     this.connection = connection
-    this.#relation = relation
+    this.#relation = opened?.relation
+    this.#remote = opened?.remote
     this.#spill = spill
     this.#signal = signal
     signal?.addEventListener('abort', this.#interrupt)
   }
 
-  /**
-   * SqlError, TableError. Without `data` the engine has no table. `refused`: files that it cannot read as they are. `later`
-   * gets files that are elsewhere before their columns are fetched; if it is not given, all of them are.
-   */
-  static async open(
-    data: SessionData | undefined,
-    options: RunOptions,
-    refused?: RefusedFiles,
-    later?: (files: RemoteFiles) => void,
-  ): Promise<Session> {
+  /** SqlError, TableError. Without `data` the engine has no table. `refused`: files that it cannot read as they are. */
+  static async open(data: SessionData | undefined, options: RunOptions, refused?: RefusedFiles): Promise<Session> {
     const duck = await duckDb()
     const spill = options.spillFolder ?? spillFolder()
     const instance = await duck.DuckDBInstance.create(':memory:', {
@@ -107,11 +104,11 @@ export class Session {
       const connection = await instance.connect()
       await connection.run("SET TimeZone = 'UTC'")
       await connection.run(`CREATE SCHEMA ${INTERNAL_SCHEMA}`)
-      const relation = data && (await relationOf(connection, spill, data, options, refused, later))
+      const opened = data && (await relationOf(connection, spill, data, options, refused))
       // A statement reads this table and nothing else of the machine.
       await connection.run('SET enable_external_access = false')
       await connection.run('SET lock_configuration = true')
-      return new Session(duck, instance, connection, relation, spill, options)
+      return new Session(duck, instance, connection, opened, spill, options)
     } catch (error) {
       instance.closeSync()
       takeAway(spill)
@@ -124,6 +121,31 @@ export class Session {
   get relation(): Relation {
     if (this.#relation === undefined) throw new Error('the session was opened without a table')
     return this.#relation
+  }
+
+  /** Runs a statement of any kind, to its end. */
+  async run(sql: string): Promise<DuckDBResult> {
+    await this.#fetchFor(sql)
+    return this.connection.run(sql)
+  }
+
+  /** Begins a query whose rows come when they are asked for. */
+  async stream(sql: string): Promise<DuckDBResult> {
+    await this.#fetchFor(sql)
+    return this.connection.stream(sql)
+  }
+
+  /** All rows of a query. */
+  async rows(sql: string): Promise<readonly (readonly unknown[])[]> {
+    await this.#fetchFor(sql)
+    return (await this.connection.runAndReadAll(sql)).getRows()
+  }
+
+  /** Fetches the columns that a statement reads of files that are elsewhere. */
+  async #fetchFor(sql: string): Promise<void> {
+    const remote = this.#remote
+    if (remote === undefined) return
+    await fetching(remote.location, this.#signal, async () => remote.fetch(await columnsRead(this.connection, sql)))
   }
 
   checkSignal(): void {
@@ -168,6 +190,11 @@ function spillBytesMax(folder: string): number {
   return Math.trunc(bavail * bsize * SPILL_SHARE)
 }
 
+interface OpenedTable {
+  readonly relation: Relation
+  readonly remote: RemoteFiles | undefined
+}
+
 /** Makes the table known to the engine, without the files that have none of the rows that are wanted. */
 async function relationOf(
   connection: DuckDBConnection,
@@ -175,14 +202,17 @@ async function relationOf(
   { table, snapshot, wanted }: SessionData,
   { signal, log }: RunOptions,
   refused = new RefusedFiles(table, log),
-  later?: (files: RemoteFiles) => void,
-): Promise<Relation> {
-  const isPruned = wanted !== undefined && snapshot.files.length > 1
-  const files = isPruned ? filesFor(snapshot, await filterOf(connection, wanted)) : snapshot.files
-  const shown: Snapshot = { ...snapshot, files }
+): Promise<OpenedTable> {
+  const [first] = snapshot.files
+  const isOneHere = snapshot.files.length === 1 && table.store.localPath(first!.path) !== undefined
+  const filter = wanted === undefined || first === undefined || isOneHere ? ANY : await filterOf(connection, wanted)
+  const shown: Snapshot = { ...snapshot, files: filesFor(snapshot, filter) }
   const isRefused = refused.has.bind(refused)
-  const pathOf = await pathsForEngine(table, shown, join(spill, 'copies'), { isRefused, signal, later })
-  return defineData(connection, table, shown, INTERNAL_SCHEMA, pathOf)
+  const { parts, remote } = await engineFiles(table, shown, join(spill, 'copies'), { isRefused, filter, signal })
+  const relation = await defineData(connection, table, shown, INTERNAL_SCHEMA, parts)
+  if (remote === undefined || !refused.wantsAll) return { relation, remote }
+  await fetching(remote.location, signal, () => remote.fetch())
+  return { relation, remote: undefined }
 }
 
 /** Where rows of the table are: the number of the file, the physical row. */
@@ -198,7 +228,7 @@ export async function* streamed(session: Session, sql: string, schema: Schema): 
   const columns = schema.map(({ type }, i) => `CAST(x.c${i} AS ${duckTypeOf(type)})`)
   const names = schema.map((_, i) => `c${i}`)
   const statement = `SELECT ${columns.join(', ')} FROM (${sql}) AS x (${names.join(', ')})`
-  yield* batchesOf(session, statement, await session.connection.stream(statement), schema)
+  yield* batchesOf(session, statement, await session.stream(statement), schema)
 }
 
 /**

@@ -30,7 +30,8 @@ export interface Reach {
   readonly high: Ordered
 }
 
-const UNKNOWN: ColumnRange = { isExact: false }
+/** Nothing is known. */
+export const UNKNOWN: ColumnRange = { isExact: false }
 /** Delta writers cut the bounds of texts to so many characters. */
 const TEXT_PREFIX = 32
 /** Of decimals with more digits some writers give the nearest 64-bit float. */

@@ -1,6 +1,21 @@
+import { findChild } from '../columns/parquet/match.ts'
+import type { SchemaNode } from '../columns/parquet/metadata.ts'
+import type { ChunkStatistics, RawFooter } from '../columns/parquet/raw-footer.ts'
+import type { Footer } from '../columns/parquet/read.ts'
 import { physicalName } from '../columns/schema.ts'
 import type { DataType, Field, Schema } from '../columns/types.ts'
-import { type ColumnRange, compare, type Ordered, type Reach, rangeOf, rangeOfValue, reachOf } from './column-ranges.ts'
+import { schemaInFiles } from './column-mapping.ts'
+import {
+  type ColumnRange,
+  compare,
+  type Ordered,
+  type Reach,
+  rangeOf,
+  rangeOfValue,
+  reachOf,
+  UNKNOWN,
+} from './column-ranges.ts'
+import { rangeOfBounds } from './footer-ranges.ts'
 import type { LiveFile } from './live-files.ts'
 import { keepNumbers } from './log/json.ts'
 import { isObject } from './log/shapes.ts'
@@ -18,7 +33,24 @@ const LONG_NUMBER = /\d{16}/
 export function filesFor({ files, schema, partitionColumns }: Snapshot, filter: RowFilter): readonly LiveFile[] {
   if (filter.kind === 'any') return files
   const columns = new Columns(schema, partitionColumns)
-  return files.filter(file => mayMatch(filter, file, new Statistics(file), columns))
+  return files.filter(file => mayMatch(filter, file, new LoggedStatistics(file), columns))
+}
+
+/**
+ * The row groups of a file that can have rows under a filter, by their numbers: the others are ruled out by what the file's
+ * footer says of their columns, as `filesFor` rules out files. `raw`: the same footer.
+ */
+export function rowGroupsFor(
+  snapshot: Snapshot,
+  file: LiveFile,
+  { footer, raw }: { readonly footer: Footer; readonly raw: RawFooter },
+  filter: RowFilter,
+): readonly number[] {
+  const all = footer.rowGroups.map((_, i) => i)
+  if (filter.kind === 'any') return all
+  const columns = new Columns(snapshot.schema, snapshot.partitionColumns)
+  const leafOf = leavesByColumn(schemaInFiles(snapshot), footer)
+  return all.filter(group => mayMatch(filter, file, new GroupStatistics(footer, raw, group, leafOf), columns))
 }
 
 /** A column that a filter speaks of. */
@@ -64,8 +96,17 @@ class Columns {
   }
 }
 
-/** The statistics of a file, which are parsed when they are first asked for. */
-class Statistics {
+/** What is known of the values of columns in some rows. */
+interface Statistics {
+  /** True if a column has no value but NULL. */
+  isAllNull(column: Column): boolean
+  /** False if a column has no NULL. */
+  hasNull(column: Column): boolean
+  range(column: Column): ColumnRange
+}
+
+/** What the log says of a file, which is parsed when it is first asked for. */
+class LoggedStatistics implements Statistics {
   readonly #file: LiveFile
   #parsed: Readonly<Record<string, unknown>> | undefined
 
@@ -73,16 +114,83 @@ class Statistics {
     this.#file = file
   }
 
-  get rows(): number | undefined {
-    return this.#file.rows
+  isAllNull({ path }: Column): boolean {
+    const { rows } = this.#file
+    return rows !== undefined && rows > 0 && this.#of('nullCount', path) === rows
+  }
+
+  hasNull({ path }: Column): boolean {
+    return this.#of('nullCount', path) !== 0
+  }
+
+  range({ type, path }: Column): ColumnRange {
+    return rangeOf(type, this.#of('minValues', path), this.#of('maxValues', path))
   }
 
   /** One of a column's: JSON, or undefined. */
-  of(kind: 'minValues' | 'maxValues' | 'nullCount', path: readonly string[]): unknown {
+  #of(kind: 'minValues' | 'maxValues' | 'nullCount', path: readonly string[]): unknown {
     this.#parsed ??= parsedStats(this.#file.add.stats)
     let at: unknown = this.#parsed[kind]
     for (const name of path) at = isObject(at) && Object.hasOwn(at, name) ? at[name] : undefined
     return at
+  }
+}
+
+type LeafOf = (column: Column) => SchemaNode | undefined
+
+/** What a footer says of a row group. Columns inside of others, and damaged statistics, are not known of. */
+class GroupStatistics implements Statistics {
+  readonly #footer: Footer
+  readonly #raw: RawFooter
+  readonly #group: number
+  readonly #leafOf: LeafOf
+
+  constructor(footer: Footer, raw: RawFooter, group: number, leafOf: LeafOf) {
+    this.#footer = footer
+    this.#raw = raw
+    this.#group = group
+    this.#leafOf = leafOf
+  }
+
+  isAllNull(column: Column): boolean {
+    const known = this.#of(column)
+    return known !== undefined && known.entries > 0 && known.nulls === known.entries
+  }
+
+  hasNull(column: Column): boolean {
+    return this.#of(column)?.nulls !== 0
+  }
+
+  range(column: Column): ColumnRange {
+    const leaf = this.#leafOf(column)
+    const known = this.#of(column)
+    return leaf === undefined || known === undefined ? UNKNOWN : rangeOfBounds(column.type, leaf, known)
+  }
+
+  #of(column: Column): ChunkStatistics | undefined {
+    const leaf = this.#leafOf(column)
+    const chunk = leaf && this.#footer.rowGroups[this.#group]?.columns[leaf.leafIndex]
+    if (leaf === undefined || chunk?.path.join('\0') !== leaf.path.join('\0')) return undefined
+    try {
+      return this.#raw.statistics(this.#group, leaf.leafIndex)
+    } catch {
+      return undefined
+    }
+  }
+}
+
+/** Finds the leaves of a file that are columns by themselves. */
+function leavesByColumn(schema: Schema, { root }: Footer): LeafOf {
+  return ({ path }) => {
+    const field = schema.find(candidate => physicalName(candidate) === path[0])
+    if (path.length > 1 || field === undefined) return undefined
+    try {
+      const node = findChild(root, field)
+      return node?.physical === undefined || node.repetition === 'REPEATED' ? undefined : node
+    } catch {
+      // Two could be meant: who reads the file says so.
+      return undefined
+    }
   }
 }
 
@@ -119,26 +227,22 @@ function mayMatch(filter: RowFilter, file: LiveFile, stats: Statistics, columns:
   }
 }
 
-/** The values that a column has in a file; undefined if it has NULLs only. */
-function rangeIn({ type, path, isPartition }: Column, file: LiveFile, stats: Statistics): ColumnRange | undefined {
+/** The values that a column has in some rows of a file; undefined if it has NULLs only. */
+function rangeIn(column: Column, file: LiveFile, stats: Statistics): ColumnRange | undefined {
+  const { type, path, isPartition } = column
   if (isPartition) {
     const cell = file.partition.get(path[0]!) ?? null
     return cell === null ? undefined : rangeOfValue(cell, type)
   }
-  if (isAllNull(path, stats)) return undefined
-  return rangeOf(type, stats.of('minValues', path), stats.of('maxValues', path))
+  return stats.isAllNull(column) ? undefined : stats.range(column)
 }
 
-function isAllNull(path: readonly string[], stats: Statistics): boolean {
-  const { rows } = stats
-  return rows !== undefined && rows > 0 && stats.of('nullCount', path) === rows
-}
-
-function mayBeNull(isNull: boolean, { path, isPartition }: Column, file: LiveFile, stats: Statistics): boolean {
+function mayBeNull(isNull: boolean, column: Column, file: LiveFile, stats: Statistics): boolean {
+  const { path, isPartition } = column
   if (isPartition) return ((file.partition.get(path[0]!) ?? null) === null) === isNull
-  if (!isNull) return !isAllNull(path, stats)
+  if (!isNull) return !stats.isAllNull(column)
   // Not all writers count a member of a struct as NULL where there is no struct.
-  return path.length > 1 || stats.of('nullCount', path) !== 0
+  return path.length > 1 || stats.hasNull(column)
 }
 
 function mayCompare(operator: Comparison, range: ColumnRange, { low, high }: Reach): boolean {

@@ -39,6 +39,11 @@ export interface Footer {
 
 /** Reads a file's footer. ParquetError names the file. */
 export async function readFooter(source: ByteSource): Promise<Footer> {
+  return parseFooter(source, await readMetadata(source))
+}
+
+/** Reads the bytes of a file's metadata. ParquetError names the file. */
+export async function readMetadata(source: ByteSource): Promise<Uint8Array> {
   const { sizeBytes, name } = source
   if (sizeBytes < 12) throw new ParquetError('corrupt', `${name}: ${sizeBytes} bytes are no Parquet file`)
   let tail = await readBytes(source, Math.max(0, sizeBytes - TAIL_BYTES), sizeBytes)
@@ -52,8 +57,13 @@ export async function readFooter(source: ByteSource): Promise<Footer> {
   if (length > sizeBytes)
     throw new ParquetError('corrupt', `${name}: the footer announces ${length} bytes, the file has ${sizeBytes}`)
   if (length > tail.length) tail = await readBytes(source, sizeBytes - length, sizeBytes)
+  return tail.subarray(tail.length - length, tail.length - 8)
+}
+
+/** What the bytes of a file's metadata say. ParquetError names the file. */
+export function parseFooter({ name }: Pick<ByteSource, 'name'>, metadata: Uint8Array): Footer {
   try {
-    return footerOf(readFileMetadata(tail.subarray(tail.length - length, tail.length - 8)))
+    return footerOf(readFileMetadata(metadata))
   } catch (cause) {
     throw new ParquetError('corrupt', `${name}: the footer cannot be read: ${sentenceOf(cause)}`, { cause })
   }
@@ -228,6 +238,19 @@ function columnOf(
   const reader = new NestedReader(leaves)
   const vector = vectorOf(field.type, reader.rows(node, field.type, rows))
   return { ...vector, cut: reader.cut, notUtf8: reader.notUtf8 }
+}
+
+/** Where the chunks of some leaves of a row group are in the file. ParquetError names file and column. */
+export function chunkRanges(
+  source: ByteSource,
+  footer: Footer,
+  rowGroup: number,
+  leaves: readonly SchemaNode[],
+): { readonly start: number; readonly end: number }[] {
+  return leaves.flatMap(leaf => {
+    const where = `${source.name}: column ${leaf.path.join('.')} of row group ${rowGroup}`
+    return readable(where, () => chunksBelow(source, footer, rowGroup, leaf))
+  })
 }
 
 /** One column chunk and its place in the file. */
