@@ -112,8 +112,6 @@ export class ParquetFileWriter {
     this.#writer.num_rows += num_rows
     await this.#flush()
     this.#keepOnlyBounds()
-    // Every string was a view of its own on the way.
-    discarded(rows * this.#schema.length * VIEW_BYTES)
   }
 
   /** Writes a column of a row group; one that is made of several has a chunk for each. */
@@ -142,6 +140,8 @@ export class ParquetFileWriter {
       // A dictionary pays for strings; numbers are read quicker as they are, and -0 is not 0 as it is in a dictionary.
       ...(isPlain(field.type) ? { encoding: 'PLAIN' as const } : {}),
     }
+    // Every value is an object of its own on the way.
+    discarded(rows * VIEW_BYTES)
     const before = this.#writer.num_rows
     void this.#writer.write({ columnData: [column], rowGroupSize: rows, pageSize: 1 << 20 })
     this.#writer.num_rows = before

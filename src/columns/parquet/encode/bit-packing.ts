@@ -76,7 +76,7 @@ export function writeHybrid(values: Uint8Array | Uint32Array, width: number, out
   const count = values.length
   if (count === 0) return at
   const first = values[0]!
-  if (values.every(value => value === first)) {
+  if (isUniform(values)) {
     let to = writeVarint(out, at, count * 2)
     for (let rest = first, left = width; left > 0; left -= 8, rest >>>= 8) out[to++] = rest & 0xff
     return to
@@ -86,6 +86,12 @@ export function writeHybrid(values: Uint8Array | Uint32Array, width: number, out
   const end = to + groups * width
   packBits(values, 0, count, width, out, to)
   return end
+}
+
+function isUniform(values: Uint8Array | Uint32Array): boolean {
+  const first = values[0]
+  for (let i = 1; i < values.length; i++) if (values[i] !== first) return false
+  return true
 }
 
 /** Writes a whole number from 0 on, below 2^53, as an unsigned LEB128 number. */

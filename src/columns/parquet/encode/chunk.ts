@@ -3,11 +3,11 @@ import type { ByteWriter } from 'hyparquet-writer'
 import { writePageHeader } from 'hyparquet-writer/src/datapage.js'
 import type { Utf8Values } from '../../types.ts'
 import { bitWidth, hybridBytesMax, writeHybrid } from './bit-packing.ts'
-import { boundsOf } from './bounds.ts'
 import { deltaBytesMax, writeDelta } from './delta.ts'
 import { type Indexed, indexBytes, indexWords } from './dictionary.ts'
 import type { FlatColumn, FlatValues } from './flat.ts'
 import { snappyBytesMax, snappyCompress } from './snappy.ts'
+import { chunkStatistics } from './statistics.ts'
 
 /** A data page of long values is ended behind the one that makes it so large. */
 const PAGE_BYTES = 1 << 20
@@ -148,7 +148,7 @@ class ChunkWriter {
     const levels = new Uint8Array(hybridBytesMax(defined.length, 1))
     const length = writeHybrid(defined, 1, levels, 0)
     let nulls = 0
-    for (const level of defined) nulls += 1 - level
+    for (let i = 0; i < defined.length; i++) nulls += 1 - defined[i]!
     return { levels: levels.subarray(0, length), nulls }
   }
 
@@ -169,7 +169,7 @@ class ChunkWriter {
       ...(hasDictionary ? { dictionary_page_offset: BigInt(dictionaryOffset) } : {}),
       ...(statistics
         ? {
-            statistics: boundsOf(values, rows - count, isDecimal),
+            statistics: chunkStatistics(values, rows - count, isDecimal),
             encoding_stats: [
               ...(hasDictionary ? [{ page_type: 'DICTIONARY_PAGE', encoding: 'PLAIN', count: 1 } as const] : []),
               { page_type: 'DATA_PAGE_V2', encoding, count: this.#pages } as const,

@@ -1,5 +1,5 @@
-import type { DataType, Utf8Values, Vector } from '../../types.ts'
-import { isNullAt, isUtf8 } from '../../vectors.ts'
+import type { Cell, DataType, Utf8Values, Vector } from '../../types.ts'
+import { isNullAt, isUtf8, vectorOf } from '../../vectors.ts'
 
 /** The values of a column that are not NULL, in Parquet's physical types, one behind the other. */
 export type FlatValues =
@@ -110,8 +110,9 @@ function joinedBytes(vectors: readonly Vector[], defined: Uint8Array | undefined
   let to = 0
   let at = 0
   let offset = 0
-  for (const { values, length } of vectors) {
-    if (!isUtf8(values)) throw new Error('values of a string column are not in bytes')
+  for (const vector of vectors) {
+    const { length } = vector
+    const values = utf8Of(vector)
     const first = to
     for (let row = 0; row < length; row++) {
       if (defined !== undefined && defined[at + row] === 0) continue
@@ -124,6 +125,11 @@ function joinedBytes(vectors: readonly Vector[], defined: Uint8Array | undefined
     offset += part.length
   }
   return { bytes: parts.length === 1 ? parts[0]! : Buffer.concat(parts, offset), starts, ends }
+}
+
+/** Columns that are NULL throughout may be plain arrays. */
+function utf8Of({ type, values }: Vector): Utf8Values {
+  return isUtf8(values) ? values : (vectorOf(type, values as readonly Cell[]).values as Utf8Values)
 }
 
 /** The bytes that the values are of, with the values' places moved to where these bytes will be. */
