@@ -14,8 +14,10 @@ const PAGE_BYTES = 1 << 20
 /** Bytes are compressed if so many of the first ones become fewer than so large a part. */
 const TRIED_BYTES = 1 << 16
 const WORTH_COMPRESSING = 0.85
-/** Numbers are written as differences if those have less than so large a part of their bytes: reading them takes longer. */
-const WORTH_DELTA = 0.7
+/** Numbers are written as differences if those have no more than so large a part of their bytes: reading them takes longer. */
+const WORTH_DELTA = 0.75
+/** Below this a dictionary is not tried. */
+const SMALL_DELTA = 0.35
 /** Sums and differences of two such whole numbers are exact. */
 const DELTA_MAX = 2 ** 51
 /** Beyond a million or so, an array that is kept for the next column would be kept for nothing. */
@@ -57,9 +59,11 @@ class ChunkWriter {
 
   write(): ColumnChunk {
     const { values } = this.#column
-    const dictionary = indexedValues(values)
-    if (dictionary !== undefined) return this.#withDictionary(dictionary)
     const delta = deltaOf(values)
+    const isSmall =
+      delta !== undefined && values.kind !== 'bytes' && delta.length <= values.array.byteLength * SMALL_DELTA
+    const dictionary = isSmall ? undefined : indexedValues(values)
+    if (dictionary !== undefined) return this.#withDictionary(dictionary)
     if (delta !== undefined) return this.#whole('DELTA_BINARY_PACKED', delta, false)
     if (values.kind === 'bytes') return this.#byteArrays(values.array)
     return this.#whole('PLAIN', bytesOf(values), true)

@@ -1,9 +1,16 @@
 import type { Utf8Values } from '../../types.ts'
 
-/** Once so many values have been looked at, there is to be a repetition among each two of them. */
+/**
+ * Once so many values have been looked at, no more than so many may be different ones: of 25,000 that are equally frequent,
+ * one in 24 is a repetition by then.
+ */
 const SAMPLED = 2048
+const SAMPLED_DIFFERENT_MAX = 0.96 * SAMPLED
 /** A dictionary with more values is hardly smaller than the values themselves, and slow to look up. */
 const SIZE_MAX = 1 << 16
+const SIZE_PART_MAX = 1 / 4
+/** Of a few rows any part may be different. */
+const SIZE_MAX_AT_LEAST = 1024
 const EMPTY = -1
 
 /** Values by their number in a dictionary. */
@@ -51,7 +58,7 @@ function indexed(
   hashOf: (i: number) => number,
   isSame: (a: number, b: number) => boolean,
 ): Indexed | undefined {
-  const sizeMax = Math.min(SIZE_MAX, count >> 1)
+  const sizeMax = Math.min(SIZE_MAX, count >> 1, Math.max(SIZE_MAX_AT_LEAST, count * SIZE_PART_MAX) | 0)
   const bits = 33 - Math.clz32(Math.max(2, sizeMax))
   const mask = (1 << bits) - 1
   const table = new Int32Array(1 << bits).fill(EMPTY)
@@ -59,7 +66,7 @@ function indexed(
   const firsts = new Uint32Array(sizeMax)
   let size = 0
   for (let i = 0; i < count; i++) {
-    if (i === SAMPLED && size > SAMPLED / 2) return undefined
+    if (i === SAMPLED && size > SAMPLED_DIFFERENT_MAX) return undefined
     let slot = hashOf(i) >>> (32 - bits)
     while (table[slot] !== EMPTY && !isSame(firsts[table[slot]!]!, i)) slot = (slot + 1) & mask
     if (table[slot] === EMPTY) {
