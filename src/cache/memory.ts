@@ -8,7 +8,7 @@ const SHARE_MAX = 4
 /** What an entry takes beside its bytes, roughly: small ones would take far more than they count for otherwise. */
 const ENTRY_BYTES = 512
 
-interface Entry {
+interface HeldValue {
   readonly value: CachedBytes
   /** When it was used last, see Unused. */
   readonly usedMark: number
@@ -17,7 +17,7 @@ interface Entry {
 /** Bytes in memory; the least recently used go first, and what was not used for a minute goes. */
 export class MemoryCache implements ByteCache {
   readonly #capacityBytes: number
-  readonly #entries = new Map<string, Entry>()
+  readonly #entries = new Map<string, HeldValue>()
   readonly #unused = new Unused(() => this.#dropUnused())
   #sizeBytes = 0
   #hits = 0
@@ -42,7 +42,7 @@ export class MemoryCache implements ByteCache {
 
   async put(key: string, value: CachedBytes): Promise<void> {
     this.#drop(key)
-    const size = sizeOf(value)
+    const size = cachedBytes(value)
     if (size > this.#capacityBytes / SHARE_MAX) return
     this.#entries.set(key, { value, usedMark: this.#unused.use() })
     this.#sizeBytes += size
@@ -83,10 +83,10 @@ export class MemoryCache implements ByteCache {
     const known = this.#entries.get(key)
     if (known === undefined) return
     this.#entries.delete(key)
-    this.#sizeBytes -= sizeOf(known.value)
+    this.#sizeBytes -= cachedBytes(known.value)
   }
 }
 
-function sizeOf({ bytes, meta }: CachedBytes): number {
+function cachedBytes({ bytes, meta }: CachedBytes): number {
   return bytes.length + meta.length + ENTRY_BYTES
 }

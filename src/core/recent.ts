@@ -5,7 +5,7 @@ import { Unused } from './unused.ts'
 const ENTRY_BYTES = 1024
 const KEPT_SHARE = 63 / 64
 
-interface Entry<T> {
+interface RecentValue<T> {
   readonly value: Promise<T>
   /** undefined: it is being made. */
   bytes: number | undefined
@@ -23,7 +23,7 @@ export class Recent<T> {
   readonly #bytesMax: number
   readonly #bytesOf: (value: T) => number
   readonly #dropped: (bytes: number) => void
-  readonly #entries = new Map<string, Entry<T>>()
+  readonly #entries = new Map<string, RecentValue<T>>()
   readonly #unused = new Unused(() => this.#dropUnused())
   #bytes = 0
 
@@ -54,7 +54,7 @@ export class Recent<T> {
   }
 
   #keep(key: string, value: Promise<T>, usedMark: number): Promise<T> {
-    const entry: Entry<T> = { value, bytes: undefined, isUsed: false, usedMark }
+    const entry: RecentValue<T> = { value, bytes: undefined, isUsed: false, usedMark }
     this.#entries.set(key, entry)
     value.then(
       made => {

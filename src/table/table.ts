@@ -30,7 +30,7 @@ export type { HistoryEntry } from './history.ts'
 /** Deletion vectors at hand, in bytes. */
 const VECTORS_BYTES = 64 << 20
 /** So many rows may be deleted on the log's word that the file has as many. */
-const BELIEVED_ROWS_MAX = 1 << 20
+const UNCHECKED_ROWS_MAX = 1 << 20
 const NO_ROWS = new Uint32Array(0)
 
 /** A version that a table has got. */
@@ -191,7 +191,7 @@ export class Table {
 
   async #readVector(file: LiveFile, vector: DeletionVectorDescriptor): Promise<Uint32Array> {
     // A few bytes can announce billions of rows, in the log as in the vector: for many, the file itself is asked.
-    const isSmall = file.rows !== undefined && vector.cardinality <= BELIEVED_ROWS_MAX
+    const isSmall = file.rows !== undefined && vector.cardinality <= UNCHECKED_ROWS_MAX
     const rows = isSmall ? file.rows : (await readFooter(storeSource(this.store, file.path, file.sizeBytes))).rows
     return readVector(this.store, vector, rows, file.path)
   }

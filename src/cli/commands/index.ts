@@ -3,14 +3,14 @@ import type { Command } from '../command.ts'
 
 export { VERSION } from '../../core/version.ts'
 
-interface Entry {
+interface ListedCommand {
   readonly name: string
   readonly summary: string
   /** The path is a literal, so that the executable contains the command; it is loaded only when it is called. */
   readonly load: () => Promise<{ readonly default: Command }>
 }
 
-export const COMMANDS: readonly Entry[] = [
+export const COMMANDS: readonly ListedCommand[] = [
   { name: 'create', summary: 'Create a table, empty or from CSV or Parquet files', load: () => import('./create.ts') },
   { name: 'mount', summary: 'Show a table as files', load: () => import('./mount.ts') },
   { name: 'unmount', summary: 'Finish saves, unmount a table and stop its server', load: () => import('./unmount.ts') },
@@ -24,7 +24,7 @@ export const COMMANDS: readonly Entry[] = [
 ]
 
 /** What servers start themselves, and help does not show. */
-const HIDDEN: readonly Entry[] = [
+const HIDDEN: readonly ListedCommand[] = [
   { name: 'sql-process', summary: 'Run the SQL statements of a server', load: () => import('./sql-process.ts') },
 ]
 

@@ -114,7 +114,7 @@ export class FileText {
     const pieces = await this.#segments.sizes(this.#kind, this.file)
     const size = pieces.reduce((sum, { bytes }) => sum + bytes, 0)
     if (this.#measured || size === this.size) return pieces
-    this.#segments.distrust(this.file)
+    this.#segments.measureAgain(this.file)
     throw new ParquetError(
       'corrupt',
       `${this.file.path}: the records of the text's size differ (${this.size} and ${size} bytes); it will be measured when the file is opened again`,
@@ -157,7 +157,7 @@ export class FileText {
   }
 
   /** Bytes of the live rows among [start, end). */
-  async sizeOf(start: number, end: number): Promise<number> {
+  async liveBytes(start: number, end: number): Promise<number> {
     let size = 0
     for (const [i, { firstRow, rows }] of (await this.pieces()).entries()) {
       if (end <= firstRow || start >= firstRow + rows) continue
@@ -195,7 +195,7 @@ export class FileText {
     const rendered = await this.#segments.piece(this.#kind, this.file, piece)
     const expected = (await this.pieces())[piece]
     if (expected === undefined || rendered.bytes.length !== expected.bytes || rendered.rows !== expected.rows) {
-      this.#segments.distrust(this.file)
+      this.#segments.measureAgain(this.file)
       throw new ParquetError(
         'corrupt',
         `${this.file.path}: the text of row group ${piece} has ${rendered.bytes.length} bytes, the file's record says ${expected?.bytes}; it will be measured when the table is opened again`,

@@ -11,7 +11,7 @@ import {
   type FileTexts,
   type Leaf,
   leavesOf,
-  placesOfGuests,
+  placesOfAttached,
   type Rope,
   ropeOf,
   textOrdering,
@@ -44,7 +44,7 @@ export interface Section extends ByteRange {
 export type RowPlace = 'start' | { readonly path: string; readonly row: number }
 
 /** A leaf and the part of it that a range covers, as offsets in the live text of its piece. */
-interface Stretch {
+interface LeafRange {
   readonly leaf: Leaf
   readonly from: number
   readonly to: number
@@ -113,7 +113,7 @@ export class TableText implements Text {
   /** The start of the row that holds the byte at `offset`. */
   async rowStart(offset: number): Promise<number> {
     const at = offset - this.headerBytes.length
-    for await (const { leaf, from } of this.#stretches(at, at + 1)) {
+    for await (const { leaf, from } of this.#leafRanges(at, at + 1)) {
       return offset - from + (await leaf.text.offsetOf(leaf.piece, await leaf.text.rowAt(leaf.piece, from)))
     }
     return 0
@@ -135,7 +135,7 @@ export class TableText implements Text {
         for (const text of this.#texts) add(text, await text.liveRows(0, await text.rows()))
         continue
       }
-      for await (const { leaf, from, to } of this.#stretches(start, end)) {
+      for await (const { leaf, from, to } of this.#leafRanges(start, end)) {
         const { text, piece } = leaf
         const whole = from === leaf.from && to === leaf.from + leaf.size
         const first = whole ? leaf.start : await text.rowAt(piece, from)
@@ -166,7 +166,7 @@ export class TableText implements Text {
         places.push('start')
         continue
       }
-      for await (const { leaf, to } of this.#stretches(at - 1, at)) {
+      for await (const { leaf, to } of this.#leafRanges(at - 1, at)) {
         places.push({ path: leaf.text.file.path, row: await leaf.text.rowAt(leaf.piece, to - 1) })
       }
     }
@@ -179,8 +179,8 @@ export class TableText implements Text {
     const filesAt = new Map<FileNode | undefined, Set<LiveFile>>()
     for (const node of rope.nodes) filesAt.set(node, new Set([node.text.file]))
     filesAt.set(undefined, filesAt.get(rope.nodes.at(0)) ?? new Set())
-    for (const [guest, places] of placesOfGuests(rope))
-      for (const place of places) filesAt.get(place)?.add(guest.text.file)
+    for (const [node, places] of placesOfAttached(rope))
+      for (const place of places) filesAt.get(place)?.add(node.text.file)
     const sections: Section[] = []
     let at = this.headerBytes.length
     for (const node of rope.nodes) {
@@ -195,7 +195,7 @@ export class TableText implements Text {
     const goesOn = from > 0 && Math.abs(from - this.#readEnd) <= SEQUENTIAL_BYTES
     this.#readEnd = to
     let missing = to - from
-    for await (const { leaf, from: start, to: end } of this.#stretches(from, to)) {
+    for await (const { leaf, from: start, to: end } of this.#leafRanges(from, to)) {
       if (goesOn && missing === to - from) await this.#readAhead(leaf)
       await leaf.text.read(leaf.piece, start, end, parts)
       missing -= end - start
@@ -235,7 +235,7 @@ export class TableText implements Text {
   }
 
   /** What the body offsets [from, to) are made of, in order. */
-  async *#stretches(from: number, to: number): AsyncGenerator<Stretch> {
+  async *#leafRanges(from: number, to: number): AsyncGenerator<LeafRange> {
     const rope = await this.#ropeOf()
     if (from < rope.startBytes) yield* this.#within(rope, rope.startBlocks, 0, from, to)
     const first = rope.nodes.atSum(Math.max(0, from - rope.startBytes))
@@ -255,7 +255,7 @@ export class TableText implements Text {
     start: number,
     from: number,
     to: number,
-  ): AsyncGenerator<Stretch> {
+  ): AsyncGenerator<LeafRange> {
     let at = start
     for (const block of blocks) {
       const blockStart = at
@@ -288,7 +288,7 @@ export class TableText implements Text {
   }
 }
 
-function* cut(leaves: readonly Leaf[], start: number, from: number, to: number): Generator<Stretch> {
+function* cut(leaves: readonly Leaf[], start: number, from: number, to: number): Generator<LeafRange> {
   let at = start
   for (const leaf of leaves) {
     if (at >= to) return

@@ -220,7 +220,7 @@ class Placing {
         runs.push(run)
         continue
       }
-      const bytes = await text.sizeOf(run.start, run.end)
+      const bytes = await text.liveBytes(run.start, run.end)
       const total = run.total + bytes - run.bytes
       ownSize -= bytes - run.bytes
       runs.push({ ...run, bytes, total })
@@ -297,7 +297,7 @@ class Placing {
       const target = ref < 0 ? undefined : targets[ref]
       if (ref >= 0 && (target === undefined || row >= target.rows)) own.push({ start, end })
       else {
-        const bytes = await text.sizeOf(start, end)
+        const bytes = await text.liveBytes(start, end)
         runs.push({ start, end, target: target?.file, row, bytes, total: bytes })
       }
     }
@@ -428,7 +428,7 @@ async function findBlocks({ text, own, anchors }: FileNode): Promise<readonly Bl
       const start = Math.max(range.start, piece.firstRow)
       const end = Math.min(range.end, piece.firstRow + piece.rows)
       if (start >= end) continue
-      let size = await text.sizeOf(start, end)
+      let size = await text.liveBytes(start, end)
       while (next < anchors.length && anchors[next]!.row < start) next++
       for (; next < anchors.length && anchors[next]!.row < end; next++) size += bytesOf(anchors[next]!.attached)
       if (size > 0) blocks.push({ file: text.file, root: { start, end }, size, leaves: undefined })
@@ -497,18 +497,18 @@ function firstAnchor(anchors: readonly Anchor[], start: number, end: number): An
 }
 
 /** For each file that has rows elsewhere, the files at whose own places these stand in the end; undefined: at the start. */
-export function placesOfGuests({ nodes }: Rope): ReadonlyMap<FileNode, ReadonlySet<FileNode | undefined>> {
+export function placesOfAttached({ nodes }: Rope): ReadonlyMap<FileNode, ReadonlySet<FileNode | undefined>> {
   const places = new Map<FileNode, ReadonlySet<FileNode | undefined>>()
   const ofRun = new Map<Run, FileNode | undefined>()
-  // Hints lead to earlier files, so the place of what carries a run is known before the run's.
+  // Hints lead to earlier files, so the place of the run around it is known before the run's.
   for (const node of nodes) {
     if (node.runs.length === 0) continue
     const found = new Set<FileNode | undefined>()
     for (const run of node.runs) {
       const target = run.target && nodeAt(nodes, run.target)
       if (run.target !== undefined && target === undefined) continue // Nothing of it is left to be seen.
-      const carrier = target && runAt(target.runs, run.row)
-      const place = carrier === undefined ? target : ofRun.get(carrier)
+      const around = target && runAt(target.runs, run.row)
+      const place = around === undefined ? target : ofRun.get(around)
       ofRun.set(run, place)
       found.add(place)
     }
