@@ -1,4 +1,3 @@
-import { collect } from './garbage.ts'
 import { Unused } from './unused.ts'
 
 /** What a key, a promise and a place in a map take, roughly, beside what is in them. */
@@ -69,11 +68,8 @@ export class Recent<T> {
 
   /** What is being made stays. */
   #dropUnused(): boolean {
-    const before = this.#entries.size
     for (const [key, { bytes, usedMark }] of this.#entries)
       if (bytes !== undefined && this.#unused.isUnused(usedMark)) this.#drop(key, bytes)
-    // Nobody asks for anything: the time to give memory back.
-    if (this.#entries.size === 0 && before > 0) collect()
     return this.#entries.size > 0
   }
 
