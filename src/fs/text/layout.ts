@@ -26,6 +26,9 @@ const OPENING_MAX = 4
 /** A READ this near to the end of the one before goes on with it: clients send several at once, out of order. */
 const SEQUENTIAL_BYTES = 4 << 20
 
+/** A range is found in so many parts at a time, or a few more. */
+const STRETCHES_MAX = 256
+
 /** A byte range, row-aligned. */
 export interface ByteRange {
   readonly start: number
@@ -49,6 +52,9 @@ interface Stretch {
   readonly from: number
   readonly to: number
 }
+
+/** Some of them, at least one. */
+type Stretches = [Stretch, ...Stretch[]]
 
 /** The rope of another version, from which this one's is made. */
 interface Base {
@@ -113,7 +119,7 @@ export class TableText implements Text {
   /** The start of the row that holds the byte at `offset`. */
   async rowStart(offset: number): Promise<number> {
     const at = offset - this.headerBytes.length
-    for await (const { leaf, from } of this.#stretches(at, at + 1)) {
+    for await (const [{ leaf, from }] of this.#stretches(at, at + 1)) {
       return offset - from + (await leaf.text.offsetOf(leaf.piece, await leaf.text.rowAt(leaf.piece, from)))
     }
     return 0
@@ -135,13 +141,15 @@ export class TableText implements Text {
         for (const text of this.#texts) add(text, await text.liveRows(0, await text.rows()))
         continue
       }
-      for await (const { leaf, from, to } of this.#stretches(start, end)) {
-        const { text, piece } = leaf
-        const whole = from === leaf.from && to === leaf.from + leaf.size
-        const first = whole ? leaf.start : await text.rowAt(piece, from)
-        const last = whole ? leaf.end : (await text.rowAt(piece, to - 1)) + 1
-        const own = this.#textOf(text.file)
-        add(own, await own.liveRows(first, last))
+      for await (const stretches of this.#stretches(start, end)) {
+        for (const { leaf, from, to } of stretches) {
+          const { text, piece } = leaf
+          const whole = from === leaf.from && to === leaf.from + leaf.size
+          const first = whole ? leaf.start : await text.rowAt(piece, from)
+          const last = whole ? leaf.end : (await text.rowAt(piece, to - 1)) + 1
+          const own = this.#textOf(text.file)
+          add(own, await own.liveRows(first, last))
+        }
       }
     }
     return [...found]
@@ -166,7 +174,7 @@ export class TableText implements Text {
         places.push('start')
         continue
       }
-      for await (const { leaf, to } of this.#stretches(at - 1, at)) {
+      for await (const [{ leaf, to }] of this.#stretches(at - 1, at)) {
         places.push({ path: leaf.text.file.path, row: await leaf.text.rowAt(leaf.piece, to - 1) })
       }
     }
@@ -195,10 +203,13 @@ export class TableText implements Text {
     const goesOn = from > 0 && Math.abs(from - this.#readEnd) <= SEQUENTIAL_BYTES
     this.#readEnd = to
     let missing = to - from
-    for await (const { leaf, from: start, to: end } of this.#stretches(from, to)) {
-      if (goesOn && missing === to - from) await this.#readAhead(leaf)
-      await leaf.text.read(leaf.piece, start, end, parts)
-      missing -= end - start
+    for await (const stretches of this.#stretches(from, to)) {
+      if (goesOn && missing === to - from) await this.#readAhead(stretches[0].leaf)
+      for (const { leaf, from: start, to: end } of stretches) {
+        const reading = leaf.text.read(leaf.piece, start, end, parts)
+        if (reading !== undefined) await reading
+        missing -= end - start
+      }
     }
     if (missing > 0) throw new Error(`the text of version ${this.snapshot.version} lacks ${missing} bytes at ${from}`)
   }
@@ -234,36 +245,26 @@ export class TableText implements Text {
     }
   }
 
-  /** What the body offsets [from, to) are made of, in order. */
-  async *#stretches(from: number, to: number): AsyncGenerator<Stretch> {
+  /** What the body offsets [from, to) are made of, in order, many at a time: each turn costs more than a small file's text. */
+  async *#stretches(from: number, to: number): AsyncGenerator<Stretches> {
+    let some: Stretch[] = []
     const rope = await this.#ropeOf()
-    if (from < rope.startBytes) yield* this.#within(rope, rope.startBlocks, 0, from, to)
-    const first = rope.nodes.atSum(Math.max(0, from - rope.startBytes))
-    if (first === undefined) return
-    let at = rope.startBytes + first.start
-    for (const node of rope.nodes.from(other => inViewOrder(first.item.text.file, other.text.file))) {
-      if (at >= to) return
-      if (node.size > 0) yield* this.#within(rope, await blocksOf(node), at, from, to)
-      at += node.size
+    for (const { blocks, start } of partsOf(rope, from, to)) {
+      const known = blocks instanceof Promise ? await blocks : blocks
+      let at = start
+      for (const block of known) {
+        const blockStart = at
+        at += block.size
+        if (at <= from) continue
+        if (blockStart >= to) break
+        const leaves = leavesOf(rope, block)
+        cut(leaves instanceof Promise ? await leaves : leaves, blockStart, from, to, some)
+      }
+      if (some.length < STRETCHES_MAX) continue
+      if (isSome(some)) yield some
+      some = []
     }
-  }
-
-  /** What some blocks, which begin at `start`, have of the body offsets [from, to). */
-  async *#within(
-    rope: Rope,
-    blocks: readonly Block[],
-    start: number,
-    from: number,
-    to: number,
-  ): AsyncGenerator<Stretch> {
-    let at = start
-    for (const block of blocks) {
-      const blockStart = at
-      at += block.size
-      if (at <= from) continue
-      if (blockStart >= to) return
-      yield* cut(await leavesOf(rope, block), blockStart, from, to)
-    }
+    if (isSome(some)) yield some
   }
 
   #ropeOf(): Promise<Rope> {
@@ -288,13 +289,35 @@ export class TableText implements Text {
   }
 }
 
-function* cut(leaves: readonly Leaf[], start: number, from: number, to: number): Generator<Stretch> {
+function isSome(stretches: Stretch[]): stretches is Stretches {
+  return stretches.length > 0
+}
+
+/** What stands at the start and at the places of files, as far as it has a part of the body offsets [from, to). */
+function* partsOf(
+  rope: Rope,
+  from: number,
+  to: number,
+): Generator<{ readonly blocks: readonly Block[] | Promise<readonly Block[]>; readonly start: number }> {
+  if (from < rope.startBytes) yield { blocks: rope.startBlocks, start: 0 }
+  const first = rope.nodes.atSum(Math.max(0, from - rope.startBytes))
+  if (first === undefined) return
+  let start = rope.startBytes + first.start
+  for (const node of rope.nodes.from(other => inViewOrder(first.item.text.file, other.text.file))) {
+    if (start >= to) return
+    if (node.size > 0) yield { blocks: blocksOf(node), start }
+    start += node.size
+  }
+}
+
+/** Puts what the leaves, which begin at `start`, have of [from, to) to `stretches`. */
+function cut(leaves: readonly Leaf[], start: number, from: number, to: number, stretches: Stretch[]): void {
   let at = start
   for (const leaf of leaves) {
     if (at >= to) return
     const first = Math.max(0, from - at)
     const last = Math.min(leaf.size, to - at)
-    if (first < last) yield { leaf, from: leaf.from + first, to: leaf.from + last }
+    if (first < last) stretches.push({ leaf, from: leaf.from + first, to: leaf.from + last })
     at += leaf.size
   }
 }

@@ -47,7 +47,7 @@ export class FileNode {
   /** Bytes at the file's own place, with what hangs on the rows there. */
   readonly size: number
   /** What is at the file's own place, worked out when somebody reads there. */
-  blocks: Promise<readonly Block[]> | undefined
+  blocks: readonly Block[] | Promise<readonly Block[]> | undefined
 
   constructor({ text, own, runs, anchors, size }: Omit<FileNode, 'blocks'>) {
     this.text = text
@@ -75,7 +75,7 @@ export interface Block {
   readonly file: FilePlace
   readonly root: RowRange
   readonly size: number
-  leaves: Promise<readonly Leaf[]> | undefined
+  leaves: readonly Leaf[] | Promise<readonly Leaf[]> | undefined
 }
 
 /** Where all rows of a version stand: at the start, then at the files' places. It shares with other versions what is the same. */
@@ -408,14 +408,18 @@ function startBlock(attached: Attached): Block {
   return { file: attached.file, root: attached, size: attached.bytes, leaves: undefined }
 }
 
-/** What is at a file's own place, cut by the pieces of its text. */
-export function blocksOf(node: FileNode): Promise<readonly Block[]> {
-  if (node.blocks === undefined) {
-    node.blocks = findBlocks(node)
-    node.blocks.catch(() => {
+/** What is at a file's own place, cut by the pieces of its text. It is no promise once it is known: there may be many. */
+export function blocksOf(node: FileNode): readonly Block[] | Promise<readonly Block[]> {
+  node.blocks ??= findBlocks(node).then(
+    blocks => {
+      node.blocks = blocks
+      return blocks
+    },
+    error => {
       node.blocks = undefined
-    })
-  }
+      throw error
+    },
+  )
   return node.blocks
 }
 
@@ -437,14 +441,18 @@ async function findBlocks({ text, own, anchors }: FileNode): Promise<readonly Bl
   return blocks
 }
 
-/** The leaves of a block of a rope. */
-export function leavesOf({ nodes }: Rope, block: Block): Promise<readonly Leaf[]> {
-  if (block.leaves === undefined) {
-    block.leaves = findLeaves(nodes, block)
-    block.leaves.catch(() => {
+/** The leaves of a block of a rope; no promise once they are known. */
+export function leavesOf({ nodes }: Rope, block: Block): readonly Leaf[] | Promise<readonly Leaf[]> {
+  block.leaves ??= findLeaves(nodes, block).then(
+    leaves => {
+      block.leaves = leaves
+      return leaves
+    },
+    error => {
       block.leaves = undefined
-    })
-  }
+      throw error
+    },
+  )
   return block.leaves
 }
 

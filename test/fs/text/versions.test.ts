@@ -190,4 +190,34 @@ describe('the text of a version', () => {
     expect(without).toBe(withLast.replace('22,hung\n', ''))
     expect(asked).toHaveBeenCalledTimes(0)
   })
+
+  test('of many small files is read without a turn for each of them, once they are at hand', async () => {
+    const store = memoryStore()
+    const table = await createTable(store, { schema })
+    const FILES = 1000
+    const add: NewFile[] = []
+    const [file] = await writeDataFiles(table, [batchOf(types, [[1n, 'row']])])
+    for (let i = 0; i < FILES; i++) {
+      const path = `copy${i}.parquet`
+      await store.write(path, await store.read(file!.path))
+      add.push({ ...file!, path })
+    }
+    await commit(table, { base: table.snapshot, operation: 'WRITE', add, delete: [] })
+    const segments = new Segments({ cache: mapCache(), pool, store })
+    const text = await openText(table, table.snapshot, segments, textFormat('csv'))
+    const expected = `id,text\n${'1,row\n'.repeat(FILES)}`
+    expect(new TextDecoder().decode(await text.read(0, text.size))).toBe(expected)
+    const pieces = spyOn(segments, 'piece')
+    let turns = 0
+    let isOver = false
+    const counting = (async () => {
+      for (; !isOver; turns++) await undefined
+    })()
+    const bytes = await text.read(0, text.size)
+    isOver = true
+    await counting
+    expect(new TextDecoder().decode(bytes)).toBe(expected)
+    expect(pieces).toHaveBeenCalledTimes(0)
+    expect(turns).toBeLessThan(FILES / 5)
+  })
 })
