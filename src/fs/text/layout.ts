@@ -9,9 +9,10 @@ import {
   blocksOf,
   type FileNode,
   type FileTexts,
+  filesAt,
   type Leaf,
   leavesOf,
-  placesOfGuests,
+  placesOf,
   type Rope,
   ropeOf,
   textOrdering,
@@ -181,22 +182,29 @@ export class TableText implements Text {
     return places
   }
 
-  /** The text cut by the files' places; what stands in front of all files belongs to the first section. */
-  async sections(): Promise<Section[]> {
+  /**
+   * Of the text, cut by the files' places, the sections that have bytes of some ranges, and all that share files with those,
+   * in order. What stands in front of all files belongs to the first section. Costs what is in them.
+   */
+  async sectionsOf(ranges: readonly ByteRange[]): Promise<Section[]> {
     const rope = await this.#ropeOf()
-    const filesAt = new Map<FileNode | undefined, Set<LiveFile>>()
-    for (const node of rope.nodes) filesAt.set(node, new Set([node.text.file]))
-    filesAt.set(undefined, filesAt.get(rope.nodes.at(0)) ?? new Set())
-    for (const [guest, places] of placesOfGuests(rope))
-      for (const place of places) filesAt.get(place)?.add(guest.text.file)
-    const sections: Section[] = []
-    let at = this.headerBytes.length
-    for (const node of rope.nodes) {
-      const start = at
-      at += node.size + (sections.length === 0 ? rope.startBytes : 0)
-      sections.push({ start, end: at, file: node.text.file, files: filesAt.get(node)! })
+    const header = this.headerBytes.length
+    const found = new Map<FileNode, ReadonlySet<FileNode>>()
+    const waiting = ranges.flatMap(({ start, end }) => nodesWithin(rope, start - header, end - header))
+    for (let node = waiting.pop(); node !== undefined; node = waiting.pop()) {
+      if (found.has(node)) continue
+      const nodes = await filesAt(rope, node)
+      found.set(node, nodes)
+      for (const other of nodes) waiting.push(...placesOf(rope, other))
     }
-    return sections
+    const inOrder = [...found].sort(([a], [b]) => inViewOrder(a.text.file, b.text.file))
+    return inOrder.map(([node, nodes]) => {
+      const { file } = node.text
+      const before = rope.nodes.sumBefore(other => inViewOrder(file, other.text.file))
+      const end = header + rope.startBytes + before + node.size
+      const start = node === rope.nodes.at(0) ? header : end - node.size
+      return { start, end, file, files: new Set([...nodes].map(({ text }) => text.file)) }
+    })
   }
 
   async #readBody(from: number, to: number, parts: Uint8Array[]): Promise<void> {
@@ -291,6 +299,22 @@ export class TableText implements Text {
 
 function isSome(stretches: Stretch[]): stretches is Stretches {
   return stretches.length > 0
+}
+
+/** The files whose sections have a part of the body offsets [from, to). */
+function nodesWithin({ nodes, startBytes }: Rope, from: number, to: number): FileNode[] {
+  const found: FileNode[] = []
+  if (from >= to) return found
+  if (from < startBytes) found.push(nodes.at(0)!)
+  const first = nodes.atSum(Math.max(0, from - startBytes))
+  if (first === undefined) return found
+  let at = startBytes + first.start
+  for (const node of nodes.from(other => inViewOrder(first.item.text.file, other.text.file))) {
+    if (at >= to) break
+    if (node.size > 0) found.push(node)
+    at += node.size
+  }
+  return found
 }
 
 /** What stands at the start and at the places of files, as far as it has a part of the body offsets [from, to). */

@@ -504,23 +504,30 @@ function firstAnchor(anchors: readonly Anchor[], start: number, end: number): An
   return found !== undefined && found.row < end ? found : undefined
 }
 
-/** For each file that has rows elsewhere, the files at whose own places these stand in the end; undefined: at the start. */
-export function placesOfGuests({ nodes }: Rope): ReadonlyMap<FileNode, ReadonlySet<FileNode | undefined>> {
-  const places = new Map<FileNode, ReadonlySet<FileNode | undefined>>()
-  const ofRun = new Map<Run, FileNode | undefined>()
-  // Hints lead to earlier files, so the place of what carries a run is known before the run's.
-  for (const node of nodes) {
-    if (node.runs.length === 0) continue
-    const found = new Set<FileNode | undefined>()
-    for (const run of node.runs) {
-      const target = run.target && nodeAt(nodes, run.target)
-      if (run.target !== undefined && target === undefined) continue // Nothing of it is left to be seen.
-      const carrier = target && runAt(target.runs, run.row)
-      const place = carrier === undefined ? target : ofRun.get(carrier)
-      ofRun.set(run, place)
-      found.add(place)
+/** The files that have rows at a file's own place, and that file. What stands at the start is at the first file's place. */
+export async function filesAt(rope: Rope, node: FileNode): Promise<ReadonlySet<FileNode>> {
+  const { file } = node.text
+  const ranges: (RowRange & { readonly file: FilePlace })[] = node === rope.nodes.at(0) ? [...rope.start] : []
+  for (const range of node.own ?? [{ start: 0, end: await node.text.rows() }]) ranges.push({ ...range, file })
+  const found = new Set([node])
+  for (const range of ranges)
+    for (const { text } of inOrder(rope.nodes, range)) found.add(nodeAt(rope.nodes, text.file)!)
+  return found
+}
+
+/** The files at whose own places a file has rows in the end, and the file itself. */
+export function placesOf({ nodes }: Rope, node: FileNode): ReadonlySet<FileNode> {
+  const places = new Set([node])
+  for (const run of node.runs) {
+    let place: FileNode | undefined
+    // What carries a run may be carried itself. Hints lead to earlier files, so that this ends.
+    for (let carrier: Run | undefined = run; carrier !== undefined; ) {
+      const { target, row }: Run = carrier
+      place = target === undefined ? nodes.at(0) : nodeAt(nodes, target)
+      carrier = target === undefined || place === undefined ? undefined : runAt(place.runs, row)
     }
-    places.set(node, found)
+    // Otherwise nothing of it is left to be seen.
+    if (place !== undefined) places.add(place)
   }
   return places
 }
