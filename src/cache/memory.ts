@@ -1,4 +1,3 @@
-import { collect } from '../core/garbage.ts'
 import { Unused } from '../core/unused.ts'
 import type { ByteCache, CachedBytes, CacheStats } from './byte-cache.ts'
 
@@ -69,13 +68,11 @@ export class MemoryCache implements ByteCache {
   }
 
   #dropUnused(): boolean {
-    const before = this.#entries.size
     for (const [key, { usedMark }] of this.#entries) {
       // The others were used later.
       if (!this.#unused.isUnused(usedMark)) break
       this.#drop(key)
     }
-    if (this.#entries.size === 0 && before > 0) collect()
     return this.#entries.size > 0
   }
 

@@ -117,6 +117,18 @@ export class Ordered<T> implements Iterable<T> {
     return undefined
   }
 
+  /** What the items in front of a position count for. */
+  sumBefore(position: Position<T>): number {
+    let sum = 0
+    let node = this.#root
+    while (node !== undefined) {
+      const isBefore = position(node.item) > 0
+      if (isBefore) sum += node.sum - (node.right?.sum ?? 0)
+      node = isBefore ? node.right : node.left
+    }
+    return sum
+  }
+
   [Symbol.iterator](): Iterator<T> {
     return this.from()
   }

@@ -1,4 +1,3 @@
-import { collect } from './garbage.ts'
 import { Unused } from './unused.ts'
 
 /** What a key, a promise and a place in a map take, roughly, beside what is in them. */
@@ -7,6 +6,8 @@ const KEPT_SHARE = 63 / 64
 
 interface RecentValue<T> {
   readonly value: Promise<T>
+  /** What became of it. */
+  made: T | undefined
   /** undefined: it is being made. */
   bytes: number | undefined
   /** It was asked for since room was made: then it stays once more. To note that is cheaper than to keep all in order. */
@@ -43,6 +44,15 @@ export class Recent<T> {
     return this.#entries.has(key)
   }
 
+  /** The value of a key, if it is at hand: without the turn that a promise takes. */
+  made(key: string): T | undefined {
+    const known = this.#entries.get(key)
+    if (known?.made === undefined) return undefined
+    known.isUsed = true
+    known.usedMark = this.#unused.use()
+    return known.made
+  }
+
   /** The value of a key; `make` is called if it is not at hand. */
   get(key: string, make: () => Promise<T>): Promise<T> {
     const usedMark = this.#unused.use()
@@ -54,10 +64,11 @@ export class Recent<T> {
   }
 
   #keep(key: string, value: Promise<T>, usedMark: number): Promise<T> {
-    const entry: RecentValue<T> = { value, bytes: undefined, isUsed: false, usedMark }
+    const entry: RecentValue<T> = { value, made: undefined, bytes: undefined, isUsed: false, usedMark }
     this.#entries.set(key, entry)
     value.then(
       made => {
+        entry.made = made
         entry.bytes = this.#bytesOf(made) + ENTRY_BYTES
         this.#bytes += entry.bytes
         this.#makeRoom(key)
@@ -69,11 +80,8 @@ export class Recent<T> {
 
   /** What is being made stays. */
   #dropUnused(): boolean {
-    const before = this.#entries.size
     for (const [key, { bytes, usedMark }] of this.#entries)
       if (bytes !== undefined && this.#unused.isUnused(usedMark)) this.#drop(key, bytes)
-    // Nobody asks for anything: the time to give memory back.
-    if (this.#entries.size === 0 && before > 0) collect()
     return this.#entries.size > 0
   }
 

@@ -1,11 +1,17 @@
+import { collect, giveBack } from './garbage.ts'
+
 /** What was not used for so long is dropped, and looked for so often. */
 const UNUSED_MS = 60_000
 const LOOK_MS = 5000
 const LOOKS_KEPT = UNUSED_MS / LOOK_MS + 1
 
+/** How many of them have something that was used lately. */
+let inUse = 0
+
 /**
  * Tells what was not used for a minute, of many things, without a timer for each: they are looked through now and then, and
- * of each only the look before which it was used is noted. A process does not go on for it.
+ * of each only the look before which it was used is noted. When nothing is left, memory is given back: all that can be, where
+ * no other has anything left either. A process does not go on for it.
  */
 export class Unused {
   readonly #look: () => boolean
@@ -19,7 +25,10 @@ export class Unused {
 
   /** The mark of something that is used now. */
   use(): number {
-    if (this.#timer === undefined) this.#wait()
+    if (this.#timer === undefined) {
+      inUse++
+      this.#wait()
+    }
     return this.#looks
   }
 
@@ -29,15 +38,22 @@ export class Unused {
 
   /** Nothing will be used any more. */
   stop(): void {
+    if (this.#timer === undefined) return
     clearTimeout(this.#timer)
     this.#timer = undefined
+    inUse--
   }
 
   #wait(): void {
     this.#timer = setTimeout(() => {
       this.#looks++
-      this.#timer = undefined
-      if (this.#look()) this.#wait()
+      if (this.#look()) {
+        this.#wait()
+        return
+      }
+      this.stop()
+      if (inUse === 0) giveBack()
+      else collect()
     }, LOOK_MS)
     this.#timer.unref()
   }

@@ -16,9 +16,9 @@ import {
 } from './record.ts'
 import { changesOf, findCommit, takeBack } from './written.ts'
 
-/** For how long a statement is known when it comes once more, and how many are. */
+/** For how long a statement is known when it comes once more, and how many are: a file each. */
 const KNOWN_MS = 10 * 60_000
-const KNOWN_MAX = 256
+const KNOWN_MAX = 64
 
 export interface LedgerOptions {
   readonly folder: string

@@ -1,4 +1,4 @@
-import { afterEach, expect, jest, test } from 'bun:test'
+import { afterEach, expect, jest, spyOn, test } from 'bun:test'
 import { Unused } from '../../src/core/unused.ts'
 
 afterEach(() => {
@@ -34,4 +34,32 @@ test('each thing is unused a minute after its last use, and nothing is looked at
   unused.stop()
   jest.advanceTimersByTime(600_000)
   expect(looks).toBe(before)
+})
+
+test('memory is given back when nothing at all was used for a minute', () => {
+  jest.useFakeTimers()
+  const shrunk = spyOn(Bun, 'shrink')
+  try {
+    const marks = [0, 0]
+    const [a, b] = [0, 1].map(i => {
+      const unused: Unused = new Unused(() => !unused.isUnused(marks[i]!))
+      return unused
+    })
+    marks[0] = a!.use()
+    marks[1] = b!.use()
+    jest.advanceTimersByTime(30_000)
+    marks[1] = b!.use()
+    jest.advanceTimersByTime(40_000)
+    // The one is unused by now, and the other is not.
+    expect(shrunk).toHaveBeenCalledTimes(0)
+    jest.advanceTimersByTime(30_000)
+    expect(shrunk).toHaveBeenCalledTimes(1)
+    jest.advanceTimersByTime(600_000)
+    expect(shrunk).toHaveBeenCalledTimes(1)
+    marks[0] = a!.use()
+    jest.advanceTimersByTime(70_000)
+    expect(shrunk).toHaveBeenCalledTimes(2)
+  } finally {
+    shrunk.mockRestore()
+  }
 })

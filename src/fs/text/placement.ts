@@ -47,7 +47,7 @@ export class FileNode {
   /** Bytes at the file's own place, with what hangs on the rows there. */
   readonly size: number
   /** What is at the file's own place, worked out when somebody reads there. */
-  blocks: Promise<readonly Block[]> | undefined
+  blocks: readonly Block[] | Promise<readonly Block[]> | undefined
 
   constructor({ text, own, runs, anchors, size }: Omit<FileNode, 'blocks'>) {
     this.text = text
@@ -75,7 +75,7 @@ export interface Block {
   readonly file: FilePlace
   readonly root: RowRange
   readonly size: number
-  leaves: Promise<readonly Leaf[]> | undefined
+  leaves: readonly Leaf[] | Promise<readonly Leaf[]> | undefined
 }
 
 /** Where all rows of a version stand: at the start, then at the files' places. It shares with other versions what is the same. */
@@ -408,14 +408,18 @@ function startBlock(attached: Attached): Block {
   return { file: attached.file, root: attached, size: attached.bytes, leaves: undefined }
 }
 
-/** What is at a file's own place, cut by the pieces of its text. */
-export function blocksOf(node: FileNode): Promise<readonly Block[]> {
-  if (node.blocks === undefined) {
-    node.blocks = findBlocks(node)
-    node.blocks.catch(() => {
+/** What is at a file's own place, cut by the pieces of its text. It is no promise once it is known: there may be many. */
+export function blocksOf(node: FileNode): readonly Block[] | Promise<readonly Block[]> {
+  node.blocks ??= findBlocks(node).then(
+    blocks => {
+      node.blocks = blocks
+      return blocks
+    },
+    error => {
       node.blocks = undefined
-    })
-  }
+      throw error
+    },
+  )
   return node.blocks
 }
 
@@ -437,14 +441,18 @@ async function findBlocks({ text, own, anchors }: FileNode): Promise<readonly Bl
   return blocks
 }
 
-/** The leaves of a block of a rope. */
-export function leavesOf({ nodes }: Rope, block: Block): Promise<readonly Leaf[]> {
-  if (block.leaves === undefined) {
-    block.leaves = findLeaves(nodes, block)
-    block.leaves.catch(() => {
+/** The leaves of a block of a rope; no promise once they are known. */
+export function leavesOf({ nodes }: Rope, block: Block): readonly Leaf[] | Promise<readonly Leaf[]> {
+  block.leaves ??= findLeaves(nodes, block).then(
+    leaves => {
+      block.leaves = leaves
+      return leaves
+    },
+    error => {
       block.leaves = undefined
-    })
-  }
+      throw error
+    },
+  )
   return block.leaves
 }
 
@@ -496,23 +504,30 @@ function firstAnchor(anchors: readonly Anchor[], start: number, end: number): An
   return found !== undefined && found.row < end ? found : undefined
 }
 
-/** For each file that has rows elsewhere, the files at whose own places these stand in the end; undefined: at the start. */
-export function placesOfAttached({ nodes }: Rope): ReadonlyMap<FileNode, ReadonlySet<FileNode | undefined>> {
-  const places = new Map<FileNode, ReadonlySet<FileNode | undefined>>()
-  const ofRun = new Map<Run, FileNode | undefined>()
-  // Hints lead to earlier files, so the place of the run around it is known before the run's.
-  for (const node of nodes) {
-    if (node.runs.length === 0) continue
-    const found = new Set<FileNode | undefined>()
-    for (const run of node.runs) {
-      const target = run.target && nodeAt(nodes, run.target)
-      if (run.target !== undefined && target === undefined) continue // Nothing of it is left to be seen.
-      const around = target && runAt(target.runs, run.row)
-      const place = around === undefined ? target : ofRun.get(around)
-      ofRun.set(run, place)
-      found.add(place)
+/** The files that have rows at a file's own place, and that file. What stands at the start is at the first file's place. */
+export async function filesAt(rope: Rope, node: FileNode): Promise<ReadonlySet<FileNode>> {
+  const { file } = node.text
+  const ranges: (RowRange & { readonly file: FilePlace })[] = node === rope.nodes.at(0) ? [...rope.start] : []
+  for (const range of node.own ?? [{ start: 0, end: await node.text.rows() }]) ranges.push({ ...range, file })
+  const found = new Set([node])
+  for (const range of ranges)
+    for (const { text } of inOrder(rope.nodes, range)) found.add(nodeAt(rope.nodes, text.file)!)
+  return found
+}
+
+/** The files at whose own places a file has rows in the end, and the file itself. */
+export function placesOf({ nodes }: Rope, node: FileNode): ReadonlySet<FileNode> {
+  const places = new Set([node])
+  for (const run of node.runs) {
+    let place: FileNode | undefined
+    // The run at which another one stands may stand at one itself. Hints lead to earlier files, so that this ends.
+    for (let at: Run | undefined = run; at !== undefined; ) {
+      const { target, row }: Run = at
+      place = target === undefined ? nodes.at(0) : nodeAt(nodes, target)
+      at = target === undefined || place === undefined ? undefined : runAt(place.runs, row)
     }
-    places.set(node, found)
+    // Otherwise nothing of it is left to be seen.
+    if (place !== undefined) places.add(place)
   }
   return places
 }

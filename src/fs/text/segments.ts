@@ -111,6 +111,11 @@ export class Segments {
     return this.#recent.get(key, () => this.#load(key, kind, file, rowGroup))
   }
 
+  /** The text of one row group under its key (see `pieceKey`), if it is at hand. */
+  pieceAtHand(key: string): RenderedText | undefined {
+    return this.#recent.made(key)
+  }
+
   /** True if a piece needs no rendering, as far as is known without looking. */
   isAtHand(kind: TextKind, file: LiveFile, rowGroup: number): boolean {
     return this.#recent.has(pieceKey(kind, file, rowGroup))
@@ -267,7 +272,7 @@ function factsBytes({ footer, sizes, order }: FileFacts): number {
 }
 
 /** A piece's text never changes while these stay the same. Row group -1 stands for the sizes of all. */
-function pieceKey(kind: TextKind, file: LiveFile, rowGroup: number): string {
+export function pieceKey(kind: TextKind, file: LiveFile, rowGroup: number): string {
   const { tableId, fingerprint, format } = kind
   const { path, sizeBytes, modificationTime } = file
   return `${tableId}/${path}/${sizeBytes}/${modificationTime}/${fingerprint}/${TEXT_FORMAT_VERSION}/${format.name}/${rowGroup}`
