@@ -1,5 +1,5 @@
 import { readFileSync, statSync } from 'node:fs'
-import { mkdir, open, readdir, rename, stat, unlink } from 'node:fs/promises'
+import { type FileHandle, mkdir, open, readdir, rename, stat, unlink } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { errnoOf } from '../core/errors.ts'
 import { discarded } from '../core/garbage.ts'
@@ -48,9 +48,8 @@ export function readBlob(directory: string, file: string, size: number): Uint8Ar
 export async function writeBlob(directory: string, file: string, bytes: Uint8Array): Promise<void> {
   const path = join(directory, file)
   const temporary = `${path}.tmp`
-  await mkdir(dirname(path), { recursive: true, mode: 0o700 })
   try {
-    const handle = await open(temporary, 'wx', 0o600)
+    const handle = await openNew(temporary)
     try {
       await handle.writeFile(bytes)
     } finally {
@@ -60,6 +59,17 @@ export async function writeBlob(directory: string, file: string, bytes: Uint8Arr
   } catch (error) {
     await unlink(temporary).catch(() => undefined)
     throw error
+  }
+}
+
+/** Opens a new file; its folder is there as a rule, and made if it is not. */
+async function openNew(path: string): Promise<FileHandle> {
+  try {
+    return await open(path, 'wx', 0o600)
+  } catch (error) {
+    if (errnoOf(error) !== 'ENOENT') throw error
+    await mkdir(dirname(path), { recursive: true, mode: 0o700 })
+    return open(path, 'wx', 0o600)
   }
 }
 

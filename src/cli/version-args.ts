@@ -26,7 +26,8 @@ export async function snapshotOf(
   if (args.timestamp !== undefined) {
     return table.atTimestamp(timeOf(args.timestamp))
   }
-  return table.refresh()
+  // A table on S3 that was opened a moment ago is new enough.
+  return table.recent()
 }
 
 /** ISO 8601, milliseconds since 1970; without a zone it is UTC, as in all that posixlake prints. Date.parse takes much more. */

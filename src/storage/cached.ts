@@ -17,13 +17,14 @@ const NO_META = new Uint8Array(0)
 
 /** A store whose immutable objects are kept in a cache, as far as ranges of them were read. */
 export function cachedStore(store: ObjectStore, cache: ByteCache): ObjectStore {
+  const blocks = new Blocks(store, cache)
   return {
     location: store.location,
     localPath: path => store.localPath(path),
     read: (path, start = 0, end) =>
-      end === undefined || !GIVEN_ONCE.test(path)
-        ? store.read(path, start, end)
-        : readBlocks(store, cache, path, start, end),
+      end === undefined || !GIVEN_ONCE.test(path) ? store.read(path, start, end) : blocks.read(path, start, end),
+    readOnce: (path, start, end) =>
+      GIVEN_ONCE.test(path) ? blocks.readOnce(path, start, end) : store.read(path, start, end),
     stat: path => store.stat(path),
     list: (prefix, startAfter) => store.list(prefix, startAfter),
     write: async (path, bytes) => {
@@ -70,41 +71,86 @@ function keepingWriter(writer: ObjectWriter, keepAll: (bytes: Uint8Array) => Pro
   }
 }
 
-async function readBlocks(
-  store: ObjectStore,
-  cache: ByteCache,
-  path: string,
-  start: number,
-  end: number,
-): Promise<Uint8Array> {
-  if (end <= start) return store.read(path, start, end)
-  const first = Math.floor(start / BLOCK_BYTES)
-  const count = Math.ceil(end / BLOCK_BYTES) - first
-  const blocks: (Uint8Array | undefined)[] = await Promise.all(
-    Array.from({ length: count }, async (_, i) => (await cache.get(keyOf(store, path, first + i)))?.bytes),
-  )
-  const runs = missingRuns(blocks)
-  const fetchSome = async (): Promise<void> => {
-    for (let run = runs.shift(); run !== undefined; run = runs.shift()) {
-      const from = (first + run.from) * BLOCK_BYTES
-      const bytes = await store.read(path, from, from + run.count * BLOCK_BYTES)
-      for (let i = 0; i < run.count; i++) {
-        const block = bytes.subarray(i * BLOCK_BYTES, (i + 1) * BLOCK_BYTES)
-        blocks[run.from + i] = block
-        if (block.length > 0) await cache.put(keyOf(store, path, first + run.from + i), { bytes: block, meta: NO_META })
+/** The blocks of a store's objects, those that are kept and those that are fetched. */
+class Blocks {
+  readonly #store: ObjectStore
+  readonly #cache: ByteCache
+  /** Those that are on their way: whoever needs one, too, waits for it. */
+  readonly #coming = new Map<string, Promise<Uint8Array>>()
+
+  constructor(store: ObjectStore, cache: ByteCache) {
+    this.#store = store
+    this.#cache = cache
+  }
+
+  async read(path: string, start: number, end: number): Promise<Uint8Array> {
+    if (end <= start) return this.#store.read(path, start, end)
+    const first = Math.floor(start / BLOCK_BYTES)
+    const blocks = await this.#kept(path, first, end)
+    const coming = blocks.map((block, i) => block ?? this.#coming.get(keyOf(this.#store, path, first + i)))
+    const runs = missingRuns(coming)
+    const fetchSome = async (): Promise<void> => {
+      for (let run = runs.shift(); run !== undefined; run = runs.shift()) {
+        const found = this.#fetch(path, first + run.from, run.count)
+        for (const [i, block] of found.entries()) coming[run.from + i] = block
+        await Promise.all(found)
       }
     }
+    await Promise.all(Array.from({ length: Math.min(PARALLEL, runs.length) }, fetchSome))
+    return rangeOf((await Promise.all(coming)) as Uint8Array[], start - first * BLOCK_BYTES, end - start)
   }
-  await Promise.all(Array.from({ length: Math.min(PARALLEL, runs.length) }, fetchSome))
-  // The object may end before what was asked for; then its last blocks are short or empty.
-  const whole = blocks.length === 1 ? blocks[0]! : Buffer.concat(blocks as Uint8Array[])
-  const offset = start - first * BLOCK_BYTES
-  // What is in the cache may be a mapping of a file, and is not to be written to.
-  return whole.slice(offset, offset + end - start)
+
+  /** Fetches exactly what is asked for, and keeps nothing of it, unless all of it is kept already. */
+  async readOnce(path: string, start: number, end: number): Promise<Uint8Array> {
+    const first = Math.floor(start / BLOCK_BYTES)
+    const blocks = end <= start ? [undefined] : await this.#kept(path, first, end)
+    if (blocks.includes(undefined)) return this.#store.read(path, start, end)
+    return rangeOf(blocks as Uint8Array[], start - first * BLOCK_BYTES, end - start)
+  }
+
+  /** The blocks from one on that hold what is before `end`, as far as they are kept. */
+  #kept(path: string, first: number, end: number): Promise<(Uint8Array | undefined)[]> {
+    const count = Math.ceil(end / BLOCK_BYTES) - first
+    const find = async (_: unknown, i: number): Promise<Uint8Array | undefined> =>
+      (await this.#cache.get(keyOf(this.#store, path, first + i)))?.bytes
+    return Promise.all(Array.from({ length: count }, find))
+  }
+
+  /** Fetches blocks side by side, each of which the object may be too short for. */
+  #fetch(path: string, first: number, count: number): Promise<Uint8Array>[] {
+    const whole = this.#store.read(path, first * BLOCK_BYTES, (first + count) * BLOCK_BYTES)
+    return Array.from({ length: count }, (_, i) => {
+      const key = keyOf(this.#store, path, first + i)
+      const block = this.#keep(key, whole, i).finally(() => this.#coming.delete(key))
+      this.#coming.set(key, block)
+      return block
+    })
+  }
+
+  async #keep(key: string, whole: Promise<Uint8Array>, i: number): Promise<Uint8Array> {
+    const block = (await whole).subarray(i * BLOCK_BYTES, (i + 1) * BLOCK_BYTES)
+    if (block.length > 0) await this.#cache.put(key, { bytes: block, meta: NO_META })
+    return block
+  }
+}
+
+/** Bytes from an offset on in blocks that lie one behind the other; fewer where the last block of the object is short. */
+function rangeOf(blocks: readonly Uint8Array[], offset: number, count: number): Uint8Array {
+  const sizeBytes = blocks.reduce((sum, { length }) => sum + length, 0)
+  // In a buffer of its own: what is in the cache may be a mapping of a file, and is not to be written to.
+  const bytes = new Uint8Array(Math.max(0, Math.min(count, sizeBytes - offset)))
+  let at = -offset
+  for (const block of blocks) {
+    const from = Math.max(0, -at)
+    const part = block.subarray(from, Math.max(from, bytes.length - at))
+    if (part.length > 0) bytes.set(part, at + from)
+    at += block.length
+  }
+  return bytes
 }
 
 /** Blocks that are missing side by side. */
-function missingRuns(blocks: readonly (Uint8Array | undefined)[]): { readonly from: number; count: number }[] {
+function missingRuns(blocks: readonly unknown[]): { readonly from: number; count: number }[] {
   const runs: { from: number; count: number }[] = []
   for (const [i, block] of blocks.entries()) {
     if (block !== undefined) continue

@@ -57,6 +57,11 @@ export interface ObjectStore {
    * the end. Ranges of one object are never of two: `changed` if somebody replaced it meanwhile, where that can happen.
    */
   read(path: string, start?: number, end?: number): Promise<Uint8Array>
+  /**
+   * The same as `read`, for whoever keeps what it makes of the bytes: a store that keeps what is read does not keep these.
+   * Not there: `read` is the same.
+   */
+  readOnce?(path: string, start: number, end: number): Promise<Uint8Array>
   /** undefined if there is no such object. */
   stat(path: string): Promise<ObjectInfo | undefined>
   /** Every object below the folder `prefix` (recursive), whose path sorts after `startAfter`, sorted by path (bytewise); empty where the folder is missing. */

@@ -35,6 +35,11 @@ class OutsideFiles implements ObjectStore {
     return this.#outside.read(path.slice(1), start, end)
   }
 
+  async readOnce(path: string, start: number, end: number): Promise<Uint8Array> {
+    if (isOutside(path) || this.#inside.readOnce === undefined) return this.read(path, start, end)
+    return this.#inside.readOnce(path, start, end)
+  }
+
   async stat(path: string): ReturnType<ObjectStore['stat']> {
     if (!isOutside(path)) return this.#inside.stat(path)
     const info = await this.#outside.stat(path.slice(1))

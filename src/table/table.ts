@@ -13,7 +13,7 @@ import { type HistoryEntry, historyEntry } from './history.ts'
 import type { LiveFile } from './live-files.ts'
 import type { Action, DeletionVectorDescriptor } from './log/actions/index.ts'
 import { Checkpointer } from './log/checkpointer.ts'
-import { loadSnapshot, readCommit } from './log/load.ts'
+import { loadNewest, loadSnapshot, readCommit } from './log/load.ts'
 import { commitPath } from './log/paths.ts'
 import { SnapshotBuilder } from './log/replay.ts'
 import { listVersions } from './log/segment.ts'
@@ -54,9 +54,8 @@ export interface TableOptions {
 
 /** Opens a table at its newest version. TableError `not_a_table`, `unsupported_feature`, `corrupt_log`. */
 export async function openTable(store: ObjectStore, options: TableOptions = {}): Promise<Table> {
-  const snapshot = await loadSnapshot(store)
-  const isInLog = (await store.stat(commitPath(snapshot.version))) !== undefined
-  return new Table(store, snapshot, options, isInLog ? undefined : snapshot.version)
+  const { snapshot, hasCommit } = await loadNewest(store)
+  return new Table(store, snapshot, options, hasCommit ? undefined : snapshot.version)
 }
 
 /** A Delta table: its newest known version, older versions, and commits. */
@@ -108,15 +107,22 @@ export class Table {
   readonly recent = (): Promise<Snapshot> => this.#freshness.recent(this)
 
   async #refresh(): Promise<Snapshot> {
+    // A version that was just read is in the log.
+    let seen: bigint | undefined
     for (;;) {
       const before = this.#snapshot
-      const commit = await readCommit(this.store, before.version + 1n)
+      const isSure = before.version === this.#checkpointOnly || before.version === seen
+      const [commit, isInLog] = await Promise.all([
+        readCommit(this.store, before.version + 1n),
+        isSure || this.#isInLog(before.version),
+      ])
       if (commit !== undefined) {
+        seen = before.version + 1n
         if (this.#advance(before, commit.actions, commit.modifiedMs)) this.#tell(before.version + 1n, commit.actions)
         continue
       }
       if (before !== this.#snapshot) continue
-      if (before.version === this.#checkpointOnly || (await this.#isInLog(before.version))) return this.#snapshot
+      if (isInLog) return this.#snapshot
       if ((await this.#reload(before)) === before) return this.#snapshot
     }
   }

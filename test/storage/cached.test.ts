@@ -1,6 +1,7 @@
 import { describe, expect, test } from 'bun:test'
 import { MemoryCache } from '../../src/cache/memory.ts'
 import { cachedStore } from '../../src/storage/cached.ts'
+import { StorageError } from '../../src/storage/object-store.ts'
 import { countingStore } from '../helpers/counting.ts'
 import { memoryStore } from '../helpers/memory-store.ts'
 import { storeContract } from './contract.ts'
@@ -39,6 +40,45 @@ describe('objects whose names are given once', () => {
       `read ${NAME} 0-${BLOCK}`,
       `read ${NAME} ${BLOCK}-${3 * BLOCK}`,
     ])
+  })
+
+  test('are fetched once for two who need the same block at the same time', async () => {
+    const { behind, read } = await opened(NAME)
+    await Promise.all([read(10, BLOCK + 10), read(BLOCK + 20, 2 * BLOCK), read(0, SIZE)])
+    const ranges = behind.calls.map(call => call.split(' ').at(-1)!.split('-').map(Number))
+    const starts = ranges.flatMap(([start = 0, end = 0]) =>
+      Array.from({ length: (end - start) / BLOCK }, (_, i) => start / BLOCK + i),
+    )
+    expect(starts.sort()).toEqual([0, 1, 2, 3])
+  })
+
+  test('are not kept where what is made of them is', async () => {
+    const { behind, store, read } = await opened(NAME)
+    const once = async (start: number, end: number): Promise<void> => {
+      expect((await store.readOnce!(NAME, start, end)).length).toBe(Math.min(end, SIZE) - start)
+    }
+    await once(5, BLOCK + 5)
+    await once(5, BLOCK + 5)
+    expect(behind.calls).toEqual([`read ${NAME} 5-${BLOCK + 5}`, `read ${NAME} 5-${BLOCK + 5}`])
+    await read(0, 2 * BLOCK)
+    behind.calls.length = 0
+    await once(5, BLOCK + 5)
+    expect(behind.calls).toEqual([])
+  })
+
+  test('are asked for again after a fetch that failed', async () => {
+    const inside = memoryStore()
+    await inside.write(NAME, new Uint8Array(SIZE))
+    let isDown = true
+    const down = { ...inside, read: () => Promise.reject(new StorageError('unavailable', 'it is down')) }
+    const either = {
+      ...inside,
+      read: (...range: Parameters<typeof inside.read>) => (isDown ? down.read() : inside.read(...range)),
+    }
+    const store = cachedStore(either, new MemoryCache(64 << 20))
+    await expect(Promise.all([store.read(NAME, 0, 10), store.read(NAME, 0, SIZE)])).rejects.toThrow('it is down')
+    isDown = false
+    expect((await store.read(NAME, 0, SIZE)).length).toBe(SIZE)
   })
 
   test('are read no further than they go', async () => {

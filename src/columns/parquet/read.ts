@@ -146,7 +146,9 @@ export async function fetchRowGroup(
     else ranges.push({ start, end })
   }
   const read = new Map<number, Uint8Array>()
-  for (const { start, end } of ranges) read.set(start, inOwnBuffer(await readBytes(source, start, end)))
+  await Promise.all(
+    ranges.map(async ({ start, end }) => read.set(start, inOwnBuffer(await readBytes(source, start, end)))),
+  )
   const bytesOf = (chunk: Chunk): Uint8Array => {
     const { start } = ranges.findLast(range => range.start <= chunk.start)!
     return read.get(start)!.subarray(chunk.start - start, chunk.end - start)

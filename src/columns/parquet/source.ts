@@ -31,9 +31,15 @@ export function localSource(path: string, sizeBytes: number): ByteSource {
   return fileSource(localFile(path, sizeBytes))
 }
 
-/** An object of a store. */
-export function storeSource(store: ObjectStore, path: string, sizeBytes: number): ByteSource {
-  const read = (start: number, end: number): Promise<Uint8Array> => store.read(path, start, end)
+/** An object of a store. `isOnce`: what is made of its bytes is kept, so that they need not be. */
+export function storeSource(
+  store: ObjectStore,
+  path: string,
+  sizeBytes: number,
+  { isOnce = false }: { readonly isOnce?: boolean } = {},
+): ByteSource {
+  const read = (start: number, end: number): Promise<Uint8Array> =>
+    (isOnce ? store.readOnce?.(path, start, end) : undefined) ?? store.read(path, start, end)
   // A file of a shallow clone has an absolute path.
   return fileSource({ name: path.startsWith('/') ? path : `${store.location}/${path}`, sizeBytes, read })
 }

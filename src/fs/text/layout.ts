@@ -29,6 +29,8 @@ const SEQUENTIAL_BYTES = 4 << 20
 
 /** A range is found in so many parts at a time, or a few more. */
 const LEAF_RANGES_MAX = 256
+/** Text that is read ahead, in bytes: less than is kept at hand. */
+const AHEAD_BYTES = 24 << 20
 
 /** A byte range, row-aligned. */
 export interface ByteRange {
@@ -222,16 +224,24 @@ export class TableText implements Text {
     if (missing > 0) throw new Error(`the text of version ${this.snapshot.version} lacks ${missing} bytes at ${from}`)
   }
 
-  /** Has the pieces behind the one being read rendered, by all threads. */
+  /** Has the pieces behind the one being read rendered, by all threads; beyond those, no more than a bound of bytes. */
   async #readAhead(leaf: Leaf): Promise<void> {
-    let wanted = this.#segments.parallel
+    const { parallel } = this.#segments
+    const most = this.#segments.ahead(leaf.text.file)
+    let begun = 0
+    let bytes = 0
     let piece = leaf.piece + 1
     for (const text of this.#texts.from(other => inViewOrder(leaf.text.file, other.file))) {
-      if (wanted <= 0) return
       if (text.size > 0) {
-        const { length } = await text.pieces()
-        for (; piece < length && wanted > 0; piece++, wanted--) text.prefetch(piece)
+        const pieces = await text.pieces()
+        for (; piece < pieces.length; piece++) {
+          bytes += pieces[piece]!.bytes
+          if (begun >= most || (begun >= parallel && bytes > AHEAD_BYTES)) return
+          text.prefetch(piece)
+          begun++
+        }
       }
+      if (begun >= most) return
       piece = 0
     }
   }

@@ -20,6 +20,8 @@ import { renderRowGroup } from '../../table/workers/tasks.ts'
 
 /** Rendered row groups that are kept at hand, in bytes: a mapping made anew for every READ would cost more than the READ. */
 const RECENT_BYTES = 48 << 20
+/** Row groups of files that are elsewhere that are fetched ahead. */
+const REMOTE_AHEAD = 6
 /** What is known of files' footers, and of the sizes of other writers' texts, in bytes. */
 const FACTS_BYTES = 16 << 20
 /** Files of which something is noted that is found out again when it is needed. */
@@ -93,6 +95,11 @@ export class Segments {
     this.#cache = options.cache
     this.#pool = options.pool
     this.#store = options.store
+  }
+
+  /** How many pieces behind the one that is read are worth having: of a file that is elsewhere, requests are under way for more. */
+  ahead(file: LiveFile): number {
+    return this.#store.localPath(file.path) === undefined ? Math.max(REMOTE_AHEAD, this.parallel) : this.parallel
   }
 
   /** How many pieces are worth rendering at the same time. */
@@ -201,7 +208,9 @@ export class Segments {
   async #render(kind: TextKind, file: LiveFile, rowGroup: number): Promise<RenderedText> {
     const { footer } = await this.#factsOf(file)
     const { schema, schemaJson, format } = kind
-    const fetched = await fetchRowGroup(this.#source(file), footer, rowGroup, schema, file.partition)
+    // The text is kept, so the bytes that it is made of need not be.
+    const source = storeSource(this.#store, file.path, file.sizeBytes, { isOnce: true })
+    const fetched = await fetchRowGroup(source, footer, rowGroup, schema, file.partition)
     const group = footer.rowGroups[rowGroup]
     const isSmall = group !== undefined && group.rows <= SMALL_ROWS && group.bytes <= SMALL_BYTES
     if (isSmall && !this.#pool.isStarted) return renderRowGroup(fetched, schema, format)

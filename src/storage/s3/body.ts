@@ -20,18 +20,22 @@ export async function bytesOf(
   const abort = (): void => aborted.reject(signal.reason)
   signal.addEventListener('abort', abort)
   try {
+    // Of a length that was announced: the parts need not be kept until all are there.
+    const whole = sizeBytes === undefined ? undefined : new Uint8Array(sizeBytes)
     const parts: Uint8Array[] = []
     let done = 0
     for (;;) {
       const next = await Promise.race([reader.read(), aborted.promise])
       if (next.done) break
       goesOn()
-      parts.push(next.value)
+      if (whole !== undefined && done + next.value.length > whole.length)
+        throw new BrokenBody(`more than ${sizeBytes} bytes came`)
+      if (whole === undefined) parts.push(next.value)
+      else whole.set(next.value, done)
       done += next.value.length
-      if (sizeBytes !== undefined && done > sizeBytes) throw new BrokenBody(`more than ${sizeBytes} bytes came`)
     }
     if (sizeBytes !== undefined && done < sizeBytes) throw new BrokenBody(`${done} of ${sizeBytes} bytes came`)
-    return parts.length === 1 ? parts[0]! : Buffer.concat(parts, done)
+    return whole ?? Buffer.concat(parts, done)
   } catch (error) {
     await reader.cancel().catch(() => undefined)
     throw error

@@ -9,11 +9,30 @@ import { commitPath, LOG_FOLDER } from './paths.ts'
 import { SnapshotBuilder } from './replay.ts'
 import { type Checkpoint, type Commit, type Listing, lastCheckpoint, listLog } from './segment.ts'
 
+/** Commits that are read at the same time. */
+const PARALLEL = 8
+
 /**
  * Loads a version (the newest if none is named) from the nearest checkpoint and the commits behind it. TableError:
  * `not_a_table`, `no_such_version`, `corrupt_log`, `unsupported_feature`.
  */
 export async function loadSnapshot(store: ObjectStore, version?: bigint): Promise<Snapshot> {
+  return (await load(store, version)).snapshot
+}
+
+/** A version that was loaded. */
+export interface Loaded {
+  readonly snapshot: Snapshot
+  /** False if the log has a checkpoint of it and no longer its commit. */
+  readonly hasCommit: boolean
+}
+
+/** Loads the newest version, as `loadSnapshot` does. */
+export function loadNewest(store: ObjectStore): Promise<Loaded> {
+  return load(store, undefined)
+}
+
+async function load(store: ObjectStore, version: bigint | undefined): Promise<Loaded> {
   const hint = version === undefined ? await lastCheckpoint(store) : undefined
   if (hint !== undefined) {
     const listing = await listLog(store, hint)
@@ -32,7 +51,7 @@ async function loadFrom(
   store: ObjectStore,
   { commits, checkpoints }: Listing,
   version: bigint | undefined,
-): Promise<Snapshot> {
+): Promise<Loaded> {
   const newest = [commits.at(-1)?.version, checkpoints.at(-1)?.version].reduce(
     (a, b) => (a === undefined || (b !== undefined && b > a) ? b : a),
     undefined,
@@ -45,11 +64,12 @@ async function loadFrom(
   }
   const target = version ?? newest
   if (target > newest || target < 0n) throw noSuchVersion(store, target, `the newest is ${newest}`)
+  const hasCommit = commits.some(commit => commit.version === target)
   const usable = checkpoints.filter(checkpoint => checkpoint.version <= target).reverse()
   let damaged: unknown
   for (const checkpoint of usable) {
     try {
-      return await replay(store, checkpoint, commits, target)
+      return { snapshot: await replay(store, checkpoint, commits, target), hasCommit }
     } catch (error) {
       // A damaged checkpoint is only a shortcut lost, as long as the commits before it are there.
       if (!(error instanceof TableError) || error.code !== 'corrupt_log') throw error
@@ -58,7 +78,7 @@ async function loadFrom(
   }
   if (commits[0]?.version !== 0n && (damaged !== undefined || version === undefined)) throw damaged ?? gap(store, 0n)
   if (commits[0]?.version !== 0n) throw cleanedUp(store, target, commits, checkpoints)
-  return replay(store, undefined, commits, target)
+  return { snapshot: await replay(store, undefined, commits, target), hasCommit }
 }
 
 async function replay(
@@ -76,14 +96,33 @@ async function replay(
     const own = commits.find(commit => commit.version === checkpoint.version)
     if (own !== undefined) builder.apply(await timesOf(store, own, builder), own.modifiedMs)
   }
-  for (const commit of commits) {
-    if (commit.version < next || commit.version > target) continue
-    if (commit.version !== next) throw gap(store, next)
-    builder.apply(await readActions(store, commit.path), commit.modifiedMs)
+  const first = next
+  const wanted = commits.filter(({ version }) => version >= first && version <= target)
+  for (const { version } of wanted) {
+    if (version !== next) throw gap(store, next)
     next++
   }
   if (next !== target + 1n) throw gap(store, next)
+  for await (const { commit, actions } of actionsOf(store, wanted)) builder.apply(actions, commit.modifiedMs)
   return builder.finish(target)
+}
+
+/** The actions of commits, in order; a few commits are read at the same time. */
+async function* actionsOf(
+  store: ObjectStore,
+  commits: readonly Commit[],
+): AsyncGenerator<{ readonly commit: Commit; readonly actions: Action[] }> {
+  const reading: Promise<Action[]>[] = []
+  let begun = 0
+  for (const [i, commit] of commits.entries()) {
+    for (; begun < Math.min(commits.length, i + PARALLEL); begun++) {
+      const actions = readActions(store, commits[begun]!.path)
+      // Whoever comes to it hears of it.
+      actions.catch(() => undefined)
+      reading.push(actions)
+    }
+    yield { commit, actions: await reading.shift()! }
+  }
 }
 
 /** Of a commit that a checkpoint covers, what the checkpoint leaves out: its own time, which the next one must exceed. */
