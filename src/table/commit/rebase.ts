@@ -57,7 +57,10 @@ export async function rebase(
     : await byRewriting(deletions, newest, context, dataChange)
   const removed = change.removeFiles.map(file => removeAction(newest.live.get(file.path)!, context.nowMs, dataChange))
   const modificationTime = Math.max(context.nowMs, (newest.live.last?.modificationTime ?? 0) + 1)
-  const added = change.add.map(file => addAction(file, modificationTime, dataChange))
+  const added = [
+    ...change.addAgain.map(({ add }) => ({ ...add, dataChange })),
+    ...change.add.map(file => addAction(file, modificationTime, dataChange)),
+  ]
   return {
     kind: 'actions',
     actions: [
@@ -75,7 +78,7 @@ export async function rebase(
 /** A version may add and remove a path once each (PROTOCOL.md, "Add File and Remove File"); twice would double its rows. */
 export function checkPaths(change: Change): void {
   const removed = [...change.delete.map(({ file }) => file.path), ...change.removeFiles.map(({ path }) => path)]
-  const added = change.add.map(({ path }) => path)
+  const added = [...change.addAgain, ...change.add].map(({ path }) => path)
   for (const [paths, what] of [
     [removed, 'takes rows from'],
     [added, 'adds'],
@@ -174,12 +177,18 @@ function commitInfoOf(change: Change, operation: Operation, newest: Snapshot, { 
     nowMs,
     txnId,
     readVersion: newest.version,
-    isBlindAppend: !takesRows(change) && !change.readWholeTable && change.schema === undefined,
+    isBlindAppend:
+      !takesRows(change) &&
+      !change.readWholeTable &&
+      change.schema === undefined &&
+      change.metadata === undefined &&
+      change.addAgain.length === 0,
     timestampBeforeMs: hasTimes ? newest.timestampMs : undefined,
   })
 }
 
-function metadataActions({ schema: wanted }: Change, newest: Snapshot): Action[] {
+function metadataActions({ schema: wanted, metadata }: Change, newest: Snapshot): Action[] {
+  if (metadata !== undefined) return [{ metaData: metadata }]
   if (wanted === undefined) return []
   const fault = schemaFault(wanted)
   // What another writer's table has already is not for this change to answer for.

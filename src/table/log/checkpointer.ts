@@ -1,6 +1,6 @@
 import type { Clock } from '../../core/clock.ts'
 import type { ObjectStore } from '../../storage/object-store.ts'
-import { durationMs } from '../properties.ts'
+import { deletedFileRetentionMs } from '../properties.ts'
 import type { Snapshot } from '../snapshot.ts'
 import { tombstonesOver, writeCheckpoint } from './checkpoint.ts'
 import { lastCheckpoint } from './segment.ts'
@@ -15,7 +15,6 @@ const CHECKPOINT_INTERVAL_MAX = 5000
 const CHECKPOINTED_ACTIONS_PER_COMMIT = 20
 /** Fewer tombstones are not looked through for those whose time is over. */
 const TOMBSTONES_LOOKED_AT_MIN = 1000
-const WEEK_MS = 7 * 24 * 3600 * 1000
 
 /** Writes checkpoints of a table, where enough commits stand behind the last one. */
 export class Checkpointer {
@@ -41,8 +40,7 @@ export class Checkpointer {
   }
 
   #keepRemovedSinceMs({ metadata }: Snapshot): number {
-    const retentionMs = durationMs(metadata.configuration.get('delta.deletedFileRetentionDuration')) ?? WEEK_MS
-    return this.#clock.nowMs() - retentionMs
+    return this.#clock.nowMs() - deletedFileRetentionMs(metadata.configuration)
   }
 
   /**
