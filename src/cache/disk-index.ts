@@ -28,7 +28,7 @@ const SCHEMA = [
   `PRAGMA user_version = ${SCHEMA_VERSION}`,
 ]
 
-/** What the index knows of a value: its bytes are either in the row itself or in a file. */
+/** The row of a value in the index: its bytes are either in the row itself or in a file. */
 export interface NewIndexRow {
   readonly file: string | null
   readonly inline: Uint8Array | null

@@ -18,7 +18,7 @@ export interface StateOptions {
   readonly onUnlock?: (() => void) | undefined
 }
 
-/** What a server keeps on disk. While it is open, no other process serves the table. */
+/** The files and the database that a server keeps on disk. While it is open, no other process serves the table. */
 export interface StateFolder {
   /** The user's own files. */
   readonly files: string

@@ -205,7 +205,7 @@ export const PATHCONF3resok = struct({
 })
 export const COMMIT3resok = struct({ file_wcc: wcc_data, verf: writeverf3 })
 
-/** What a procedure answers: its results, or the status that says why there are none. */
+/** The results of a procedure, or the status that says why there are none. */
 export type Nfsres3<Ok, Fail> =
   | { readonly ok: true; readonly value: Ok }
   | { readonly ok: false; readonly status: number; readonly value: Fail }
