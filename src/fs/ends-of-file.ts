@@ -10,15 +10,15 @@ export const TAIL_BYTES_MAX = 1 << 20
 
 const NO_BYTES = new Uint8Array(0)
 
-/** Who makes a call, and the export that it came through: attributes of another export are another file to a client. */
+/** The caller of a file, and the export that it came through: attributes of another export are another file to a client. */
 export type FileClient = Caller & Partial<Export>
 
-/** Who reaches a file, and how. */
+/** Returns the caller who reaches a file, and the export. */
 export function fileClientOf({ caller, frozen, others }: Node): FileClient {
   return { ...caller, frozen, others }
 }
 
-/** Where a client takes the end of a file to be (POSIX, O_APPEND), and of which text that is the end. */
+/** The end of a file as a client knows it (POSIX, O_APPEND), and the text that it is the end of. */
 export interface EndOfFile {
   /** In bytes. */
   readonly size: number
@@ -69,7 +69,7 @@ export function clientKey({ connection, frozen, others }: FileClient): string {
 }
 
 /**
- * What the clients of one file take for its end: the sizes in the attributes that they were sent (RFC 1813, fattr3), and
+ * The ends that the clients of one file know: the sizes in the attributes that they were sent (RFC 1813, fattr3), and
  * what they wrote since. WRITE knows no O_APPEND: a client writes at the end that it knows, whoever has written there
  * since. Several ends are kept for each, as bytes that were written behind an earlier one may still be on their way, held
  * back by the client or in another call. They are over when the client has read, or written, what is behind them.

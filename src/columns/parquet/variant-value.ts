@@ -106,7 +106,7 @@ class Bytes {
   }
 }
 
-/** Where the items of an object or an array are. */
+/** The places of the items of an object or an array. */
 interface Container {
   readonly count: number
   /** The first of the ids of an object's keys. */
@@ -152,7 +152,7 @@ class VariantReader {
     }
   }
 
-  /** What grows is told of before it is too large for a string. */
+  /** Counts the characters of what grows, so that it is refused before it is too large for a string. */
   #counted(json: string): string {
     this.#chars += json.length
     if (this.#chars > CHARS_MAX) throw new Error(`its JSON is longer than ${CHARS_MAX >> 20} MiB`)

@@ -3,7 +3,7 @@ import type { SaveJournal } from './journal.ts'
 import type { Reporter } from './reporter.ts'
 import type { Save } from './save.ts'
 
-/** Where no save comes that finds room, it is looked for so often. */
+/** Left-overs are looked for so often where no save comes that finds room. */
 const EVERY_MS = 15_000
 /** More of them are left to the next process. */
 const KEPT_MAX = 256

@@ -19,7 +19,7 @@ export interface Attached extends RowRange {
   readonly bytes: number
 }
 
-/** What stands behind one row: rows of later files first. */
+/** The rows that stand behind one row: those of later files first. */
 export interface Anchor {
   readonly row: number
   readonly attached: readonly Attached[]
@@ -42,11 +42,11 @@ export class FileNode {
   /** Rows that stand at the file's own place; undefined: all of them. */
   readonly own: readonly RowRange[] | undefined
   readonly runs: readonly Run[]
-  /** What hangs on its rows, in the order of the rows. */
+  /** The rows that hang on its own rows, in the order of these. */
   readonly anchors: readonly Anchor[]
   /** Bytes at the file's own place, with what hangs on the rows there. */
   readonly size: number
-  /** What is at the file's own place, worked out when somebody reads there. */
+  /** The blocks at the file's own place, worked out when somebody reads there. */
   blocks: readonly Block[] | Promise<readonly Block[]> | undefined
 
   constructor({ text, own, runs, anchors, size }: Omit<FileNode, 'blocks'>) {
@@ -78,7 +78,7 @@ export interface Block {
   leaves: readonly Leaf[] | Promise<readonly Leaf[]> | undefined
 }
 
-/** Where all rows of a version stand: at the start, then at the files' places. It shares with other versions what is the same. */
+/** The places of all rows of a version: at the start, then at the files' places. Ropes share what is the same. */
 export interface Rope {
   readonly nodes: Ordered<FileNode>
   readonly start: readonly Attached[]
@@ -148,7 +148,7 @@ interface Moved extends RowRange {
   readonly after: number
 }
 
-/** What is to be done at one file: what hangs on it changes, or it goes. */
+/** The work to be done at one file: rows that hang on it change, or it goes. */
 interface Pending {
   readonly file: FilePlace
   readonly moved: Moved[]
@@ -273,7 +273,7 @@ class Placing {
     return true
   }
 
-  /** What hung on it has gone before. */
+  /** Takes a file out whose attached rows have gone before; false if some have not. */
   #remove(node: FileNode, moved: readonly Moved[]): boolean {
     if (anchored(node.anchors, moved).length > 0) return false
     this.#nodes = this.#nodes.without(node)
@@ -336,7 +336,7 @@ async function differing(before: FileText, after: FileText): Promise<{ has(run: 
   }
 }
 
-/** What is in only one of two ascending lists. */
+/** Returns the numbers that are in only one of two ascending lists. */
 function symmetricDifference(a: Uint32Array, b: Uint32Array): number[] {
   const found: number[] = []
   for (let i = 0, j = 0; i < a.length || j < b.length; ) {
@@ -364,7 +364,7 @@ function inHangingOrder(a: { file: FilePlace; start: number }, b: { file: FilePl
   return inViewOrder(b.file, a.file) || a.start - b.start
 }
 
-/** What hangs at one place, after some of it changed. */
+/** Returns the rows that hang at one place, after some of them changed. */
 function hung(attached: readonly Attached[], moved: readonly Moved[]): readonly Attached[] {
   // The sort is stable: what changed more than once is in the end as it was changed last.
   const changes = [...moved].sort(inHangingOrder)
@@ -381,7 +381,7 @@ function hung(attached: readonly Attached[], moved: readonly Moved[]): readonly 
   return next
 }
 
-/** What hangs on a file's rows, after some of it changed. */
+/** Returns the rows that hang on a file's rows, after some of them changed. */
 function anchored(anchors: readonly Anchor[], moved: readonly Moved[]): readonly Anchor[] {
   const byRow = new Map<number, Moved[]>()
   for (const change of moved) {
@@ -408,7 +408,7 @@ function startBlock(attached: Attached): Block {
   return { file: attached.file, root: attached, size: attached.bytes, leaves: undefined }
 }
 
-/** What is at a file's own place, cut by the pieces of its text. It is no promise once it is known: there may be many. */
+/** Returns the blocks at a file's own place, cut by the pieces of its text; no promise once they are known: there may be many. */
 export function blocksOf(node: FileNode): readonly Block[] | Promise<readonly Block[]> {
   node.blocks ??= findBlocks(node).then(
     blocks => {
