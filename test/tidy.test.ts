@@ -62,6 +62,9 @@ const BANNED: readonly { readonly pattern: RegExp; readonly use: string }[] = [
   { pattern: /\bMath\.random\(/, use: 'crypto, or a number that is given' },
 ]
 
+/** The begin of a docstring that tells of a thing in a subordinate clause instead of stating it ("Returns ...", "The rows that ..."). */
+const CLAUSE = /\/\*\*?\s+(?:\* )?(What|Whether|Where|Who|How)\b.*/g
+
 const files = [...new Bun.Glob('**/*.ts').scanSync(SOURCE)].sort()
 
 function room(path: string): string {
@@ -169,6 +172,13 @@ describe('the sources', () => {
           if (pattern.test(line)) wrong.push(`${path}:${i + 1}: ${line.trim()} (use ${use})`)
       }
     }
+    expect(wrong).toEqual([])
+  })
+
+  test('have docstrings that are plain statements', () => {
+    const wrong = files.flatMap(path =>
+      [...readFileSync(join(SOURCE, path), 'utf8').matchAll(CLAUSE)].map(([clause]) => `${path}: ${clause}`),
+    )
     expect(wrong).toEqual([])
   })
 

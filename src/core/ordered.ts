@@ -117,7 +117,7 @@ export class Ordered<T> implements Iterable<T> {
     return undefined
   }
 
-  /** What the items in front of a position count for. */
+  /** Returns the sum of the items in front of a position. */
   sumBefore(position: Position<T>): number {
     let sum = 0
     let node = this.#root

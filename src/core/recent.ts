@@ -6,7 +6,7 @@ const KEPT_SHARE = 63 / 64
 
 interface RecentValue<T> {
   readonly value: Promise<T>
-  /** What became of it. */
+  /** The value, once it is made. */
   made: T | undefined
   /** undefined: it is being made. */
   bytes: number | undefined

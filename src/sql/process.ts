@@ -53,7 +53,7 @@ function giveUp(given: AbortController): void {
   setTimeout(() => process.kill(process.pid, 'SIGKILL'), ENDING_MS).unref()
 }
 
-/** Where there is too little of something, the file service goes first, and this process is the one to be ended. */
+/** Yields to the file service where there is too little of something, and has this process be the one to be ended. */
 function yieldToOthers(): void {
   try {
     setPriority(NICENESS)

@@ -327,7 +327,7 @@ function nodesWithin({ nodes, startBytes }: Rope, from: number, to: number): Fil
   return found
 }
 
-/** What stands at the start and at the places of files, as far as it has a part of the body offsets [from, to). */
+/** The blocks at the start and at the places of files that have a part of the body offsets [from, to). */
 function* partsOf(
   rope: Rope,
   from: number,

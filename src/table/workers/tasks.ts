@@ -71,7 +71,7 @@ export async function runTask<T extends Task>(task: T): Promise<TaskResult<T>> {
   return (task.kind === 'render' ? render(task) : await encode(task)) as TaskResult<T>
 }
 
-/** What a thread may take over: the buffers of the bytes that a task was given, or of those that a result has. */
+/** Returns the buffers that a thread may take over: of the bytes that a task was given, or of those that a result has. */
 export function buffersOf(message: Task | RenderedText | EncodedFile): ArrayBuffer[] {
   const views: Uint8Array[] = []
   if ('rowGroup' in message) views.push(...message.rowGroup.columns.flatMap(({ bytes }) => bytes))
