@@ -1,3 +1,4 @@
+import { onceAtATime } from '../../core/once.ts'
 import type { Text } from '../text/text.ts'
 import type { SaveJournal } from './journal.ts'
 import type { Reporter } from './reporter.ts'
@@ -22,7 +23,7 @@ export class LeftOvers {
   readonly #options: LeftOversOptions
   readonly #saves = new Set<Save>()
   #timer: Timer | undefined
-  #trying: Promise<void> | undefined
+  readonly #tried = onceAtATime(() => this.#setAside().finally(() => this.#later()))
 
   constructor(options: LeftOversOptions) {
     this.#options = options
@@ -39,12 +40,7 @@ export class LeftOvers {
 
   /** There may be room. Resolves when it is tried. */
   tryAgain(): Promise<void> {
-    if (this.#saves.size === 0) return Promise.resolve()
-    this.#trying ??= this.#setAside().finally(() => {
-      this.#trying = undefined
-      this.#later()
-    })
-    return this.#trying
+    return this.#saves.size === 0 ? Promise.resolve() : this.#tried()
   }
 
   async #setAside(): Promise<void> {
