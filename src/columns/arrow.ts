@@ -68,7 +68,7 @@ function arrowField({ name, type, nullable }: Field): ArrowField {
 }
 
 /** The Arrow type that holds every value of a Delta type. */
-export function arrowType(type: DataType): ArrowType {
+function arrowType(type: DataType): ArrowType {
   switch (type.kind) {
     case 'byte':
       return new Int8()

@@ -138,7 +138,7 @@ export class SqlChild {
 }
 
 /** Returns the id of a process, which no other has, also no later one of its number. */
-export function processId(pid: number): ProcessId {
+function processId(pid: number): ProcessId {
   return { pid, startTicks: startTicks(pid) }
 }
 

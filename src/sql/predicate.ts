@@ -64,7 +64,7 @@ export async function filterOf(connection: DuckDBConnection, sql: string): Promi
 }
 
 /** The same of a syntax tree. */
-export function filterOfTree(tree: unknown): RowFilter {
+function filterOfTree(tree: unknown): RowFilter {
   const found = new TableReferences()
   found.walk(tree, undefined)
   const [only] = found.references

@@ -18,14 +18,10 @@ export type VariantParts =
   | { readonly kind: 'other'; readonly json: string }
 
 /**
- * A variant as JSON (VariantEncoding.md): the keys of an object in the order of their code points, numbers with all their
- * digits, dates, times, UUIDs and binaries (base64) as strings. Throws Error for what is damaged.
+ * The parts of a variant's JSON, the members of an object apart (VariantEncoding.md): the keys of an object in the order of
+ * their code points, numbers with all their digits, dates, times, UUIDs and binaries (base64) as strings. Throws Error for
+ * what is damaged.
  */
-export function variantJson(metadata: Uint8Array, value: Uint8Array): string {
-  return jsonOf(variantParts(metadata, value))
-}
-
-/** The same with the members of an object apart. */
 export function variantParts(metadata: Uint8Array, value: Uint8Array): VariantParts {
   return new VariantReader(keysOf(metadata), value).read()
 }

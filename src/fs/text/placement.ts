@@ -136,7 +136,7 @@ export async function ropeOf(
   return next
 }
 
-export function nodeAt(nodes: Ordered<FileNode>, file: FilePlace): FileNode | undefined {
+function nodeAt(nodes: Ordered<FileNode>, file: FilePlace): FileNode | undefined {
   return nodes.find(node => inViewOrder(file, node.text.file))
 }
 

@@ -26,7 +26,7 @@ export interface Nfs3Call extends Nfs3Context {
 }
 
 /** A status that is decided before the file system is asked. */
-export class NfsStatusError extends Error {
+class NfsStatusError extends Error {
   readonly status: number
 
   constructor(status: number, message: string) {

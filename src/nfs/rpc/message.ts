@@ -36,7 +36,6 @@ export const authsys_parms = struct({
   gid: uint32,
   gids: array(uint32, GIDS_MAX),
 })
-export type AuthSys = Decoded<typeof authsys_parms>
 
 export const call_body = struct({
   rpcvers: uint32,
