@@ -1,5 +1,5 @@
 import { Database } from 'bun:sqlite'
-import { errnoOf } from '../core/errors.ts'
+import { errnoOf, isCorruptDatabase } from '../core/errors.ts'
 
 /** A change of the tables below needs a new number: an index of another number is emptied. */
 const SCHEMA_VERSION = 2
@@ -176,7 +176,6 @@ export class DiskIndex {
  * disk or a lack of rights are not of this kind: others may be using the index with success.
  */
 export function isDamage(error: unknown): boolean {
-  const code = errnoOf(error) ?? ''
   // Our statements are constant: one that is refused as such (SQLITE_ERROR) met tables that are not ours.
-  return /^SQLITE_(CORRUPT|NOTADB)/.test(code) || code === 'SQLITE_ERROR'
+  return isCorruptDatabase(error) || errnoOf(error) === 'SQLITE_ERROR'
 }

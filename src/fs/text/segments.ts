@@ -123,11 +123,6 @@ export class Segments {
     return this.#recent.made(key)
   }
 
-  /** True if a piece needs no rendering, as far as is known without looking. */
-  isAtHand(kind: TextKind, file: LiveFile, rowGroup: number): boolean {
-    return this.#recent.has(pieceKey(kind, file, rowGroup))
-  }
-
   /** Takes the text of rows that were just written, so that nobody has to decode them. */
   prime(snapshot: Snapshot, file: LiveFile, rowGroup: number, format: TextFormat, rendered: RenderedText): void {
     const key = pieceKey(textKind(snapshot, format), file, rowGroup)

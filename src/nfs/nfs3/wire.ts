@@ -70,7 +70,6 @@ export type Fattr3 = Decoded<typeof fattr3>
 export type WccAttr = Decoded<typeof wcc_attr>
 export type WccData = Decoded<typeof wcc_data>
 export type Sattr3 = Decoded<typeof sattr3>
-export type Diropargs3 = Decoded<typeof diropargs3>
 export type Nfstime3 = Decoded<typeof nfstime3>
 export type StableHow = Decoded<typeof stable_how>
 export type SetTimeWire = Decoded<typeof set_time>
