@@ -4,6 +4,7 @@ import { type Difference, Ordered } from '../../core/ordered.ts'
 import { inViewOrder, type LiveFile, type Snapshot } from '../../table/snapshot.ts'
 import type { Table } from '../../table/table.ts'
 import { FileText } from './file-text.ts'
+import { ropeOf } from './placement.ts'
 import {
   type Block,
   blocksOf,
@@ -14,9 +15,8 @@ import {
   leavesOf,
   placesOf,
   type Rope,
-  ropeOf,
   textOrdering,
-} from './placement.ts'
+} from './rope.ts'
 import { type Segments, type TextKind, textKind } from './segments.ts'
 import { joined, type Text } from './text.ts'
 
