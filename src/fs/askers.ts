@@ -11,7 +11,7 @@ export interface Asker {
 }
 
 /**
- * What becomes of one: it waits; it waits and was told to end (a signal is pending that cannot reach it there), or has
+ * The state of one: it waits; it waits and was told to end (a signal is pending that cannot reach it there), or has
  * ended; it does something else by now, so that its answer was another one.
  */
 export type AskerState = 'waits' | 'gives up' | 'is elsewhere'
@@ -113,7 +113,7 @@ async function textOf(path: string): Promise<string | undefined> {
   }
 }
 
-/** What is over quicker needs no look. */
+/** A call that is over quicker needs no look. */
 const FIRST_LOOK_MS = 100
 const LOOK_EVERY_MS = 250
 
@@ -131,7 +131,7 @@ export interface Watched {
   end(): void
 }
 
-/** What a call says of who made it. */
+/** The facts that a call tells of its maker. */
 export interface AskedBy {
   readonly uid: number | undefined
   /** The other end of the connection is a socket of this machine. */

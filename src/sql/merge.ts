@@ -11,7 +11,7 @@ import { duckTypeOf, quoteName } from './types.ts'
 /** The rows of the source, looked at once: it may be another one every time. */
 export const SOURCE = 'posixlake_source'
 
-/** What a clause does to a row, as NEW_ROWS has it. */
+/** The numbers by which NEW_ROWS tells the effect of a clause on a row. */
 const UPDATED = 1
 const DELETED = 2
 const INSERTED = 3

@@ -10,10 +10,10 @@ import { flatColumn } from './encode/flat.ts'
 export const ROW_GROUP_ROWS = 131_072
 /** A row group is decoded as a whole, so the first one is small: the first rows of a cold file are there at once. */
 export const FIRST_ROW_GROUP_ROWS = 16_384
-/** What an array of its own for one value takes, roughly. */
+/** Bytes of an array of its own for one value, roughly. */
 const VIEW_BYTES = 128
 
-/** Where a writer's bytes go, in order. */
+/** The receiver of a writer's bytes, in order. */
 export interface ByteSink {
   write(bytes: Uint8Array): Promise<void> | void
 }

@@ -21,7 +21,7 @@ export interface HandoverParts {
   readonly clock: Clock
 }
 
-/** What the views put among the users' files. */
+/** The files and references that the views put among the users' files. */
 export class Handover {
   readonly #tree: RealTree
   readonly #nodes: Nodes
