@@ -107,6 +107,31 @@ describe('a query of a table that is elsewhere', () => {
     expect((await run('SELECT count(*) AS n FROM data')).text).toBe('n\n299999\n')
   })
 
+  test('fetches for a MERGE the row groups that can hold the keys of its source', async () => {
+    const { table, run } = await elsewhere(300_000, 1)
+    const [file] = table.snapshot.files
+    const { bytes: none } = await run('SELECT count(*) FROM data')
+    const clauses =
+      'WHEN MATCHED THEN UPDATE SET city = s.city WHEN NOT MATCHED THEN INSERT (id, city) VALUES (s.id, s.city)'
+    const few = await run(
+      `MERGE INTO data d USING (VALUES (5, 'Rome'), (299999, 'Oslo'), (400000, 'Bonn'), (NULL, 'none')) s (id, city)
+       ON s.id = d.id AND d.city <> 'nowhere' ${clauses}`,
+    )
+    expect(few.bytes[0]! - none[0]!).toBeLessThan(file!.sizeBytes / 3)
+    const many = await run(
+      `MERGE INTO data USING (SELECT range AS id, 'many' AS city FROM range(290000, 290300)) s USING (id) ${clauses}`,
+    )
+    expect(many.bytes[0]! - none[0]!).toBeLessThan(file!.sizeBytes / 3)
+    const changed = "SELECT id, city FROM data WHERE NOT starts_with(city, 'city') AND city <> 'many' ORDER BY id"
+    expect((await run(changed)).text).toBe('id,city\n5,Rome\n299999,Oslo\n400000,Bonn\n,none\n')
+    const counted = "SELECT count(*) AS n, count(DISTINCT id) AS ids, count(*) FILTER (city = 'many') AS many FROM data"
+    expect((await run(counted)).text).toBe('n,ids,many\n300002,300001,300\n')
+    // Who asks for rows without a match asks for all.
+    const without = 'MERGE INTO data USING (VALUES (5)) s (id) ON s.id = data.id WHEN NOT MATCHED BY SOURCE THEN DELETE'
+    await run(without)
+    expect((await run('FROM data')).text).toBe(`id,city,note\n5,Rome,${noteOf(5)}\n`)
+  })
+
   test('is planned before anything is fetched, and run once', async () => {
     const { store, run } = await elsewhere()
     const statements = [
