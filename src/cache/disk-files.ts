@@ -15,7 +15,7 @@ const FOLDER = /^[0-9a-f]{2}$/
 const FILE = /^[0-9a-f]{40}(\.[0-9a-f-]{36})?(\.tmp)?$/
 
 /** A name for a new file of a value: never used before, so that nobody else replaces or removes it. */
-export function newFile(name: string): string {
+export function newBlobName(name: string): string {
   return `${name.slice(0, 2)}/${name}.${crypto.randomUUID()}`
 }
 

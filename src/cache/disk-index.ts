@@ -29,7 +29,7 @@ const SCHEMA = [
 ]
 
 /** What the index knows of a value: its bytes are either in the row itself or in a file. */
-export interface NewEntry {
+export interface NewIndexRow {
   readonly file: string | null
   readonly inline: Uint8Array | null
   /** Of the bytes, without the companion data. */
@@ -38,7 +38,7 @@ export interface NewEntry {
   readonly checksum: string
 }
 
-export interface Entry extends NewEntry {
+export interface IndexRow extends NewIndexRow {
   /** Of this value: another one under the same name has another id. */
   readonly id: number
 }
@@ -68,9 +68,9 @@ export class DiskIndex {
     }
   }
 
-  find(name: string): Entry | undefined {
+  find(name: string): IndexRow | undefined {
     const query = 'SELECT id, file, inline, size, meta, checksum FROM blobs WHERE name = ?'
-    return this.#database.query<Entry, [string]>(query).get(name) ?? undefined
+    return this.#database.query<IndexRow, [string]>(query).get(name) ?? undefined
   }
 
   hasFile(file: string): boolean {
@@ -84,7 +84,7 @@ export class DiskIndex {
   }
 
   /** Enters a value in the place of an earlier one under its name; says which file that one had, now nobody's. */
-  put(name: string, entry: NewEntry, used: number): { readonly id: number; readonly replacedFile: string | null } {
+  put(name: string, entry: NewIndexRow, used: number): { readonly id: number; readonly replacedFile: string | null } {
     const { file, inline, size, meta, checksum } = entry
     return this.#database
       .transaction(() => {

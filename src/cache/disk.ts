@@ -3,8 +3,8 @@ import { mkdirSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { messageOf } from '../core/errors.ts'
 import type { ByteCache, CachedBytes, CacheStats } from './byte-cache.ts'
-import { newFile, readBlob, removeBlob, removeStrays, writeBlob } from './disk-files.ts'
-import { DiskIndex, type Entry, isDamage, type NewEntry } from './disk-index.ts'
+import { newBlobName, readBlob, removeBlob, removeStrays, writeBlob } from './disk-files.ts'
+import { DiskIndex, type IndexRow, isDamage, type NewIndexRow } from './disk-index.ts'
 
 export interface DiskCacheOptions {
   /** Made if missing. Several processes may share it. */
@@ -20,7 +20,7 @@ const ROOM = 0.9
 const USES_BUFFERED_MAX = 1000
 const USES_BUFFERED_MS = 30_000
 /** Ids of values that this process has checked; beyond this, all are checked once more. */
-const VERIFIED_MAX = 1_000_000
+const VERIFIED_MAX = 1 << 16
 /** An index that is damaged again and again says that the disk is: then the cache is left alone. */
 const NEW_STARTS_MAX = 3
 
@@ -101,7 +101,7 @@ export class DiskCache implements ByteCache {
   }
 
   /** Checked once in a process: later reads of a mapping should not touch all of it. */
-  #isWhole({ id, meta, checksum }: Entry, bytes: Uint8Array): boolean {
+  #isWhole({ id, meta, checksum }: IndexRow, bytes: Uint8Array): boolean {
     if (this.#verified.has(id)) return true
     if (checksumOf(bytes, meta) !== checksum) return false
     this.#trust(id)
@@ -121,7 +121,7 @@ export class DiskCache implements ByteCache {
       await this.#enter(name, { file: null, inline: bytes, size, meta, checksum })
       return
     }
-    const file = newFile(name)
+    const file = newBlobName(name)
     await writeBlob(directory, file, bytes)
     try {
       await this.#enter(name, { file, inline: null, size, meta, checksum })
@@ -131,7 +131,7 @@ export class DiskCache implements ByteCache {
     }
   }
 
-  async #enter(name: string, entry: NewEntry): Promise<void> {
+  async #enter(name: string, entry: NewIndexRow): Promise<void> {
     if (this.#index === undefined) throw new Error('the index was lost while a value was written')
     const { id, replacedFile } = this.#index.put(name, entry, Date.now())
     this.#trust(id)
@@ -153,7 +153,7 @@ export class DiskCache implements ByteCache {
     }
   }
 
-  #drop({ id, file }: Entry): void {
+  #drop({ id, file }: IndexRow): void {
     this.#index?.remove(id)
     this.#verified.delete(id)
     this.#uses.delete(id)

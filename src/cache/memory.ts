@@ -1,4 +1,3 @@
-import { collect } from '../core/garbage.ts'
 import { Unused } from '../core/unused.ts'
 import type { ByteCache, CachedBytes, CacheStats } from './byte-cache.ts'
 
@@ -8,14 +7,17 @@ const SHARE_MAX = 4
 /** What an entry takes beside its bytes, roughly: small ones would take far more than they count for otherwise. */
 const ENTRY_BYTES = 512
 
-/** Nothing is kept when none of it was used in so long. */
-const UNUSED_MS = 60_000
+interface HeldValue {
+  readonly value: CachedBytes
+  /** When it was used last, see Unused. */
+  readonly usedMark: number
+}
 
-/** Bytes in memory; the least recently used go first, and all when the cache is not used any more. */
+/** Bytes in memory; the least recently used go first, and what was not used for a minute goes. */
 export class MemoryCache implements ByteCache {
   readonly #capacityBytes: number
-  readonly #entries = new Map<string, CachedBytes>()
-  readonly #unused = new Unused(UNUSED_MS, () => this.#clear())
+  readonly #entries = new Map<string, HeldValue>()
+  readonly #unused = new Unused(() => this.#dropUnused())
   #sizeBytes = 0
   #hits = 0
   #misses = 0
@@ -25,24 +27,23 @@ export class MemoryCache implements ByteCache {
   }
 
   async get(key: string): Promise<CachedBytes | undefined> {
-    this.#unused.touch()
-    const value = this.#entries.get(key)
-    if (value === undefined) {
+    const known = this.#entries.get(key)
+    if (known === undefined) {
       this.#misses++
       return undefined
     }
     this.#hits++
+    const { value } = known
     this.#entries.delete(key)
-    this.#entries.set(key, value)
+    this.#entries.set(key, { value, usedMark: this.#unused.use() })
     return value
   }
 
   async put(key: string, value: CachedBytes): Promise<void> {
-    this.#unused.touch()
     this.#drop(key)
-    const size = sizeOf(value)
+    const size = cachedBytes(value)
     if (size > this.#capacityBytes / SHARE_MAX) return
-    this.#entries.set(key, value)
+    this.#entries.set(key, { value, usedMark: this.#unused.use() })
     this.#sizeBytes += size
     for (const oldest of this.#entries.keys()) {
       if (this.#sizeBytes <= this.#capacityBytes) break
@@ -62,27 +63,27 @@ export class MemoryCache implements ByteCache {
 
   async close(): Promise<void> {
     this.#unused.stop()
-    this.#forget()
-  }
-
-  #clear(): void {
-    this.#forget()
-    collect()
-  }
-
-  #forget(): void {
     this.#entries.clear()
     this.#sizeBytes = 0
   }
 
+  #dropUnused(): boolean {
+    for (const [key, { usedMark }] of this.#entries) {
+      // The others were used later.
+      if (!this.#unused.isUnused(usedMark)) break
+      this.#drop(key)
+    }
+    return this.#entries.size > 0
+  }
+
   #drop(key: string): void {
-    const value = this.#entries.get(key)
-    if (value === undefined) return
+    const known = this.#entries.get(key)
+    if (known === undefined) return
     this.#entries.delete(key)
-    this.#sizeBytes -= sizeOf(value)
+    this.#sizeBytes -= cachedBytes(known.value)
   }
 }
 
-function sizeOf({ bytes, meta }: CachedBytes): number {
+function cachedBytes({ bytes, meta }: CachedBytes): number {
   return bytes.length + meta.length + ENTRY_BYTES
 }

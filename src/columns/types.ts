@@ -69,7 +69,7 @@ export interface Utf8Values {
 
 /**
  * The values of one column for a run of rows. `values` is a typed array where the type has one (byte, short, integer,
- * date: Int32Array; long, timestamp, timestamp_ntz: BigInt64Array; float, double: Float64Array), Utf8Values for strings,
+ * date: Int32Array; long, timestamp, timestamp_ntz, decimals of up to 18 digits: BigInt64Array; float, double: Float64Array), Utf8Values for strings,
  * variants and binaries; then `nulls[i] === 1` marks NULL (absent: no NULLs). Or it is a plain array of cells, with null for NULL.
  * `cellAt` (vectors.ts) reads all forms.
  */

@@ -3,6 +3,8 @@ import type { Batch, Cell, DataType, Utf8Values, Vector } from './types.ts'
 /** A byte-order mark at the start of a value is part of it. */
 const decoder = new TextDecoder('utf-8', { ignoreBOM: true })
 const encoder = new TextEncoder()
+/** Every number of so many digits fits 64 bits. */
+export const LONG_DIGITS = 18
 
 /** The value of one row. */
 export function cellAt(vector: Vector, row: number): Cell {
@@ -37,6 +39,9 @@ export function vectorOf(type: DataType, cells: readonly Cell[]): Vector {
     case 'timestamp':
     case 'timestamp_ntz':
       return filled(type, cells, new BigInt64Array(length), cell => cell as bigint)
+    case 'decimal':
+      if (type.precision > LONG_DIGITS) break
+      return filled(type, cells, new BigInt64Array(length), cell => cell as bigint)
     case 'float':
     case 'double':
       return filled(type, cells, new Float64Array(length), cell => cell as number)
@@ -45,8 +50,8 @@ export function vectorOf(type: DataType, cells: readonly Cell[]): Vector {
     case 'binary':
       return utf8Vector(type, cells)
     default:
-      return { type, length, values: cells }
   }
+  return { type, length, values: cells }
 }
 
 function filled<T extends Int32Array | BigInt64Array | Float64Array>(

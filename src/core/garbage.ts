@@ -12,8 +12,14 @@ export function discarded(bytes: number): void {
   collect()
 }
 
-/** Collects now: for when nothing else is to be done. */
+/** Collects now. */
 export function collect(): void {
   spentBytes = 0
   Bun.gc(true)
+}
+
+/** Gives as much memory back to the system as can be, compiled code too: for when nothing is done for a while. */
+export function giveBack(): void {
+  collect()
+  Bun.shrink()
 }

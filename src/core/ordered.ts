@@ -117,6 +117,18 @@ export class Ordered<T> implements Iterable<T> {
     return undefined
   }
 
+  /** What the items in front of a position count for. */
+  sumBefore(position: Position<T>): number {
+    let sum = 0
+    let node = this.#root
+    while (node !== undefined) {
+      const isBefore = position(node.item) > 0
+      if (isBefore) sum += node.sum - (node.right?.sum ?? 0)
+      node = isBefore ? node.right : node.left
+    }
+    return sum
+  }
+
   [Symbol.iterator](): Iterator<T> {
     return this.from()
   }
@@ -275,9 +287,9 @@ export function hashOf(text: string): number {
   return Bun.hash.xxHash32(text, SEED)
 }
 
-type Entry<V> = readonly [key: string, value: V]
+type KeyedValue<V> = readonly [key: string, value: V]
 
-function entryOrdering<V>(): Ordering<Entry<V>> {
+function entryOrdering<V>(): Ordering<KeyedValue<V>> {
   return {
     compare: ([a], [b]) => (a < b ? -1 : a > b ? 1 : 0),
     hash: ([key]) => hashOf(key),
@@ -286,13 +298,13 @@ function entryOrdering<V>(): Ordering<Entry<V>> {
 
 /** A map by texts that never changes, see Ordered; in the order of its keys. */
 export class TextMap<V> implements ReadonlyMap<string, V> {
-  readonly #entries: Ordered<Entry<V>>
+  readonly #entries: Ordered<KeyedValue<V>>
 
-  private constructor(entries: Ordered<Entry<V>>) {
+  private constructor(entries: Ordered<KeyedValue<V>>) {
     this.#entries = entries
   }
 
-  static of<V>(entries: Iterable<Entry<V>> = []): TextMap<V> {
+  static of<V>(entries: Iterable<KeyedValue<V>> = []): TextMap<V> {
     return new TextMap(Ordered.of(entryOrdering<V>(), entries))
   }
 
@@ -317,7 +329,7 @@ export class TextMap<V> implements ReadonlyMap<string, V> {
     return found === undefined ? this : new TextMap(this.#entries.without(found))
   }
 
-  #find(key: string): Entry<V> | undefined {
+  #find(key: string): KeyedValue<V> | undefined {
     return this.#entries.find(([other]) => (key < other ? -1 : key > other ? 1 : 0))
   }
 

@@ -1,30 +1,31 @@
-import { collect } from './garbage.ts'
 import { Unused } from './unused.ts'
 
-/** What is at hand is dropped when none of it was asked for in so long. */
-const UNUSED_MS = 60_000
 /** What a key, a promise and a place in a map take, roughly, beside what is in them. */
 const ENTRY_BYTES = 1024
 const KEPT_SHARE = 63 / 64
 
-interface Entry<T> {
+interface RecentValue<T> {
   readonly value: Promise<T>
+  /** What became of it. */
+  made: T | undefined
   /** undefined: it is being made. */
   bytes: number | undefined
   /** It was asked for since room was made: then it stays once more. To note that is cheaper than to keep all in order. */
   isUsed: boolean
+  /** When it was asked for last, see Unused. */
+  usedMark: number
 }
 
 /**
- * Values that take time to make, of which those that were used lately stay at hand, as many as fit into a number of bytes, for
- * as long as any of them is used. What is being made is made once for all who ask; what failed is made anew for who asks next.
+ * Values that take time to make, of which those that were used in the last minute stay at hand, as many as fit into a number of
+ * bytes. What is being made is made once for all who ask; what failed is made anew for who asks next.
  */
 export class Recent<T> {
   readonly #bytesMax: number
   readonly #bytesOf: (value: T) => number
   readonly #dropped: (bytes: number) => void
-  readonly #entries = new Map<string, Entry<T>>()
-  readonly #unused = new Unused(UNUSED_MS, () => this.#clear())
+  readonly #entries = new Map<string, RecentValue<T>>()
+  readonly #unused = new Unused(() => this.#dropUnused())
   #bytes = 0
 
   /** `bytesOf`: what a value takes. `dropped` hears of the bytes of what is not kept any more. */
@@ -43,20 +44,31 @@ export class Recent<T> {
     return this.#entries.has(key)
   }
 
+  /** The value of a key, if it is at hand: without the turn that a promise takes. */
+  made(key: string): T | undefined {
+    const known = this.#entries.get(key)
+    if (known?.made === undefined) return undefined
+    known.isUsed = true
+    known.usedMark = this.#unused.use()
+    return known.made
+  }
+
   /** The value of a key; `make` is called if it is not at hand. */
   get(key: string, make: () => Promise<T>): Promise<T> {
-    this.#unused.touch()
+    const usedMark = this.#unused.use()
     const known = this.#entries.get(key)
-    if (known === undefined) return this.#keep(key, make())
+    if (known === undefined) return this.#keep(key, make(), usedMark)
     known.isUsed = true
+    known.usedMark = usedMark
     return known.value
   }
 
-  #keep(key: string, value: Promise<T>): Promise<T> {
-    const entry: Entry<T> = { value, bytes: undefined, isUsed: false }
+  #keep(key: string, value: Promise<T>, usedMark: number): Promise<T> {
+    const entry: RecentValue<T> = { value, made: undefined, bytes: undefined, isUsed: false, usedMark }
     this.#entries.set(key, entry)
     value.then(
       made => {
+        entry.made = made
         entry.bytes = this.#bytesOf(made) + ENTRY_BYTES
         this.#bytes += entry.bytes
         this.#makeRoom(key)
@@ -67,10 +79,16 @@ export class Recent<T> {
   }
 
   /** What is being made stays. */
-  #clear(): void {
-    for (const [key, { bytes }] of this.#entries) if (bytes !== undefined) this.#entries.delete(key)
-    this.#bytes = 0
-    collect()
+  #dropUnused(): boolean {
+    for (const [key, { bytes, usedMark }] of this.#entries)
+      if (bytes !== undefined && this.#unused.isUnused(usedMark)) this.#drop(key, bytes)
+    return this.#entries.size > 0
+  }
+
+  #drop(key: string, bytes: number): void {
+    this.#entries.delete(key)
+    this.#bytes -= bytes
+    this.#dropped(bytes)
   }
 
   /**
@@ -84,14 +102,13 @@ export class Recent<T> {
       if (this.#bytes <= keptBytes) return
       const { bytes, isUsed } = entry
       if (bytes === undefined || key === newest) continue
-      this.#entries.delete(key)
-      if (isUsed) {
-        entry.isUsed = false
-        this.#entries.set(key, entry)
+      if (!isUsed) {
+        this.#drop(key, bytes)
         continue
       }
-      this.#bytes -= bytes
-      this.#dropped(bytes)
+      entry.isUsed = false
+      this.#entries.delete(key)
+      this.#entries.set(key, entry)
     }
   }
 }

@@ -1,40 +1,60 @@
-/** Runs something once what is watched has not been used for a while; and again after the next use. */
+import { collect, giveBack } from './garbage.ts'
+
+/** What was not used for so long is dropped, and looked for so often. */
+const UNUSED_MS = 60_000
+const LOOK_MS = 5000
+const LOOKS_KEPT = UNUSED_MS / LOOK_MS + 1
+
+/** How many of them have something that was used lately. */
+let inUse = 0
+
+/**
+ * Tells what was not used for a minute, of many things, without a timer for each: they are looked through now and then, and
+ * of each only the look before which it was used is noted. When nothing is left, memory is given back: all that can be, where
+ * no other has anything left either. A process does not go on for it.
+ */
 export class Unused {
-  readonly #afterMs: number
-  readonly #run: () => void
-  #usedMs = 0
+  readonly #look: () => boolean
+  #looks = 0
   #timer: Timer | undefined
 
-  constructor(afterMs: number, run: () => void) {
-    this.#afterMs = afterMs
-    this.#run = run
+  /** `look`: drops what is unused (see `isUnused`); true if something is left to look at later. */
+  constructor(look: () => boolean) {
+    this.#look = look
   }
 
-  /** It is used now. */
-  touch(): void {
-    this.#usedMs = performance.now()
-    if (this.#timer === undefined) this.#wait(this.#afterMs)
+  /** The mark of something that is used now. */
+  use(): number {
+    if (this.#timer === undefined) {
+      inUse++
+      this.#wait()
+    }
+    return this.#looks
   }
 
-  /** It will not be used any more. */
+  isUnused(mark: number): boolean {
+    return this.#looks - mark >= LOOKS_KEPT
+  }
+
+  /** Nothing will be used any more. */
   stop(): void {
+    if (this.#timer === undefined) return
     clearTimeout(this.#timer)
     this.#timer = undefined
+    inUse--
   }
 
-  #wait(ms: number): void {
-    this.#timer = setTimeout(() => this.#look(), ms)
-    // A process does not go on for it.
+  #wait(): void {
+    this.#timer = setTimeout(() => {
+      this.#looks++
+      if (this.#look()) {
+        this.#wait()
+        return
+      }
+      this.stop()
+      if (inUse === 0) giveBack()
+      else collect()
+    }, LOOK_MS)
     this.#timer.unref()
-  }
-
-  #look(): void {
-    const leftMs = this.#usedMs + this.#afterMs - performance.now()
-    if (leftMs > 0) {
-      this.#wait(leftMs)
-      return
-    }
-    this.#timer = undefined
-    this.#run()
   }
 }

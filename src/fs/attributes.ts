@@ -30,7 +30,7 @@ export function viewAttributes(
 }
 
 /** A size or offset from the wire as a number; FsError EFBIG beyond what a number holds exactly. */
-export function sizeOf(value: bigint): number {
+export function exactSize(value: bigint): number {
   if (value > BigInt(Number.MAX_SAFE_INTEGER))
     throw new FsError('EFBIG', `${value} is beyond the largest file posixlake serves`)
   return Number(value)

@@ -16,8 +16,8 @@ export interface ImageOfSave {
 }
 
 /** A text of which a client has had bytes, as it has read or written them; or of which it has only been told (attributes). */
-interface KnownText<Line> {
-  readonly line: Line
+interface KnownText<Lineage> {
+  readonly lineage: Lineage
   readonly how: 'read' | 'wrote' | 'told'
   /** Of the table; undefined for what the image of a save was. */
   readonly version: bigint | undefined
@@ -31,17 +31,17 @@ interface KnownText<Line> {
 }
 
 /** A text that a client knew. */
-export interface TextOfClient<Line> {
-  readonly line: Line
+export interface TextOfClient<Lineage> {
+  readonly lineage: Lineage
   readonly version: bigint
   /** In bytes, from the start of that version's text; what stands behind it came later. */
   readonly size: number
 }
 
 /** The text that a program of a client had when it began its work, and the last that its client has had since. */
-export interface TextAtStart<Line> {
-  readonly first: TextOfClient<Line>
-  readonly last: TextOfClient<Line>
+export interface TextAtStart<Lineage> {
+  readonly first: TextOfClient<Lineage>
+  readonly last: TextOfClient<Lineage>
   /** False: its client has read or written other texts since, so that it may know more. */
   readonly isSure: boolean
 }
@@ -50,24 +50,24 @@ export interface TextAtStart<Line> {
  * What the clients of one view have had of it. The bytes in a client's cache come from its READs and its own WRITEs
  * alone; so rows that another one appended behind what it has read are rows that its programs have not seen.
  */
-export class KnownTexts<Line> {
-  readonly #clients = new BoundedMap<string, KnownText<Line>[]>(CLIENTS_KEPT)
+export class KnownTexts<Lineage> {
+  readonly #clients = new BoundedMap<string, KnownText<Lineage>[]>(CLIENTS_KEPT)
 
   /** A client was sent bytes of a text, of a size: that of a version, or the image of a save. */
-  read(client: FileClient, line: Line, of: bigint | ImageOfSave, size: number, nowMs: number): void {
-    this.#note(clientKey(client), line, 'read', of, size, nowMs)
+  read(client: FileClient, lineage: Lineage, of: bigint | ImageOfSave, size: number, nowMs: number): void {
+    this.#note(clientKey(client), lineage, 'read', of, size, nowMs)
   }
 
   /** A client was sent attributes with the size of a text: where it is not the one that it knows, its cache is no longer good. */
-  told(client: FileClient, line: Line, of: bigint | ImageOfSave, size: number, nowMs: number): void {
+  told(client: FileClient, lineage: Lineage, of: bigint | ImageOfSave, size: number, nowMs: number): void {
     const last = this.#clients.peek(clientKey(client))?.at(-1)
-    if (last !== undefined && isText(last, line, of, size)) last.toldMs = nowMs
-    else if (last !== undefined) this.#note(clientKey(client), line, 'told', of, size, nowMs)
+    if (last !== undefined && isText(last, lineage, of, size)) last.toldMs = nowMs
+    else if (last !== undefined) this.#note(clientKey(client), lineage, 'told', of, size, nowMs)
   }
 
   /** A client has written a text: all of a version, or the image of a save that is shown otherwise. */
-  wrote(client: string, line: Line, of: bigint | ImageOfSave, size: number, nowMs: number): void {
-    this.#note(client, line, 'wrote', of, size, nowMs)
+  wrote(client: string, lineage: Lineage, of: bigint | ImageOfSave, size: number, nowMs: number): void {
+    this.#note(client, lineage, 'wrote', of, size, nowMs)
   }
 
   /**
@@ -75,7 +75,7 @@ export class KnownTexts<Line> {
    * where it read nothing, the last that it had in its cache, if it has asked whether that is good. Undefined if neither
    * is known.
    */
-  at(client: FileClient, sinceMs: number): TextAtStart<Line> | undefined {
+  at(client: FileClient, sinceMs: number): TextAtStart<Lineage> | undefined {
     const known = this.#clients.get(clientKey(client)) ?? []
     const since = known.filter(({ how, lastMs }) => how !== 'told' && lastMs > sinceMs)
     const first = since.find(({ how }) => how === 'read') ?? inCache(known, sinceMs)
@@ -87,31 +87,31 @@ export class KnownTexts<Line> {
 
   #note(
     client: string,
-    line: Line,
-    how: KnownText<Line>['how'],
+    lineage: Lineage,
+    how: KnownText<Lineage>['how'],
     of: bigint | ImageOfSave,
     size: number,
     nowMs: number,
   ): void {
     const texts = this.#clients.get(client) ?? []
     const last = texts.at(-1)
-    if (last?.how === how && isText(last, line, of, size)) {
+    if (last?.how === how && isText(last, lineage, of, size)) {
       last.lastMs = nowMs
       return
     }
     const [version, save] = typeof of === 'bigint' ? [of, undefined] : [undefined, of]
-    texts.push({ line, how, version, save, size, firstMs: nowMs, lastMs: nowMs, toldMs: nowMs })
+    texts.push({ lineage, how, version, save, size, firstMs: nowMs, lastMs: nowMs, toldMs: nowMs })
     if (texts.length > TEXTS_KEPT) texts.shift()
     this.#clients.set(client, texts)
   }
 }
 
-function isText<Line>(known: KnownText<Line>, line: Line, of: bigint | ImageOfSave, size: number): boolean {
-  return known.line === line && (known.version ?? known.save) === of && known.size === size
+function isText<Lineage>(known: KnownText<Lineage>, lineage: Lineage, of: bigint | ImageOfSave, size: number): boolean {
+  return known.lineage === lineage && (known.version ?? known.save) === of && known.size === size
 }
 
 /** What a client had in its cache at a moment, and was told about then that it is still good. */
-function inCache<Line>(known: readonly KnownText<Line>[], atMs: number): KnownText<Line> | undefined {
+function inCache<Lineage>(known: readonly KnownText<Lineage>[], atMs: number): KnownText<Lineage> | undefined {
   const last = known.findLast(({ firstMs }) => firstMs <= atMs)
   if (last === undefined || last.how === 'told') return undefined
   return Math.max(last.lastMs, last.toldMs) > atMs - OPENED_MS ? last : undefined
@@ -123,9 +123,9 @@ function isInTable({ version, save }: KnownText<unknown>): boolean {
 }
 
 /** Of the image of a save that is not in the table as it was, the version that it began with. */
-function textOf<Line>({ line, version, save, size }: KnownText<Line>): TextOfClient<Line> {
+function textOf<Lineage>({ lineage, version, save, size }: KnownText<Lineage>): TextOfClient<Lineage> {
   const of = version ?? save!.became
-  if (of !== undefined) return { line, version: of, size }
+  if (of !== undefined) return { lineage, version: of, size }
   const { base } = save!
-  return { line, version: base.snapshot.version, size: base.size }
+  return { lineage, version: base.snapshot.version, size: base.size }
 }

@@ -1,9 +1,9 @@
 import { messageOf } from '../core/errors.ts'
 import type { Table } from '../table/table.ts'
-import { sizeOf } from './attributes.ts'
+import { exactSize } from './attributes.ts'
 import { clientKey, endOf, endOfImage, type FileClient, fileClientOf } from './ends-of-file.ts'
 import { type Change, type CreateHow, FsError, type Node, type TimeNs } from './filesystem.ts'
-import { isContinuation, type Line } from './lines.ts'
+import { isContinuation, type Lineage } from './lineages.ts'
 import { exists, isSillyName, noEntry, RefusedChange } from './names.ts'
 import type { HoldTimes } from './saves/hold-times.ts'
 import { type NameAct, type NameEvent, nextName } from './saves/name-state.ts'
@@ -26,7 +26,7 @@ export interface ViewNameOptions {
   readonly scratch: Scratch
   readonly table: Table
   /** What a file shows that is a version of some view, under a name elsewhere. */
-  readonly textOfLine: (id: bigint) => Promise<Text | undefined>
+  readonly textOfLineage: (id: bigint) => Promise<Text | undefined>
   readonly times: HoldTimes
   readonly nowMs: () => number
   /** Runs after the change of names that is under way. */
@@ -71,11 +71,11 @@ export class ViewName {
     // What cannot be brought to its end now, will be when the call comes once more.
     await this.#finishRenames().catch(() => undefined)
     // The text of a table with many files of other writers takes minutes: mostly it is not needed to begin with.
-    const { last } = view.lines
+    const { last } = view.lineages
     if (last === undefined || scratch.entryOf(last.id) === undefined) return
-    const line = await view.lines.current()
-    const reference = scratch.entryOf(line.id)
-    if (reference !== undefined) this.#happened({ kind: 'restart', line, silly: isSillyName(reference.name) })
+    const lineage = await view.lineages.current()
+    const reference = scratch.entryOf(lineage.id)
+    if (reference !== undefined) this.#happened({ kind: 'restart', lineage, silly: isSillyName(reference.name) })
   }
 
   /** A client is there again after a restart: what it was doing, it goes on with now or not at all. */
@@ -99,27 +99,27 @@ export class ViewName {
   }
 
   /** A save was refused. vim has a backup in `data.csv~` or the like, which it will rename back after removing the name. */
-  saveRefused(line: Line): void {
+  saveRefused(lineage: Lineage): void {
     const { view, nowMs, scratch } = this.#options
     if (view.nameState.kind !== 'created over') return
     const { backup } = view.nameState
-    const isAsBackup = line.version === backup.version && scratch.entryOf(backup.id) !== undefined
-    this.#happened({ kind: 'save refused', line, isAsBackup, nowMs: nowMs() })
+    const isAsBackup = lineage.version === backup.version && scratch.entryOf(backup.id) !== undefined
+    this.#happened({ kind: 'save refused', lineage, isAsBackup, nowMs: nowMs() })
   }
 
-  /** CREATE: the line that the name leads to then. */
-  async create(how: CreateHow, caller: FileClient): Promise<Line> {
+  /** CREATE: the lineage that the name leads to then. */
+  async create(how: CreateHow, caller: FileClient): Promise<Lineage> {
     const { view, editor, nowMs, onNames } = this.#options
-    const line = view.away ?? (await view.lookNow())
+    const lineage = view.away ?? (await view.lookNow())
     const isExclusive = how.kind !== 'unchecked'
-    const event = { kind: 'CREATE', isExclusive, isEmptied: editor.isEmptied(line), nowMs: nowMs() } as const
+    const event = { kind: 'CREATE', isExclusive, isEmptied: editor.isEmptied(lineage), nowMs: nowMs() } as const
     const act = this.#happened(event)
     if (act === 'exists') throw exists(view.name)
-    const created = act === 'create' ? view.lines.start(await view.lines.text(line)) : line
-    if (act === 'create') this.#happened({ kind: 'created', line: created })
+    const created = act === 'create' ? view.lineages.start(await view.lineages.text(lineage)) : lineage
+    if (act === 'create') this.#happened({ kind: 'created', lineage: created })
     if (act !== 'open') await editor.truncate(created, 0, caller)
     else if (how.kind === 'unchecked' && how.attributes.size !== undefined)
-      await editor.truncate(line, sizeOf(how.attributes.size), caller)
+      await editor.truncate(lineage, exactSize(how.attributes.size), caller)
     onNames()
     return created
   }
@@ -127,13 +127,13 @@ export class ViewName {
   /** `rm`: all rows go; the name stays, with the header. */
   async remove(): Promise<Change> {
     const { view, editor, nowMs, onNames } = this.#options
-    const line = view.away ?? (await view.lookNow())
-    const act = this.#happened({ kind: 'REMOVE', line, nowMs: nowMs() })
+    const lineage = view.away ?? (await view.lookNow())
+    const act = this.#happened({ kind: 'REMOVE', lineage, nowMs: nowMs() })
     if (act === 'missing') throw noEntry(view.name)
     if (act === 'wait') return {}
     await editor.finish()
     await editor.abandon()
-    await editor.removeRows(view.lines.start(await view.lines.text(await view.lookNow())))
+    await editor.removeRows(view.lineages.start(await view.lineages.text(await view.lookNow())))
     this.#happened({ kind: 'emptied', nowMs: nowMs() })
     onNames()
     // Without directory attributes the client does not remember the name as gone.
@@ -148,15 +148,15 @@ export class ViewName {
       // Repeated after a restart.
       const entry = scratch.entryOf(view.away.id)
       const isRepeated = entry?.dirId === toDirectory.id && entry.name === toName
-      const act = this.#happened({ kind: 'RENAME away', line: view.away, silly, isRepeated })
+      const act = this.#happened({ kind: 'RENAME away', lineage: view.away, silly, isRepeated })
       if (act === 'missing') throw noEntry(view.name)
       return
     }
     await this.#options.editor.finish()
-    const line = await view.lookNow()
-    const { size } = await view.lines.text(line)
-    await scratch.placeReference(toDirectory.id, toName, line.id, { size, mtime: line.mtime })
-    this.#happened({ kind: 'RENAME away', line, silly, isRepeated: false })
+    const lineage = await view.lookNow()
+    const { size } = await view.lineages.text(lineage)
+    await scratch.placeReference(toDirectory.id, toName, lineage.id, { size, mtime: lineage.mtime })
+    this.#happened({ kind: 'RENAME away', lineage, silly, isRepeated: false })
   }
 
   /**
@@ -165,32 +165,32 @@ export class ViewName {
    */
   async renameOnto(fromDirectory: Node, fromName: string): Promise<void> {
     const { view, scratch, editor, onNames } = this.#options
-    const { lines } = view
+    const { lineages } = view
     const origin = `${fromDirectory.id}/${fromName}`
     await this.#finishRenames()
     const entry = await this.#entryToRename(fromDirectory, fromName, origin)
     if (entry === undefined) return
     const { away } = view
-    const old = lines.get(entry.id)
-    const shown = old === undefined ? await this.#options.textOfLine(entry.id) : await lines.text(old)
+    const old = lineages.get(entry.id)
+    const shown = old === undefined ? await this.#options.textOfLineage(entry.id) : await lineages.text(old)
     const { ctime: finished, size } = await scratch.getattr(entry.id)
     const written = shown === undefined ? { sinceMs: scratch.createdMs(entry.id), finished } : undefined
     const { base, unseen } = await this.#baseOfReplacement(away, written, fileClientOf(fromDirectory))
-    const file = shown === undefined ? openFile(scratch.realPath(entry.id), sizeOf(size)) : undefined
+    const file = shown === undefined ? openFile(scratch.realPath(entry.id), exactSize(size)) : undefined
     const image = shown ?? file!
     // A version of another view goes on as that one's.
     const becomes = old !== undefined ? 'line' : shown === undefined ? 'file' : 'new'
     try {
       const renaming = { origin, fileId: String(entry.id), becomes } as const
       const { text, asWritten, record } = await editor.replace(base, image, renaming, unseen)
-      const line = await this.#complete(record, text)
+      const lineage = await this.#complete(record, text)
       if (old === undefined) {
-        if (!asWritten) lines.touch(line)
+        if (!asWritten) lineages.touch(lineage)
         // It only tells what is appended next.
         const end = asWritten ? endOf(text.size, text.snapshot.version) : await endOfImage(image).catch(() => undefined)
         const client = clientKey(fileClientOf(fromDirectory))
-        if (end !== undefined) line.ends.wrote(client, end)
-        lines.noteSaved(line, [client], undefined, asWritten)
+        if (end !== undefined) lineage.ends.wrote(client, end)
+        lineages.noteSaved(lineage, [client], undefined, asWritten)
       }
     } catch (error) {
       await this.#putBack(away)
@@ -202,24 +202,24 @@ export class ViewName {
   }
 
   /** The name leads to a renamed file, whose rows are in the table. It may be called again if it fails. */
-  async #complete(record: RenameRecord, known?: TableText): Promise<Line> {
+  async #complete(record: RenameRecord, known?: TableText): Promise<Lineage> {
     const { view, editor } = this.#options
-    const { lines } = view
+    const { lineages } = view
     const { origin, becomes } = record
     const id = BigInt(record.fileId)
     try {
-      const text = known ?? (await lines.text(await view.lookNow()))
+      const text = known ?? (await lineages.text(await view.lookNow()))
       await this.#take(id)
-      const old = becomes === 'new' ? undefined : lines.get(id)
-      const line = old ?? lines.start(text, becomes === 'new' ? undefined : id, origin)
+      const old = becomes === 'new' ? undefined : lineages.get(id)
+      const lineage = old ?? lineages.start(text, becomes === 'new' ? undefined : id, origin)
       if (old !== undefined) {
-        lines.advance(old, text)
-        lines.adopt(old)
-        lines.touch(old)
+        lineages.advance(old, text)
+        lineages.adopt(old)
+        lineages.touch(old)
       }
       this.#happened({ kind: 'RENAME onto' })
-      lines.whenSaved(line, () => editor.renames.end(record))
-      return line
+      lineages.whenSaved(lineage, () => editor.renames.end(record))
+      return lineage
     } catch (cause) {
       throw this.#askAgain(cause)
     }
@@ -258,12 +258,12 @@ export class ViewName {
   }
 
   /** Nothing has taken the name: it leads to what it did. */
-  async #putBack(away: Line | undefined): Promise<void> {
-    const { lines } = this.view
+  async #putBack(away: Lineage | undefined): Promise<void> {
+    const { lineages } = this.view
     const act = this.#happened({ kind: 'RENAME refused' })
     if (act !== 'put back' || away === undefined) return
     try {
-      lines.start(await lines.text(away))
+      lineages.start(await lineages.text(away))
     } catch (error) {
       this.#options.log(messageOf(error))
     }
@@ -282,7 +282,7 @@ export class ViewName {
       if (!(error instanceof FsError && error.code === 'ENOENT')) throw error
       // Repeated, after a restart or since its end failed: the file is the view already.
       if (this.#completed.includes(origin)) return undefined
-      const current = view.lines.peek() ?? (await view.lines.current())
+      const current = view.lineages.peek() ?? (await view.lineages.current())
       if (current.renamedFrom === origin) return undefined
       throw error
     }
@@ -294,53 +294,53 @@ export class ViewName {
    * is there now.
    */
   async #baseOfReplacement(
-    away: Line | undefined,
+    away: Lineage | undefined,
     file: { sinceMs: number; finished: TimeNs } | undefined,
     client: FileClient,
   ): Promise<{ base: TableText; unseen?: Unseen }> {
     const { view, editor, nowMs } = this.#options
-    const { lines } = view
+    const { lineages } = view
     if (away === undefined) await editor.finish()
-    const line = away ?? (await view.lookNow())
-    const base = await lines.text(line)
+    const lineage = away ?? (await view.lookNow())
+    const base = await lineages.text(lineage)
     if (file === undefined) return { base }
     const isFinished = BigInt(nowMs()) * 1_000_000n - file.finished > FINISHED_NS
-    if (isFinished && line.mtime > file.finished) return { base }
-    const seen = await lines.seenSince(file.sinceMs, client, base)
+    if (isFinished && lineage.mtime > file.finished) return { base }
+    const seen = await lineages.seenSince(file.sinceMs, client, base)
     if (seen === undefined) return { base }
     if (isContinuation(seen.text, base)) return { base, unseen: { from: seen.size, isSure: seen.isSure } }
-    return { base: seen.isSure || seen.line !== line ? seen.text : base }
+    return { base: seen.isSure || seen.lineage !== lineage ? seen.text : base }
   }
 
   /** Takes the name from state to state; what is to be done for it is told. */
-  #happened(event: NameEvent<Line>): NameAct {
+  #happened(event: NameEvent<Lineage>): NameAct {
     const { view, times, onNames } = this.#options
     const { state, act } = nextName(view.nameState, event, times)
     if (state === view.nameState) return act
     view.nameState = state
     clearTimeout(this.#deadline)
-    if (state.kind === 'away') this.#deadline = setTimeout(() => this.#comeBackAlone(state.line), state.ms)
+    if (state.kind === 'away') this.#deadline = setTimeout(() => this.#comeBackAlone(state.lineage), state.ms)
     else for (const resolve of this.#waiting.splice(0)) resolve()
     if (act === 'wait') onNames()
     return act
   }
 
-  #comeBackAlone(line: Line): void {
+  #comeBackAlone(lineage: Lineage): void {
     const { view, alone, log } = this.#options
     const deadline = this.#deadline
     void alone(async () => {
-      if (view.away === line && this.#deadline === deadline) await this.#comeBack(line)
+      if (view.away === lineage && this.#deadline === deadline) await this.#comeBack(lineage)
     }).catch(error => log(messageOf(error)))
   }
 
   /** Nothing took the name: it comes back, without rows if the client removed it. */
-  async #comeBack(line: Line): Promise<void> {
+  async #comeBack(lineage: Lineage): Promise<void> {
     const { view, editor, onNames, times } = this.#options
     const { act } = nextName(view.nameState, { kind: 'deadline' }, times)
     try {
-      const text = await view.lines.text(line)
-      if (act !== 'put back without rows') view.lines.start(text)
-      else view.lines.start(await editor.removeAllRows(text).catch(error => this.#keepingRows(text, error)))
+      const text = await view.lineages.text(lineage)
+      if (act !== 'put back without rows') view.lineages.start(text)
+      else view.lineages.start(await editor.removeAllRows(text).catch(error => this.#keepingRows(text, error)))
     } finally {
       // Whatever failed, it does not stay away: nobody would bring it back.
       this.#happened({ kind: 'deadline' })
@@ -349,7 +349,7 @@ export class ViewName {
   }
 
   #keepingRows(text: TableText, error: unknown): never {
-    this.view.lines.start(text)
+    this.view.lineages.start(text)
     throw error
   }
 }

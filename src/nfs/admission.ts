@@ -8,7 +8,8 @@ const NOBODY = 65_534
 
 /**
  * Who may connect. A connection of this machine, over whichever of its addresses, is its user's, whatever its calls claim:
- * NFSv3 knows no passwords, and any user can write a program that says it is root. What another machine says is believed.
+ * NFSv3 knows no passwords, and any user can write a program that says it is root. Another machine's AUTH_SYS
+ * credentials (RFC 5531, appendix A) are taken as they are.
  */
 export function admit(peer: PeerConnection, loopbackOnly: boolean, allowedUids: AllowedUids): Admission {
   const loopback = isLoopback(peer.address)

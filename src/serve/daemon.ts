@@ -7,7 +7,7 @@ import { ServeError, serveError } from './errors.ts'
 const OUTCOME_VARIABLE = 'POSIXLAKE_OUTCOME_FD'
 const OUTCOME_FD = 3
 
-type Outcome =
+type StartReport =
   | { readonly started: true }
   | { readonly started: false; readonly code?: string; readonly message: string }
 
@@ -40,21 +40,21 @@ export async function startDaemon({ command, log, signal }: DaemonOptions): Prom
   child.on('exit', (code, name) => end(name ?? `exit status ${code}`))
   const abort = (): void => void child.kill('SIGTERM')
   signal?.addEventListener('abort', abort)
-  const outcome = await outcomeFrom(child.stdio[OUTCOME_FD] as NodeJS.ReadableStream | null | undefined)
+  const report = await reportFrom(child.stdio[OUTCOME_FD] as NodeJS.ReadableStream | null | undefined)
   signal?.removeEventListener('abort', abort)
-  if (outcome === undefined) throw new ServeError('failed', lastWords(log, start, await ended))
-  if (!outcome.started) throw serveError(outcome.code, outcome.message)
+  if (report === undefined) throw new ServeError('failed', lastWords(log, start, await ended))
+  if (!report.started) throw serveError(report.code, report.message)
   child.unref()
 }
 
 /** The one line that comes from the server; undefined if it ended without. */
-async function outcomeFrom(pipe: NodeJS.ReadableStream | null | undefined): Promise<Outcome | undefined> {
+async function reportFrom(pipe: NodeJS.ReadableStream | null | undefined): Promise<StartReport | undefined> {
   if (pipe === null || pipe === undefined) return undefined
   let text = ''
   try {
     for await (const chunk of pipe) {
       text += chunk.toString()
-      if (text.endsWith('\n')) return JSON.parse(text) as Outcome
+      if (text.endsWith('\n')) return JSON.parse(text) as StartReport
     }
   } catch {
     // A pipe that breaks tells nothing.
@@ -72,12 +72,12 @@ export function reportOutcome(error?: unknown): void {
   const fd = Number(process.env[OUTCOME_VARIABLE] ?? 0)
   delete process.env[OUTCOME_VARIABLE]
   if (fd !== OUTCOME_FD) return
-  const outcome: Outcome =
+  const report: StartReport =
     error === undefined
       ? { started: true }
       : { started: false, message: messageOf(error), ...(error instanceof LakeError ? { code: error.code } : {}) }
   try {
-    writeSync(fd, `${JSON.stringify(outcome)}\n`)
+    writeSync(fd, `${JSON.stringify(report)}\n`)
     closeSync(fd)
   } catch {
     // Whoever started it is gone.

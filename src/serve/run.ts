@@ -123,7 +123,8 @@ class Life {
       })
     }
     // A mount without its server hangs: what went wrong in the background is told, and ends nothing else.
-    process.on('unhandledRejection', error => options.log(`this is a defect in posixlake: ${stackOf(error)}`))
+    for (const event of ['unhandledRejection', 'uncaughtException'] as const)
+      process.on(event, error => options.log(`this is a defect in posixlake: ${stackOf(error)}`))
     // The end of a terminal is not the end of a server that was started in the background.
     process.on('SIGHUP', () => undefined)
   }

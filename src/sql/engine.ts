@@ -74,7 +74,7 @@ export interface SqlResult {
 }
 
 /** What a statement did. */
-export type Outcome = { readonly kind: 'rows'; readonly result: SqlResult } | Changed
+export type StatementResult = { readonly kind: 'rows'; readonly result: SqlResult } | Changed
 
 /** Runs a query on a snapshot, known to it as `data`. Rejects with SqlError: the engine's sentence. */
 export async function query(
@@ -97,7 +97,7 @@ export async function query(
  * Runs one statement on the newest version: a query, or an INSERT, UPDATE, DELETE, MERGE or TRUNCATE, which is one commit.
  * Rejects with SqlError or TableError, and then nothing has changed.
  */
-export async function execute(source: TableSource, sql: string, options: RunOptions = {}): Promise<Outcome> {
+export async function execute(source: TableSource, sql: string, options: RunOptions = {}): Promise<StatementResult> {
   const { statement, returning } = await theStatement(sql)
   const open = typeof source === 'function' ? source : async () => source
   if (statement.kind === 'query') {
@@ -113,7 +113,7 @@ export async function execute(source: TableSource, sql: string, options: RunOpti
 }
 
 /** Runs a change on the newest version, again if another writer got in its way. */
-async function changeNewest(table: Table, statement: ChangingStatement, options: RunOptions): Promise<Outcome> {
+async function changeNewest(table: Table, statement: ChangingStatement, options: RunOptions): Promise<StatementResult> {
   const { txnId = randomUUID(), signal, written } = options
   const refused = new RefusedFiles(table, options.log)
   try {

@@ -16,9 +16,9 @@ import {
 } from './record.ts'
 import { changesOf, findCommit, takeBack } from './written.ts'
 
-/** For how long a statement is known when it comes once more, and how many are. */
+/** For how long a statement is known when it comes once more, and how many are: a file each. */
 const KNOWN_MS = 10 * 60_000
-const KNOWN_MAX = 256
+const KNOWN_MAX = 64
 
 export interface LedgerOptions {
   readonly folder: string
@@ -28,12 +28,12 @@ export interface LedgerOptions {
 }
 
 /** A statement that was begun, and what is known of it. */
-export interface Entry {
+export interface RecordedStatement {
   readonly path: string
   readonly header: StatementHeader
 }
 
-interface Known extends Entry {
+interface Known extends RecordedStatement {
   /** Undefined: that is not known yet. */
   changed: Changed | undefined
   /** The server ended before it answered: whoever asked will ask again, perhaps by another call. */
@@ -93,7 +93,7 @@ export class StatementLedger {
   }
 
   /** Writes down a statement that is about to run. SqlError if that is not possible. */
-  async begin(sql: string, call: string | undefined, process: ProcessId): Promise<Entry> {
+  async begin(sql: string, call: string | undefined, process: ProcessId): Promise<RecordedStatement> {
     const { folder, table, clock } = this.#options
     this.#prune()
     const header: StatementHeader = {
@@ -118,7 +118,7 @@ export class StatementLedger {
   }
 
   /** A statement's process said what came of it; undefined: nothing, and nothing is left of it. */
-  async answered(entry: Entry, changed: Changed | undefined): Promise<void> {
+  async answered(entry: RecordedStatement, changed: Changed | undefined): Promise<void> {
     if (changed === undefined) {
       await this.#remove(entry)
       return
@@ -129,7 +129,7 @@ export class StatementLedger {
   }
 
   /** The process is gone without a word. What came of the statement; undefined: nothing. SqlError `undecided`. */
-  async settle(entry: Entry, why: unknown): Promise<Changed | undefined> {
+  async settle(entry: RecordedStatement, why: unknown): Promise<Changed | undefined> {
     const known: Known = { ...entry, changed: undefined, cutOff: true, sinceMs: this.#options.clock.nowMs() }
     try {
       const changed = await this.#settled(known)
@@ -154,7 +154,7 @@ export class StatementLedger {
   }
 
   /** Looks for the commit of a statement whose process is gone, and takes back what is not of it. */
-  async #settled({ path, header }: Entry): Promise<Changed | undefined> {
+  async #settled({ path, header }: RecordedStatement): Promise<Changed | undefined> {
     const { table } = this.#options
     const found = await findCommit(table, header.txnId, BigInt(header.base))
     await takeBack(table, readRecord(path)?.written ?? [], found)
@@ -175,7 +175,7 @@ export class StatementLedger {
     void this.#remove(entry)
   }
 
-  async #remove({ path }: Entry): Promise<void> {
+  async #remove({ path }: RecordedStatement): Promise<void> {
     await removeRecord(path).catch(error => this.#options.log(messageOf(error)))
   }
 }

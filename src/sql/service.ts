@@ -6,7 +6,7 @@ import { bytesAnswer, FileAnswer, type SqlAnswer } from './answer.ts'
 import { ProcessEnded } from './child.ts'
 import { SqlError } from './errors.ts'
 import { changesText } from './format.ts'
-import { type Entry, StatementLedger } from './ledger.ts'
+import { type RecordedStatement, StatementLedger } from './ledger.ts'
 import {
   overMemory,
   overTime,
@@ -191,7 +191,7 @@ export class SqlService {
     const { child, folder } = slot
     const resultPath = join(folder, `result-${crypto.randomUUID()}`)
     const { signal } = run.ending
-    let entry: Entry | undefined
+    let entry: RecordedStatement | undefined
     let isSound = false
     const kill = (): void => void child.kill()
     const watch = setInterval(() => this.#watch(run, slot), WATCH_EVERY_MS)
@@ -223,7 +223,7 @@ export class SqlService {
   async #answerOf(
     { format }: Run,
     answer: StatementAnswer,
-    entry: Entry | undefined,
+    entry: RecordedStatement | undefined,
     resultPath: string,
   ): Promise<SqlAnswer> {
     switch (answer.kind) {
@@ -254,7 +254,11 @@ export class SqlService {
   }
 
   /** The process is gone: what is to be said of its statement? */
-  async #afterEnd({ ending, format }: Run, ended: ProcessEnded, entry: Entry | undefined): Promise<SqlAnswer> {
+  async #afterEnd(
+    { ending, format }: Run,
+    ended: ProcessEnded,
+    entry: RecordedStatement | undefined,
+  ): Promise<SqlAnswer> {
     const why = ending.signal.aborted ? (ending.signal.reason as SqlError) : died(ended)
     const changed = entry === undefined ? undefined : await this.#ledger.settle(entry, why)
     if (changed !== undefined) return bytesAnswer(changesText(changed, format))

@@ -21,6 +21,24 @@ export function durationMs(text: string | undefined): number | undefined {
   return match === null ? undefined : Number(match[1]) * UNITS_MS[match[2]!.toLowerCase()]!
 }
 
+/** Where a table does not say for how long removed files are kept. */
+export const DELETED_FILES_KEPT_MS = 7 * 24 * 3600 * 1000
+
+/** For how long files stay that are no longer in the table, for those who read older versions. */
+export function deletedFileRetentionMs(configuration: Configuration): number {
+  return durationMs(configuration.get('delta.deletedFileRetentionDuration')) ?? DELETED_FILES_KEPT_MS
+}
+
+/** A time as `durationMs` reads it, without `interval`: 7 days. */
+export function durationText(ms: number): string {
+  const [unit, unitMs] = Object.entries(UNITS_MS).findLast(([, size]) => ms >= size && ms % size === 0) ?? [
+    'second',
+    1000,
+  ]
+  const count = ms / unitMs
+  return `${count} ${unit}${count === 1 ? '' : 's'}`
+}
+
 /**
  * The columns that get statistics: those that `delta.dataSkippingStatsColumns` names, else as many as
  * `delta.dataSkippingNumIndexedCols` says, -1 for all. What is not understood counts as not said.

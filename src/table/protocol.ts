@@ -86,6 +86,22 @@ export function checkWritable(
   for (const field of schema) checkField(field, refuse)
 }
 
+/** Refuses to take files away from a table that may need them in a way we do not know of (PROTOCOL.md, "Vacuum Protocol Check"). */
+export function checkVacuum(protocol: ProtocolAction, location: string): void {
+  const missing = (protocol.writerFeatures ?? []).filter(feature => !WRITABLE.has(feature))
+  const unknown =
+    protocol.minWriterVersion > WRITER_VERSION_MAX
+      ? `writer version ${protocol.minWriterVersion}`
+      : missing.length > 0
+        ? `the writer feature ${shown(missing.join(', '))}`
+        : undefined
+  if (unknown === undefined) return
+  throw new TableError(
+    'unsupported_feature',
+    `${location}: the table uses ${unknown}, which posixlake does not know: it cannot tell which files are needed`,
+  )
+}
+
 function checkField(field: Field, refuse: (what: string) => never): void {
   for (const key of Object.keys(field.metadata)) {
     if (key === 'delta.invariants') refuse(`an invariant on column ${field.name}`)

@@ -30,7 +30,7 @@ export type { HistoryEntry } from './history.ts'
 /** Deletion vectors at hand, in bytes. */
 const VECTORS_BYTES = 64 << 20
 /** So many rows may be deleted on the log's word that the file has as many. */
-const BELIEVED_ROWS_MAX = 1 << 20
+const UNCHECKED_ROWS_MAX = 1 << 20
 const NO_ROWS = new Uint32Array(0)
 
 /** A version that a table has got. */
@@ -154,19 +154,14 @@ export class Table {
   /** False if the table is at another version by now. */
   #advance(before: Snapshot, actions: readonly Action[], timestampMs: number): boolean {
     if (this.#snapshot !== before) return false
-    this.#setSnapshot(this.#next(before, actions, timestampMs))
+    this.#snapshot = this.#next(before, actions, timestampMs)
     return true
   }
 
   #next(before: Snapshot, actions: readonly Action[], timestampMs: number): Snapshot {
-    const builder = new SnapshotBuilder(this.store.location, before, this.#checkpoints.forgotten)
+    const builder = new SnapshotBuilder(this.store.location, before, this.#checkpoints.tombstonesOver(before))
     builder.apply(actions, timestampMs)
     return builder.finish(before.version + 1n)
-  }
-
-  #setSnapshot(snapshot: Snapshot): void {
-    this.#checkpoints.forgotten = []
-    this.#snapshot = snapshot
   }
 
   #tell(version: bigint, actions: readonly Action[], startedMs?: number): void {
@@ -202,7 +197,7 @@ export class Table {
 
   async #readVector(file: LiveFile, vector: DeletionVectorDescriptor): Promise<Uint32Array> {
     // A few bytes can announce billions of rows, in the log as in the vector: for many, the file itself is asked.
-    const isSmall = file.rows !== undefined && vector.cardinality <= BELIEVED_ROWS_MAX
+    const isSmall = file.rows !== undefined && vector.cardinality <= UNCHECKED_ROWS_MAX
     const rows = isSmall ? file.rows : (await readFooter(storeSource(this.store, file.path, file.sizeBytes))).rows
     return readVector(this.store, vector, rows, file.path)
   }
@@ -219,7 +214,7 @@ export class Table {
         underWay: txnId => this.#underWay(txnId),
         advanced: (before, actions, nowMs, startedMs) => {
           const snapshot = this.#next(before, actions, nowMs)
-          if (this.#snapshot === before) this.#setSnapshot(snapshot)
+          if (this.#snapshot === before) this.#snapshot = snapshot
           this.#freshness.looked()
           this.#tell(snapshot.version, actions, startedMs)
           this.#checkpoints.after(snapshot)

@@ -14,6 +14,7 @@ import {
 import { connect } from 'node:net'
 import { join } from 'node:path'
 import { temporaryFolder } from '../helpers/temporary.ts'
+import { NfsClient } from '../nfs/client.ts'
 
 const MAIN = join(import.meta.dir, '../../src/main.ts')
 /** A user who is root nowhere. */
@@ -275,6 +276,39 @@ describe('help', () => {
 })
 
 describe('a server', () => {
+  test('tells what goes wrong in the background, which ends nothing else', async () => {
+    const flaw = join(folder.path, 'flaw.ts')
+    const sentences = ['left alone', 'thrown by a timer']
+    writeFileSync(
+      flaw,
+      `process.on('SIGUSR2', () => {
+         void Promise.reject(new Error('${sentences[0]}'))
+         setTimeout(() => { throw new Error('${sentences[1]}') }, 1)
+       })`,
+    )
+    const log = join(folder.path, 'flaw.log')
+    const server = Bun.spawn([process.execPath, '--preload', flaw, MAIN, 'serve', table, '--port', '0'], {
+      env: environment,
+      stdin: 'ignore',
+      stdout: 'pipe',
+      stderr: Bun.file(log),
+    })
+    const said = (await server.stdout.getReader().read()).value
+    const port = Number(/127\.0\.0\.1:(\d+)/.exec(new TextDecoder().decode(said))![1])
+    await using client = await NfsClient.connect({ port })
+    server.kill('SIGUSR2')
+    for (const sentence of sentences) {
+      const expected = `this is a defect in posixlake: Error: ${sentence}`
+      while (!readFileSync(log, 'utf8').includes(expected)) {
+        expect(server.exitCode).toBeNull()
+        await Bun.sleep(5)
+      }
+    }
+    await client.null()
+    server.kill('SIGTERM')
+    expect(await server.exited).toBe(0)
+  })
+
   test('says how to mount it, is known to status, refuses a second one, and ends cleanly when it is told to', async () => {
     const server = Bun.spawn([process.execPath, MAIN, 'serve', table, '--port', '0', '--read-only'], {
       env: environment,

@@ -10,6 +10,7 @@ import type { Batch, Cell, Schema } from '../../src/columns/types.ts'
 import { batchOf } from '../../src/columns/vectors.ts'
 import { memorySource } from '../helpers/memory-source.ts'
 import { temporaryFolder } from '../helpers/temporary.ts'
+import { SHAPED, SHAPES, shapedRows } from './shapes.ts'
 import { cellsOf, Random, randomBatch, readRows, spelled, written } from './values.ts'
 
 const folder = temporaryFolder()
@@ -55,6 +56,23 @@ const TYPES = `
     TIMESTAMPTZ '1960-01-01 00:00:00.000001+00' + to_days(i::INTEGER) AS seen,
     TIMESTAMP_MS '1969-12-31 23:59:59.999' AS ms, TIMESTAMP_S '1969-12-31 23:59:59' AS s
   FROM range(100) t(i)`
+
+describe('a file of ours', () => {
+  for (const shape of SHAPES)
+    for (const nulls of [0, 5])
+      test(`of ${shape} values, ${nulls === 0 ? 'none' : `every ${nulls}th`} NULL, is what DuckDB reads`, async () => {
+        const { cells, pieces } = shapedRows(shape, nulls)
+        const path = join(folder.path, `${files++}.parquet`)
+        writeFileSync(path, (await written(SHAPED, pieces, 3000)).bytes)
+        const theirs = await copied(`SELECT * FROM '${path}'`)
+        expect((await readRows(theirs, SHAPED)).map(spelled)).toEqual(cells.map(spelled))
+        // The bounds of its row groups leave none out.
+        const value = cells[4321]![1] ?? cells[4320]![1] ?? cells[4319]![1]
+        const wanted = cells.filter(row => row[1] === value).length
+        const reader = await duckdb.runAndReadAll(`SELECT count(*) FROM '${path}' WHERE i = ${value}`)
+        expect(reader.getRows()[0]![0]).toBe(BigInt(wanted))
+      })
+})
 
 describe('a file by DuckDB', () => {
   const expected = (i: number): Cell[] => {

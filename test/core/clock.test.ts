@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'bun:test'
-import { momentMs } from '../../src/core/clock.ts'
+import { momentMs, noMomentBefore } from '../../src/core/clock.ts'
 
 describe('the moments of events', () => {
   test('come one after the other while the clock stands still, and follow it when it goes on', () => {
@@ -12,13 +12,34 @@ describe('the moments of events', () => {
     expect(momentMs(clock)).toBe(clock.ms)
   })
 
-  test('go on where the clock is set back a little, and are set back with it where it is a lot', () => {
+  test('go on where the clock is set back, at its pace if that was a lot', () => {
     const clock = { ms: 1_700_000_000_000, nowMs: () => clock.ms }
     const first = momentMs(clock)
     clock.ms -= 900
     expect(momentMs(clock)).toBeGreaterThan(first)
-    clock.ms -= 3_600_000
-    expect(momentMs(clock)).toBe(clock.ms)
+    clock.ms += 1900
+    const before = momentMs(clock)
+    expect(before).toBe(clock.ms)
+    for (let i = 0; i < 3; i++) {
+      clock.ms -= 3_600_000
+      const after = momentMs(clock)
+      expect(after).toBeGreaterThan(before)
+      expect(after - before).toBeLessThan(10_000)
+      clock.ms += 2000
+      expect(momentMs(clock) - after).toBeCloseTo(2000, 1)
+    }
+  })
+
+  test('come behind one that an earlier process noted, whatever the clock says since', () => {
+    const clock = { ms: 1_700_000_000_000, nowMs: () => clock.ms }
+    const earlier = clock.ms + 3_600_000
+    noMomentBefore(clock, earlier)
+    const first = momentMs(clock)
+    expect(first).toBeGreaterThan(earlier)
+    clock.ms += 2000
+    expect(momentMs(clock) - first).toBeCloseTo(2000, 1)
+    noMomentBefore(clock, earlier)
+    expect(momentMs(clock)).toBeLessThan(earlier + 3000)
   })
 
   test('are each clock’s own', () => {

@@ -1,24 +1,24 @@
 import { describe, expect, test } from 'bun:test'
 import { momentMs } from '../../src/core/clock.ts'
 import { type ImageOfSave, KnownTexts } from '../../src/fs/known-texts.ts'
-import type { Line } from '../../src/fs/lines.ts'
+import type { Lineage } from '../../src/fs/lineages.ts'
 
 const A = { connection: 1, uid: 0, socket: undefined }
 const B = { ...A, connection: 2 }
 const keyOf = ({ connection }: typeof A): string => String(connection)
-const line = { id: 1000n } as Line
+const lineage = { id: 1000n } as Lineage
 
 function made() {
-  const known = new KnownTexts<Line>()
+  const known = new KnownTexts<Lineage>()
   const clock = { ms: 1_700_000_000_000, nowMs: () => clock.ms }
   const now = (): number => momentMs(clock)
   return {
     clock,
     now,
-    reads: (client: typeof A, of: bigint | ImageOfSave, size: number) => known.read(client, line, of, size, now()),
+    reads: (client: typeof A, of: bigint | ImageOfSave, size: number) => known.read(client, lineage, of, size, now()),
     writes: (client: typeof A, of: bigint | ImageOfSave, size: number) =>
-      known.wrote(keyOf(client), line, of, size, now()),
-    tells: (client: typeof A, of: bigint, size: number) => known.told(client, line, of, size, now()),
+      known.wrote(keyOf(client), lineage, of, size, now()),
+    tells: (client: typeof A, of: bigint, size: number) => known.told(client, lineage, of, size, now()),
     at: (client: typeof A, sinceMs: number) => {
       const found = known.at(client, sinceMs)
       return found && [found.first.version, found.first.size, found.isSure]

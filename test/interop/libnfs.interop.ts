@@ -10,13 +10,13 @@ import { temporaryFolder } from '../helpers/temporary.ts'
 const HEADER = 'id,name\n'
 const ROWS = '1,Alice\n2,Bob\n'
 
-interface Outcome {
+interface Finished {
   readonly code: number
   readonly stdout: string
   readonly stderr: string
 }
 
-async function run(command: readonly string[], input = ''): Promise<Outcome> {
+async function run(command: readonly string[], input = ''): Promise<Finished> {
   const child = Bun.spawn([...command], { stdin: new Blob([input]), stdout: 'pipe', stderr: 'pipe' })
   const [stdout, stderr, code] = await Promise.all([
     new Response(child.stdout).text(),
@@ -43,11 +43,11 @@ async function change(
   path: string,
   input = '',
   ...more: string[]
-): Promise<Outcome> {
+): Promise<Finished> {
   return run(['python3', join(import.meta.dir, 'libnfs.py'), operation, urlOf(s, path), ...more], input)
 }
 
-const done: Outcome = { code: 0, stdout: '', stderr: '' }
+const done: Finished = { code: 0, stdout: '', stderr: '' }
 const open = (): Promise<ServedTable> => serveNew('id:Int64,name:String', ROWS, DEFAULT_HOLD_TIMES)
 
 describe('libnfs', () => {

@@ -36,6 +36,19 @@ async function pair(): Promise<{ store: ObjectStore; one: Table; two: Table }> {
   return { store, one, two: await openTable(store) }
 }
 
+/** A table with three files of two rows, each of which but the first has its place behind the one before. */
+async function chain(): Promise<{ table: Table; hang: (id: number, on: string) => Promise<void> }> {
+  const table = await createTable(memoryStore(), { schema: SCHEMA })
+  const hang = async (id: number, on: string): Promise<void> => {
+    const order = { refs: [on], runs: [{ count: 2, ref: 0, row: 0 }] }
+    const add = await writeDataFiles(table, [rows(id, id + 2)], { order })
+    await commit(table, { base: table.snapshot, operation: 'WRITE', add, delete: [] })
+  }
+  await append(table, 0, 2)
+  for (const id of [2, 4]) await hang(id, table.snapshot.files.at(-1)!.path)
+  return { table, hang }
+}
+
 const ten = Array.from({ length: 10 }, (_, i) => i)
 
 describe('one commit', () => {
@@ -228,6 +241,50 @@ describe('a file that hints of order refer to', () => {
     ])
     expect(await readIds(table)).toEqual([4, 5])
     expect(await readIds(await openTable(table.store))).toEqual([4, 5])
+  })
+
+  test('goes with the last of them, and those it refers to itself', async () => {
+    const { table, hang } = await chain()
+    await hang(6, table.snapshot.files[2]!.path)
+    // All but the last have no rows; then the last goes, by its rows or as a whole.
+    for (const at of [0, 1, 2]) await remove(table, at, [0, 1])
+    expect(table.snapshot.files.map(({ path }) => path).length).toBe(4)
+    const before = table.snapshot
+    await remove(table, 3, [0, 1])
+    expect(table.snapshot.files).toEqual([])
+    const removes = (await actionsAt(table.store, table.snapshot.version)).flatMap(({ remove }) => remove ?? [])
+    expect(removes.map(({ dataChange }) => dataChange).sort()).toEqual([false, false, false, true])
+    const again = await openTable(table.store)
+    expect(again.snapshot.files).toEqual([])
+    const other = await chain()
+    for (const at of [0, 1]) await remove(other.table, at, [0, 1])
+    const { snapshot: base } = other.table
+    await commit(other.table, { base, operation: 'TRUNCATE', add: [], delete: [], removeFiles: [base.files[2]!] })
+    expect(other.table.snapshot.files).toEqual([])
+    expect(before.files.length).toBe(4)
+  })
+
+  test('stays while another one refers to it, live or added in the same commit', async () => {
+    const { table, hang } = await chain()
+    const [first, second, third] = table.snapshot.files
+    await hang(6, first!.path)
+    for (const at of [0, 1]) await remove(table, at, [0, 1])
+    const order = { refs: [second!.path], runs: [{ count: 1, ref: 0, row: 0 }] }
+    const base = table.snapshot
+    await commit(table, {
+      base,
+      operation: 'MERGE',
+      add: await writeDataFiles(table, [rows(50, 51)], { order }),
+      delete: [{ file: base.live.get(third!.path)!, rows: Uint32Array.of(0, 1) }],
+    })
+    const paths = (): string[] => table.snapshot.files.map(({ path }) => path)
+    expect(paths().slice(0, 2)).toEqual([first!.path, second!.path])
+    expect(await readIds(table)).toEqual([6, 7, 50])
+    await remove(table, 3, [0])
+    expect(paths().length).toBe(2)
+    expect(paths()[0]).toBe(first!.path)
+    await remove(table, 1, [0, 1])
+    expect(paths()).toEqual([])
   })
 
   test('is kept for rows that are added in the same commit', async () => {

@@ -242,6 +242,30 @@ describe('a checkpoint', () => {
     ])
   })
 
+  test('need not be written here for removed files to be forgotten when their time is over', async () => {
+    let nowMs = 1_700_000_000_000
+    const clock = { nowMs: () => nowMs }
+    const store = memoryStore()
+    await foreignTable(store)
+    const following = await openTable(store, { clock })
+    const path = (i: number): string => `f${i}.parquet`
+    let most = 0
+    for (let version = 1; version <= 200; version++) {
+      const add = { path: path(version), partitionValues: {}, size: 1, modificationTime: version, dataChange: true }
+      const removed = Array.from({ length: 50 }, (_, i) => ({
+        remove: { path: path(-50 * version - i), dataChange: true, deletionTimestamp: nowMs },
+      }))
+      await commitLines(store, BigInt(version), [{ add }, ...removed])
+      await following.refresh()
+      most = Math.max(most, following.snapshot.state.tombstones.size)
+      // Twenty versions are a week.
+      nowMs += (7 * 24 * 3600 * 1000) / 20
+    }
+    expect(most).toBeLessThan(2200)
+    expect(following.snapshot.state.tombstones.has(`${path(-50 * 200)}\0`)).toBe(true)
+    expect(following.snapshot.live.size).toBe(200)
+  })
+
   test('is written at the interval that the table asks for, and a senseless interval stops no commit', async () => {
     for (const [interval, expected] of [
       ['3', ['3', '6']],

@@ -3,14 +3,14 @@ import type { Command } from '../command.ts'
 
 export { VERSION } from '../../core/version.ts'
 
-interface Entry {
+interface ListedCommand {
   readonly name: string
   readonly summary: string
   /** The path is a literal, so that the executable contains the command; it is loaded only when it is called. */
   readonly load: () => Promise<{ readonly default: Command }>
 }
 
-export const COMMANDS: readonly Entry[] = [
+export const COMMANDS: readonly ListedCommand[] = [
   { name: 'create', summary: 'Create a table, empty or from CSV or Parquet files', load: () => import('./create.ts') },
   { name: 'mount', summary: 'Show a table as files', load: () => import('./mount.ts') },
   { name: 'unmount', summary: 'Finish saves, unmount a table and stop its server', load: () => import('./unmount.ts') },
@@ -20,11 +20,15 @@ export const COMMANDS: readonly Entry[] = [
   { name: 'cat', summary: 'Print a table', load: () => import('./cat.ts') },
   { name: 'schema', summary: "Print a table's columns", load: () => import('./schema.ts') },
   { name: 'history', summary: "Print a table's commits", load: () => import('./history.ts') },
+  { name: 'undo', summary: 'Take back the last commit of a table', load: () => import('./undo.ts') },
+  { name: 'restore', summary: 'Make a table as it was at an older version', load: () => import('./restore.ts') },
+  { name: 'vacuum', summary: 'Delete files that a table no longer needs', load: () => import('./vacuum.ts') },
+  { name: 'check', summary: 'Look whether a table is whole', load: () => import('./check.ts') },
   { name: 's3-test', summary: 'Check whether a store on S3 can hold tables', load: () => import('./s3-test.ts') },
 ]
 
 /** What servers start themselves, and help does not show. */
-const HIDDEN: readonly Entry[] = [
+const HIDDEN: readonly ListedCommand[] = [
   { name: 'sql-process', summary: 'Run the SQL statements of a server', load: () => import('./sql-process.ts') },
 ]
 

@@ -1,6 +1,6 @@
 import { ParquetFileWriter } from '../../columns/parquet/write.ts'
 import { textFormats } from '../../columns/text/formats/index.ts'
-import { execute, type Outcome, query, type RunOptions, type SqlResult } from '../../sql/engine.ts'
+import { execute, query, type RunOptions, type SqlResult, type StatementResult } from '../../sql/engine.ts'
 import { SqlError } from '../../sql/errors.ts'
 import { resultText } from '../../sql/format.ts'
 import { defaultMemoryBytes, inWordsOfLimits, type SqlLimits } from '../../sql/limits.ts'
@@ -105,7 +105,7 @@ async function run(store: ObjectStore, sql: string, args: QueryArgs, options: Ru
   await (await opened)?.close()
 }
 
-function tell({ version, inserted, updated, deleted }: Extract<Outcome, { kind: 'changed' }>): void {
+function tell({ version, inserted, updated, deleted }: Extract<StatementResult, { kind: 'changed' }>): void {
   note(
     version === undefined
       ? 'nothing changed'

@@ -3,7 +3,7 @@ import { sqlType } from '../schema.ts'
 import { formatDecimal } from '../text/scalars.ts'
 import type { Cell, DataType, Utf8Values, Vector } from '../types.ts'
 import { asUtf8 } from '../utf8.ts'
-import { vectorOf } from '../vectors.ts'
+import { LONG_DIGITS, vectorOf } from '../vectors.ts'
 import type { LeafColumn } from './decode.ts'
 import { describeForm, formOf, type LeafForm } from './leaf.ts'
 import type { SchemaNode, TimeUnit } from './metadata.ts'
@@ -344,9 +344,23 @@ function quickValues(values: PhysicalValues, form: LeafForm, type: DataType): Qu
       return values.kind === 'bytes' && (form.kind === 'string' || form.kind === 'binary') ? values.array : undefined
     case 'binary':
       return values.kind === 'bytes' && (form.kind === 'string' || form.kind === 'binary') ? values.array : undefined
+    case 'decimal': {
+      const isSame = form.kind === 'decimal' && form.scale === type.scale && form.precision <= type.precision
+      if (!isSame || type.precision > LONG_DIGITS) return undefined
+      return values.kind === 'int64' ? values.array : values.kind === 'int32' ? longs(values.array) : undefined
+    }
     default:
       return undefined
   }
+}
+
+function longs(ints: Int32Array): BigInt64Array {
+  const words = new Int32Array(2 * ints.length)
+  for (let i = 0; i < ints.length; i++) {
+    words[2 * i] = ints[i]!
+    words[2 * i + 1] = ints[i]! >> 31
+  }
+  return new BigInt64Array(words.buffer)
 }
 
 /** Puts the values that are there at the rows that are not NULL. */

@@ -4,6 +4,7 @@ import { readVarInt, readZigZagBigInt } from 'hyparquet/src/thrift.js'
 import type { ParquetType } from 'hyparquet/src/types.js'
 import type { Utf8Values } from '../types.ts'
 import { PAGE_BYTES_MAX } from './codecs.ts'
+import { readDelta } from './delta.ts'
 import { readHybrid } from './hybrid.ts'
 import { readerOf, readLevelsV1 } from './levels.ts'
 import type { Reader, SchemaNode } from './metadata.ts'
@@ -39,8 +40,8 @@ export function decodeValues(
     case 'DELTA_BINARY_PACKED':
       checkType(node, encoding, ['INT32', 'INT64'])
       return node.physical === 'INT32'
-        ? { kind: 'int32', array: unpackInt32(reader, count) }
-        : { kind: 'int64', array: unpackInt64(reader, count) }
+        ? { kind: 'int32', array: unpackInt32(reader, bytes, count) }
+        : { kind: 'int64', array: unpackInt64(reader, bytes, count) }
     case 'DELTA_LENGTH_BYTE_ARRAY':
       checkType(node, encoding, ['BYTE_ARRAY'])
       return { kind: 'bytes', array: deltaLengths(reader, bytes, count) }
@@ -73,9 +74,9 @@ function checkedWidth(array: Utf8Values, { physical, typeLength }: SchemaNode): 
  * DELTA_BINARY_PACKED numbers of 32 bits. Writers give the first one of an unsigned column 33 bits, of which hyparquet
  * drops the highest: what that makes wrong is the same for every value, and is put right here.
  */
-function unpackInt32(reader: Reader, count: number): Int32Array {
+function unpackInt32(reader: Reader, bytes: Uint8Array, count: number): Int32Array {
   const array = new Int32Array(count)
-  if (count === 0) return array
+  if (count === 0 || unpackFast(reader, bytes, array)) return array
   const first = Number(BigInt.asIntN(32, checkDeltaHeader(reader)))
   deltaBinaryUnpack(reader, count, array)
   const error = first - array[0]!
@@ -83,12 +84,20 @@ function unpackInt32(reader: Reader, count: number): Int32Array {
   return array
 }
 
-function unpackInt64(reader: Reader, count: number): BigInt64Array {
+function unpackInt64(reader: Reader, bytes: Uint8Array, count: number): BigInt64Array {
   const array = new BigInt64Array(count)
-  if (count === 0) return array
+  if (count === 0 || unpackFast(reader, bytes, array)) return array
   checkDeltaHeader(reader)
   deltaBinaryUnpack(reader, count, array)
   return array
+}
+
+/** False where the numbers wrap around, or are damaged; then nothing is read. */
+function unpackFast(reader: Reader, bytes: Uint8Array, array: Int32Array | BigInt64Array): boolean {
+  const end = readDelta(bytes, reader.offset, array)
+  if (end === undefined) return false
+  reader.offset = end
+  return true
 }
 
 /** Gives the first value; blocks of no or negative size would be read for ever. */
@@ -104,7 +113,7 @@ function checkDeltaHeader({ view, offset }: { readonly view: DataView; readonly 
 
 /** DELTA_LENGTH_BYTE_ARRAY: the lengths, then the values without anything between them. */
 function deltaLengths(reader: Reader, bytes: Uint8Array, count: number): Utf8Values {
-  const lengths = unpackInt32(reader, count)
+  const lengths = unpackInt32(reader, bytes, count)
   // Without the lengths in front: what is searched in the bytes is then found in values only.
   const values = bytes.subarray(reader.offset)
   const starts = new Uint32Array(count)
@@ -121,7 +130,7 @@ function deltaLengths(reader: Reader, bytes: Uint8Array, count: number): Utf8Val
 
 /** DELTA_BYTE_ARRAY: how much each value shares with the one before, then the rest of each as DELTA_LENGTH_BYTE_ARRAY. */
 function deltaStrings(reader: Reader, bytes: Uint8Array, count: number): Utf8Values {
-  const shared = unpackInt32(reader, count)
+  const shared = unpackInt32(reader, bytes, count)
   const rests = deltaLengths(reader, bytes, count)
   const starts = new Uint32Array(count)
   const ends = new Uint32Array(count)

@@ -1,9 +1,11 @@
-import type { DecodedArray, KeyValue, SchemaElement } from 'hyparquet'
+import type { ColumnChunk, DecodedArray, KeyValue, SchemaElement } from 'hyparquet'
 import { ByteWriter, ParquetWriter } from 'hyparquet-writer'
 import { discarded } from '../../core/garbage.ts'
 import { fieldId, physicalName } from '../schema.ts'
-import type { Batch, Cell, DataType, Schema, Vector } from '../types.ts'
+import type { Batch, Cell, DataType, Field, Schema, Vector } from '../types.ts'
 import { cellAt, isUtf8, sliceBatch } from '../vectors.ts'
+import { writeChunk } from './encode/chunk.ts'
+import { flatColumn } from './encode/flat.ts'
 
 export const ROW_GROUP_ROWS = 131_072
 /** A row group is decoded as a whole, so the first one is small: the first rows of a cold file are there at once. */
@@ -39,6 +41,7 @@ export class ParquetFileWriter {
   readonly #onRowGroup: ParquetWriteOptions['onRowGroup']
   readonly #out = new ByteWriter()
   readonly #writer: ParquetWriter
+  readonly #statistics: boolean
   #rowGroups = 0
   #rows = 0
   #flushed = 0
@@ -51,12 +54,13 @@ export class ParquetFileWriter {
     this.#schema = schema
     this.#rowGroupRows = options.rowGroupRows
     this.#onRowGroup = options.onRowGroup
+    this.#statistics = options.statistics ?? true
     this.#writer = new ParquetWriter({
       writer: this.#out,
       schema: parquetElements(schema),
       codec: 'SNAPPY',
       createdBy: 'posixlake',
-      statistics: options.statistics ?? true,
+      statistics: this.#statistics,
     })
   }
 
@@ -89,24 +93,59 @@ export class ParquetFileWriter {
     this.#onRowGroup?.(batches)
     this.#rowGroups++
     this.#rows += rows
-    const columnData = this.#schema.map((field, i) => ({
-      name: physicalName(field),
-      data: parquetValues(
+    const start = this.#out.offset
+    const columns = this.#schema.flatMap((field, i) =>
+      this.#columnChunks(
+        field,
         batches.map(batch => batch.vectors[i]!),
-        field.type,
         rows,
       ),
-      offsetIndex: false,
-      // A dictionary pays for strings; numbers are read quicker as they are, and -0 is not 0 as it is in a dictionary.
-      ...(isPlain(field.type) || isDiverse(batches.map(batch => batch.vectors[i]!))
-        ? { encoding: 'PLAIN' as const }
-        : {}),
-    }))
-    await this.#writer.write({ columnData, rowGroupSize: rows, pageSize: 1 << 20 })
+    )
+    const total = columns.reduce((sum, { meta_data }) => sum + (meta_data?.total_uncompressed_size ?? 0n), 0n)
+    const num_rows = BigInt(rows)
+    this.#writer.row_groups.push({
+      columns,
+      total_byte_size: total,
+      num_rows,
+      total_compressed_size: BigInt(this.#out.offset - start),
+    })
+    this.#writer.num_rows += num_rows
     await this.#flush()
     this.#keepOnlyBounds()
-    // Every string was a view of its own on the way.
-    discarded(rows * this.#schema.length * VIEW_BYTES)
+  }
+
+  /** Writes a column of a row group; one that is made of several has a chunk for each. */
+  #columnChunks(field: Field, vectors: readonly Vector[], rows: number): ColumnChunk[] {
+    const flat = flatColumn(vectors, field.type, rows)
+    if (flat === undefined) return this.#byLibrary(field, vectors, rows)
+    const { type } = leafElement(field.type)
+    if (type === undefined) throw new Error(`the type ${field.type.kind} has no physical type`)
+    return [
+      writeChunk(this.#out, flat, {
+        type,
+        path: [physicalName(field)],
+        isOptional: field.nullable,
+        isDecimal: field.type.kind === 'decimal',
+        statistics: this.#statistics,
+      }),
+    ]
+  }
+
+  /** hyparquet-writer knows row groups of several columns: it is given a part of one, whose chunks are taken over. */
+  #byLibrary(field: Field, vectors: readonly Vector[], rows: number): ColumnChunk[] {
+    const column = {
+      name: physicalName(field),
+      data: parquetValues(vectors, field.type, rows),
+      offsetIndex: false,
+      // A dictionary pays for strings; numbers are read quicker as they are, and -0 is not 0 as it is in a dictionary.
+      ...(isPlain(field.type) ? { encoding: 'PLAIN' as const } : {}),
+    }
+    // Every value is an object of its own on the way.
+    discarded(rows * VIEW_BYTES)
+    const before = this.#writer.num_rows
+    void this.#writer.write({ columnData: [column], rowGroupSize: rows, pageSize: 1 << 20 })
+    this.#writer.num_rows = before
+    return this.#writer.row_groups.pop()?.columns ?? []
   }
 
   /** The footer's bounds are views of the rows' bytes, which would keep all of them in memory until the file is finished. */
@@ -126,18 +165,6 @@ export class ParquetFileWriter {
     this.#flushed += bytes.length
     this.#out.index = 0
   }
-}
-
-const SAMPLED_ROWS = 2048
-
-/** True if strings are mostly different from one another, so that a dictionary would only be a detour: by the first of them. */
-function isDiverse([vector]: readonly Vector[]): boolean {
-  if (vector === undefined || !isUtf8(vector.values)) return false
-  const { bytes, starts, ends } = vector.values
-  const sampled = Math.min(vector.length, SAMPLED_ROWS)
-  const seen = new Set<number>()
-  for (let row = 0; row < sampled; row++) seen.add(Bun.hash.crc32(bytes.subarray(starts[row], ends[row])))
-  return seen.size > sampled / 2
 }
 
 function isPlain(type: DataType): boolean {

@@ -1,22 +1,20 @@
 import type { Cell, DataType, Vector } from '../types.ts'
-import { vectorOf } from '../vectors.ts'
+import { LONG_DIGITS, vectorOf } from '../vectors.ts'
 import { cellFromJson, parseExactJson } from './json.ts'
 import { parseScalar, ScalarError } from './scalars.ts'
 import { DOUBLE_DIGITS_EXACT, shortDecimal, shortInteger, shortUnscaled } from './short-numbers.ts'
 
 const MINUS = 0x2d
 const NINE_DIGITS = 9
-/** Every number of so many digits fits 64 bits. */
-const LONG_DIGITS_SAFE = 18
 const decoder = new TextDecoder('utf-8', { ignoreBOM: true })
 
-/** Gathers the values of one column. Ranges are of the text, or of `unquoted` bytes for fields with doubled quotes. */
+/** Gathers the values of one column. Ranges are of the text, or of the `unquoted` bytes of all fields with doubled quotes. */
 export interface ColumnBuilder {
   /** Takes the field bytes[start, end). Throws ScalarError. */
   put(row: number, bytes: Uint8Array, start: number, end: number): void
   putNull(row: number): void
-  /** The column of the first `rows` rows. */
-  finish(rows: number): Vector
+  /** The column of the first `rows` rows. `bytes`: the text, and behind it the unquoted bytes. */
+  finish(rows: number, bytes: Uint8Array): Vector
 }
 
 /** Gathers values of a type from `text`, of at most `capacity` rows. */
@@ -34,7 +32,9 @@ export function builderOf(type: DataType, text: Uint8Array, capacity: number): C
     case 'double':
       return new DoubleBuilder(type, capacity)
     case 'decimal':
-      return new DecimalBuilder(type)
+      return type.precision <= LONG_DIGITS
+        ? new ShortDecimalBuilder(type, capacity)
+        : new CellBuilder(type, source => parseScalar(source, type))
     case 'string':
       return new StringBuilder(type, text, capacity)
     case 'struct':
@@ -65,7 +65,7 @@ abstract class NullableBuilder implements ColumnBuilder {
   }
 
   abstract put(row: number, bytes: Uint8Array, start: number, end: number): void
-  abstract finish(rows: number): Vector
+  abstract finish(rows: number, bytes: Uint8Array): Vector
 
   putNull(row: number): void {
     this.nulls ??= new Uint8Array(this.#capacity)
@@ -124,7 +124,7 @@ class LongBuilder extends NullableBuilder {
     const negative = bytes[start] === MINUS
     const digits = negative ? start + 1 : start
     const middle = end - NINE_DIGITS
-    if (middle > digits && end - digits <= LONG_DIGITS_SAFE && bytes[digits] !== MINUS && bytes[middle] !== MINUS) {
+    if (middle > digits && end - digits <= LONG_DIGITS && bytes[digits] !== MINUS && bytes[middle] !== MINUS) {
       const top = shortInteger(bytes, digits, middle)
       const rest = shortInteger(bytes, middle, end)
       if (top >= 0 && rest >= 0) {
@@ -178,64 +178,57 @@ class DoubleBuilder extends NullableBuilder {
   }
 }
 
-/** Strings stay where they stand in the text; those with doubled quotes go behind it. */
+/** Strings stay where they stand in the text; those with doubled quotes are in what will stand behind it. */
 class StringBuilder extends NullableBuilder {
   readonly #text: Uint8Array
   readonly #starts: Uint32Array
   readonly #ends: Uint32Array
-  readonly #others: Uint8Array[] = []
-  #size: number
 
   constructor(type: DataType, text: Uint8Array, capacity: number) {
     super(type, capacity)
     this.#text = text
     this.#starts = new Uint32Array(capacity)
     this.#ends = new Uint32Array(capacity)
-    this.#size = text.length
   }
 
   put(row: number, bytes: Uint8Array, start: number, end: number): void {
-    if (bytes === this.#text) {
-      this.#starts[row] = start
-      this.#ends[row] = end
-      return
-    }
-    this.#others.push(bytes)
-    this.#starts[row] = this.#size
-    this.#size += bytes.length
-    this.#ends[row] = this.#size
+    const offset = bytes === this.#text ? 0 : this.#text.length
+    this.#starts[row] = offset + start
+    this.#ends[row] = offset + end
   }
 
-  finish(rows: number): Vector {
-    const bytes = this.#others.length === 0 ? this.#text : Buffer.concat([this.#text, ...this.#others], this.#size)
+  finish(rows: number, bytes: Uint8Array): Vector {
     return this.vector({ bytes, starts: this.#starts.subarray(0, rows), ends: this.#ends.subarray(0, rows) }, rows)
   }
 }
 
-/** Decimals that are written with no more digits behind the point than they have are whole numbers with a point in them. */
-class DecimalBuilder implements ColumnBuilder {
-  readonly #type: Extract<DataType, { kind: 'decimal' }>
-  readonly #cells: Cell[] = []
+type DecimalType = Extract<DataType, { kind: 'decimal' }>
 
-  constructor(type: Extract<DataType, { kind: 'decimal' }>) {
+/** Decimals that fit 64 bits, as halves of 32 bits. */
+class ShortDecimalBuilder extends NullableBuilder {
+  readonly #type: DecimalType
+  readonly #values: BigInt64Array
+  readonly #halves: Int32Array
+
+  constructor(type: DecimalType, capacity: number) {
+    super(type, capacity)
     this.#type = type
+    this.#values = new BigInt64Array(capacity)
+    this.#halves = new Int32Array(this.#values.buffer)
   }
 
   put(row: number, bytes: Uint8Array, start: number, end: number): void {
-    const { precision, scale } = this.#type
-    const short = shortUnscaled(bytes, start, end, scale)
-    this.#cells[row] =
-      precision >= DOUBLE_DIGITS_EXACT && !Number.isNaN(short)
-        ? BigInt(short)
-        : parseScalar(decoder.decode(bytes.subarray(start, end)), this.#type)
+    const short = shortUnscaled(bytes, start, end, this.#type.scale)
+    // What is written with no more digits behind the point than the type has is a whole number with a point in it.
+    if (Math.abs(short) < 10 ** Math.min(this.#type.precision, DOUBLE_DIGITS_EXACT)) {
+      const high = Math.floor(short / 4_294_967_296)
+      this.#halves[2 * row] = short - high * 4_294_967_296
+      this.#halves[2 * row + 1] = high
+    } else this.#values[row] = parseScalar(decoder.decode(bytes.subarray(start, end)), this.#type) as bigint
   }
 
-  putNull(row: number): void {
-    this.#cells[row] = null
-  }
-
-  finish(): Vector {
-    return vectorOf(this.#type, this.#cells)
+  finish(rows: number): Vector {
+    return this.vector(this.#values.subarray(0, rows), rows)
   }
 }
 

@@ -31,6 +31,9 @@ class CsvRows {
   readonly #delimiter: number
   readonly #builders: readonly ColumnBuilder[]
   readonly #foundTypes: boolean
+  /** The fields with doubled quotes, without them, one behind the other. */
+  #unquoted = new Uint8Array(0)
+  #unquotedEnd = 0
   #at = 0
   #rows = 0
 
@@ -57,7 +60,8 @@ class CsvRows {
       this.#row()
       this.#rows++
     }
-    return { rows: this.#rows, vectors: this.#builders.map(builder => builder.finish(this.#rows)) }
+    const all = this.#unquotedEnd === 0 ? bytes : this.#withUnquoted()
+    return { rows: this.#rows, vectors: this.#builders.map(builder => builder.finish(this.#rows, all)) }
   }
 
   #checkEncoding(): void {
@@ -163,10 +167,34 @@ class CsvRows {
     if (end === start && emptyIsNull(this.#fields[column]!.type)) this.#null(column, rowStart)
     else if (!doubled) this.#put(column, rowStart, bytes, start, end)
     else {
-      const text = undoubled(bytes.subarray(start, end))
-      this.#put(column, rowStart, text, 0, text.length)
+      const from = this.#unquotedEnd
+      this.#unquote(start, end)
+      this.#put(column, rowStart, this.#unquoted, from, this.#unquotedEnd)
     }
     return separator
+  }
+
+  /** Adds the bytes [start, end) with one quote for each two. */
+  #unquote(start: number, end: number): void {
+    const bytes = this.#bytes
+    // None of its fields is longer than it is with its doubled quotes.
+    if (this.#unquoted.length === 0) this.#unquoted = new Uint8Array(bytes.length)
+    const out = this.#unquoted
+    let to = this.#unquotedEnd
+    for (let i = start; i < end; i++) {
+      const byte = bytes[i]!
+      out[to++] = byte
+      if (byte === QUOTE) i++
+    }
+    this.#unquotedEnd = to
+  }
+
+  #withUnquoted(): Uint8Array {
+    const { length } = this.#bytes
+    const all = new Uint8Array(length + this.#unquotedEnd)
+    all.set(this.#bytes)
+    all.set(this.#unquoted.subarray(0, this.#unquotedEnd), length)
+    return all
   }
 
   #put(column: number, rowStart: number, bytes: Uint8Array, start: number, end: number): void {
@@ -239,14 +267,4 @@ export function countLines(bytes: Uint8Array): number {
   let lines = 0
   for (let at = bytes.indexOf(LF); at >= 0; at = bytes.indexOf(LF, at + 1)) lines++
   return lines
-}
-
-function undoubled(bytes: Uint8Array): Uint8Array {
-  const out = new Uint8Array(bytes.length)
-  let to = 0
-  for (let i = 0; i < bytes.length; i++) {
-    out[to++] = bytes[i]!
-    if (bytes[i] === QUOTE) i++
-  }
-  return out.subarray(0, to)
 }

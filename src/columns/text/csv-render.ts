@@ -1,9 +1,9 @@
 import type { Batch, DataType, Field, Schema, Utf8Values, Vector } from '../types.ts'
 import { cellAt, isNullAt, isUtf8 } from '../vectors.ts'
-import { longSize, wholeSize, writeLong, writeWhole } from './integers.ts'
+import { decimalSize, longSize, wholeSize, writeDecimal, writeLong, writeWhole } from './integers.ts'
 import { cellToJson } from './json.ts'
 import { type RenderedText, ROW_INDEX_STRIDE } from './rendered.ts'
-import { formatDecimal, formatScalar } from './scalars.ts'
+import { formatScalar } from './scalars.ts'
 
 const QUOTE = 0x22
 const COMMA = 0x2c
@@ -93,7 +93,8 @@ function columnText({ type }: Field, vector: Vector): ColumnText {
   if (isUtf8(values) && type.kind === 'string') return new StringText(values, nulls)
   if (values instanceof Int32Array && type.kind !== 'date') return new IntegerText(values, nulls)
   if (values instanceof BigInt64Array && type.kind === 'long') return new LongText(values, nulls)
-  return type.kind === 'decimal' ? new DecimalText(vector, type.scale) : new OtherText(vector, type)
+  if (values instanceof BigInt64Array && type.kind === 'decimal') return new ShortDecimalText(values, nulls, type.scale)
+  return new OtherText(vector, type)
 }
 
 class IntegerText implements ColumnText {
@@ -173,41 +174,42 @@ class LongText implements ColumnText {
   }
 }
 
-/** Numbers that a double keeps are measured without being written. */
-const DOUBLE_WHOLE_MAX = 2n ** 53n
-
-class DecimalText implements ColumnText {
-  readonly #vector: Vector
+/** Decimals of up to 18 digits by their halves. */
+class ShortDecimalText implements ColumnText {
+  readonly #halves: Int32Array
+  readonly #nulls: Uint8Array | undefined
+  readonly #sizes: Uint8Array
   readonly #scale: number
 
-  constructor(vector: Vector, scale: number) {
-    this.#vector = vector
+  constructor(values: BigInt64Array, nulls: Uint8Array | undefined, scale: number) {
+    this.#halves = new Int32Array(values.buffer, values.byteOffset, values.length * 2)
+    this.#nulls = nulls
+    this.#sizes = new Uint8Array(values.length)
     this.#scale = scale
   }
 
   measure(lengths: Uint32Array): void {
-    const scale = this.#scale
+    const halves = this.#halves
+    const nulls = this.#nulls
+    const sizes = this.#sizes
     for (let row = 0; row < lengths.length; row++) {
-      const value = cellAt(this.#vector, row) as bigint | null
-      if (value === null) continue
-      if (value >= DOUBLE_WHOLE_MAX || value <= -DOUBLE_WHOLE_MAX || scale === 0)
-        lengths[row]! += formatDecimal(value, scale).length
-      else {
-        const digits = wholeSize(Math.abs(Number(value)))
-        // At least one digit in front of the point.
-        lengths[row]! += Math.max(digits, scale + 1) + (value < 0n ? 2 : 1)
-      }
+      if (nulls !== undefined && nulls[row] === 1) continue
+      const size = decimalSize(halves[2 * row]!, halves[2 * row + 1]!, this.#scale)
+      sizes[row] = size
+      lengths[row]! += size
     }
   }
 
-  write(out: Uint8Array, _view: DataView, at: Uint32Array, from: number, to: number, separator: number): void {
+  write(_out: Uint8Array, view: DataView, at: Uint32Array, from: number, to: number, separator: number): void {
+    const halves = this.#halves
+    const sizes = this.#sizes
     for (let row = from; row < to; row++) {
-      let next = at[row]!
-      const value = cellAt(this.#vector, row) as bigint | null
-      const text = value === null ? '' : formatDecimal(value, this.#scale)
-      for (let i = 0; i < text.length; i++) out[next++] = text.charCodeAt(i)
-      out[next] = separator
-      at[row] = next + 1
+      const start = at[row]!
+      const size = sizes[row]!
+      const end = start + size
+      if (size > 0) writeDecimal(view, start, end, halves[2 * row]!, halves[2 * row + 1]!, this.#scale)
+      view.setUint8(end, separator)
+      at[row] = end + 1
     }
   }
 }

@@ -4,6 +4,7 @@
  */
 const MINUS = 0x2d
 const ZERO = 0x30
+const POINT = 0x2e
 const TWO_32 = 4_294_967_296
 
 /** Four digits at a time: the bytes of 0000, 0001, ..., 9999, the first one highest. */
@@ -51,6 +52,39 @@ export function writeLong(out: DataView, start: number, end: number, low: number
   writeEight(out, end - 8, (magnitude - Math.imul(top | 0, 100_000_000)) | 0)
   if (high < 0) out.setUint8(start, MINUS)
   writeDigits(out, high < 0 ? start + 1 : start, end - 8, top)
+}
+
+/** The length of a 64-bit number with `scale` of its digits behind a point; at least one stands in front of it. */
+export function decimalSize(low: number, high: number, scale: number): number {
+  const size = longSize(low, high)
+  if (scale === 0) return size
+  const sign = high < 0 ? 1 : 0
+  return sign + Math.max(size - sign, scale + 1) + 1
+}
+
+/** Writes it into [start, end), which is as long as its text. */
+export function writeDecimal(
+  out: DataView,
+  start: number,
+  end: number,
+  low: number,
+  high: number,
+  scale: number,
+): void {
+  if (scale === 0) {
+    writeLong(out, start, end, low, high)
+    return
+  }
+  // The digits in front of the point are one place too far back, until the point makes room for itself.
+  const first = high < 0 ? start + 1 : start
+  let digits = end - longSize(low, high) + (high < 0 ? 1 : 0)
+  const from = high < 0 ? digits - 1 : digits
+  writeLong(out, from, end, low, high)
+  while (digits > first + 1) out.setUint8(--digits, ZERO)
+  const point = end - scale - 1
+  for (let at = first; at < point; at++) out.setUint8(at, out.getUint8(at + 1))
+  out.setUint8(point, POINT)
+  if (high < 0) out.setUint8(start, MINUS)
 }
 
 /** True if a 64-bit number with this upper half is one that a double keeps. */

@@ -1,6 +1,6 @@
-import type { Batch, Schema, Vector } from '../types.ts'
+import type { Batch, DataType, Schema, Vector } from '../types.ts'
 import { cellAt, isUtf8 } from '../vectors.ts'
-import { longSize, wholeSize } from './integers.ts'
+import { decimalSize, longSize, wholeSize } from './integers.ts'
 import { cellToJson } from './json.ts'
 
 /** Extra bytes that a byte of a string takes in JSON. */
@@ -14,11 +14,12 @@ export function jsonLinesSize(batch: Batch, schema: Schema): number {
   // Braces, commas and the newline: one more than there are columns, and one.
   const keys = schema.reduce((sum, field) => sum + Buffer.byteLength(JSON.stringify(field.name)) + 1, 0)
   let size = batch.rows * (keys + schema.length + 2)
-  for (const [i, field] of schema.entries()) size += valuesSize(batch.vectors[i]!, field.type.kind)
+  for (const [i, field] of schema.entries()) size += valuesSize(batch.vectors[i]!, field.type)
   return size
 }
 
-function valuesSize(vector: Vector, kind: string): number {
+function valuesSize(vector: Vector, type: DataType): number {
+  const { kind } = type
   const { values, nulls, length } = vector
   let size = 0
   if (isUtf8(values) && kind === 'string') {
@@ -42,6 +43,12 @@ function valuesSize(vector: Vector, kind: string): number {
     const halves = new Int32Array(values.buffer, values.byteOffset, length * 2)
     for (let row = 0; row < length; row++)
       size += nulls?.[row] === 1 ? 4 : longSize(halves[2 * row]!, halves[2 * row + 1]!)
+    return size
+  }
+  if (values instanceof BigInt64Array && type.kind === 'decimal') {
+    const halves = new Int32Array(values.buffer, values.byteOffset, length * 2)
+    for (let row = 0; row < length; row++)
+      size += nulls?.[row] === 1 ? 4 : decimalSize(halves[2 * row]!, halves[2 * row + 1]!, type.scale)
     return size
   }
   for (let row = 0; row < length; row++) size += Buffer.byteLength(cellToJson(cellAt(vector, row), vector.type))

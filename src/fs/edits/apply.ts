@@ -66,7 +66,7 @@ export async function applyPlan(plan: ChangePlan, options: ApplyOptions): Promis
  */
 async function applyByRewriting(transaction: Transaction, plan: ChangePlan, options: ApplyOptions): Promise<Committed> {
   const { base, removed } = plan
-  const sections = await touchedSections(base, removed)
+  const sections = await base.sectionsOf(removed)
   const left = new Set(plan.added)
   for (const section of sections) {
     const first = section.start <= base.headerBytes.length
@@ -103,20 +103,6 @@ async function checkText(
       if (text instanceof TableText && (await occursAny(text, { start, end }, [REPLACEMENT_BYTES])))
         throw textWouldBeLost(file, where)
   }
-}
-
-/** The sections that lose rows, and those that share files with them. */
-async function touchedSections(base: TableText, removed: readonly ByteRange[]): Promise<Section[]> {
-  const sections = await base.sections()
-  const touched = new Set(
-    sections.filter(({ start, end }) => removed.some(range => range.start < end && range.end > start)),
-  )
-  for (let size = -1; size !== touched.size; ) {
-    size = touched.size
-    const files = new Set([...touched].flatMap(section => [...section.files]))
-    for (const section of sections) if ([...section.files].some(file => files.has(file))) touched.add(section)
-  }
-  return sections.filter(section => touched.has(section))
 }
 
 interface Piece extends ByteRange, Partial<Pick<AddedRows, 'pieces'>> {

@@ -31,6 +31,7 @@ function refusedPath(path: string): string {
 export interface JournalHeader {
   /** Also the commit's `txnId`: found in the table's history after a crash, it says that the save is in. */
   readonly editId: string
+  /** The id of its lineage. */
   readonly lineId: string
   readonly format: TextFormatName
   /** The table version whose text the save changes. */

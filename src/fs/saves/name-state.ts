@@ -15,7 +15,7 @@ interface There {
 /** It was renamed to another name: nothing is there until something takes it, or until it comes back by itself. */
 interface Away<L> {
   readonly kind: 'away'
-  readonly line: L
+  readonly lineage: L
   /** The client's own rename of an open file that was removed: counts as `rm` if nothing takes the name. */
   readonly silly: boolean
   /** When it comes back, from now on. */
@@ -24,10 +24,10 @@ interface Away<L> {
   readonly restarted: boolean
 }
 
-/** It leads to a line that was created in place of one that was renamed to a backup (vim). */
+/** It leads to a lineage that was created in place of one that was renamed to a backup (vim). */
 interface CreatedOver<L> {
   readonly kind: 'created over'
-  readonly line: L
+  readonly lineage: L
   readonly backup: L
 }
 
@@ -47,24 +47,24 @@ interface Removed {
 export type NameEvent<L> =
   /** RFC 1813, 3.3.8. `isEmptied`: all rows were taken away, and nothing has been written since. */
   | { readonly kind: 'CREATE'; readonly isExclusive: boolean; readonly isEmptied: boolean; readonly nowMs: number }
-  /** A line was created in its place. */
-  | { readonly kind: 'created'; readonly line: L }
-  /** RFC 1813, 3.3.12. `line`: what it leads to. */
-  | { readonly kind: 'REMOVE'; readonly line: L; readonly nowMs: number }
+  /** A lineage was created in its place. */
+  | { readonly kind: 'created'; readonly lineage: L }
+  /** RFC 1813, 3.3.12. `lineage`: what it leads to. */
+  | { readonly kind: 'REMOVE'; readonly lineage: L; readonly nowMs: number }
   /** All rows are taken away. */
   | { readonly kind: 'emptied'; readonly nowMs: number }
-  /** RENAME (RFC 1813, 3.3.14) of it to another name, which leads to `line` then. `isRepeated`: it does so already. */
-  | { readonly kind: 'RENAME away'; readonly line: L; readonly silly: boolean; readonly isRepeated: boolean }
+  /** RENAME (RFC 1813, 3.3.14) of it to another name, which leads to `lineage` then. `isRepeated`: it does so already. */
+  | { readonly kind: 'RENAME away'; readonly lineage: L; readonly silly: boolean; readonly isRepeated: boolean }
   /** RENAME of a file onto it: that one's rows are in the table. */
   | { readonly kind: 'RENAME onto' }
   /** The same, refused: both names are as they were before anything else happened to them. */
   | { readonly kind: 'RENAME refused' }
-  /** A save into a line was refused. `isAsBackup`: what it was created over is still there, and shows the same. */
-  | { readonly kind: 'save refused'; readonly line: L; readonly isAsBackup: boolean; readonly nowMs: number }
+  /** A save into a lineage was refused. `isAsBackup`: what it was created over is still there, and shows the same. */
+  | { readonly kind: 'save refused'; readonly lineage: L; readonly isAsBackup: boolean; readonly nowMs: number }
   /** It has been away for long enough, or nobody will come any more. */
   | { readonly kind: 'deadline' }
-  /** A restart: it was away, as another name leads to its line. */
-  | { readonly kind: 'restart'; readonly line: L; readonly silly: boolean }
+  /** A restart: it was away, as another name leads to its lineage. */
+  | { readonly kind: 'restart'; readonly lineage: L; readonly silly: boolean }
   /** The first call of a client after a restart. */
   | { readonly kind: 'client' }
   /** The server ends. The next one finds it away, if it is. */
@@ -81,7 +81,7 @@ export type NameAct =
   | 'open'
   /** It is cut to nothing. */
   | 'empty'
-  /** An empty line is created in its place. */
+  /** An empty lineage is created in its place. */
   | 'create'
   /** All rows are taken away, and it stays. */
   | 'remove rows'
@@ -116,7 +116,7 @@ function nextOfAway<L>(state: Away<L>, event: NameEvent<L>, { resumedMs }: Times
     case 'CREATE':
       return { state, act: 'create' }
     case 'created':
-      return { state: { kind: 'created over', line: event.line, backup: state.line }, act: 'stay' }
+      return { state: { kind: 'created over', lineage: event.lineage, backup: state.lineage }, act: 'stay' }
     case 'REMOVE':
       return { state, act: 'missing' }
     case 'RENAME away':
@@ -148,18 +148,19 @@ function nextOfPresent<L>(
       return { state, act: event.isExclusive ? (isFree(state, event) ? 'empty' : 'exists') : 'open' }
     case 'REMOVE':
       if (state.kind !== 'restoring' || event.nowMs >= state.untilMs) return { state, act: 'remove rows' }
-      return away(event.line, false, awayMs)
+      return away(event.lineage, false, awayMs)
     case 'emptied':
       return { state: { kind: 'removed', untilMs: event.nowMs + REMOVED_MS }, act: 'stay' }
     case 'RENAME away':
-      return away(event.line, event.silly, awayMs)
+      return away(event.lineage, event.silly, awayMs)
     case 'RENAME onto':
       return { state: state.kind === 'restoring' ? THERE : state, act: 'stay' }
     case 'save refused':
-      if (state.kind !== 'created over' || state.line !== event.line || !event.isAsBackup) return { state, act: 'stay' }
+      if (state.kind !== 'created over' || state.lineage !== event.lineage || !event.isAsBackup)
+        return { state, act: 'stay' }
       return { state: { kind: 'restoring', untilMs: event.nowMs + RESTORED_MS }, act: 'stay' }
     case 'restart':
-      return away(event.line, event.silly, answeredMs, true)
+      return away(event.lineage, event.silly, answeredMs, true)
     case 'created':
     case 'RENAME refused':
     case 'deadline':
@@ -174,6 +175,6 @@ function isFree<L>(state: NameState<L>, { isEmptied, nowMs }: { isEmptied: boole
   return isEmptied || (state.kind === 'removed' && nowMs < state.untilMs)
 }
 
-function away<L>(line: L, silly: boolean, ms: number, restarted = false): NameStep<L> {
-  return { state: { kind: 'away', line, silly, ms, restarted }, act: 'wait' }
+function away<L>(lineage: L, silly: boolean, ms: number, restarted = false): NameStep<L> {
+  return { state: { kind: 'away', lineage, silly, ms, restarted }, act: 'wait' }
 }

@@ -1,5 +1,5 @@
 import { countAdded, countRemoved, type EditPlan, withRemoved } from '../edits/change-plan.ts'
-import type { TableText } from '../text/layout.ts'
+import type { ByteRange, TableText } from '../text/layout.ts'
 import type { Text } from '../text/text.ts'
 
 /** The answer to a call that may end a save. */
@@ -34,15 +34,39 @@ export async function keeping(plan: EditPlan, base: TableText, { from, isSure }:
 const COMPARED_BYTES_MAX = 4 << 20
 
 /**
- * True if a view shows, byte for byte, what was written. An append is compared from the old end on, so that it costs
- * nothing of the table's size. False where that would be dear to find out: it only makes the client look again.
+ * True if a view shows, byte for byte, what was written. False where that would be dear to find out: it only makes the client
+ * look again.
  */
 export async function showsAsWritten(plan: EditPlan, base: TableText, shown: TableText, image: Text): Promise<boolean> {
   if (shown.size !== image.size) return false
-  const start = isAppend(plan, base) && shown.snapshot.version === base.snapshot.version + 1n ? base.size : 0
-  if (shown.size - start > COMPARED_BYTES_MAX) return false
-  const [left, right] = await Promise.all([shown.read(start, shown.size), image.read(start, image.size)])
-  return Buffer.compare(left, right) === 0
+  const ranges = doubtful(plan, base, shown, image)
+  if (bytesIn(ranges) > COMPARED_BYTES_MAX) return false
+  for (const { start, end } of ranges) {
+    const [left, right] = await Promise.all([shown.read(start, end), image.read(start, end)])
+    if (Buffer.compare(left, right) !== 0) return false
+  }
+  return true
+}
+
+/**
+ * What may be other in a view than in the image of the same size: what stands in front of the first row that the image changes
+ * and behind the last one is as it was, and was compared. So a change costs nothing of the table's size.
+ */
+function doubtful(plan: EditPlan, base: TableText, shown: TableText, image: Text): ByteRange[] {
+  const all = [{ start: 0, end: image.size }]
+  if (plan.kind !== 'change' || plan.base !== base || plan.source !== image || plan.reordered) return all
+  if (shown.snapshot.version !== base.snapshot.version + 1n) return all
+  const { added, removed } = plan
+  // A header that is repeated among new rows is none of them.
+  if (image.size - base.size !== bytesIn(added) - bytesIn(removed)) return all
+  const start = Math.min(added[0]?.start ?? image.size, removed[0]?.start ?? image.size)
+  const behind = Math.min(image.size - (added.at(-1)?.end ?? 0), base.size - (removed.at(-1)?.end ?? 0))
+  const header = { start: 0, end: Math.min(base.headerBytes.length, image.size) }
+  return [header, { start, end: Math.max(start, image.size - behind) }]
+}
+
+function bytesIn(ranges: readonly ByteRange[]): number {
+  return ranges.reduce((sum, { start, end }) => sum + end - start, 0)
 }
 
 /** True if a plan adds rows behind the end, and does nothing else. */

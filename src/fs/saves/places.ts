@@ -1,7 +1,7 @@
 import type { EditPlan } from '../edits/change-plan.ts'
 import { clientKey, endOf, endOfImage, type FileClient, isEndOf, TAIL_BYTES_MAX } from '../ends-of-file.ts'
 import { FsError } from '../filesystem.ts'
-import type { WritePlace } from '../lines.ts'
+import type { WritePlace } from '../lineages.ts'
 import type { TableText } from '../text/layout.ts'
 import { joined } from '../text/text.ts'
 import { isAppend } from './outcome.ts'
@@ -31,11 +31,11 @@ export async function joinSave(
   isUnderWay: boolean,
   writes: readonly Written[],
 ): Promise<void> {
-  const { base, places, line } = edit
+  const { base, places, lineage } = edit
   const [first] = places.values()
   if (isUnderWay) {
     if (first !== undefined && (await isOthers(edit, place, writes))) {
-      throw new FsError('EJUKEBOX', `data.${line.format}: another client is in the middle of a save; ask again`)
+      throw new FsError('EJUKEBOX', `data.${lineage.format}: another client is in the middle of a save; ask again`)
     }
     // Its client has connected anew, or has several connections.
     places.set(key, first ?? placeAtOffset(base))
@@ -80,20 +80,20 @@ export function placed(edit: Save, { offset, bytes, caller }: Written): { offset
  * here already.
  */
 export async function noteEnds(
-  { line, base, image, places }: Save,
+  { lineage, base, image, places }: Save,
   plan: EditPlan,
   text: TableText,
   asWritten: boolean,
 ): Promise<void> {
   for (const [key, { end, at, written }] of places) {
-    if (asWritten) line.ends.wrote(key, endOf(text.size, text.snapshot.version), end)
+    if (asWritten) lineage.ends.wrote(key, endOf(text.size, text.snapshot.version), end)
     else if (at === undefined) continue
     else if (isAppend(plan, base)) {
       const stop = Math.min(image.size, at + Math.max(0, written - end.size))
       const start = Math.max(at, stop - TAIL_BYTES_MAX)
       const own = await image.read(start, stop)
       const tail = start === at ? joined([end.tail, own]) : own
-      line.ends.wrote(key, endOf(written, end.version ?? base.snapshot.version, tail), end)
-    } else if (at === end.size) line.ends.wrote(key, await endOfImage(image), end)
+      lineage.ends.wrote(key, endOf(written, end.version ?? base.snapshot.version, tail), end)
+    } else if (at === end.size) lineage.ends.wrote(key, await endOfImage(image), end)
   }
 }

@@ -1,11 +1,11 @@
 import { clientKey } from '../ends-of-file.ts'
-import type { Line } from '../lines.ts'
+import type { Lineage } from '../lineages.ts'
 import type { Outcome } from './outcome.ts'
 import type { Written } from './places.ts'
 
 /** A WRITE that is answered by what becomes of it. */
 export interface StableWrite extends Written {
-  readonly line: Line
+  readonly lineage: Lineage
   /** Its handle was good when it came: it is not to suffer from what went wrong in front of it. */
   readonly isGood: boolean
   readonly resolve: (outcome: Outcome) => void
@@ -17,9 +17,9 @@ type Job =
   | { readonly kind: 'task'; readonly run: () => Promise<void> }
 
 export interface SaveQueueOptions {
-  /** Brings WRITEs to one line into its save: what they are all answered. */
+  /** Brings WRITEs to one lineage into its save: what they are all answered. */
   readonly answer: (writes: readonly StableWrite[]) => Promise<Outcome>
-  readonly isUnderWay: (line: Line) => boolean
+  readonly isUnderWay: (lineage: Lineage) => boolean
   readonly onIdle: () => void
 }
 
@@ -67,7 +67,7 @@ export class SaveQueue {
 
   async #answer(writes: readonly StableWrite[]): Promise<void> {
     const { answer, isUnderWay } = this.#options
-    const isBegun = isUnderWay(writes[0]!.line)
+    const isBegun = isUnderWay(writes[0]!.lineage)
     try {
       const outcome = await answer(writes)
       for (const write of writes) write.resolve(outcome)
@@ -83,13 +83,13 @@ export class SaveQueue {
 
   /** What goes into a save that is under way may be put off, if it is another client's. */
   #goTogether(first: StableWrite, next: StableWrite): boolean {
-    return !this.#options.isUnderWay(first.line) || clientKey(first.caller) === clientKey(next.caller)
+    return !this.#options.isUnderWay(first.lineage) || clientKey(first.caller) === clientKey(next.caller)
   }
 
-  /** The stable writes to the same line that wait right behind: they share one commit. */
+  /** The stable writes to the same lineage that wait right behind: they share one commit. */
   #waitingWrites(first: StableWrite): StableWrite[] {
     const writes: StableWrite[] = []
-    for (let job = this.#jobs[0]; job?.kind === 'write' && job.write.line === first.line; job = this.#jobs[0]) {
+    for (let job = this.#jobs[0]; job?.kind === 'write' && job.write.lineage === first.lineage; job = this.#jobs[0]) {
       if (!this.#goTogether(first, job.write)) break
       writes.push(job.write)
       this.#jobs.shift()

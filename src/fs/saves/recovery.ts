@@ -3,7 +3,7 @@ import { join } from 'node:path'
 import { TEXT_FORMAT_VERSION } from '../../columns/text/rendered.ts'
 import { messageOf } from '../../core/errors.ts'
 import type { Table } from '../../table/table.ts'
-import { type Lines, writeKey } from '../lines.ts'
+import { type Lineages, writeKey } from '../lineages.ts'
 import type { Disk } from './disk.ts'
 import { type JournalRecord, journalKind, SaveJournal } from './journal.ts'
 import type { Reporter } from './reporter.ts'
@@ -17,7 +17,7 @@ const REPEATED_MAX = 16
 
 export interface RecoveryOptions {
   readonly table: Table
-  readonly lines: Lines
+  readonly lineages: Lineages
   readonly directory: string
   readonly disk: Disk
   readonly staging: Staging
@@ -60,18 +60,18 @@ async function takeUp(
   records: readonly JournalRecord[],
   options: RecoveryOptions,
 ): Promise<void> {
-  const { table, lines, staging, transitions, reporter } = options
+  const { table, lineages, staging, transitions, reporter } = options
   const { header } = journal
-  if (header.format !== lines.format) return journal.close()
+  if (header.format !== lineages.format) return journal.close()
   const version = BigInt(header.version)
   const committed = await table.findTransaction(header.editId, version)
-  if (committed !== undefined) noteCommitted(journal, records, committed, lines)
+  if (committed !== undefined) noteCommitted(journal, records, committed, lineages)
   if (committed !== undefined || records.length === 0) return staging.discard(journal)
-  const line = lines.get(BigInt(header.lineId)) ?? lines.forgotten(version)
-  line.version = version
-  line.text = undefined
-  const base = await lines.text(line)
-  const save = staging.newSave(line, base, journal)
+  const lineage = lineages.get(BigInt(header.lineId)) ?? lineages.forgotten(version)
+  lineage.version = version
+  lineage.text = undefined
+  const base = await lineages.text(lineage)
+  const save = staging.newSave(lineage, base, journal)
   const event = replayed(save, records)
   if (journalKind(journal.path) === 'refused') return transitions.setAside(save)
   if (base.size !== header.baseSize || (header.textFormat ?? 1) !== TEXT_FORMAT_VERSION) {
@@ -79,21 +79,26 @@ async function takeUp(
       `a save that was under way when the server stopped was made from another text of version ${header.version}`,
     )
     await transitions.setAside(save)
-    lines.retire(line)
+    lineages.retire(lineage)
     return
   }
   staging.add(save)
-  lines.touch(line)
+  lineages.touch(lineage)
   transitions.note(save, event)
 }
 
 /** The server died before it noted so: the client's handle must not go back to the text from before the save. */
-function noteCommitted(journal: SaveJournal, records: readonly JournalRecord[], version: bigint, lines: Lines): void {
-  const line = lines.get(BigInt(journal.header.lineId))
-  if (line === undefined || line.version >= version) return
+function noteCommitted(
+  journal: SaveJournal,
+  records: readonly JournalRecord[],
+  version: bigint,
+  lineages: Lineages,
+): void {
+  const lineage = lineages.get(BigInt(journal.header.lineId))
+  if (lineage === undefined || lineage.version >= version) return
   const writes = records.filter(record => record.kind === 'write').slice(-REPEATED_MAX)
   const keys = writes.map(({ offset, staged, length }) => writeKey(offset, journal.read(staged, length)))
-  lines.moveTo(line, version, keys)
+  lineages.moveTo(lineage, version, keys)
 }
 
 /** Makes the image of a save anew, and tells how far the save had come. */

@@ -1,7 +1,7 @@
 import type { EditPlan } from '../edits/change-plan.ts'
 import type { EndOfFile } from '../ends-of-file.ts'
 import type { ImageOfSave } from '../known-texts.ts'
-import type { Line } from '../lines.ts'
+import type { Lineage } from '../lineages.ts'
 import type { TableText } from '../text/layout.ts'
 import { ImageRope } from './image.ts'
 import type { SaveJournal } from './journal.ts'
@@ -19,7 +19,7 @@ export interface ClientPlace {
 
 /** A save under way: the image of a view while it differs from the table. */
 export interface Save extends ImageOfSave {
-  readonly line: Line
+  readonly lineage: Lineage
   readonly base: TableText
   readonly image: ImageRope
   readonly journal: SaveJournal
@@ -39,13 +39,13 @@ export interface Save extends ImageOfSave {
   commits: number
   /** The places of its clients' WRITEs, by `clientKey`. */
   readonly places: Map<string, ClientPlace>
-  /** The last stable WRITEs, should they come once more after a restart (see Line). */
+  /** The last stable WRITEs, should they come once more after a restart (see Lineage). */
   written: readonly string[]
 }
 
-export function newSave(line: Line, base: TableText, journal: SaveJournal, watch: Watch): Save {
+export function newSave(lineage: Lineage, base: TableText, journal: SaveJournal, watch: Watch): Save {
   return {
-    line,
+    lineage,
     base,
     image: new ImageRope(base, journal),
     journal,
@@ -54,7 +54,7 @@ export function newSave(line: Line, base: TableText, journal: SaveJournal, watch
     planned: undefined,
     compared: undefined,
     watch,
-    mtimeBefore: line.mtime,
+    mtimeBefore: lineage.mtime,
     commits: 0,
     places: new Map(),
     became: undefined,

@@ -4,7 +4,7 @@ import type { Snapshot } from '../../table/snapshot.ts'
 import type { Table } from '../../table/table.ts'
 import { clientKey, type FileClient } from '../ends-of-file.ts'
 import type { Caller } from '../filesystem.ts'
-import { type Line, type Lines, lostHandle } from '../lines.ts'
+import { type Lineage, type Lineages, lostHandle } from '../lineages.ts'
 import type { TableText } from '../text/layout.ts'
 import type { Segments } from '../text/segments.ts'
 import type { Text } from '../text/text.ts'
@@ -31,7 +31,7 @@ const BULK_LOOK_MS = 50
 export interface SavesOptions {
   readonly table: Table
   readonly segments: Segments
-  readonly lines: Lines
+  readonly lineages: Lineages
   /** The folder of journals and spools; made if missing. */
   readonly directory: string
   readonly openText: (snapshot: Snapshot, previous: TableText | undefined) => Promise<TableText>
@@ -65,23 +65,23 @@ export class Saves {
   #waiting: (() => void)[] = []
 
   constructor(options: SavesOptions) {
-    const { lines, directory, openers = noOpeners, openText, setAside, table, segments } = options
+    const { lineages, directory, openers = noOpeners, openText, setAside, table, segments } = options
     this.#options = options
     this.#times = options.holdTimes ?? DEFAULT_HOLD_TIMES
     this.#disk = options.disk ?? systemDisk
     mkdirSync(directory, { recursive: true, mode: 0o700 })
     const disk = this.#disk
-    this.#reporter = new Reporter(`data.${lines.format}`, options.report)
+    this.#reporter = new Reporter(`data.${lineages.format}`, options.report)
     const reporter = this.#reporter
     this.renames = new Renames(directory, disk)
     const { renames } = this
     const committer = new Committer({ table, segments, directory, disk, openText, reporter })
     this.#replacements = new Replacements({ renames, committer, reporter, openText })
     const onOver = (save: Save): void => this.#transitions.over(save)
-    this.#staging = new Staging({ lines, directory, disk, openers, reporter, onOver })
+    this.#staging = new Staging({ lineages, directory, disk, openers, reporter, onOver })
     const staging = this.#staging
     this.#transitions = new Transitions({
-      lines,
+      lineages,
       times: this.#times,
       staging,
       committer,
@@ -91,37 +91,37 @@ export class Saves {
       task: run => this.#queue.task(run),
       onChange: () => this.#wake(),
     })
-    this.#writes = new Writes({ lines, staging, transitions: this.#transitions, reporter })
+    this.#writes = new Writes({ lineages, staging, transitions: this.#transitions, reporter })
     this.#queue = new SaveQueue({
       answer: writes => this.#writes.stable(writes),
-      isUnderWay: line => staging.of(line) !== undefined,
+      isUnderWay: lineage => staging.of(lineage) !== undefined,
       onIdle: () => this.#wake(),
     })
   }
 
-  /** The save under way on a line, if there is one: READ and GETATTR show its image. */
-  of(line: Line): Save | undefined {
-    return this.#staging.of(line)
+  /** The save under way on a lineage, if there is one: READ and GETATTR show its image. */
+  of(lineage: Lineage): Save | undefined {
+    return this.#staging.of(lineage)
   }
 
   /** Sentences about what is held, for `status`. */
   held(): string[] {
-    return this.#staging.all.map(({ line, state }) => `data.${line.format}: ${reasonOf(state)}`)
+    return this.#staging.all.map(({ lineage, state }) => `data.${lineage.format}: ${reasonOf(state)}`)
   }
 
   /** WRITE that may stay in memory (RFC 1813, UNSTABLE): staged, not judged. */
-  writeUnstable(line: Line, offset: number, bytes: Uint8Array, caller: FileClient): Promise<void> {
-    return this.#queue.task(() => this.#writes.unstable(line, { offset, bytes, caller }))
+  writeUnstable(lineage: Lineage, offset: number, bytes: Uint8Array, caller: FileClient): Promise<void> {
+    return this.#queue.task(() => this.#writes.unstable(lineage, { offset, bytes, caller }))
   }
 
   /** WRITE that ends a save or a piece of one: judged, and committed where it is conclusive, before this resolves. */
-  writeStable(line: Line, offset: number, bytes: Uint8Array, caller: FileClient): Promise<Outcome> {
-    return this.#queue.write({ line, offset, bytes, caller, isGood: line.status !== 'retired' })
+  writeStable(lineage: Lineage, offset: number, bytes: Uint8Array, caller: FileClient): Promise<Outcome> {
+    return this.#queue.write({ lineage, offset, bytes, caller, isGood: lineage.status !== 'retired' })
   }
 
   /** COMMIT: what was written unstably is durable when this resolves, and committed if that was all of it. */
-  async commit(line: Line, caller: Caller): Promise<Outcome> {
-    const save = this.of(line)
+  async commit(lineage: Lineage, caller: Caller): Promise<Outcome> {
+    const save = this.of(lineage)
     if (save === undefined) return { kind: 'unchanged', asWritten: true }
     const { sequence } = save
     const isAsBefore = (): boolean => this.#staging.has(save) && save.sequence === sequence
@@ -142,7 +142,7 @@ export class Saves {
     let outcome: Outcome = { kind: 'held', asWritten: true }
     await this.#queue.task(async () => {
       if (!isAsBefore()) return
-      await this.#transitions.findOut(line)
+      await this.#transitions.findOut(lineage)
       if (isAsBefore()) outcome = await this.#transitions.answer(save, true)
     })
     return outcome
@@ -161,16 +161,16 @@ export class Saves {
   }
 
   /** SETATTR of the size. */
-  async truncate(line: Line, size: number, caller: FileClient): Promise<Outcome> {
+  async truncate(lineage: Lineage, size: number, caller: FileClient): Promise<Outcome> {
     let outcome: Outcome = { kind: 'unchanged', asWritten: true }
     await this.#queue.task(async () => {
-      await this.#transitions.findOut(line)
-      if (size === 0) await this.#endSaveBefore(line)
-      const base = await this.#options.lines.text(line)
-      const known = this.of(line)
+      await this.#transitions.findOut(lineage)
+      if (size === 0) await this.#endSaveBefore(lineage)
+      const base = await this.#options.lineages.text(lineage)
+      const known = this.of(lineage)
       if (known === undefined && size === base.size) return
-      if (line.status === 'retired') throw lostHandle(line)
-      const save = known ?? (await this.#reporter.refusing(() => this.#staging.begin(line, base)))
+      if (lineage.status === 'retired') throw lostHandle(lineage)
+      const save = known ?? (await this.#reporter.refusing(() => this.#staging.begin(lineage, base)))
       await save.watch.note(caller)
       if (save.image.size !== size) outcome = await this.#cut(save, size, caller)
     })
@@ -191,8 +191,8 @@ export class Saves {
   }
 
   /** A program truncates the file again: what is held there was a save of its own, unless it has no rows yet. */
-  async #endSaveBefore(line: Line): Promise<void> {
-    const save = this.of(line)
+  async #endSaveBefore(lineage: Lineage): Promise<void> {
+    const save = this.of(lineage)
     if (save?.state.kind !== 'held' || save.commits > 0 || hasNoRows(save.base, save.image.size)) return
     await this.#transitions.end(save, true)
   }
@@ -233,24 +233,24 @@ export class Saves {
    * `rm`: all rows go. `mv` from another file system, `tar` and `install` remove a file in order to make it anew: so this
    * is held for a moment, and what is then written is one save with it.
    */
-  async removeRows(line: Line): Promise<void> {
+  async removeRows(lineage: Lineage): Promise<void> {
     await this.#queue.task(async () => {
-      const base = await this.#options.lines.text(line)
+      const base = await this.#options.lineages.text(lineage)
       if (hasNoRows(base, base.size)) return
       const { protocol, metadata, schema } = base.snapshot
       const { location } = this.#options.table.store
       const save = await this.#reporter.refusing(() => {
         checkWritable(protocol, metadata.configuration, schema, true, location)
-        return this.#staging.begin(line, base)
+        return this.#staging.begin(lineage, base)
       })
       await this.#transitions.staging(save, () => this.#staging.truncate(save, base.headerBytes.length))
       await this.#transitions.call(save, { kind: 'REMOVE' })
     })
   }
 
-  /** True if all rows of a line were taken away, and nothing has been written since. */
-  isEmptied(line: Line): boolean {
-    const save = this.of(line)
+  /** True if all rows of a lineage were taken away, and nothing has been written since. */
+  isEmptied(lineage: Lineage): boolean {
+    const save = this.of(lineage)
     return save !== undefined && isTruncated(save) && !save.image.hasWritten && hasNoRows(save.base, save.image.size)
   }
 
@@ -296,10 +296,10 @@ export class Saves {
 
   /** Takes up what an earlier process held when it died; see recovery.ts. */
   async recover(): Promise<void> {
-    const { table, lines, directory } = this.#options
+    const { table, lineages, directory } = this.#options
     const options = {
       table,
-      lines,
+      lineages,
       directory,
       disk: this.#disk,
       staging: this.#staging,

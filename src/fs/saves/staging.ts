@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto'
 import { messageOf } from '../../core/errors.ts'
 import { closePlan } from '../edits/change-plan.ts'
 import { FsError } from '../filesystem.ts'
-import type { Line, Lines } from '../lines.ts'
+import type { Lineage, Lineages } from '../lineages.ts'
 import type { TableText } from '../text/layout.ts'
 import { Discards } from './discards.ts'
 import type { Disk } from './disk.ts'
@@ -17,7 +17,7 @@ import { Watch } from './watch.ts'
 const GAP_BYTES_MAX = 2 ** 34
 
 export interface StagingOptions {
-  readonly lines: Lines
+  readonly lineages: Lineages
   /** The folder of journals; it exists. */
   readonly directory: string
   readonly disk: Disk
@@ -47,37 +47,37 @@ export class Staging {
     return this.#saves.size
   }
 
-  of(line: Line): Save | undefined {
-    return this.#saves.get(line.id)
+  of(lineage: Lineage): Save | undefined {
+    return this.#saves.get(lineage.id)
   }
 
   has(save: Save): boolean {
-    return this.#saves.get(save.line.id) === save
+    return this.#saves.get(save.lineage.id) === save
   }
 
-  /** A save of a line begins; FsError if it cannot be staged. */
-  begin(line: Line, base: TableText): Save {
+  /** A save of a lineage begins; FsError if it cannot be staged. */
+  begin(lineage: Lineage, base: TableText): Save {
     const header = {
       editId: randomUUID(),
-      lineId: String(line.id),
-      format: line.format,
+      lineId: String(lineage.id),
+      format: lineage.format,
       version: String(base.snapshot.version),
       baseSize: base.size,
     } as const
     const journal = SaveJournal.create(this.#options.directory, header, this.#options.disk)
-    line.repeats = new Set()
-    const save = this.newSave(line, base, journal)
+    lineage.repeats = new Set()
+    const save = this.newSave(lineage, base, journal)
     this.add(save)
     return save
   }
 
   /** A save with a journal, which is not under way yet. */
-  newSave(line: Line, base: TableText, journal: SaveJournal): Save {
-    return newSave(line, base, journal, new Watch(this.#options.openers, line.id))
+  newSave(lineage: Lineage, base: TableText, journal: SaveJournal): Save {
+    return newSave(lineage, base, journal, new Watch(this.#options.openers, lineage.id))
   }
 
   add(save: Save): void {
-    this.#saves.set(save.line.id, save)
+    this.#saves.set(save.lineage.id, save)
   }
 
   /** Stages a WRITE: what its client takes to be behind the end is behind the end. */
@@ -87,7 +87,7 @@ export class Staging {
     for (const { offset, bytes } of placed(save, write)) {
       checkGap(save, offset)
       save.image.splice(offset, save.journal.write(offset, bytes, stable), bytes.length)
-      this.#options.lines.touch(save.line)
+      this.#options.lineages.touch(save.lineage)
     }
   }
 
@@ -97,7 +97,7 @@ export class Staging {
     save.journal.truncate(size)
     save.image.truncate(size)
     save.sequence++
-    this.#options.lines.touch(save.line)
+    this.#options.lineages.touch(save.lineage)
   }
 
   /** A save is over, and its journal with it. */
@@ -106,10 +106,10 @@ export class Staging {
     this.#discards.discard(save.journal)
   }
 
-  /** The journal of a save that is in the table is what a repeated call is known by until its line is saved. */
+  /** The journal of a save that is in the table is what a repeated call is known by until its lineage is saved. */
   dropSaved(save: Save): void {
     this.#forget(save)
-    this.#options.lines.whenSaved(save.line, () => this.#discards.discard(save.journal))
+    this.#options.lineages.whenSaved(save.lineage, () => this.#discards.discard(save.journal))
   }
 
   /** A save that an earlier process had brought to its end, or had not begun. */
@@ -137,7 +137,7 @@ export class Staging {
 
   #forget(save: Save): void {
     forgetPlan(save)
-    if (this.has(save)) this.#saves.delete(save.line.id)
+    if (this.has(save)) this.#saves.delete(save.lineage.id)
     this.#options.onOver(save)
   }
 }
@@ -149,10 +149,10 @@ export function forgetPlan(save: Save): void {
   if (!(plan instanceof Error)) closePlan(plan)
 }
 
-function checkGap({ image, line }: Save, offset: number): void {
+function checkGap({ image, lineage }: Save, offset: number): void {
   if (offset - image.size <= GAP_BYTES_MAX) return
   throw new FsError(
     'EFBIG',
-    `data.${line.format} has ${image.size} bytes: nothing can be written ${offset - image.size} bytes behind its end`,
+    `data.${lineage.format} has ${image.size} bytes: nothing can be written ${offset - image.size} bytes behind its end`,
   )
 }

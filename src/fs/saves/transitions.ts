@@ -3,7 +3,7 @@ import type { Snapshot } from '../../table/snapshot.ts'
 import type { Committed } from '../../table/table.ts'
 import type { EditPlan } from '../edits/change-plan.ts'
 import { FsError } from '../filesystem.ts'
-import type { Line, Lines } from '../lines.ts'
+import type { Lineage, Lineages } from '../lineages.ts'
 import type { TableText } from '../text/layout.ts'
 import type { Text } from '../text/text.ts'
 import type { Committer } from './committer.ts'
@@ -24,7 +24,7 @@ import type { Sight } from './watch.ts'
 const HELD: Outcome = { kind: 'held', asWritten: true }
 
 export interface TransitionsOptions {
-  readonly lines: Lines
+  readonly lineages: Lineages
   readonly times: HoldTimes
   readonly staging: Staging
   readonly committer: Committer
@@ -107,7 +107,7 @@ export class Transitions {
       case 'give up':
         this.#enter(save, state)
         await this.#giveUp(save, act.because)
-        this.#options.lines.retire(save.line, save.mtimeBefore)
+        this.#options.lineages.retire(save.lineage, save.mtimeBefore)
         throw new FsError('EIO', act.because)
       default:
         this.#enter(save, state)
@@ -145,10 +145,10 @@ export class Transitions {
 
   /** `keepsHandle`: if the image is set aside, the same handle goes on with another save. */
   async happened(save: Save, event: SaveEvent, keepsHandle = false): Promise<void> {
-    const { staging, times, lines } = this.#options
+    const { staging, times, lineages } = this.#options
     let step = next(save.state, event, times)
     if (step.act.kind === 'find out') {
-      await this.findOut(save.line).catch(() => undefined)
+      await this.findOut(save.lineage).catch(() => undefined)
       if (!staging.has(save)) return
       step = next(save.state, event, times)
     }
@@ -156,13 +156,13 @@ export class Transitions {
     if (act.kind === 'stay' || act.kind === 'find out') return
     if (act.kind === 'drop') {
       staging.drop(save)
-      lines.retire(save.line)
+      lineages.retire(save.lineage)
       return
     }
     this.#enter(save, state)
     const isTaken = await this.#conclude(save, act)
     // What its program may yet write belongs behind it, not into the text that is back.
-    if (!isTaken && !keepsHandle) lines.retire(save.line, save.mtimeBefore)
+    if (!isTaken && !keepsHandle) lineages.retire(save.lineage, save.mtimeBefore)
   }
 
   /** False if the image was set aside. */
@@ -220,12 +220,12 @@ export class Transitions {
   }
 
   /**
-   * A save whose commit may be in the log: nothing happens to its line before that is known. FsError EJUKEBOX if it cannot
-   * be known now; else the save is over, or is one whose commit was never made.
+   * A save whose commit may be in the log: nothing happens to its lineage before that is known. FsError EJUKEBOX if it
+   * cannot be known now; else the save is over, or is one whose commit was never made.
    */
-  async findOut(line: Line): Promise<void> {
+  async findOut(lineage: Lineage): Promise<void> {
     const { staging, committer, reporter } = this.#options
-    const save = staging.of(line)
+    const save = staging.of(lineage)
     if (save?.state.kind !== 'undecided') return
     const version = await committer.findInLog(save).catch(error => {
       this.note(save, { kind: 'unknown' })
@@ -272,31 +272,31 @@ export class Transitions {
   }
 
   async #unchanged(save: Save, plan: EditPlan): Promise<Outcome> {
-    const { lines, staging } = this.#options
-    const { line, base, image } = save
+    const { lineages, staging } = this.#options
+    const { lineage, base, image } = save
     const asWritten = await showsAsWritten(plan, base, base, image).catch(() => false)
     // It only tells what is appended next.
     await noteEnds(save, plan, base, asWritten).catch(() => undefined)
-    lines.noteWritten(line, save.written)
-    lines.noteSaved(line, save.places.keys(), save, asWritten)
+    lineages.noteWritten(lineage, save.written)
+    lineages.noteSaved(lineage, save.places.keys(), save, asWritten)
     staging.drop(save)
-    lines.release(line)
-    if (!asWritten) lines.touch(line)
+    lineages.release(lineage)
+    if (!asWritten) lineages.touch(lineage)
     return { kind: 'unchanged', asWritten }
   }
 
   /** A save is in the table: nothing that goes wrong from here on may look as if it were not. */
   async #committed(save: Save, plan: EditPlan, { snapshot }: Committed): Promise<Outcome> {
-    const { lines, openText, staging } = this.#options
-    const { line, base, image, written } = save
+    const { lineages, openText, staging } = this.#options
+    const { lineage, base, image, written } = save
     const text = await openText(snapshot, base).catch(() => undefined)
     if (text === undefined) return this.#committedUnread(save, snapshot.version)
     const asWritten = isAsWritten(save) && (await showsAsWritten(plan, base, text, image).catch(() => false))
-    lines.advance(line, text, written)
-    lines.noteSaved(line, save.places.keys(), save, asWritten)
+    lineages.advance(lineage, text, written)
+    lineages.noteSaved(lineage, save.places.keys(), save, asWritten)
     await noteEnds(save, plan, text, asWritten).catch(() => undefined)
     staging.dropSaved(save)
-    if (!asWritten) lines.touch(line)
+    if (!asWritten) lineages.touch(lineage)
     // There was room for this one.
     void this.#leftOvers.tryAgain()
     return { kind: 'committed', asWritten }
@@ -304,26 +304,26 @@ export class Transitions {
 
   /** The same where the new text cannot be read at this moment, or what the save was is known from the log alone. */
   #committedUnread(save: Save, version: bigint): Outcome {
-    const { lines, staging } = this.#options
-    lines.moveTo(save.line, version, save.written)
-    lines.noteSaved(save.line, save.places.keys(), save, false)
-    lines.release(save.line)
+    const { lineages, staging } = this.#options
+    lineages.moveTo(save.lineage, version, save.written)
+    lineages.noteSaved(save.lineage, save.places.keys(), save, false)
+    lineages.release(save.lineage)
     staging.dropSaved(save)
-    lines.touch(save.line)
+    lineages.touch(save.lineage)
     return { kind: 'committed', asWritten: false }
   }
 
   /** The image cannot be taken: the table stays as it was. `told`: its program hears of it; if not, the bytes are kept. */
   async refuse(save: Save, error: unknown, told: boolean): Promise<never> {
-    const { lines, staging, reporter, times } = this.#options
+    const { lineages, staging, reporter, times } = this.#options
     const refusal = reporter.refusal(error)
     const { state, act } = next(save.state, { kind: 'refused', told }, times)
     this.#enter(save, state)
     if (act.kind === 'set aside') await this.setAside(save)
     else staging.drop(save)
     if (told) {
-      lines.touch(save.line)
-      lines.retire(save.line, save.mtimeBefore)
+      lineages.touch(save.lineage)
+      lineages.retire(save.lineage, save.mtimeBefore)
     }
     throw refusal
   }
@@ -335,7 +335,7 @@ export class Transitions {
 
   /** Keeps the bytes of an image that cannot be taken beside the table, and ends its save. */
   async setAside(save: Save): Promise<void> {
-    const { setAside, reporter, lines, staging } = this.#options
+    const { setAside, reporter, lineages, staging } = this.#options
     try {
       if (save.image.hasWritten) {
         const name = await setAside(save.image)
@@ -350,8 +350,8 @@ export class Transitions {
       staging.leave(save)
       this.#leftOvers.keep(save)
     }
-    lines.touch(save.line)
-    lines.save(save.line)
+    lineages.touch(save.lineage)
+    lineages.save(save.lineage)
   }
 
   /** Leaves what is still to be set aside to the next process. */

@@ -1,5 +1,5 @@
 import { clientKey } from '../ends-of-file.ts'
-import { type Line, type Lines, lostHandle, type WritePlace, writeKey } from '../lines.ts'
+import { type Lineage, type Lineages, lostHandle, type WritePlace, writeKey } from '../lineages.ts'
 import type { TableText } from '../text/layout.ts'
 import { isAt } from '../text/text.ts'
 import { isWholeAppend } from './image-facts.ts'
@@ -12,7 +12,7 @@ import type { Staging } from './staging.ts'
 import type { Transitions } from './transitions.ts'
 
 export interface WritesOptions {
-  readonly lines: Lines
+  readonly lineages: Lineages
   readonly staging: Staging
   readonly transitions: Transitions
   readonly reporter: Reporter
@@ -27,29 +27,29 @@ export class Writes {
   }
 
   /** A WRITE that may stay in memory: staged. */
-  async unstable(line: Line, write: Written): Promise<void> {
+  async unstable(lineage: Lineage, write: Written): Promise<void> {
     const { transitions } = this.#options
-    await transitions.findOut(line)
-    const save = await this.#saveFor(line, [write], line.status !== 'retired')
+    await transitions.findOut(lineage)
+    const save = await this.#saveFor(lineage, [write], lineage.status !== 'retired')
     await save.watch.note(write.caller)
     await this.#stage(save, [write], false)
     transitions.note(save, { kind: 'WRITE', stable: false, isWholeAppend: false })
   }
 
-  /** Stable WRITEs to one line, answered by what becomes of their save. */
+  /** Stable WRITEs to one lineage, answered by what becomes of their save. */
   async stable(writes: readonly StableWrite[]): Promise<Outcome> {
-    const { line, isGood } = writes[0]!
+    const { lineage, isGood } = writes[0]!
     const { transitions, staging } = this.#options
     const keys = writes.map(({ offset, bytes }) => writeKey(offset, bytes))
-    await transitions.findOut(line)
+    await transitions.findOut(lineage)
     const places = new Map<Written, WritePlace>()
-    if (staging.of(line) === undefined) {
-      if (keys.every(key => line.repeats.has(key))) return { kind: 'unchanged', asWritten: false }
-      if (await this.#changesNothing(line, writes, places)) return { kind: 'unchanged', asWritten: true }
+    if (staging.of(lineage) === undefined) {
+      if (keys.every(key => lineage.repeats.has(key))) return { kind: 'unchanged', asWritten: false }
+      if (await this.#changesNothing(lineage, writes, places)) return { kind: 'unchanged', asWritten: true }
     }
     // What one client wrote stays together: it may have written its rows anew with each WRITE.
     const byClient = [...Map.groupBy(writes, ({ caller }) => clientKey(caller)).values()].flat()
-    const save = await this.#saveFor(line, byClient, isGood, places)
+    const save = await this.#saveFor(lineage, byClient, isGood, places)
     for (const { caller } of writes) await save.watch.note(caller)
     await this.#stage(save, byClient, true)
     save.written = keys
@@ -64,12 +64,16 @@ export class Writes {
   }
 
   /** Clients resend whole pages: bytes that are there already make no save. Notes where they belong. */
-  async #changesNothing(line: Line, writes: readonly Written[], places: Map<Written, WritePlace>): Promise<boolean> {
-    const { lines } = this.#options
-    const text = await lines.text(line)
+  async #changesNothing(
+    lineage: Lineage,
+    writes: readonly Written[],
+    places: Map<Written, WritePlace>,
+  ): Promise<boolean> {
+    const { lineages } = this.#options
+    const text = await lineages.text(lineage)
     for (const write of writes) {
       const { offset, bytes, caller } = write
-      const place = await lines.placeOf(line, caller, offset, bytes)
+      const place = await lineages.placeOf(lineage, caller, offset, bytes)
       places.set(write, place)
       if (place.kind === 'on') return false
       if (place.kind === 'here' && !(await isAt(text, offset, bytes))) return false
@@ -80,37 +84,37 @@ export class Writes {
 
   /** The save that some WRITEs go into, in which each of their clients has its place; `found`: places that are known. */
   async #saveFor(
-    line: Line,
+    lineage: Lineage,
     writes: readonly Written[],
     isGood: boolean,
     found: ReadonlyMap<Written, WritePlace> = new Map(),
   ): Promise<Save> {
-    const { lines, staging } = this.#options
-    const known = staging.of(line)
-    if (known === undefined && !isGood) throw lostHandle(line)
+    const { lineages, staging } = this.#options
+    const known = staging.of(lineage)
+    if (known === undefined && !isGood) throw lostHandle(lineage)
     const places: [string, WritePlace][] = []
     for (const write of writes) {
       const { caller, offset, bytes } = write
       const key = clientKey(caller)
       if (known?.places.has(key) === true || places.some(([other]) => other === key)) continue
-      places.push([key, found.get(write) ?? (await lines.placeOf(line, caller, offset, bytes))])
+      places.push([key, found.get(write) ?? (await lineages.placeOf(lineage, caller, offset, bytes))])
     }
     const first = places[0]?.[1]
-    const base = first?.kind === 'on' && places.length === 1 ? first.text : await lines.text(line)
-    const save = known ?? this.#begin(line, base)
+    const base = first?.kind === 'on' && places.length === 1 ? first.text : await lineages.text(lineage)
+    const save = known ?? this.#begin(lineage, base)
     for (const [key, place] of places) await joinSave(save, key, place, known !== undefined, writes)
     return save
   }
 
   /** A save begins with a WRITE: its refusal sticks to the handle in its client, so that the name gets a new one. */
-  #begin(line: Line, base: TableText): Save {
-    const { lines, staging, reporter } = this.#options
+  #begin(lineage: Lineage, base: TableText): Save {
+    const { lineages, staging, reporter } = this.#options
     try {
-      return staging.begin(line, base)
+      return staging.begin(lineage, base)
     } catch (error) {
-      const { mtime } = line
-      lines.touch(line)
-      lines.retire(line, mtime)
+      const { mtime } = lineage
+      lineages.touch(lineage)
+      lineages.retire(lineage, mtime)
       throw reporter.refusal(error)
     }
   }

@@ -14,7 +14,17 @@ import type { OpenFile, OpenFiles } from './open-files.ts'
 import { mustBeFile, type RealTree } from './real-tree.ts'
 import type { Stats } from './stat.ts'
 import type { Syncs } from './syncs.ts'
-import { look, modeOf, readFully, setGivenTimes, sizeOf, stamp, syncFile, truncateFile, writeFully } from './system.ts'
+import {
+  fileOffset,
+  look,
+  modeOf,
+  readFully,
+  setGivenTimes,
+  stamp,
+  syncFile,
+  truncateFile,
+  writeFully,
+} from './system.ts'
 import type { Turns } from './turns.ts'
 
 export interface FileBytesParts {
@@ -76,7 +86,7 @@ export class FileBytes {
       : undefined
     try {
       if (file !== undefined && changes.size !== undefined) {
-        await truncateFile(file.fd, sizeOf(changes.size))
+        await truncateFile(file.fd, fileOffset(changes.size))
         stamp(real.stat, file.fd)
       }
       // By descriptor: while the file was cut, its name may have changed.
@@ -110,7 +120,7 @@ export class FileBytes {
 
   write(id: bigint, offset: bigint, bytes: Uint8Array, stability: Stability): Promise<WriteResult> {
     return guarded('A file cannot be written', async () => {
-      const end = sizeOf(offset + BigInt(bytes.length))
+      const end = fileOffset(offset + BigInt(bytes.length))
       const { file, change } = await this.#turns.exclusive(id, () => this.#write(id, end - bytes.length, bytes))
       try {
         if (stability === 'unstable') return { count: bytes.length, committed: stability, change }

@@ -6,7 +6,7 @@ import type { NodeEntry, NodePage } from '../tree/node.ts'
 import { systemError } from './errors.ts'
 import { FIRST_ID } from './ids.ts'
 import type { NodeRow, Nodes } from './nodes.ts'
-import type { Entry, Real, RealTree } from './real-tree.ts'
+import type { FolderEntry, Real, RealTree } from './real-tree.ts'
 
 /** So many folders may be listed at once without being read anew for each page. */
 const SCANS_KEPT = 32
@@ -31,10 +31,10 @@ export class Listings {
   readonly #tree: RealTree
   readonly #nodes: Nodes
   readonly #clock: Clock
-  readonly #attributes: (entry: Entry) => Attributes
+  readonly #attributes: (entry: FolderEntry) => Attributes
   readonly #scans = new Map<bigint, Scan>()
 
-  constructor(tree: RealTree, nodes: Nodes, clock: Clock, attributes: (entry: Entry) => Attributes) {
+  constructor(tree: RealTree, nodes: Nodes, clock: Clock, attributes: (entry: FolderEntry) => Attributes) {
     this.#tree = tree
     this.#nodes = nodes
     this.#clock = clock

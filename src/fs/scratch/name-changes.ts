@@ -7,7 +7,7 @@ import type { FileBytes } from './file-bytes.ts'
 import type { FolderChanges } from './folder-changes.ts'
 import type { Nodes, RenameIntent } from './nodes.ts'
 import type { OpenFile, OpenFiles } from './open-files.ts'
-import { type Entry, INCOMING_NAME, mustBeFile, type Real, type RealTree } from './real-tree.ts'
+import { type FolderEntry, INCOMING_NAME, mustBeFile, type Real, type RealTree } from './real-tree.ts'
 import type { Stats } from './stat.ts'
 import { createFolder, createReal, touch } from './system.ts'
 
@@ -55,7 +55,7 @@ export class NameChanges {
     })
   }
 
-  async #createExisting(folder: Real, name: string, { row, real }: Entry, how: CreateHow): Promise<CreatedNode> {
+  async #createExisting(folder: Real, name: string, { row, real }: FolderEntry, how: CreateHow): Promise<CreatedNode> {
     if (how.kind === 'guarded') throw exists(name)
     if (how.kind === 'exclusive' && row.verifier !== how.verifier) throw exists(name)
     if (real?.stat.isDirectory() === true) throw isDirectory(name)
@@ -142,7 +142,7 @@ export class NameChanges {
     })
   }
 
-  async #removeEntry(folder: Real, { row, real }: Entry): Promise<Change> {
+  async #removeEntry(folder: Real, { row, real }: FolderEntry): Promise<Change> {
     if (real !== undefined) this.unlink(row.name, real)
     this.#nodes.forget(row.id)
     if (real === undefined) touch(folder)
@@ -198,7 +198,7 @@ export class NameChanges {
     })
   }
 
-  #checkRename(source: Entry, target: Entry | undefined, to: Real, toName: string): void {
+  #checkRename(source: FolderEntry, target: FolderEntry | undefined, to: Real, toName: string): void {
     const moved = source.real?.stat.isDirectory() === true
     if (moved && this.#tree.isWithin(to.id, source.row.id)) {
       throw new FsError('EINVAL', `${source.row.name} cannot be moved into itself`)
@@ -215,7 +215,7 @@ export class NameChanges {
     if (replaced && this.#nodes.hasReferences(target.row.id)) throw notEmpty(toName)
   }
 
-  #rename(source: Entry, target: Entry | undefined, to: Real, toName: string): void {
+  #rename(source: FolderEntry, target: FolderEntry | undefined, to: Real, toName: string): void {
     const { id } = source.row
     this.#nodes.intend({ id, parent: to.id, name: toName })
     try {
@@ -254,7 +254,7 @@ export class NameChanges {
 }
 
 /** The same entry, or two names of one real file: rename(2) does nothing then. */
-function isSame(source: Entry, target: Entry | undefined): boolean {
+function isSame(source: FolderEntry, target: FolderEntry | undefined): boolean {
   if (target === undefined) return false
   if (target.row.id === source.row.id) return true
   return source.real !== undefined && target.real !== undefined && source.real.stat.ino === target.real.stat.ino

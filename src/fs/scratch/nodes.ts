@@ -83,6 +83,13 @@ export class Nodes {
     return new Map(rows.map(({ id, name, kind }) => [name, { id: BigInt(id), kind }]))
   }
 
+  /** The latest `createdMs`; undefined if there are no entries. */
+  newestMs(): number | undefined {
+    const query = this.#query('SELECT created_ms FROM scratch_nodes ORDER BY created_ms DESC LIMIT 1')
+    const row = query.get() as Pick<StoredRow, 'created_ms'> | null
+    return row === null ? undefined : Number(row.created_ms)
+  }
+
   references(): bigint[] {
     const rows = this.#query("SELECT id FROM scratch_nodes WHERE kind = 'reference' ORDER BY id").all() as StoredRow[]
     return rows.map(row => BigInt(row.id))

@@ -2,7 +2,7 @@ import { type BigIntStats, close, closeSync, constants, fstatSync, openSync } fr
 import { errnoOf } from '../../core/errors.ts'
 import { stale, systemError } from './errors.ts'
 
-interface Entry {
+interface Descriptor {
   readonly fd: number
   readonly inode: bigint
   readonly writable: boolean
@@ -24,7 +24,7 @@ const { O_RDWR, O_RDONLY, O_NOFOLLOW, O_NONBLOCK } = constants
  * idle ones are kept; the one that was used longest ago goes first.
  */
 export class OpenFiles {
-  readonly #entries = new Map<bigint, Entry>()
+  readonly #entries = new Map<bigint, Descriptor>()
   readonly #limit: number
 
   constructor(limit: number) {
@@ -64,7 +64,7 @@ export class OpenFiles {
     for (const id of [...this.#entries.keys()]) this.drop(id)
   }
 
-  #take(id: bigint, entry: Entry): OpenFile {
+  #take(id: bigint, entry: Descriptor): OpenFile {
     entry.users++
     this.#entries.delete(id)
     this.#entries.set(id, entry)
@@ -92,7 +92,7 @@ export class OpenFiles {
   }
 }
 
-function open(id: bigint, path: string, inode: bigint, forWriting: boolean): Entry {
+function open(id: bigint, path: string, inode: bigint, forWriting: boolean): Descriptor {
   const { fd, writable } = openEither(path, forWriting)
   let found: BigIntStats | undefined
   try {

@@ -17,7 +17,7 @@ export interface Real {
   readonly stat: BigIntStats
 }
 
-export interface Entry {
+export interface FolderEntry {
   readonly row: NodeRow
   /** Undefined for a reference. */
   readonly real: Real | undefined
@@ -91,13 +91,13 @@ export class RealTree {
   }
 
   /** What a name stands for, with an id of its own; undefined if nothing that can be shown is there. */
-  find(folder: Real, name: string): Entry | undefined {
+  find(folder: Real, name: string): FolderEntry | undefined {
     if (this.isReserved(folder.id, name)) return undefined
     return this.resolve(folder, name, this.#nodes.find(folder.id, name))
   }
 
   /** As `find`, with what is remembered of the name. */
-  resolve(folder: Real, name: string, row: NodeRow | undefined): Entry | undefined {
+  resolve(folder: Real, name: string, row: NodeRow | undefined): FolderEntry | undefined {
     // A file that somebody puts under the name of a reference stays hidden on disk until the reference goes.
     if (row?.kind === 'reference') return { row, real: undefined }
     const path = this.pathIn(folder, name)
@@ -114,7 +114,7 @@ export class RealTree {
   }
 
   /** As `find`, but raises ENOENT. */
-  entry(folder: Real, name: string): Entry {
+  entry(folder: Real, name: string): FolderEntry {
     const found = this.find(folder, name)
     if (found === undefined) throw noEntry(name)
     return found
@@ -209,7 +209,7 @@ export class RealTree {
     }
   }
 
-  #enter(row: NodeRow, path: string, stat: BigIntStats): Entry {
+  #enter(row: NodeRow, path: string, stat: BigIntStats): FolderEntry {
     this.#nodes.put([row])
     return { row, real: { id: row.id, path, stat } }
   }

@@ -1,5 +1,5 @@
 import type { Database } from 'bun:sqlite'
-import type { Clock } from '../../core/clock.ts'
+import { type Clock, noMomentBefore } from '../../core/clock.ts'
 import type { Owner } from '../attributes.ts'
 import type {
   Attributes,
@@ -64,6 +64,9 @@ export class Scratch {
   constructor({ directory, folders: fixed, reserved = () => false, database, clock, owner, log }: ScratchOptions) {
     const ids = new Ids(database)
     const nodes = new Nodes(database)
+    // What was begun before the clock was set back was begun before what is begun now.
+    const newestMs = nodes.newestMs()
+    if (newestMs !== undefined) noMomentBefore(clock, newestMs)
     const tree = new RealTree({ directory, folders: fixed, reserved, nodes, ids, clock, log })
     const stats = new Stats(owner, tree, nodes)
     const syncs = new Syncs<bigint>()

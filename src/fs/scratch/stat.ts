@@ -2,7 +2,7 @@ import type { BigIntStats } from 'node:fs'
 import type { Owner } from '../attributes.ts'
 import type { Attributes } from '../filesystem.ts'
 import type { Nodes } from './nodes.ts'
-import type { Entry, RealTree } from './real-tree.ts'
+import type { FolderEntry, RealTree } from './real-tree.ts'
 import { MODE } from './system.ts'
 
 /** What GETATTR tells of the users' files and folders. */
@@ -23,7 +23,7 @@ export class Stats {
     return this.of(id, this.#tree.real(id).stat)
   }
 
-  ofEntry({ row, real }: Entry): Attributes {
+  ofEntry({ row, real }: FolderEntry): Attributes {
     if (real !== undefined) return this.of(real.id, real.stat)
     const { id, size, mtime } = row
     const times = { atime: mtime, mtime, ctime: mtime }

@@ -95,7 +95,7 @@ export function modeOf(type: 'file' | 'directory', mode: number): number {
 }
 
 /** A size or position, checked against what the system takes. */
-export function sizeOf(value: bigint): number {
+export function fileOffset(value: bigint): number {
   if (value > FILE_BYTES_MAX) throw new FsError('EFBIG', `${value} bytes are beyond the largest file posixlake keeps`)
   return Number(value)
 }
@@ -103,8 +103,8 @@ export function sizeOf(value: bigint): number {
 /** Makes a file and leaves it open. */
 export function createReal(path: string, how: CreateHow): { fd: number; stat: BigIntStats } {
   const attributes: NewAttributes = how.kind === 'exclusive' ? { mode: MODE.exclusive } : how.attributes
-  const size = sizeOf(attributes.size ?? 0n)
-  const fd = newFile(path)
+  const size = fileOffset(attributes.size ?? 0n)
+  const fd = openNew(path)
   try {
     // Not by open: the mode is the client's, and the server's umask has no say in it.
     fchmodSync(fd, modeOf('file', attributes.mode ?? MODE.file))
@@ -158,7 +158,7 @@ function writeAt(fd: number, bytes: Uint8Array, start: number, position: number)
 
 /** A new file with the content of a text, on disk when the promise resolves. */
 export async function copyText(text: Text, path: string): Promise<void> {
-  const fd = newFile(path)
+  const fd = openNew(path)
   try {
     ftruncateSync(fd, text.size)
     for (let at = 0; at < text.size; at += COPY_BYTES) {
@@ -174,6 +174,6 @@ export async function copyText(text: Text, path: string): Promise<void> {
 }
 
 /** A descriptor of an empty file that was not there before; nobody but the server may open it yet. */
-function newFile(path: string): number {
+function openNew(path: string): number {
   return openSync(path, NEW_FILE, OWNER.file)
 }

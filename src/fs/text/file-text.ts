@@ -4,7 +4,7 @@ import { firstIndex, lowerBound } from '../../core/search.ts'
 import type { LiveFile } from '../../table/snapshot.ts'
 import type { Table } from '../../table/table.ts'
 import { RowPlaces } from './rows.ts'
-import type { PieceSize, Segments, TextKind } from './segments.ts'
+import { type PieceSize, pieceKey, type Segments, type TextKind } from './segments.ts'
 
 /** The deleted rows of one piece: numbers within the piece, and their byte ranges in its text. */
 interface Holes {
@@ -31,6 +31,9 @@ export class FileText {
   /** The size was found by way of the pieces. */
   readonly #measured: boolean
   #pieces: Promise<readonly PieceSize[]> | undefined
+  /** The key of the first piece, which most files have alone; and whether that had the size that the record says. */
+  #firstKey: string | undefined
+  #isChecked = false
   readonly #holes = new Map<number, Promise<Holes>>()
 
   private constructor(
@@ -114,7 +117,7 @@ export class FileText {
     const pieces = await this.#segments.sizes(this.#kind, this.file)
     const size = pieces.reduce((sum, { bytes }) => sum + bytes, 0)
     if (this.#measured || size === this.size) return pieces
-    this.#segments.distrust(this.file)
+    this.#segments.measureAgain(this.file)
     throw new ParquetError(
       'corrupt',
       `${this.file.path}: the records of the text's size differ (${this.size} and ${size} bytes); it will be measured when the file is opened again`,
@@ -157,7 +160,7 @@ export class FileText {
   }
 
   /** Bytes of the live rows among [start, end). */
-  async sizeOf(start: number, end: number): Promise<number> {
+  async liveBytes(start: number, end: number): Promise<number> {
     let size = 0
     for (const [i, { firstRow, rows }] of (await this.pieces()).entries()) {
       if (end <= firstRow || start >= firstRow + rows) continue
@@ -167,9 +170,19 @@ export class FileText {
     return size
   }
 
-  /** The bytes [start, end) of the live text of piece `piece`, in parts. */
-  async read(piece: number, start: number, end: number, parts: Uint8Array[]): Promise<void> {
+  /** Puts the bytes [start, end) of the live text of piece `piece` to `parts`. Resolves at once if they are at hand: then it is undefined. */
+  read(piece: number, start: number, end: number, parts: Uint8Array[]): Promise<void> | undefined {
+    if (this.file.vector !== undefined || piece !== 0) return this.#read(piece, start, end, parts)
+    this.#firstKey ??= pieceKey(this.#kind, this.file, 0)
+    const rendered = this.#isChecked ? this.#segments.pieceAtHand(this.#firstKey) : undefined
+    if (rendered === undefined || rendered.bytes.length < end) return this.#read(piece, start, end, parts)
+    parts.push(rendered.bytes.subarray(start, end))
+    return undefined
+  }
+
+  async #read(piece: number, start: number, end: number, parts: Uint8Array[]): Promise<void> {
     const { bytes } = await this.#rendered(piece)
+    if (piece === 0) this.#isChecked = true
     const holes = await this.#holesOf(piece)
     let at = physicalOffset(holes, start)
     let left = end - start
@@ -195,7 +208,7 @@ export class FileText {
     const rendered = await this.#segments.piece(this.#kind, this.file, piece)
     const expected = (await this.pieces())[piece]
     if (expected === undefined || rendered.bytes.length !== expected.bytes || rendered.rows !== expected.rows) {
-      this.#segments.distrust(this.file)
+      this.#segments.measureAgain(this.file)
       throw new ParquetError(
         'corrupt',
         `${this.file.path}: the text of row group ${piece} has ${rendered.bytes.length} bytes, the file's record says ${expected?.bytes}; it will be measured when the table is opened again`,

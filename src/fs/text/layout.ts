@@ -9,9 +9,10 @@ import {
   blocksOf,
   type FileNode,
   type FileTexts,
+  filesAt,
   type Leaf,
   leavesOf,
-  placesOfGuests,
+  placesOf,
   type Rope,
   ropeOf,
   textOrdering,
@@ -26,6 +27,8 @@ const OPENING_MAX = 4
 /** A READ this near to the end of the one before goes on with it: clients send several at once, out of order. */
 const SEQUENTIAL_BYTES = 4 << 20
 
+/** A range is found in so many parts at a time, or a few more. */
+const LEAF_RANGES_MAX = 256
 /** Text that is read ahead, in bytes: less than is kept at hand. */
 const AHEAD_BYTES = 24 << 20
 
@@ -47,11 +50,14 @@ export interface Section extends ByteRange {
 export type RowPlace = 'start' | { readonly path: string; readonly row: number }
 
 /** A leaf and the part of it that a range covers, as offsets in the live text of its piece. */
-interface Stretch {
+interface LeafRange {
   readonly leaf: Leaf
   readonly from: number
   readonly to: number
 }
+
+/** Some of them, at least one. */
+type LeafRanges = [LeafRange, ...LeafRange[]]
 
 /** The rope of another version, from which this one's is made. */
 interface Base {
@@ -116,7 +122,7 @@ export class TableText implements Text {
   /** The start of the row that holds the byte at `offset`. */
   async rowStart(offset: number): Promise<number> {
     const at = offset - this.headerBytes.length
-    for await (const { leaf, from } of this.#stretches(at, at + 1)) {
+    for await (const [{ leaf, from }] of this.#leafRanges(at, at + 1)) {
       return offset - from + (await leaf.text.offsetOf(leaf.piece, await leaf.text.rowAt(leaf.piece, from)))
     }
     return 0
@@ -138,13 +144,15 @@ export class TableText implements Text {
         for (const text of this.#texts) add(text, await text.liveRows(0, await text.rows()))
         continue
       }
-      for await (const { leaf, from, to } of this.#stretches(start, end)) {
-        const { text, piece } = leaf
-        const whole = from === leaf.from && to === leaf.from + leaf.size
-        const first = whole ? leaf.start : await text.rowAt(piece, from)
-        const last = whole ? leaf.end : (await text.rowAt(piece, to - 1)) + 1
-        const own = this.#textOf(text.file)
-        add(own, await own.liveRows(first, last))
+      for await (const ranges of this.#leafRanges(start, end)) {
+        for (const { leaf, from, to } of ranges) {
+          const { text, piece } = leaf
+          const whole = from === leaf.from && to === leaf.from + leaf.size
+          const first = whole ? leaf.start : await text.rowAt(piece, from)
+          const last = whole ? leaf.end : (await text.rowAt(piece, to - 1)) + 1
+          const own = this.#textOf(text.file)
+          add(own, await own.liveRows(first, last))
+        }
       }
     }
     return [...found]
@@ -169,39 +177,49 @@ export class TableText implements Text {
         places.push('start')
         continue
       }
-      for await (const { leaf, to } of this.#stretches(at - 1, at)) {
+      for await (const [{ leaf, to }] of this.#leafRanges(at - 1, at)) {
         places.push({ path: leaf.text.file.path, row: await leaf.text.rowAt(leaf.piece, to - 1) })
       }
     }
     return places
   }
 
-  /** The text cut by the files' places; what stands in front of all files belongs to the first section. */
-  async sections(): Promise<Section[]> {
+  /**
+   * Of the text, cut by the files' places, the sections that have bytes of some ranges, and all that share files with those,
+   * in order. What stands in front of all files belongs to the first section. Costs what is in them.
+   */
+  async sectionsOf(ranges: readonly ByteRange[]): Promise<Section[]> {
     const rope = await this.#ropeOf()
-    const filesAt = new Map<FileNode | undefined, Set<LiveFile>>()
-    for (const node of rope.nodes) filesAt.set(node, new Set([node.text.file]))
-    filesAt.set(undefined, filesAt.get(rope.nodes.at(0)) ?? new Set())
-    for (const [guest, places] of placesOfGuests(rope))
-      for (const place of places) filesAt.get(place)?.add(guest.text.file)
-    const sections: Section[] = []
-    let at = this.headerBytes.length
-    for (const node of rope.nodes) {
-      const start = at
-      at += node.size + (sections.length === 0 ? rope.startBytes : 0)
-      sections.push({ start, end: at, file: node.text.file, files: filesAt.get(node)! })
+    const header = this.headerBytes.length
+    const found = new Map<FileNode, ReadonlySet<FileNode>>()
+    const waiting = ranges.flatMap(({ start, end }) => nodesWithin(rope, start - header, end - header))
+    for (let node = waiting.pop(); node !== undefined; node = waiting.pop()) {
+      if (found.has(node)) continue
+      const nodes = await filesAt(rope, node)
+      found.set(node, nodes)
+      for (const other of nodes) waiting.push(...placesOf(rope, other))
     }
-    return sections
+    const inOrder = [...found].sort(([a], [b]) => inViewOrder(a.text.file, b.text.file))
+    return inOrder.map(([node, nodes]) => {
+      const { file } = node.text
+      const before = rope.nodes.sumBefore(other => inViewOrder(file, other.text.file))
+      const end = header + rope.startBytes + before + node.size
+      const start = node === rope.nodes.at(0) ? header : end - node.size
+      return { start, end, file, files: new Set([...nodes].map(({ text }) => text.file)) }
+    })
   }
 
   async #readBody(from: number, to: number, parts: Uint8Array[]): Promise<void> {
     const goesOn = from > 0 && Math.abs(from - this.#readEnd) <= SEQUENTIAL_BYTES
     this.#readEnd = to
     let missing = to - from
-    for await (const { leaf, from: start, to: end } of this.#stretches(from, to)) {
-      if (goesOn && missing === to - from) await this.#readAhead(leaf)
-      await leaf.text.read(leaf.piece, start, end, parts)
-      missing -= end - start
+    for await (const ranges of this.#leafRanges(from, to)) {
+      if (goesOn && missing === to - from) await this.#readAhead(ranges[0].leaf)
+      for (const { leaf, from: start, to: end } of ranges) {
+        const reading = leaf.text.read(leaf.piece, start, end, parts)
+        if (reading !== undefined) await reading
+        missing -= end - start
+      }
     }
     if (missing > 0) throw new Error(`the text of version ${this.snapshot.version} lacks ${missing} bytes at ${from}`)
   }
@@ -245,36 +263,26 @@ export class TableText implements Text {
     }
   }
 
-  /** What the body offsets [from, to) are made of, in order. */
-  async *#stretches(from: number, to: number): AsyncGenerator<Stretch> {
+  /** What the body offsets [from, to) are made of, in order, many at a time: each turn costs more than a small file's text. */
+  async *#leafRanges(from: number, to: number): AsyncGenerator<LeafRanges> {
+    let some: LeafRange[] = []
     const rope = await this.#ropeOf()
-    if (from < rope.startBytes) yield* this.#within(rope, rope.startBlocks, 0, from, to)
-    const first = rope.nodes.atSum(Math.max(0, from - rope.startBytes))
-    if (first === undefined) return
-    let at = rope.startBytes + first.start
-    for (const node of rope.nodes.from(other => inViewOrder(first.item.text.file, other.text.file))) {
-      if (at >= to) return
-      if (node.size > 0) yield* this.#within(rope, await blocksOf(node), at, from, to)
-      at += node.size
+    for (const { blocks, start } of partsOf(rope, from, to)) {
+      const known = blocks instanceof Promise ? await blocks : blocks
+      let at = start
+      for (const block of known) {
+        const blockStart = at
+        at += block.size
+        if (at <= from) continue
+        if (blockStart >= to) break
+        const leaves = leavesOf(rope, block)
+        cut(leaves instanceof Promise ? await leaves : leaves, blockStart, from, to, some)
+      }
+      if (some.length < LEAF_RANGES_MAX) continue
+      if (isSome(some)) yield some
+      some = []
     }
-  }
-
-  /** What some blocks, which begin at `start`, have of the body offsets [from, to). */
-  async *#within(
-    rope: Rope,
-    blocks: readonly Block[],
-    start: number,
-    from: number,
-    to: number,
-  ): AsyncGenerator<Stretch> {
-    let at = start
-    for (const block of blocks) {
-      const blockStart = at
-      at += block.size
-      if (at <= from) continue
-      if (blockStart >= to) return
-      yield* cut(await leavesOf(rope, block), blockStart, from, to)
-    }
+    if (isSome(some)) yield some
   }
 
   #ropeOf(): Promise<Rope> {
@@ -299,13 +307,51 @@ export class TableText implements Text {
   }
 }
 
-function* cut(leaves: readonly Leaf[], start: number, from: number, to: number): Generator<Stretch> {
+function isSome(ranges: LeafRange[]): ranges is LeafRanges {
+  return ranges.length > 0
+}
+
+/** The files whose sections have a part of the body offsets [from, to). */
+function nodesWithin({ nodes, startBytes }: Rope, from: number, to: number): FileNode[] {
+  const found: FileNode[] = []
+  if (from >= to) return found
+  if (from < startBytes) found.push(nodes.at(0)!)
+  const first = nodes.atSum(Math.max(0, from - startBytes))
+  if (first === undefined) return found
+  let at = startBytes + first.start
+  for (const node of nodes.from(other => inViewOrder(first.item.text.file, other.text.file))) {
+    if (at >= to) break
+    if (node.size > 0) found.push(node)
+    at += node.size
+  }
+  return found
+}
+
+/** What stands at the start and at the places of files, as far as it has a part of the body offsets [from, to). */
+function* partsOf(
+  rope: Rope,
+  from: number,
+  to: number,
+): Generator<{ readonly blocks: readonly Block[] | Promise<readonly Block[]>; readonly start: number }> {
+  if (from < rope.startBytes) yield { blocks: rope.startBlocks, start: 0 }
+  const first = rope.nodes.atSum(Math.max(0, from - rope.startBytes))
+  if (first === undefined) return
+  let start = rope.startBytes + first.start
+  for (const node of rope.nodes.from(other => inViewOrder(first.item.text.file, other.text.file))) {
+    if (start >= to) return
+    if (node.size > 0) yield { blocks: blocksOf(node), start }
+    start += node.size
+  }
+}
+
+/** Puts what the leaves, which begin at `start`, have of [from, to) to `ranges`. */
+function cut(leaves: readonly Leaf[], start: number, from: number, to: number, ranges: LeafRange[]): void {
   let at = start
   for (const leaf of leaves) {
     if (at >= to) return
     const first = Math.max(0, from - at)
     const last = Math.min(leaf.size, to - at)
-    if (first < last) yield { leaf, from: leaf.from + first, to: leaf.from + last }
+    if (first < last) ranges.push({ leaf, from: leaf.from + first, to: leaf.from + last })
     at += leaf.size
   }
 }

@@ -47,7 +47,7 @@ export class FileNode {
   /** Bytes at the file's own place, with what hangs on the rows there. */
   readonly size: number
   /** What is at the file's own place, worked out when somebody reads there. */
-  blocks: Promise<readonly Block[]> | undefined
+  blocks: readonly Block[] | Promise<readonly Block[]> | undefined
 
   constructor({ text, own, runs, anchors, size }: Omit<FileNode, 'blocks'>) {
     this.text = text
@@ -75,7 +75,7 @@ export interface Block {
   readonly file: FilePlace
   readonly root: RowRange
   readonly size: number
-  leaves: Promise<readonly Leaf[]> | undefined
+  leaves: readonly Leaf[] | Promise<readonly Leaf[]> | undefined
 }
 
 /** Where all rows of a version stand: at the start, then at the files' places. It shares with other versions what is the same. */
@@ -148,10 +148,11 @@ interface Moved extends RowRange {
   readonly after: number
 }
 
-/** What is to be done at one file: what hangs on it changes. */
+/** What is to be done at one file: what hangs on it changes, or it goes. */
 interface Pending {
   readonly file: FilePlace
   readonly moved: Moved[]
+  isGone: boolean
 }
 
 const pendingOrdering: Ordering<Pending> = {
@@ -182,12 +183,10 @@ class Placing {
     for (const { before: old, after } of changes) {
       const isNew = old === undefined && after !== undefined
       if (isNew && this.#before.unresolved.has(after.file.path)) return undefined
-      const isGone = old !== undefined && after === undefined
-      if (isGone && nodeAt(this.#nodes, old.file)?.anchors.length !== 0) return undefined
     }
     for (const { before: old, after } of changes) {
       const node = old && nodeAt(this.#nodes, old.file)
-      if (after === undefined) this.#remove(node!)
+      if (after === undefined) this.#pendingAt(node!.text.file).isGone = true
       else if (node === undefined) await this.#add(after)
       else await this.#change(node, after)
     }
@@ -200,11 +199,6 @@ class Placing {
       startBytes: start === this.#before.start ? this.#before.startBytes : bytesOf(start),
       unresolved: this.#unresolved ?? this.#before.unresolved,
     }
-  }
-
-  #remove(node: FileNode): void {
-    this.#nodes = this.#nodes.without(node)
-    for (const run of node.runs) this.#move(node.text.file, run, 0)
   }
 
   async #add(text: FileText): Promise<void> {
@@ -226,7 +220,7 @@ class Placing {
         runs.push(run)
         continue
       }
-      const bytes = await text.sizeOf(run.start, run.end)
+      const bytes = await text.liveBytes(run.start, run.end)
       const total = run.total + bytes - run.bytes
       ownSize -= bytes - run.bytes
       runs.push({ ...run, bytes, total })
@@ -243,21 +237,27 @@ class Placing {
       this.#atStart.push(moved)
       return
     }
-    const probe = { file: target, moved: [moved] }
+    this.#pendingAt(target).moved.push(moved)
+  }
+
+  #pendingAt({ modificationTime, path }: FilePlace): Pending {
+    const probe = { file: { modificationTime, path }, moved: [], isGone: false }
     const pending = this.#pending.get(probe)
-    if (pending === undefined) this.#pending = this.#pending.with(probe)
-    else pending.moved.push(moved)
+    if (pending !== undefined) return pending
+    this.#pending = this.#pending.with(probe)
+    return probe
   }
 
   /**
    * Hangs what is to be hung on the last of the files where something is: hints lead to earlier files, so that nothing can
-   * come to it any more. False if the file is not there.
+   * come to it any more. False if the file is not there, or goes while something hangs on it.
    */
   #hangNext(): boolean {
     const pending = this.#pending.at(-1)!
     this.#pending = this.#pending.without(pending)
     const node = nodeAt(this.#nodes, pending.file)
     if (node === undefined) return false
+    if (pending.isGone) return this.#remove(node, pending.moved)
     const changedRuns = new Map<Run, number>()
     let size = node.size
     for (const { row, before, after } of pending.moved) {
@@ -270,6 +270,14 @@ class Placing {
       new FileNode({ ...node, runs, size, anchors: anchored(node.anchors, pending.moved) }),
     )
     for (const [run, total] of changedRuns) this.#move(node.text.file, run, total)
+    return true
+  }
+
+  /** What hung on it has gone before. */
+  #remove(node: FileNode, moved: readonly Moved[]): boolean {
+    if (anchored(node.anchors, moved).length > 0) return false
+    this.#nodes = this.#nodes.without(node)
+    for (const run of node.runs) this.#move(node.text.file, run, 0)
     return true
   }
 
@@ -289,7 +297,7 @@ class Placing {
       const target = ref < 0 ? undefined : targets[ref]
       if (ref >= 0 && (target === undefined || row >= target.rows)) own.push({ start, end })
       else {
-        const bytes = await text.sizeOf(start, end)
+        const bytes = await text.liveBytes(start, end)
         runs.push({ start, end, target: target?.file, row, bytes, total: bytes })
       }
     }
@@ -400,14 +408,18 @@ function startBlock(attached: Attached): Block {
   return { file: attached.file, root: attached, size: attached.bytes, leaves: undefined }
 }
 
-/** What is at a file's own place, cut by the pieces of its text. */
-export function blocksOf(node: FileNode): Promise<readonly Block[]> {
-  if (node.blocks === undefined) {
-    node.blocks = findBlocks(node)
-    node.blocks.catch(() => {
+/** What is at a file's own place, cut by the pieces of its text. It is no promise once it is known: there may be many. */
+export function blocksOf(node: FileNode): readonly Block[] | Promise<readonly Block[]> {
+  node.blocks ??= findBlocks(node).then(
+    blocks => {
+      node.blocks = blocks
+      return blocks
+    },
+    error => {
       node.blocks = undefined
-    })
-  }
+      throw error
+    },
+  )
   return node.blocks
 }
 
@@ -420,7 +432,7 @@ async function findBlocks({ text, own, anchors }: FileNode): Promise<readonly Bl
       const start = Math.max(range.start, piece.firstRow)
       const end = Math.min(range.end, piece.firstRow + piece.rows)
       if (start >= end) continue
-      let size = await text.sizeOf(start, end)
+      let size = await text.liveBytes(start, end)
       while (next < anchors.length && anchors[next]!.row < start) next++
       for (; next < anchors.length && anchors[next]!.row < end; next++) size += bytesOf(anchors[next]!.attached)
       if (size > 0) blocks.push({ file: text.file, root: { start, end }, size, leaves: undefined })
@@ -429,14 +441,18 @@ async function findBlocks({ text, own, anchors }: FileNode): Promise<readonly Bl
   return blocks
 }
 
-/** The leaves of a block of a rope. */
-export function leavesOf({ nodes }: Rope, block: Block): Promise<readonly Leaf[]> {
-  if (block.leaves === undefined) {
-    block.leaves = findLeaves(nodes, block)
-    block.leaves.catch(() => {
+/** The leaves of a block of a rope; no promise once they are known. */
+export function leavesOf({ nodes }: Rope, block: Block): readonly Leaf[] | Promise<readonly Leaf[]> {
+  block.leaves ??= findLeaves(nodes, block).then(
+    leaves => {
+      block.leaves = leaves
+      return leaves
+    },
+    error => {
       block.leaves = undefined
-    })
-  }
+      throw error
+    },
+  )
   return block.leaves
 }
 
@@ -488,23 +504,30 @@ function firstAnchor(anchors: readonly Anchor[], start: number, end: number): An
   return found !== undefined && found.row < end ? found : undefined
 }
 
-/** For each file that has rows elsewhere, the files at whose own places these stand in the end; undefined: at the start. */
-export function placesOfGuests({ nodes }: Rope): ReadonlyMap<FileNode, ReadonlySet<FileNode | undefined>> {
-  const places = new Map<FileNode, ReadonlySet<FileNode | undefined>>()
-  const ofRun = new Map<Run, FileNode | undefined>()
-  // Hints lead to earlier files, so the place of what carries a run is known before the run's.
-  for (const node of nodes) {
-    if (node.runs.length === 0) continue
-    const found = new Set<FileNode | undefined>()
-    for (const run of node.runs) {
-      const target = run.target && nodeAt(nodes, run.target)
-      if (run.target !== undefined && target === undefined) continue // Nothing of it is left to be seen.
-      const carrier = target && runAt(target.runs, run.row)
-      const place = carrier === undefined ? target : ofRun.get(carrier)
-      ofRun.set(run, place)
-      found.add(place)
+/** The files that have rows at a file's own place, and that file. What stands at the start is at the first file's place. */
+export async function filesAt(rope: Rope, node: FileNode): Promise<ReadonlySet<FileNode>> {
+  const { file } = node.text
+  const ranges: (RowRange & { readonly file: FilePlace })[] = node === rope.nodes.at(0) ? [...rope.start] : []
+  for (const range of node.own ?? [{ start: 0, end: await node.text.rows() }]) ranges.push({ ...range, file })
+  const found = new Set([node])
+  for (const range of ranges)
+    for (const { text } of inOrder(rope.nodes, range)) found.add(nodeAt(rope.nodes, text.file)!)
+  return found
+}
+
+/** The files at whose own places a file has rows in the end, and the file itself. */
+export function placesOf({ nodes }: Rope, node: FileNode): ReadonlySet<FileNode> {
+  const places = new Set([node])
+  for (const run of node.runs) {
+    let place: FileNode | undefined
+    // The run at which another one stands may stand at one itself. Hints lead to earlier files, so that this ends.
+    for (let at: Run | undefined = run; at !== undefined; ) {
+      const { target, row }: Run = at
+      place = target === undefined ? nodes.at(0) : nodeAt(nodes, target)
+      at = target === undefined || place === undefined ? undefined : runAt(place.runs, row)
     }
-    places.set(node, found)
+    // Otherwise nothing of it is left to be seen.
+    if (place !== undefined) places.add(place)
   }
   return places
 }

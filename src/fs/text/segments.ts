@@ -81,7 +81,7 @@ export class Segments {
   readonly #facts = new Recent<FileFacts>(FACTS_BYTES, factsBytes)
   readonly #measured = new Recent<readonly PieceSize[]>(FACTS_BYTES, sizes => sizes.length * OBJECT_BYTES)
   /** Files whose recorded sizes turned out to be wrong. */
-  readonly #distrusted = new BoundedMap<string, true>(NOTED_FILES_MAX)
+  readonly #misrecorded = new BoundedMap<string, true>(NOTED_FILES_MAX)
   #measuring = { doneBytes: 0, totalBytes: 0, files: 0 }
 
   /** `report` hears, once for each file, of text that is not shown as it is. */
@@ -118,6 +118,11 @@ export class Segments {
     return this.#recent.get(key, () => this.#load(key, kind, file, rowGroup))
   }
 
+  /** The text of one row group under its key (see `pieceKey`), if it is at hand. */
+  pieceAtHand(key: string): RenderedText | undefined {
+    return this.#recent.made(key)
+  }
+
   /** True if a piece needs no rendering, as far as is known without looking. */
   isAtHand(kind: TextKind, file: LiveFile, rowGroup: number): boolean {
     return this.#recent.has(pieceKey(kind, file, rowGroup))
@@ -133,7 +138,7 @@ export class Segments {
 
   /** The size of a whole file's text if its add action records it: no file is opened. */
   recordedSize(kind: TextKind, file: LiveFile): number | undefined {
-    if (file.partition.size > 0 || this.#distrusted.has(file.path)) return undefined
+    if (file.partition.size > 0 || this.#misrecorded.has(file.path)) return undefined
     const recorded = fileTextSizes(file)
     const { rows } = file
     if (recorded === undefined || rows === undefined) return undefined
@@ -144,7 +149,7 @@ export class Segments {
   /** The sizes of a file's pieces: from its footer if it is one of ours, by rendering all of it otherwise. */
   async sizes(kind: TextKind, file: LiveFile): Promise<readonly PieceSize[]> {
     const facts = await this.#factsOf(file)
-    const recorded = this.#distrusted.has(file.path) || file.partition.size > 0 ? undefined : facts.sizes
+    const recorded = this.#misrecorded.has(file.path) || file.partition.size > 0 ? undefined : facts.sizes
     const part = recorded === undefined ? undefined : recordedPart(kind, recorded.schema)
     if (recorded !== undefined && part !== undefined) {
       return facts.footer.rowGroups.map(({ firstRow, rows }, i) => {
@@ -167,9 +172,9 @@ export class Segments {
     return (await this.#factsOf(file)).footer.rowGroups.reduce((sum, { rows }) => sum + rows, 0)
   }
 
-  /** A text has another size than its record says: from now on this file is measured. */
-  distrust(file: LiveFile): void {
-    this.#distrusted.set(file.path, true)
+  /** From now on this file is measured: its text has another size than its record says. */
+  measureAgain(file: LiveFile): void {
+    this.#misrecorded.set(file.path, true)
   }
 
   async #load(key: string, kind: TextKind, file: LiveFile, rowGroup: number): Promise<RenderedText> {
@@ -276,7 +281,7 @@ function factsBytes({ footer, sizes, order }: FileFacts): number {
 }
 
 /** A piece's text never changes while these stay the same. Row group -1 stands for the sizes of all. */
-function pieceKey(kind: TextKind, file: LiveFile, rowGroup: number): string {
+export function pieceKey(kind: TextKind, file: LiveFile, rowGroup: number): string {
   const { tableId, fingerprint, format } = kind
   const { path, sizeBytes, modificationTime } = file
   return `${tableId}/${path}/${sizeBytes}/${modificationTime}/${fingerprint}/${TEXT_FORMAT_VERSION}/${format.name}/${rowGroup}`

@@ -6,7 +6,7 @@ import type { DirectoryNode } from '../tree/node.ts'
 import type { RunSql } from './run-sql.ts'
 import type { TableViewContext } from './table-view.ts'
 import type { TableViews } from './table-views.ts'
-import type { View, ViewLine } from './view.ts'
+import type { View, ViewEntry } from './view.ts'
 
 /** What views are made with: the table, and the tree that they are in. */
 export interface ViewContext extends TableViewContext {
@@ -37,10 +37,10 @@ export interface ViewContext extends TableViewContext {
 /** The folders that have views. */
 export type ViewFolder = 'root' | 'data' | 'queries'
 
-/** A line of the list. */
-export interface ViewDefinition extends ViewLine {
+/** An entry of the list. */
+export interface ViewDefinition extends ViewEntry {
   readonly folder: ViewFolder
-  readonly node: (context: ViewContext, line: ViewLine) => View
+  readonly node: (context: ViewContext, entry: ViewEntry) => View
 }
 
 /** The attributes of a listing's entry: none while a save is held, as what shows its outcome would have to wait for it. */

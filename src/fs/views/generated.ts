@@ -21,10 +21,10 @@ export interface GeneratedViewOptions extends Produced {
 
 /** The view of bytes that are produced as a whole; its cookie is its id, too. */
 export function generated(make: (context: ViewContext) => Produced): ViewDefinition['node'] {
-  return (context, line) => {
+  return (context, entry) => {
     const { owner, now } = context
-    const view = new GeneratedView({ name: line.name, id: line.cookie, owner, now, ...make(context) })
-    return named(line, {
+    const view = new GeneratedView({ name: entry.name, id: entry.cookie, owner, now, ...make(context) })
+    return named(entry, {
       kind: 'file',
       find: ({ id }) => (id === view.id ? view : undefined),
       open: () => view,

@@ -28,7 +28,7 @@ const EMPTY = bytesText(new Uint8Array(0))
 const ID_TAG = 1n << 60n
 
 /** `.query`: SQL that is written is run, and its result read. */
-export const queryView: ViewDefinition['node'] = (context, line) => {
+export const queryView: ViewDefinition['node'] = (context, entry) => {
   const { owner, now, scratch, runSql, askers, tables, onRoot } = context
   const view = new QueryView({
     owner,
@@ -45,7 +45,7 @@ export const queryView: ViewDefinition['node'] = (context, line) => {
       }
     },
   })
-  return named(line, {
+  return named(entry, {
     kind: 'file',
     find: node => view.file(node),
     open: ({ caller }) => view.of(caller),
@@ -101,7 +101,7 @@ export class QueryView {
   /** What the name leads to for a caller. */
   of(caller: Caller): QueryFile {
     const known = this.#files.get(keyOf(caller))
-    return this.#use(caller, known ?? this.#newFile(caller.uid, this.#options.nextId()))
+    return this.#use(caller, known ?? this.#newQueryFile(caller.uid, this.#options.nextId()))
   }
 
   /**
@@ -119,10 +119,10 @@ export class QueryView {
     }
     // A client repeats what it had written when the server ended. What that had answered before is lost.
     const isOld = id < this.#firstId
-    return isOld ? this.#use(caller, this.#newFile(caller.uid, id, true)) : undefined
+    return isOld ? this.#use(caller, this.#newQueryFile(caller.uid, id, true)) : undefined
   }
 
-  #newFile(uid: number | undefined, id: bigint, isLost = false): QueryFile {
+  #newQueryFile(uid: number | undefined, id: bigint, isLost = false): QueryFile {
     return new QueryFile(uid, id, {
       ...this.#options,
       isLost,

@@ -7,7 +7,7 @@ import { MODE, type Owner, viewAttributes } from '../attributes.ts'
 import { clientKey, type FileClient, fileClientOf } from '../ends-of-file.ts'
 import type { ErrorJournal } from '../error-journal.ts'
 import type { Attributes, Change, Node, ReadResult, Stability, WriteResult } from '../filesystem.ts'
-import { type Line, Lines, staleLine } from '../lines.ts'
+import { type Lineage, Lineages, staleLineage } from '../lineages.ts'
 import type { Disk } from '../saves/disk.ts'
 import type { HoldTimes } from '../saves/hold-times.ts'
 import type { NameState } from '../saves/name-state.ts'
@@ -23,8 +23,8 @@ import type { Text } from '../text/text.ts'
 import type { DirectoryNode, FileNode } from '../tree/node.ts'
 import { offsetIn, readText } from './view.ts'
 
-/** A plain handle of an old line still answers while it was read within this time. */
-const OLD_LINE_READ_MS = 5000
+/** A plain handle of an old lineage still answers while it was read within this time. */
+const OLD_LINEAGE_READ_MS = 5000
 
 /** What the views of a table are made from. */
 export interface TableViewContext {
@@ -50,23 +50,23 @@ export interface TableViewOptions {
   readonly waitsFor: () => readonly TableView[]
   /** The table was seen at this version. */
   readonly onVersion: (version: bigint) => void
-  /** See LinesOptions. */
+  /** See LineagesOptions. */
   readonly leftMs: (version: bigint) => number
   /** What `data/` lists has changed. */
   readonly onNames: () => void
   /** A save was refused, and the name has a new handle. */
-  readonly onRefused: (line: Line) => void
+  readonly onRefused: (lineage: Lineage) => void
 }
 
-/** The live table as one file, such as `data.csv`. Its handles stand for lines of versions. */
+/** The live table as one file, such as `data.csv`. Its handles stand for lineages. */
 export class TableView {
   readonly format: TextFormatName
   readonly name: string
-  readonly lines: Lines
+  readonly lineages: Lineages
   /** Undefined where nothing can be written, such as `data.json`. */
   readonly editor: Saves | undefined
   /** Where the view's name is. */
-  nameState: NameState<Line> = { kind: 'there' }
+  nameState: NameState<Lineage> = { kind: 'there' }
   readonly #context: TableViewContext
   readonly #options: TableViewOptions
 
@@ -75,15 +75,15 @@ export class TableView {
     this.#options = options
     this.format = options.format
     this.name = `data.${options.format}`
-    this.lines = this.#newLines()
+    this.lineages = this.#newLineages()
     this.editor = textFormat(options.format).input === undefined ? undefined : this.#newEditor()
   }
 
   /** What a handle's id stands for, if it is one of this view's. */
   file(node: Node): FileNode | undefined {
     const { id } = node
-    const line = this.lines.get(id)
-    if (line === undefined) return undefined
+    const lineage = this.lineages.get(id)
+    if (lineage === undefined) return undefined
     const { name, editor } = this
     const client = fileClientOf(node)
     // It reports by itself what it refuses, as some is refused when no call is under way.
@@ -92,22 +92,23 @@ export class TableView {
       id,
       name,
       writable: editor !== undefined,
-      attributes: () => this.#attributes(line, client),
-      read: (offset: bigint, count: number) => this.#read(line, client, offset, count),
+      attributes: () => this.#attributes(lineage, client),
+      read: (offset: bigint, count: number) => this.#read(lineage, client, offset, count),
     }
     if (editor === undefined) return file
     return {
       ...file,
       truncate: async (size, before) =>
-        this.#changed(line, client, before, await editor.truncate(line, offsetIn(name, size), client)),
-      write: (offset, bytes, stability) => this.#write(editor, line, client, offsetIn(name, offset), bytes, stability),
-      commit: () => this.#commit(editor, line, client),
+        this.#changed(lineage, client, before, await editor.truncate(lineage, offsetIn(name, size), client)),
+      write: (offset, bytes, stability) =>
+        this.#write(editor, lineage, client, offsetIn(name, offset), bytes, stability),
+      commit: () => this.#commit(editor, lineage, client),
     }
   }
 
-  /** The line whose name was renamed away: it stays as it is until the name is back. */
-  get away(): Line | undefined {
-    return this.nameState.kind === 'away' ? this.nameState.line : undefined
+  /** The lineage whose name was renamed away: it stays as it is until the name is back. */
+  get away(): Lineage | undefined {
+    return this.nameState.kind === 'away' ? this.nameState.lineage : undefined
   }
 
   /** True if a save is under way. */
@@ -116,163 +117,164 @@ export class TableView {
   }
 
   /**
-   * The line that an open of the name gets. A save that another program has not ended yet is that program's alone: who
+   * The lineage that an open of the name gets. A save that another program has not ended yet is that program's alone: who
    * asks through a frozen export gets the version before.
    */
-  async open(frozen: boolean): Promise<Line> {
+  async open(frozen: boolean): Promise<Lineage> {
     // A save whose file was closed without a call ends here, and with it the name leads elsewhere.
     await this.editor?.endClosed()
-    const line = await this.look()
-    const edit = this.editor?.of(line)
-    if (!frozen || edit === undefined || this.away === line || !isPrivate(edit.state, edit.watch.canSee)) return line
-    return this.lines.standIn(line, edit.mtimeBefore)
+    const lineage = await this.look()
+    const edit = this.editor?.of(lineage)
+    if (!frozen || edit === undefined || this.away === lineage || !isPrivate(edit.state, edit.watch.canSee))
+      return lineage
+    return this.lineages.standIn(lineage, edit.mtimeBefore)
   }
 
-  /** The line that the name leads to, after a look at the table's log, and saves through other views are over. */
-  async look(): Promise<Line> {
+  /** The lineage that the name leads to, after a look at the table's log, and saves through other views are over. */
+  async look(): Promise<Lineage> {
     for (const { editor } of this.#options.waitsFor()) await editor?.settled()
     return this.lookNow()
   }
 
-  /** The line that the name leads to, after a look at the table's log. */
-  async lookNow(): Promise<Line> {
-    const line = await this.lines.current()
-    this.#options.onVersion(line.version)
-    return line
+  /** The lineage that the name leads to, after a look at the table's log. */
+  async lookNow(): Promise<Lineage> {
+    const lineage = await this.lineages.current()
+    this.#options.onVersion(lineage.version)
+    return lineage
   }
 
-  /** The attributes of what a line shows to a client at this moment, with no look at the table. */
-  shownAttributes(line: Line, client: FileClient): Promise<Attributes> {
-    return this.#told(line, client)
+  /** The attributes of what a lineage shows to a client at this moment, with no look at the table. */
+  shownAttributes(lineage: Lineage, client: FileClient): Promise<Attributes> {
+    return this.#told(lineage, client)
   }
 
-  async #attributes(line: Line, client: FileClient): Promise<Attributes> {
+  async #attributes(lineage: Lineage, client: FileClient): Promise<Attributes> {
     const { frozen } = client
-    if (line.status === 'current' && this.away !== line) await this.look()
-    if (line.status === 'retired' && !frozen) throw staleLine(line)
+    if (lineage.status === 'current' && this.away !== lineage) await this.look()
+    if (lineage.status === 'retired' && !frozen) throw staleLineage(lineage)
     const { scratch, clock } = this.#context
-    if (line.status === 'old' && !frozen && scratch.entryOf(line.id) === undefined) {
-      if (clock.nowMs() - line.lastReadMs > OLD_LINE_READ_MS) throw staleLine(line)
+    if (lineage.status === 'old' && !frozen && scratch.entryOf(lineage.id) === undefined) {
+      if (clock.nowMs() - lineage.lastReadMs > OLD_LINEAGE_READ_MS) throw staleLineage(lineage)
     }
-    return this.#told(line, client)
+    return this.#told(lineage, client)
   }
 
   /** The attributes that a client is sent, which tell it where the file ends. */
-  async #told(line: Line, client: FileClient): Promise<Attributes> {
-    return this.#tell(line, client, await this.#shown(line, client))
+  async #told(lineage: Lineage, client: FileClient): Promise<Attributes> {
+    return this.#tell(lineage, client, await this.#shown(lineage, client))
   }
 
-  #tell(line: Line, client: FileClient, text: Text): Attributes {
-    this.lines.noteTold(line, client, text instanceof TableText ? text.snapshot.version : undefined, text.size)
-    return this.#attributesOf(line, text)
+  #tell(lineage: Lineage, client: FileClient, text: Text): Attributes {
+    this.lineages.noteTold(lineage, client, text instanceof TableText ? text.snapshot.version : undefined, text.size)
+    return this.#attributesOf(lineage, text)
   }
 
-  #attributesOf(line: Line, text: Text): Attributes {
+  #attributesOf(lineage: Lineage, text: Text): Attributes {
     const mode = this.editor === undefined ? MODE.readOnly : MODE.file
-    const edit = this.editor?.of(line)
+    const edit = this.editor?.of(lineage)
     // Who is shown the file as it was before a save is shown its times, too: they move when the save is over.
-    const mtime = edit !== undefined && edit.image !== text ? edit.mtimeBefore : line.mtime
-    return viewAttributes(this.#context.owner, { id: line.id, size: text.size, mtime, mode })
+    const mtime = edit !== undefined && edit.image !== text ? edit.mtimeBefore : lineage.mtime
+    return viewAttributes(this.#context.owner, { id: lineage.id, size: text.size, mtime, mode })
   }
 
-  /** What a line shows to a client: the image of a save under way is for those who write it, until it is in the table. */
-  async #shown(line: Line, client: FileClient): Promise<Text> {
-    return this.#saveShownTo(line, client)?.image ?? this.lines.text(line)
+  /** What a lineage shows to a client: the image of a save under way is for those who write it, until it is in the table. */
+  async #shown(lineage: Lineage, client: FileClient): Promise<Text> {
+    return this.#saveShownTo(lineage, client)?.image ?? this.lineages.text(lineage)
   }
 
-  #saveShownTo(line: Line, client: FileClient): Save | undefined {
-    const save = this.editor?.of(line)
+  #saveShownTo(lineage: Lineage, client: FileClient): Save | undefined {
+    const save = this.editor?.of(lineage)
     return save !== undefined && isShownTo(save, clientKey(client)) ? save : undefined
   }
 
-  async #read(line: Line, client: FileClient, offset: bigint, count: number): Promise<ReadResult> {
+  async #read(lineage: Lineage, client: FileClient, offset: bigint, count: number): Promise<ReadResult> {
     // Only who writes into it, or opens it anew (GETATTR), is to hear of a refusal; who reads goes on.
-    const edit = this.#saveShownTo(line, client)
-    const text = edit?.image ?? (await this.lines.text(line))
+    const edit = this.#saveShownTo(lineage, client)
+    const text = edit?.image ?? (await this.lineages.text(lineage))
     // Of just the text that is read: with a size that others moved meanwhile, the client shows NULs up to there.
-    const attributes = this.#tell(line, client, text)
+    const attributes = this.#tell(lineage, client, text)
     const read = await readText(text, offset, count)
     const end = read.bytes.length === 0 ? 0 : Number(offset) + read.bytes.length
-    this.lines.noteRead(line, client, text instanceof TableText ? text.snapshot.version : edit!, end, text.size)
+    this.lineages.noteRead(lineage, client, text instanceof TableText ? text.snapshot.version : edit!, end, text.size)
     return { ...read, attributes }
   }
 
   async #write(
     editor: Saves,
-    line: Line,
+    lineage: Lineage,
     client: FileClient,
     offset: number,
     bytes: Uint8Array,
     stability: Stability,
   ): Promise<WriteResult> {
     // Calls on one file take effect in the order in which they came: nothing is awaited here once the text is known.
-    if (line.text === undefined) await this.lines.text(line)
-    const before = this.#attributesOf(line, this.#saveShownTo(line, client)?.image ?? line.text!)
+    if (lineage.text === undefined) await this.lineages.text(lineage)
+    const before = this.#attributesOf(lineage, this.#saveShownTo(lineage, client)?.image ?? lineage.text!)
     const count = bytes.length
     if (stability === 'unstable') {
-      await editor.writeUnstable(line, offset, bytes, client)
+      await editor.writeUnstable(lineage, offset, bytes, client)
       const outcome = { kind: 'held', asWritten: true } as const
-      const change = await this.#changed(line, client, before, outcome, offset + count)
+      const change = await this.#changed(lineage, client, before, outcome, offset + count)
       return { count, committed: 'unstable', change }
     }
-    const outcome = await this.#hearingOfRefusal(line, () => editor.writeStable(line, offset, bytes, client))
-    const change = await this.#changed(line, client, before, outcome, offset + count)
+    const outcome = await this.#hearingOfRefusal(lineage, () => editor.writeStable(lineage, offset, bytes, client))
+    const change = await this.#changed(lineage, client, before, outcome, offset + count)
     return { count, committed: 'file_sync', change }
   }
 
-  async #commit(editor: Saves, line: Line, client: FileClient): Promise<Change> {
+  async #commit(editor: Saves, lineage: Lineage, client: FileClient): Promise<Change> {
     // Success would say that what was written is saved.
-    if (line.status === 'retired') throw staleLine(line)
-    const before = this.#attributesOf(line, await this.#shown(line, client))
-    const outcome = await this.#hearingOfRefusal(line, () => editor.commit(line, client))
-    return this.#changed(line, client, before, outcome)
+    if (lineage.status === 'retired') throw staleLineage(lineage)
+    const before = this.#attributesOf(lineage, await this.#shown(lineage, client))
+    const outcome = await this.#hearingOfRefusal(lineage, () => editor.commit(lineage, client))
+    return this.#changed(lineage, client, before, outcome)
   }
 
   /** `written`: up to where a WRITE went. */
   async #changed(
-    line: Line,
+    lineage: Lineage,
     client: FileClient,
     before: Attributes,
     outcome: Outcome,
     written?: number,
   ): Promise<Change> {
-    this.lines.save(line)
-    this.#options.onVersion(line.version)
+    this.lineages.save(lineage)
+    this.#options.onVersion(lineage.version)
     // What the client wrote is not what the file now is: without attributes it asks for them, and reads again.
     if (!outcome.asWritten) return {}
-    if (written !== undefined && !(await this.#isOwnEnd(line, client, before, written))) {
+    if (written !== undefined && !(await this.#isOwnEnd(lineage, client, before, written))) {
       // Others have appended meanwhile: told of it with this reply, it would show NULs where their rows are.
-      line.ends.tell(client, written, undefined)
-      line.ends.know(client, written)
+      lineage.ends.tell(client, written, undefined)
+      lineage.ends.know(client, written)
       return {}
     }
     // What was done is done, whether or not what the file is now can be read.
-    const after = await this.#told(line, client).catch(() => undefined)
+    const after = await this.#told(lineage, client).catch(() => undefined)
     if (after === undefined) return {}
-    if (written !== undefined) line.ends.know(client, written)
+    if (written !== undefined) lineage.ends.know(client, written)
     return { before, after }
   }
 
   /** True if what the file has grown to since a WRITE came is what its client has written. */
-  async #isOwnEnd(line: Line, client: FileClient, before: Attributes, written: number): Promise<boolean> {
-    const { size } = await this.#shown(line, client)
+  async #isOwnEnd(lineage: Lineage, client: FileClient, before: Attributes, written: number): Promise<boolean> {
+    const { size } = await this.#shown(lineage, client)
     if (BigInt(size) <= before.size || size === written) return true
-    const edit = this.editor?.of(line)
+    const edit = this.editor?.of(lineage)
     return edit !== undefined && isAsWritten(edit) && edit.places.size === 1 && edit.places.has(clientKey(client))
   }
 
-  async #hearingOfRefusal<T>(line: Line, run: () => Promise<T>): Promise<T> {
+  async #hearingOfRefusal<T>(lineage: Lineage, run: () => Promise<T>): Promise<T> {
     try {
       return await run()
     } catch (error) {
-      if (line.status === 'retired') this.#options.onRefused(line)
+      if (lineage.status === 'retired') this.#options.onRefused(lineage)
       throw error
     }
   }
 
-  #newLines(): Lines {
+  #newLineages(): Lineages {
     const { database, table, segments, scratch, clock } = this.#context
-    return new Lines({
+    return new Lineages({
       database,
       table,
       format: this.format,
@@ -280,7 +282,7 @@ export class TableView {
       nextId: () => scratch.nextId(),
       referenced: () => scratch.references(),
       openText: (snapshot, of, previous) => openText(table, snapshot, segments, textFormat(of), previous),
-      isEdited: line => this.editor?.of(line) !== undefined,
+      isEdited: lineage => this.editor?.of(lineage) !== undefined,
       leftMs: this.#options.leftMs,
     })
   }
@@ -290,7 +292,7 @@ export class TableView {
     return new Saves({
       table,
       segments,
-      lines: this.lines,
+      lineages: this.lineages,
       directory: join(stateDirectory, 'edits', this.format),
       openText: (snapshot, previous) => openText(table, snapshot, segments, textFormat(this.format), previous),
       report: sentence => errors.append(sentence),

@@ -1,6 +1,6 @@
 import type { Clock } from '../../core/clock.ts'
 import type { Caller } from '../filesystem.ts'
-import type { Line } from '../lines.ts'
+import type { Lineage } from '../lineages.ts'
 import type { Text } from '../text/text.ts'
 import { VersionTimes } from '../version-times.ts'
 import type { ViewName } from '../view-name.ts'
@@ -34,9 +34,9 @@ export class TableViews {
       onNames: this.#onNames,
       onVersion: version => this.noteVersion(version),
       leftMs: version => this.#versions.leftMs(version),
-      onRefused: line => {
+      onRefused: lineage => {
         this.#onNames()
-        for (const name of this.#names) name.saveRefused(line)
+        for (const name of this.#names) name.saveRefused(lineage)
       },
     }
   }
@@ -51,10 +51,10 @@ export class TableViews {
   }
 
   /** What a file shows that is a version of one of the views, under whatever name. */
-  async textOfLine(id: bigint): Promise<Text | undefined> {
-    for (const { lines } of this.#views) {
-      const line: Line | undefined = lines.get(id)
-      if (line !== undefined) return lines.text(line)
+  async textOfLineage(id: bigint): Promise<Text | undefined> {
+    for (const { lineages } of this.#views) {
+      const lineage: Lineage | undefined = lineages.get(id)
+      if (lineage !== undefined) return lineages.text(lineage)
     }
     return undefined
   }
@@ -91,9 +91,9 @@ export class TableViews {
 
   close(): void {
     for (const name of this.#names) name.close()
-    for (const { editor, lines } of this.#views) {
+    for (const { editor, lineages } of this.#views) {
       editor?.close()
-      lines.close()
+      lineages.close()
     }
   }
 

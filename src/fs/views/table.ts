@@ -10,11 +10,11 @@ import { type NamedView, named } from './view.ts'
 
 /** The live table in a text format. */
 export function tableView(format: TextFormatName): ViewDefinition['node'] {
-  return (context, line) => {
-    const view = new TableView(context, { format, ...context.tables.optionsFor(line.writable) })
+  return (context, entry) => {
+    const view = new TableView(context, { format, ...context.tables.optionsFor(entry.writable) })
     const name = newName(context, view)
     context.tables.add({ view, name })
-    return named(line, {
+    return named(entry, {
       kind: 'file',
       find: node => view.file(node),
       open: async folder => {
@@ -25,7 +25,7 @@ export function tableView(format: TextFormatName): ViewDefinition['node'] {
       entry: async folder => {
         const { version } = await context.refresh()
         if (view.away !== undefined) return undefined
-        const shown = view.isEdited ? await view.open(folder.frozen) : view.lines.peek()
+        const shown = view.isEdited ? await view.open(folder.frozen) : view.lineages.peek()
         const { id } = shown ?? (await view.open(folder.frozen))
         // Opening a text may mean rendering all of another writer's table: then the client asks for it by name.
         const file = shown?.version === version ? view.file({ ...folder, id }) : undefined
@@ -45,7 +45,7 @@ function newName(context: ViewContext, view: TableView): ViewName | undefined {
     editor,
     scratch,
     table,
-    textOfLine: id => tables.textOfLine(id),
+    textOfLineage: id => tables.textOfLineage(id),
     times: holdTimes ?? DEFAULT_HOLD_TIMES,
     nowMs: () => clock.nowMs(),
     alone,
@@ -63,9 +63,9 @@ function changes(
     create: async (how: CreateHow, folder: Node): Promise<CreatedNode> => {
       const before = await data.attributes(folder)
       const client = fileClientOf(folder)
-      const line = await name.create(how, client)
-      const attributes = await view.shownAttributes(line, client)
-      return { node: line, attributes, directory: { before, after: await data.attributes(folder) } }
+      const lineage = await name.create(how, client)
+      const attributes = await view.shownAttributes(lineage, client)
+      return { node: lineage, attributes, directory: { before, after: await data.attributes(folder) } }
     },
     remove: () => name.remove(),
     renameAway: (to, toName) => name.renameAway(to, toName),

@@ -4,7 +4,7 @@ import type { Text } from '../text/text.ts'
 import type { CreatedNode, NodeEntry, TreeNode } from '../tree/node.ts'
 
 /** What the list of views says of each (views/index.ts). */
-export interface ViewLine {
+export interface ViewEntry {
   /** A star stands for any part of a name. */
   readonly name: string
   /** Its place in a listing. Of many names, where theirs begin: the views behind it have greater ones. */
@@ -50,8 +50,8 @@ export interface NamedView
   entry?(folder: Node): Promise<Pick<NodeEntry, 'id' | 'attributes'> | undefined>
 }
 
-/** The view of a line of the list that has one name. */
-export function named({ name, cookie, listed }: ViewLine, view: NamedView): View {
+/** The view of an entry of the list that has one name. */
+export function named({ name, cookie, listed }: ViewEntry, view: NamedView): View {
   const isName = (other: string): boolean => other === name
   const entry = async (folder: Node): Promise<Pick<NodeEntry, 'id' | 'attributes'> | undefined> => {
     if (view.entry !== undefined) return view.entry(folder)

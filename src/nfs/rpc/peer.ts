@@ -23,8 +23,8 @@ export interface PeerSocket {
 
 /**
  * The other end of a connection within this machine, and the user who owns it: the kernel's NFS client is root, whose
- * claims about its users can be believed, but any user can write a program that claims to be somebody else. `unknown`
- * where the system has no such table; `gone` if no such socket is there: it is closed already, or of another machine.
+ * AUTH_SYS credentials (RFC 5531, appendix A) are right, but any user can write a program that claims to be somebody else.
+ * `unknown` where the system has no such table; `gone` if no such socket is there: it is closed already, or of another machine.
  */
 export function peerSocket(connection: PeerConnection): PeerSocket | 'unknown' | 'gone' {
   let readable = false

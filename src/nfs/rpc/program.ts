@@ -43,10 +43,10 @@ export interface PreparedCall {
   readonly args: unknown
   readonly replyBytesMax: number
   /** Starts at once: file system methods are called in the order in which the calls arrived. */
-  run(call: Call): Promise<Outcome>
+  run(call: Call): Promise<CallResult>
 }
 
-export interface Outcome {
+export interface CallResult {
   encode(writer: XdrWriter): void
   readonly keep: boolean
   readonly name: string

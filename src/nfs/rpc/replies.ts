@@ -12,7 +12,7 @@ export interface KeptReply {
   readonly keep: boolean
 }
 
-interface Entry {
+interface AnsweredCall {
   readonly reply: Uint8Array
   readonly finishedMs: number
 }
@@ -26,7 +26,7 @@ export class ReplyCache {
   readonly #clock: Clock
   readonly #running = new Map<string, Promise<readonly Uint8Array[]>>()
   // In the order of their completion: the oldest is the first.
-  readonly #finished = new Map<string, Entry>()
+  readonly #finished = new Map<string, AnsweredCall>()
   #bytes = 0
   #hits = 0
 

@@ -8,7 +8,7 @@ export interface CallUnderWay {
   leave(): void
 }
 
-interface Entry {
+interface Execution {
   readonly waiting: Set<object>
   controller: AbortController | undefined
   timer: ReturnType<typeof setTimeout> | undefined
@@ -21,8 +21,8 @@ interface Entry {
  */
 export class CallsUnderWay {
   readonly #graceMs: number
-  readonly #entries = new Map<string, Entry>()
-  readonly #byConnection = new Map<object, Set<Entry>>()
+  readonly #entries = new Map<string, Execution>()
+  readonly #byConnection = new Map<object, Set<Execution>>()
 
   constructor(graceMs: number) {
     this.#graceMs = graceMs

@@ -19,9 +19,9 @@ const VERDICT_MS = 24 * 3600 * 1000
 export type Verdict = { readonly isSafe: true } | { readonly isSafe: false; readonly why: string }
 
 /** How one writer fared. */
-type Outcome = 'written' | 'exists' | 'unknown'
+type PutResult = 'written' | 'exists' | 'unknown'
 
-type Race = (store: S3Store, path: string, bodies: readonly Uint8Array[]) => Promise<Outcome[]>
+type Race = (store: S3Store, path: string, bodies: readonly Uint8Array[]) => Promise<PutResult[]>
 
 /**
  * Lets several writers race for the same name, again and again: each time one may win, and what is there then is what it
@@ -94,7 +94,7 @@ const raceLate: Race = async (store, path, bodies) => {
   const handler = new LateHandler(bodies.length)
   const client = withHandler(handler as unknown as Parameters<typeof withHandler>[0])
   const input = { Bucket: store.bucket, Key: store.keyOf(path), IfNoneMatch: '*' }
-  const put = async (Body: Uint8Array): Promise<Outcome> => {
+  const put = async (Body: Uint8Array): Promise<PutResult> => {
     try {
       await client.send(new commands.PutObjectCommand({ ...input, Body }))
       return 'written'

@@ -210,7 +210,7 @@ export class S3Store implements ObjectStore {
       target: this.#targetOf(path),
       partBytes,
       put: async bytes => void (await this.put(path, bytes, false)),
-      sizeOf: async () => (await this.stat(path))?.sizeBytes,
+      statSize: async () => (await this.stat(path))?.sizeBytes,
       done: () => this.#pins.delete(path),
     })
   }

@@ -19,7 +19,7 @@ export interface UploadTarget {
   /** Puts the object in one request. */
   readonly put: (bytes: Uint8Array) => Promise<void>
   /** The size of the object, if it is there. */
-  readonly sizeOf: () => Promise<number | undefined>
+  readonly statSize: () => Promise<number | undefined>
   /** Called when the object is there. */
   readonly done: () => void
 }
@@ -127,7 +127,7 @@ export class S3Writer implements ObjectWriter {
   }
 
   async #complete(Parts: CompletedPart[]): Promise<void> {
-    const { requests, bucket, key, target, sizeOf } = this.#to
+    const { requests, bucket, key, target, statSize } = this.#to
     const UploadId = await this.#uploadId
     const outcome = await requests.run<'done' | 'gone'>({
       action: 'CompleteMultipartUpload',
@@ -141,7 +141,7 @@ export class S3Writer implements ObjectWriter {
       },
     })
     // The reply to an attempt that came through may have been lost: then the object is there.
-    if (outcome === 'gone' && (await sizeOf()) !== this.#sizeBytes)
+    if (outcome === 'gone' && (await statSize()) !== this.#sizeBytes)
       throw new StorageError('io', `${target}: the store does not know the upload any more; write the file again`)
     this.#uploadId = undefined
     this.#to.done()

@@ -1,6 +1,7 @@
 import type { Schema } from '../../columns/types.ts'
 import type { NewFile } from '../data-files/new-file.ts'
 import type { LiveFile } from '../live-files.ts'
+import type { MetadataAction } from '../log/actions/index.ts'
 import type { Snapshot } from '../snapshot.ts'
 
 /** What a commit says of itself in its commitInfo. The files of `operations/` make them. */
@@ -11,6 +12,8 @@ export interface Operation {
   readonly metrics?: Readonly<Record<string, string>>
   /** False for a rearrangement that changes no row. */
   readonly dataChange?: boolean
+  /** The commit is made even if nothing in the table changes: it tells of what was done besides. */
+  readonly isRecorded?: boolean
 }
 
 /** Rows of a live file that go. */
@@ -31,6 +34,10 @@ export interface Change {
   readonly delete: readonly Deletion[]
   /** Files of the base that go as a whole. */
   readonly removeFiles: readonly LiveFile[]
+  /** Files of an older version that are in the table again, as they were. */
+  readonly addAgain: readonly LiveFile[]
+  /** The table's metadata from now on, where it is that of an older version. */
+  readonly metadata: MetadataAction | undefined
   /** The columns from now on. */
   readonly schema: Schema | undefined
   /** The change follows from rows that it does not touch: rows added meanwhile are a conflict. */

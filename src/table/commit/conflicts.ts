@@ -20,6 +20,8 @@ export function conflict(sentence: string): Conflict {
 /** What other writers changed that a change rests on, as far as the two snapshots tell; undefined if nothing. */
 export function conflictOf(change: Change, newest: Snapshot): Conflict | undefined {
   const files = change.removeFiles.map(file => goneOrChanged(file, newest)).find(found => found !== undefined)
+  if (change.metadata !== undefined && newest.metadata !== change.base.metadata)
+    return conflict(`another writer changed the table's properties (version ${newest.version}); repeat the change`)
   return newColumns(change, newest) ?? newRows(change, newest) ?? files
 }
 
@@ -34,7 +36,7 @@ function newColumns(change: Change, newest: Snapshot): Conflict | undefined {
   const isSameTable = base.tableId === newest.tableId
   if (isUnchanged && fits && isSplitAlike && isSameTable) return undefined
   const optional = newest.schema.every(field => field.nullable || base.schema.some(other => isSame(field, other)))
-  const onlyAppends = change.schema === undefined && change.delete.length === 0
+  const onlyAppends = change.schema === undefined && change.delete.length === 0 && change.addAgain.length === 0
   if (onlyAppends && fits && isSplitAlike && optional && isSameTable) return undefined
   return conflict(
     `the table's columns were changed by another writer (version ${newest.version}); look at the table again and repeat the change`,

@@ -6,15 +6,14 @@ import { withMaxColumnId, withPhysicalNames } from '../column-mapping.ts'
 import { TableError } from '../errors.ts'
 import type { LiveFile } from '../live-files.ts'
 import type { Action, MetadataAction } from '../log/actions/index.ts'
-import { orderRefsOf } from '../order-hint.ts'
 import { isTrue } from '../properties.ts'
 import { checkWritable, protocolFor, usesDeletionVectors } from '../protocol.ts'
 import type { Snapshot } from '../snapshot.ts'
-import { ORDER_REFS_TAG } from '../tags.ts'
 import { type Change, type Deletion, type Operation, takesRows } from './change.ts'
 import { commitInfo } from './commit-info.ts'
 import { type Conflict, conflict, conflictOf } from './conflicts.ts'
 import { addAction, addWithVector, removeAction } from './file-actions.ts'
+import { placesOf } from './places.ts'
 import type { DeletedRows, PreparedFiles } from './prepared-files.ts'
 
 export interface RebaseContext {
@@ -52,18 +51,24 @@ export async function rebase(
     if ('kind' in deletion) return deletion
     deletions.push(deletion)
   }
+  const { staying, left } = placesOf(change, newest, deletions)
   const files = usesDeletionVectors(newest.protocol, configuration)
-    ? await byVectors(change, deletions, newest, context, dataChange)
+    ? await byVectors(deletions, staying, context, dataChange)
     : await byRewriting(deletions, newest, context, dataChange)
   const removed = change.removeFiles.map(file => removeAction(newest.live.get(file.path)!, context.nowMs, dataChange))
   const modificationTime = Math.max(context.nowMs, (newest.live.last?.modificationTime ?? 0) + 1)
-  const added = change.add.map(file => addAction(file, modificationTime, dataChange))
+  const added = [
+    ...change.addAgain.map(({ add }) => ({ ...add, dataChange })),
+    ...change.add.map(file => addAction(file, modificationTime, dataChange)),
+  ]
   return {
     kind: 'actions',
     actions: [
       { commitInfo: commitInfoOf(change, operation, newest, context) },
       ...metadataActions(change, newest),
       ...removed.map(remove => ({ remove })),
+      // They have no rows.
+      ...left.map(file => ({ remove: removeAction(file, context.nowMs, false) })),
       ...files,
       ...added.map(add => ({ add })),
     ],
@@ -73,7 +78,7 @@ export async function rebase(
 /** A version may add and remove a path once each (PROTOCOL.md, "Add File and Remove File"); twice would double its rows. */
 export function checkPaths(change: Change): void {
   const removed = [...change.delete.map(({ file }) => file.path), ...change.removeFiles.map(({ path }) => path)]
-  const added = change.add.map(({ path }) => path)
+  const added = [...change.addAgain, ...change.add].map(({ path }) => path)
   for (const [paths, what] of [
     [removed, 'takes rows from'],
     [added, 'adds'],
@@ -95,14 +100,12 @@ interface FileDeletion extends DeletedRows {
 
 /** Files keep their rows, and get a vector that names those which are deleted. */
 async function byVectors(
-  change: Change,
   deletions: readonly FileDeletion[],
-  newest: Snapshot,
+  places: ReadonlySet<string>,
   { nowMs, prepared }: RebaseContext,
   dataChange: boolean,
 ): Promise<Action[]> {
-  const referenced = referencedPaths(change, newest, deletions)
-  const staying = deletions.filter(({ whole, file }) => !whole || referenced.has(file.path))
+  const staying = deletions.filter(({ whole, file }) => !whole || places.has(file.path))
   const vectors = new Map((await prepared.vectors(staying)).map((vector, i) => [staying[i]!.file, vector]))
   return deletions.flatMap(({ file, physicalRows, tags }): Action[] => {
     const remove = removeAction(file, nowMs, dataChange)
@@ -168,41 +171,24 @@ function union(a: Uint32Array, b: Uint32Array): { readonly rows: Uint32Array; re
   return { rows, common: undefined }
 }
 
-/**
- * Of the files that lose their last row, those that order hints of live or new files refer to: they stay, even with no row
- * left, as places.
- */
-function referencedPaths(change: Change, newest: Snapshot, deletions: readonly FileDeletion[]): ReadonlySet<string> {
-  const empty = new Map(deletions.filter(entry => entry.whole).map(({ file }) => [file.path, file]))
-  const gone = new Set([...empty.keys(), ...change.removeFiles.map(file => file.path)])
-  const named = new Set(empty.size === 0 ? [] : change.add.flatMap(file => orderRefsOf(file.tags?.get(ORDER_REFS_TAG))))
-  const staying = new Set<string>()
-  const waiting: string[] = []
-  for (const path of empty.keys()) {
-    if (named.has(path) || newest.live.referrers(path).some(from => !gone.has(from))) waiting.push(path)
-  }
-  // A file that stays only as a place may itself have its place by another.
-  for (let path = waiting.pop(); path !== undefined; path = waiting.pop()) {
-    const file = empty.get(path)
-    if (file === undefined || staying.has(path)) continue
-    staying.add(path)
-    waiting.push(...file.orderRefs)
-  }
-  return staying
-}
-
 function commitInfoOf(change: Change, operation: Operation, newest: Snapshot, { nowMs, txnId }: RebaseContext) {
   const hasTimes = isTrue(newest.metadata.configuration.get('delta.enableInCommitTimestamps'))
   return commitInfo(operation, {
     nowMs,
     txnId,
     readVersion: newest.version,
-    isBlindAppend: !takesRows(change) && !change.readWholeTable && change.schema === undefined,
+    isBlindAppend:
+      !takesRows(change) &&
+      !change.readWholeTable &&
+      change.schema === undefined &&
+      change.metadata === undefined &&
+      change.addAgain.length === 0,
     timestampBeforeMs: hasTimes ? newest.timestampMs : undefined,
   })
 }
 
-function metadataActions({ schema: wanted }: Change, newest: Snapshot): Action[] {
+function metadataActions({ schema: wanted, metadata }: Change, newest: Snapshot): Action[] {
+  if (metadata !== undefined) return [{ metaData: metadata }]
   if (wanted === undefined) return []
   const fault = schemaFault(wanted)
   // What another writer's table has already is not for this change to answer for.

@@ -6,7 +6,7 @@ import type { NewFile } from '../data-files/new-file.ts'
 import { type Placement, RowsWriter } from '../data-files/rows-writer.ts'
 import { TableError } from '../errors.ts'
 import type { LiveFile } from '../live-files.ts'
-import type { Action } from '../log/actions/index.ts'
+import type { Action, MetadataAction } from '../log/actions/index.ts'
 import { indexedColumns } from '../properties.ts'
 import type { Snapshot } from '../snapshot.ts'
 import type { Change, Deletion, Operation } from './change.ts'
@@ -82,6 +82,8 @@ export class Transaction implements AsyncDisposable {
   readonly #added: NewFile[] = []
   readonly #deletions: Deletion[] = []
   readonly #removed: LiveFile[] = []
+  readonly #addedAgain: LiveFile[] = []
+  #metadata: MetadataAction | undefined
   #schema: Schema | undefined
   #readsWholeTable = false
 
@@ -143,6 +145,16 @@ export class Transaction implements AsyncDisposable {
     this.#removed.push(...files)
   }
 
+  /** Puts files of an older version into the table again, with the vectors that they had. */
+  addAgain(...files: readonly LiveFile[]): void {
+    this.#addedAgain.push(...files)
+  }
+
+  /** Gives the table the metadata of an older version. */
+  changeMetadata(metadata: MetadataAction): void {
+    this.#metadata = metadata
+  }
+
   /** The change follows from rows that it does not touch: rows that others add or change meanwhile are a conflict. */
   readWholeTable(): void {
     this.#readsWholeTable = true
@@ -158,6 +170,8 @@ export class Transaction implements AsyncDisposable {
       add: this.#added,
       delete: this.#deletions,
       removeFiles: this.#removed,
+      addAgain: this.#addedAgain,
+      metadata: this.#metadata,
       schema: this.#schema,
       readWholeTable: this.#readsWholeTable,
     }
@@ -186,7 +200,7 @@ export class Transaction implements AsyncDisposable {
       })
       if (rebased.kind === 'conflict') return rebased
       const { actions } = rebased
-      if (actions.every(action => action.commitInfo))
+      if (operation.isRecorded !== true && actions.every(action => action.commitInfo))
         return { kind: 'unchanged', version: newest.version, snapshot: newest }
       this.#signal?.throwIfAborted()
       const version = newest.version + 1n

@@ -1,6 +1,7 @@
+import { byteBounds, longBounds, numberBounds } from '../../columns/bounds.ts'
 import { physicalName } from '../../columns/schema.ts'
 import { formatDate, formatDecimal, formatDouble, formatTimestamp } from '../../columns/text/scalars.ts'
-import type { Batch, Cell, DataType, Field, Schema, Vector } from '../../columns/types.ts'
+import type { Batch, Cell, DataType, Field, Schema, Utf8Values, Vector } from '../../columns/types.ts'
 import { cellAt, isNullAt, isUtf8 } from '../../columns/vectors.ts'
 
 /** Bounds of strings are cut to this many characters, as other Delta writers do. */
@@ -85,56 +86,29 @@ function addVector(leaf: LeafStatistics, vector: Vector): void {
     return
   }
   if (isUtf8(values)) {
-    addUtf8(leaf, vector)
+    addUtf8(leaf, vector, values)
     return
   }
   if (Array.isArray(values)) {
     for (let row = 0; row < vector.length; row++) see(leaf, cellAt(vector, row))
     return
   }
-  const numbers = values as Int32Array
-  let least: number | undefined
-  let most: number | undefined
-  for (let row = 0; row < vector.length; row++) {
-    if (nulls?.[row] === 1) {
-      leaf.nulls++
-      continue
-    }
-    const value = numbers[row]!
-    if (Number.isNaN(value)) {
-      leaf.nan = true
-      continue
-    }
-    if (least === undefined || value < least) least = value
-    if (most === undefined || value > most) most = value
-  }
-  if (least !== undefined) widen(leaf, least)
-  if (most !== undefined) widen(leaf, most)
+  for (let row = 0; nulls !== undefined && row < vector.length; row++) leaf.nulls += nulls[row]!
+  const found = values instanceof BigInt64Array ? longBounds(values, nulls) : numberBounds(values as Int32Array, nulls)
+  if (values instanceof Float64Array)
+    leaf.nan ||= values.some((value, row) => Number.isNaN(value) && nulls?.[row] !== 1)
+  if (found === undefined) return
+  widen(leaf, found.min)
+  widen(leaf, found.max)
 }
 
-function addUtf8(leaf: LeafStatistics, vector: Vector): void {
-  const { bytes, starts, ends } = vector.values as { bytes: Uint8Array; starts: Uint32Array; ends: Uint32Array }
-  let least = -1
-  let most = -1
-  for (let row = 0; row < vector.length; row++) {
-    if (vector.nulls?.[row] === 1) {
-      leaf.nulls++
-      continue
-    }
-    if (least < 0 || compareRanges(bytes, starts[row]!, ends[row]!, starts[least]!, ends[least]!) < 0) least = row
-    if (most < 0 || compareRanges(bytes, starts[row]!, ends[row]!, starts[most]!, ends[most]!) > 0) most = row
-  }
-  if (least >= 0) widen(leaf, cellAt(vector, least))
-  if (most >= 0) widen(leaf, cellAt(vector, most))
-}
-
-function compareRanges(bytes: Uint8Array, a: number, aEnd: number, b: number, bEnd: number): number {
-  const length = Math.min(aEnd - a, bEnd - b)
-  for (let i = 0; i < length; i++) {
-    const difference = bytes[a + i]! - bytes[b + i]!
-    if (difference !== 0) return difference
-  }
-  return aEnd - a - (bEnd - b)
+function addUtf8(leaf: LeafStatistics, vector: Vector, values: Utf8Values): void {
+  const { nulls } = vector
+  for (let row = 0; nulls !== undefined && row < vector.length; row++) leaf.nulls += nulls[row]!
+  const found = byteBounds(values, nulls)
+  if (found === undefined) return
+  widen(leaf, cellAt(vector, found.min))
+  widen(leaf, cellAt(vector, found.max))
 }
 
 function addStruct(

@@ -1,6 +1,6 @@
 import type { Clock } from '../../core/clock.ts'
 import type { ObjectStore } from '../../storage/object-store.ts'
-import { durationMs } from '../properties.ts'
+import { deletedFileRetentionMs } from '../properties.ts'
 import type { Snapshot } from '../snapshot.ts'
 import { tombstonesOver, writeCheckpoint } from './checkpoint.ts'
 import { lastCheckpoint } from './segment.ts'
@@ -13,7 +13,8 @@ import { lastCheckpoint } from './segment.ts'
 const CHECKPOINT_INTERVAL_MIN = 10
 const CHECKPOINT_INTERVAL_MAX = 5000
 const CHECKPOINTED_ACTIONS_PER_COMMIT = 20
-const WEEK_MS = 7 * 24 * 3600 * 1000
+/** Fewer tombstones are not looked through for those whose time is over. */
+const TOMBSTONES_LOOKED_AT_MIN = 1000
 
 /** Writes checkpoints of a table, where enough commits stand behind the last one. */
 export class Checkpointer {
@@ -24,8 +25,8 @@ export class Checkpointer {
   #waiting: Snapshot | undefined
   /** No checkpoint is due before this version. */
   #next = 0n
-  /** Tombstones whose time was over when the last checkpoint was written; whoever has forgotten them empties it. */
-  forgotten: readonly string[] = []
+  /** So many tombstones are looked through; undefined: how many there are is not known yet. */
+  #lookAt: number | undefined
 
   constructor(store: ObjectStore, clock: Clock) {
     this.#store = store
@@ -33,10 +34,26 @@ export class Checkpointer {
   }
 
   async write(snapshot: Snapshot): Promise<void> {
-    const retentionMs = durationMs(snapshot.metadata.configuration.get('delta.deletedFileRetentionDuration')) ?? WEEK_MS
-    const keepRemovedSinceMs = this.#clock.nowMs() - retentionMs
-    await writeCheckpoint(this.#store, snapshot, keepRemovedSinceMs)
-    this.forgotten = tombstonesOver(snapshot, keepRemovedSinceMs)
+    await writeCheckpoint(this.#store, snapshot, this.#keepRemovedSinceMs(snapshot))
+    // What the checkpoint has not need not be remembered either.
+    this.#lookAt = 0
+  }
+
+  #keepRemovedSinceMs({ metadata }: Snapshot): number {
+    return this.#clock.nowMs() - deletedFileRetentionMs(metadata.configuration)
+  }
+
+  /**
+   * Tombstones of a snapshot whose time is over, which the next version forgets: looked for after a checkpoint, and, as others
+   * may write those, whenever there are twice as many as were left last time. So the look costs each removal the same.
+   */
+  tombstonesOver(snapshot: Snapshot): readonly string[] {
+    const { size } = snapshot.state.tombstones
+    this.#lookAt ??= Math.max(TOMBSTONES_LOOKED_AT_MIN, 2 * size)
+    if (size < this.#lookAt) return []
+    const over = tombstonesOver(snapshot, this.#keepRemovedSinceMs(snapshot))
+    this.#lookAt = Math.max(TOMBSTONES_LOOKED_AT_MIN, 2 * (size - over.length))
+    return over
   }
 
   /**

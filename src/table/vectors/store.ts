@@ -70,6 +70,11 @@ async function readFile(store: ObjectStore, descriptor: DeletionVectorDescriptor
 }
 
 /** The file of a vector, as a path in the store. Error, TableError `unsupported_feature`. */
+export function vectorFile(store: ObjectStore, descriptor: DeletionVectorDescriptor): string | undefined {
+  return descriptor.storageType === 'i' ? undefined : vectorPath(store, descriptor)
+}
+
+/** As `vectorFile`, of a vector that is in a file. */
 export function vectorPath({ location }: ObjectStore, descriptor: DeletionVectorDescriptor): string {
   const { storageType, pathOrInlineDv } = descriptor
   if (storageType === 'u') {

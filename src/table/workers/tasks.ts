@@ -62,7 +62,7 @@ export interface TaskFailure {
 
 const ENCODE_PIECE_BYTES = 4 << 20
 /** Parsing and encoding leave several times the bytes of the text behind. */
-const GARBAGE_FACTOR = 8
+const GARBAGE_FACTOR = 4
 /** The text itself, which is given away, and the values that it was made of. */
 const RENDER_GARBAGE_FACTOR = 2
 

@@ -4,7 +4,7 @@ import { parseDdl } from '../../../src/columns/schema.ts'
 import { csv } from '../../../src/columns/text/formats/index.ts'
 import { batchOf } from '../../../src/columns/vectors.ts'
 import { addedBatches, type ChangePlan } from '../../../src/fs/edits/change-plan.ts'
-import type { Line } from '../../../src/fs/lines.ts'
+import type { Lineage } from '../../../src/fs/lineages.ts'
 import { Committer } from '../../../src/fs/saves/committer.ts'
 import { systemDisk } from '../../../src/fs/saves/disk.ts'
 import { SaveJournal } from '../../../src/fs/saves/journal.ts'
@@ -52,7 +52,7 @@ function saveOf(folder: string, base: TableText, offset: number, text: string): 
   const version = String(base.snapshot.version)
   const header = { editId: crypto.randomUUID(), lineId: '1', format: 'csv', version, baseSize: base.size } as const
   const journal = SaveJournal.create(folder, header)
-  const save = newSave({ id: 1n, format: 'csv', mtime: 0n } as Line, base, journal, new Watch(noOpeners, 1n))
+  const save = newSave({ id: 1n, format: 'csv', mtime: 0n } as Lineage, base, journal, new Watch(noOpeners, 1n))
   write(save, offset, text)
   return save
 }

@@ -8,9 +8,9 @@ type State = NameState<string>
 type Event = NameEvent<string>
 
 const THERE: State = { kind: 'there' }
-const AWAY: State = { kind: 'away', line: 'old', silly: false, ms: TIMES.awayMs, restarted: false }
+const AWAY: State = { kind: 'away', lineage: 'old', silly: false, ms: TIMES.awayMs, restarted: false }
 const SILLY: State = { ...AWAY, silly: true }
-const CREATED: State = { kind: 'created over', line: 'new', backup: 'old' }
+const CREATED: State = { kind: 'created over', lineage: 'new', backup: 'old' }
 const RESTORING: State = { kind: 'restoring', untilMs: NOW + RESTORED_MS }
 const REMOVED: State = { kind: 'removed', untilMs: NOW + REMOVED_MS }
 const PRESENT = [THERE, CREATED, RESTORING, REMOVED]
@@ -21,14 +21,19 @@ const create = (isExclusive: boolean, isEmptied = false, nowMs = NOW): Event => 
   isEmptied,
   nowMs,
 })
-const remove = (nowMs = NOW): Event => ({ kind: 'REMOVE', line: 'new', nowMs })
+const remove = (nowMs = NOW): Event => ({ kind: 'REMOVE', lineage: 'new', nowMs })
 const renameAway = (silly = false, isRepeated = false): Event => ({
   kind: 'RENAME away',
-  line: 'new',
+  lineage: 'new',
   silly,
   isRepeated,
 })
-const saveRefused = (line: string, isAsBackup = true): Event => ({ kind: 'save refused', line, isAsBackup, nowMs: NOW })
+const saveRefused = (lineage: string, isAsBackup = true): Event => ({
+  kind: 'save refused',
+  lineage,
+  isAsBackup,
+  nowMs: NOW,
+})
 
 const next = (state: State, event: Event) => nextName(state, event, TIMES)
 const after = (state: State, event: Event): string => `${next(state, event).state.kind}: ${next(state, event).act}`
@@ -44,11 +49,11 @@ describe('the name of a view', () => {
     [THERE, { kind: 'RENAME onto' }, 'there: stay'],
     [THERE, { kind: 'RENAME refused' }, 'there: stay'],
     [THERE, saveRefused('old'), 'there: stay'],
-    [THERE, { kind: 'restart', line: 'old', silly: true }, 'away: wait'],
+    [THERE, { kind: 'restart', lineage: 'old', silly: true }, 'away: wait'],
     [THERE, { kind: 'deadline' }, 'there: stay'],
     [AWAY, create(false), 'away: create'],
     [AWAY, create(true), 'away: create'],
-    [AWAY, { kind: 'created', line: 'new' }, 'created over: stay'],
+    [AWAY, { kind: 'created', lineage: 'new' }, 'created over: stay'],
     [AWAY, remove(), 'away: missing'],
     [AWAY, renameAway(), 'away: missing'],
     [AWAY, renameAway(false, true), 'away: stay'],
@@ -79,14 +84,14 @@ describe('the name of a view', () => {
 
   test('comes back when it has been away for as long as its rename says', () => {
     for (const state of PRESENT) {
-      expect(next(state, renameAway(true)).state).toEqual({ ...SILLY, line: 'new' })
-      expect(next(state, renameAway()).state).toEqual({ ...AWAY, line: 'new' })
+      expect(next(state, renameAway(true)).state).toEqual({ ...SILLY, lineage: 'new' })
+      expect(next(state, renameAway()).state).toEqual({ ...AWAY, lineage: 'new' })
     }
-    expect(next(RESTORING, remove()).state).toEqual({ ...AWAY, line: 'new' })
+    expect(next(RESTORING, remove()).state).toEqual({ ...AWAY, lineage: 'new' })
   })
 
   test('waits longer after a restart, and its clock is set by the first call of a client', () => {
-    const { state } = next(THERE, { kind: 'restart', line: 'old', silly: true })
+    const { state } = next(THERE, { kind: 'restart', lineage: 'old', silly: true })
     expect(state).toEqual({ ...SILLY, ms: TIMES.answeredMs, restarted: true })
     const called = next(state, { kind: 'client' })
     expect(called).toEqual({ state: { ...SILLY, ms: TIMES.resumedMs }, act: 'wait' })
@@ -98,7 +103,7 @@ describe('the name of a view', () => {
     const acts = [
       renameAway(),
       create(false),
-      { kind: 'created', line: 'new' },
+      { kind: 'created', lineage: 'new' },
       saveRefused('new'),
       remove(),
       { kind: 'RENAME onto' },

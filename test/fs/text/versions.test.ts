@@ -1,9 +1,10 @@
-import { afterAll, describe, expect, test } from 'bun:test'
+import { afterAll, describe, expect, spyOn, test } from 'bun:test'
 import type { ByteCache, CachedBytes } from '../../../src/cache/byte-cache.ts'
 import { parseDdl } from '../../../src/columns/schema.ts'
 import { textFormat } from '../../../src/columns/text/formats/index.ts'
 import { batchOf } from '../../../src/columns/vectors.ts'
-import { openText, type TableText } from '../../../src/fs/text/layout.ts'
+import { Ordered } from '../../../src/core/ordered.ts'
+import { openText, type Section, type TableText } from '../../../src/fs/text/layout.ts'
 import { Segments } from '../../../src/fs/text/segments.ts'
 import type { ObjectStore } from '../../../src/storage/object-store.ts'
 import type { DeletionVectorDescriptor } from '../../../src/table/log/actions/index.ts'
@@ -12,7 +13,7 @@ import { createTable } from '../../../src/table/operations/create.ts'
 import { type NewFile, openTable, type Table } from '../../../src/table/table.ts'
 import { writeVectors } from '../../../src/table/vectors/store.ts'
 import { WorkerPool } from '../../../src/table/workers/pool.ts'
-import { writeDataFiles } from '../../helpers/changes.ts'
+import { commit, writeDataFiles } from '../../helpers/changes.ts'
 import { memoryStore } from '../../helpers/memory-store.ts'
 
 const schema = parseDdl('id:Int64,text:String')
@@ -107,6 +108,10 @@ async function randomCommit(
   await store.write(commitPath(version), new TextEncoder().encode(lines))
 }
 
+function named({ start, end, file, files }: Section): unknown[] {
+  return [start, end, file.key, [...files].map(({ key }) => key).sort()]
+}
+
 /** All that can be asked of a text, with some ranges. */
 async function essence(text: TableText, random: Random): Promise<object> {
   const all = new TextDecoder().decode(await text.read(0, text.size))
@@ -114,7 +119,12 @@ async function essence(text: TableText, random: Random): Promise<object> {
   const from = random(ends.length)
   const to = from + random(ends.length - from)
   const rows = await text.rowsAt([{ start: ends[from]!, end: ends[to]! }])
-  const sections = await text.sections()
+  const sections = await text.sectionsOf([{ start: 0, end: text.size }])
+  const filled = sections.filter(({ start, end }) => end > start)
+  expect(filled.map(({ start }) => start)).toEqual(
+    [text.headerBytes.length, ...filled.map(({ end }) => end)].slice(0, -1),
+  )
+  const some = await text.sectionsOf([{ start: ends[from]!, end: ends[to]! }])
   return {
     size: text.size,
     all,
@@ -122,7 +132,8 @@ async function essence(text: TableText, random: Random): Promise<object> {
     rows: rows.map(({ file, rows }) => [file.key, ...rows]),
     starts: await Promise.all(ends.slice(from + 1, to + 1).map(end => text.rowStart(end - 1))),
     anchors: await text.anchorsAt(ends.slice(from, to)),
-    sections: sections.map(({ start, end, file }) => [start, end, file.key]),
+    sections: sections.map(named),
+    some: some.map(named),
   }
 }
 
@@ -154,5 +165,86 @@ describe('the text of a version', () => {
         }
       }
     }
+  })
+
+  test('of which a place goes with the last rows that hung on it asks nothing of the other files', async () => {
+    const store = memoryStore()
+    const table = await createTable(store, { schema })
+    const segments = new Segments({ cache: mapCache(), pool, store })
+    const hang = async (id: number, on: string): Promise<string> => {
+      const order = { refs: [on], runs: [{ count: 1, ref: 0, row: 0 }] }
+      const add = await writeDataFiles(table, [batchOf(types, [[BigInt(id), 'hung']])], { order })
+      await commit(table, { base: table.snapshot, operation: 'WRITE', add, delete: [] })
+      return table.snapshot.files.at(-1)!.path
+    }
+    const remove = async (path: string): Promise<void> => {
+      const deletion = { file: table.snapshot.live.get(path)!, rows: Uint32Array.of(0) }
+      await commit(table, { base: table.snapshot, operation: 'DELETE', add: [], delete: [deletion] })
+    }
+    const add = await writeDataFiles(table, [batchOf(types, [[0n, 'first']])])
+    await commit(table, { base: table.snapshot, operation: 'WRITE', add, delete: [] })
+    const first = add[0]!.path
+    for (let id = 1; id <= 20; id++) await hang(id, first)
+    const place = await hang(21, first)
+    const last = await hang(22, place)
+    await remove(place)
+    const read = async (previous?: TableText): Promise<[TableText, string]> => {
+      const text = await openText(table, table.snapshot, segments, textFormat('csv'), previous)
+      return [text, new TextDecoder().decode(await text.read(0, text.size))]
+    }
+    const [before, withLast] = await read()
+    expect(withLast).toContain('22,hung')
+    const asked = spyOn(segments, 'orderHint')
+    await remove(last)
+    expect(table.snapshot.live.get(place)).toBeUndefined()
+    const [, without] = await read(before)
+    expect(without).toBe(withLast.replace('22,hung\n', ''))
+    expect(asked).toHaveBeenCalledTimes(0)
+  })
+
+  test('of many small files is read without a turn for each of them, once they are at hand', async () => {
+    const store = memoryStore()
+    const table = await createTable(store, { schema })
+    const FILES = 1000
+    const add: NewFile[] = []
+    const [file] = await writeDataFiles(table, [batchOf(types, [[1n, 'row']])])
+    for (let i = 0; i < FILES; i++) {
+      const path = `copy${i}.parquet`
+      await store.write(path, await store.read(file!.path))
+      add.push({ ...file!, path })
+    }
+    await commit(table, { base: table.snapshot, operation: 'WRITE', add, delete: [] })
+    const segments = new Segments({ cache: mapCache(), pool, store })
+    const text = await openText(table, table.snapshot, segments, textFormat('csv'))
+    const expected = `id,text\n${'1,row\n'.repeat(FILES)}`
+    expect(new TextDecoder().decode(await text.read(0, text.size))).toBe(expected)
+    const pieces = spyOn(segments, 'piece')
+    let turns = 0
+    let isOver = false
+    const counting = (async () => {
+      for (; !isOver; turns++) await undefined
+    })()
+    const bytes = await text.read(0, text.size)
+    isOver = true
+    await counting
+    expect(new TextDecoder().decode(bytes)).toBe(expected)
+    expect(pieces).toHaveBeenCalledTimes(0)
+    expect(turns).toBeLessThan(FILES / 5)
+    // What a row's file shares its place with is found without a look at the others.
+    const { from } = Ordered.prototype
+    let looks = 0
+    const counted = spyOn(Ordered.prototype, 'from').mockImplementation(function* (this: Ordered<unknown>, position) {
+      for (const item of from.call(this, position)) {
+        looks++
+        yield item
+      }
+    })
+    try {
+      const row = { start: 8 + 6 * 500, end: 8 + 6 * 501 }
+      expect(await text.sectionsOf([row])).toMatchObject([row])
+    } finally {
+      counted.mockRestore()
+    }
+    expect(looks).toBeLessThan(10)
   })
 })

@@ -12,17 +12,17 @@ import { type ImageOfSave, KnownTexts } from './known-texts.ts'
 import type { TableText } from './text/layout.ts'
 import { isAt } from './text/text.ts'
 
-/** Old lines whose handles are still good; of these, the ones that were used last are in memory, for as long as they are used. */
-const OLD_LINES_KEPT = 1000
-const LINES_IN_MEMORY = 32
+/** Old lineages whose handles are still good; of these, the ones used last are in memory, for as long as they are used. */
+const OLD_LINEAGES_KEPT = 1000
+const LINEAGES_IN_MEMORY = 32
 const UNUSED_MS = 60_000
 const SWEEP_MS = 15_000
-/** What no client has used for so long is forgotten, and a line in use is noted as used so often. */
+/** What no client has used for so long is forgotten, and a lineage in use is noted as used so often. */
 const FORGOTTEN_MS = 7 * 24 * 3_600_000
 const NOTED_MS = 3_600_000
-/** So many lines begin between two looks for what can be forgotten. */
+/** So many lineages begin between two looks for what can be forgotten. */
 const BEGUN_MAX = 256
-/** Texts of a line from before commits of others that are remembered. */
+/** Texts of a lineage from before commits of others that are remembered. */
 const EARLIER_KEPT = 64
 /** Clients write whole pages: so a change of the middle ends where a page does. */
 const PAGE_BYTES = 4096
@@ -30,10 +30,10 @@ const PAGE_BYTES = 4096
 const VERSIONS_TRIED = 16
 
 /**
- * One line of versions of a view, for which a file handle stands (see src/README.md, the way of a READ). Appends and
- * writes through the mount continue it; any other commit starts a new line, as rename(2) over the file would.
+ * One lineage of a view, for which a file handle stands (see src/README.md, the way of a READ). Appends and
+ * writes through the mount continue it; any other commit starts a new lineage, as rename(2) over the file would.
  */
-export interface Line {
+export interface Lineage {
   readonly id: bigint
   readonly format: TextFormatName
   /**
@@ -55,23 +55,23 @@ export interface Line {
   written: readonly string[]
   /** Those of an earlier process: as long as nothing else was written, they are no new ones. */
   repeats: ReadonlySet<string>
-  /** For a line that began as a file renamed into place: `<directory id>/<name>`, so that a repeated RENAME is known. */
+  /** For a lineage that began as a file renamed into place: `<directory id>/<name>`, so that a repeated RENAME is known. */
   renamedFrom: string | undefined
   /** Made again on demand, if it is not there. */
   text: TableText | undefined
 }
 
-export interface LinesOptions {
+export interface LineagesOptions {
   readonly database: Database
   readonly table: Table
   readonly format: TextFormatName
   readonly clock: Clock
   readonly nextId: () => bigint
   readonly openText: (snapshot: Snapshot, format: TextFormatName, previous: TableText | undefined) => Promise<TableText>
-  /** Lines that a name elsewhere still leads to: they are not forgotten. */
+  /** Lineages that a name elsewhere still leads to: they are not forgotten. */
   readonly referenced: () => readonly bigint[]
-  /** While this holds, the line stays at its version: an edit of it is under way. */
-  readonly isEdited: (line: Line) => boolean
+  /** While this holds, the lineage stays at its version: an edit of it is under way. */
+  readonly isEdited: (lineage: Lineage) => boolean
   /** When the mount first knew of a version behind this one (ms since the epoch), by whichever view. */
   readonly leftMs: (version: bigint) => number
 }
@@ -88,7 +88,7 @@ export type WritePlace =
 
 /** What a program saw of the view. */
 export interface Seen {
-  readonly line: Line
+  readonly lineage: Lineage
   readonly text: TableText
   /** The first bytes of the text that it knew. */
   readonly size: number
@@ -98,7 +98,7 @@ export interface Seen {
 
 /** A version that the name led to. Its text is made again if it is asked for. */
 interface Earlier {
-  readonly line: Line
+  readonly lineage: Lineage
   readonly version: bigint
   readonly isSure: boolean
   readonly untilMs: number
@@ -111,9 +111,9 @@ export function writeKey(offset: number, bytes: Uint8Array): string {
   return `${offset}:${bytes.length}:${Bun.hash.wyhash(bytes).toString(36)}`
 }
 
-interface LineRow {
+interface LineageRow {
   id: string
-  status: Line['status']
+  status: Lineage['status']
   version: string
   mtime: string
   renamed_from: string | null
@@ -121,37 +121,37 @@ interface LineRow {
   text_format: number | null
 }
 
-/** The lines of one view, kept in the state database, so that handles survive a restart. */
-export class Lines {
-  readonly #options: LinesOptions
+/** The lineages of one view, kept in the state database, so that handles survive a restart. */
+export class Lineages {
+  readonly #options: LineagesOptions
   /** All that the state database has. */
   #ids = new Set<bigint>()
   /** Those in use, the ones that were used last at the end. */
-  readonly #inUse = new Map<bigint, Line>()
-  /** Others that somebody still holds: no line is there twice. */
-  readonly #held = new Map<bigint, WeakRef<Line>>()
+  readonly #inUse = new Map<bigint, Lineage>()
+  /** Others that somebody still holds: no lineage is there twice. */
+  readonly #held = new Map<bigint, WeakRef<Lineage>>()
   readonly #dropped = new FinalizationRegistry<bigint>(id => {
     if (this.#held.get(id)?.deref() === undefined) this.#held.delete(id)
   })
   /** Those that programs save into. */
-  readonly #writing = new Set<Line>()
+  readonly #writing = new Set<Lineage>()
   /** What its clients have read and written. */
-  readonly known = new KnownTexts<Line>()
+  readonly known = new KnownTexts<Lineage>()
   #sweeping: Timer | undefined
   #begun = 0
-  #current: Line | undefined
+  #current: Lineage | undefined
   /** What the name leads to now, after a look at the table's log. */
   readonly current = onceAtATime(() => this.#refresh())
   /** What the name led to before the commits of others and appends, oldest first, each with the time at which that ended. */
   #earlier: Earlier[] = []
-  /** When somebody looked last and an edit kept the line at its version. */
+  /** When somebody looked last and an edit kept the lineage at its version. */
   #editedMs = 0
-  /** Lines that the state database does not have as they are: it could not be written. */
-  readonly #unsaved = new Set<Line>()
-  /** What waits for a line to be saved. */
-  #waiting: { readonly line: Line; readonly run: () => void }[] = []
+  /** Lineages that the state database does not have as they are: it could not be written. */
+  readonly #unsaved = new Set<Lineage>()
+  /** What waits for a lineage to be saved. */
+  #waiting: { readonly lineage: Lineage; readonly run: () => void }[] = []
 
-  constructor(options: LinesOptions) {
+  constructor(options: LineagesOptions) {
     this.#options = options
     options.database.run(
       `CREATE TABLE IF NOT EXISTS lines (id TEXT PRIMARY KEY, format TEXT NOT NULL, status TEXT NOT NULL,
@@ -169,19 +169,19 @@ export class Lines {
     return this.#options.format
   }
 
-  /** The line of a file id, or undefined if the id is not one of this view's. */
-  get(id: bigint): Line | undefined {
+  /** The lineage of a file id, or undefined if the id is not one of this view's. */
+  get(id: bigint): Lineage | undefined {
     if (!this.#ids.has(id)) return undefined
-    const line = this.#inUse.get(id) ?? this.#held.get(id)?.deref() ?? this.#fromDatabase(id)
-    if (line !== undefined) this.#use(line)
-    return line
+    const lineage = this.#inUse.get(id) ?? this.#held.get(id)?.deref() ?? this.#fromDatabase(id)
+    if (lineage !== undefined) this.#use(lineage)
+    return lineage
   }
 
-  #use(line: Line): void {
-    line.usedMs = this.#options.clock.nowMs()
-    this.#inUse.delete(line.id)
-    this.#inUse.set(line.id, line)
-    this.#held.delete(line.id)
+  #use(lineage: Lineage): void {
+    lineage.usedMs = this.#options.clock.nowMs()
+    this.#inUse.delete(lineage.id)
+    this.#inUse.set(lineage.id, lineage)
+    this.#held.delete(lineage.id)
     this.#sweepLater()
   }
 
@@ -195,7 +195,7 @@ export class Lines {
     this.#sweeping.unref()
   }
 
-  /** The number of lines that are in memory for their use; the others are in the state database. */
+  /** The number of lineages that are in memory for their use; the others are in the state database. */
   get inMemory(): number {
     return this.#inUse.size
   }
@@ -204,25 +204,25 @@ export class Lines {
   sweep(): void {
     const now = this.#options.clock.nowMs()
     let left = this.#inUse.size
-    for (const line of [...this.#inUse.values()]) {
-      if (line === this.#current || this.#writing.has(line) || this.#options.isEdited(line)) continue
+    for (const lineage of [...this.#inUse.values()]) {
+      if (lineage === this.#current || this.#writing.has(lineage) || this.#options.isEdited(lineage)) continue
       try {
-        if (now - line.usedMs > UNUSED_MS || left > LINES_IN_MEMORY) {
-          this.save(line)
-          this.#drop(line)
+        if (now - lineage.usedMs > UNUSED_MS || left > LINEAGES_IN_MEMORY) {
+          this.save(lineage)
+          this.#drop(lineage)
           left--
-        } else if (now - line.savedMs > NOTED_MS) this.save(line)
+        } else if (now - lineage.savedMs > NOTED_MS) this.save(lineage)
       } catch {
         // The state database cannot be written now: it stays, and is looked at again.
       }
     }
   }
 
-  #drop(line: Line): void {
-    line.text = undefined
-    this.#inUse.delete(line.id)
-    this.#held.set(line.id, new WeakRef(line))
-    this.#dropped.register(line, line.id)
+  #drop(lineage: Lineage): void {
+    lineage.text = undefined
+    this.#inUse.delete(lineage.id)
+    this.#held.set(lineage.id, new WeakRef(lineage))
+    this.#dropped.register(lineage, lineage.id)
   }
 
   /** Nothing is written to the state database by itself any more. */
@@ -231,23 +231,23 @@ export class Lines {
     this.#inUse.clear()
   }
 
-  /** The current line as it was last seen, without a look at the table; undefined before the first look. */
-  peek(): Line | undefined {
+  /** The current lineage as it was last seen, without a look at the table; undefined before the first look. */
+  peek(): Lineage | undefined {
     return this.#current?.text === undefined ? undefined : this.#current
   }
 
   /** What the name led to when somebody last looked, in this process or an earlier one. */
-  get last(): Line | undefined {
+  get last(): Lineage | undefined {
     return this.#current
   }
 
-  /** The text a line shows (its table version; edits are the editor's matter). */
-  async text(line: Line): Promise<TableText> {
-    if (line.text !== undefined) return line.text
-    const snapshot = await this.#options.table.at(line.version)
+  /** The text a lineage shows (its table version; edits are the editor's matter). */
+  async text(lineage: Lineage): Promise<TableText> {
+    if (lineage.text !== undefined) return lineage.text
+    const snapshot = await this.#options.table.at(lineage.version)
     // Of another version's text it takes over what they share.
-    line.text ??= await this.#options.openText(snapshot, line.format, this.#current?.text)
-    return line.text
+    lineage.text ??= await this.#options.openText(snapshot, lineage.format, this.#current?.text)
+    return lineage.text
   }
 
   /**
@@ -260,14 +260,14 @@ export class Lines {
     if (known !== undefined) {
       const { first, last, isSure } = known
       const text = await this.#textOf(first.version)
-      if (isSure || isContinuation(text, current)) return { line: first.line, text, size: first.size, isSure }
-      return { line: last.line, text: await this.#textOf(last.version), size: last.size, isSure: false }
+      if (isSure || isContinuation(text, current)) return { lineage: first.lineage, text, size: first.size, isSure }
+      return { lineage: last.lineage, text: await this.#textOf(last.version), size: last.size, isSure: false }
     }
     const since = this.#earlier.filter(({ untilMs }) => untilMs > sinceMs)
     const [first] = since
     if (first === undefined) return undefined
     const text = await this.#textOf(first.version)
-    return { line: first.line, text, size: text.size, isSure: since.every(({ isSure }) => isSure) }
+    return { lineage: first.lineage, text, size: text.size, isSure: since.every(({ isSure }) => isSure) }
   }
 
   async #textOf(version: bigint): Promise<TableText> {
@@ -277,40 +277,40 @@ export class Lines {
     return openText(await table.at(version), format, current)
   }
 
-  #noteEarlier(line: Line, { snapshot: { version } }: TableText, isSure: boolean, untilMs: number): void {
-    this.#earlier = [...this.#earlier, { line, version, untilMs, isSure }].slice(-EARLIER_KEPT)
+  #noteEarlier(lineage: Lineage, { snapshot: { version } }: TableText, isSure: boolean, untilMs: number): void {
+    this.#earlier = [...this.#earlier, { lineage, version, untilMs, isSure }].slice(-EARLIER_KEPT)
   }
 
   /** A client was sent attributes with a size: of a version of the table, or of the image of a save (undefined). */
-  noteTold(line: Line, client: FileClient, version: bigint | undefined, size: number): void {
-    line.ends.tell(client, size, version)
-    if (version !== undefined) this.known.told(client, line, version, size, momentMs(this.#options.clock))
+  noteTold(lineage: Lineage, client: FileClient, version: bigint | undefined, size: number): void {
+    lineage.ends.tell(client, size, version)
+    if (version !== undefined) this.known.told(client, lineage, version, size, momentMs(this.#options.clock))
   }
 
-  /** A client was sent the bytes of a line up to `end`, and the size: of a version of the table, or of the image of a save. */
-  noteRead(line: Line, client: FileClient, of: bigint | ImageOfSave, end: number, size: number): void {
-    line.lastReadMs = this.#options.clock.nowMs()
-    this.known.read(client, line, of, size, momentMs(this.#options.clock))
-    line.ends.know(client, end, end === size ? size : undefined)
+  /** A client was sent the bytes of a lineage up to `end`, and the size: of a table version, or of the image of a save. */
+  noteRead(lineage: Lineage, client: FileClient, of: bigint | ImageOfSave, end: number, size: number): void {
+    lineage.lastReadMs = this.#options.clock.nowMs()
+    this.known.read(client, lineage, of, size, momentMs(this.#options.clock))
+    lineage.ends.know(client, end, end === size ? size : undefined)
   }
 
-  /** A save of some clients (`clientKey`) is over: the line's version has all that they wrote, or has more than that. */
-  noteSaved(line: Line, clients: Iterable<string>, save: ImageOfSave | undefined, asWritten: boolean): void {
-    const size = line.text?.size
-    if (save !== undefined && asWritten) save.became = line.version
+  /** A save of some clients (`clientKey`) is over: the lineage's version has all that they wrote, or has more than that. */
+  noteSaved(lineage: Lineage, clients: Iterable<string>, save: ImageOfSave | undefined, asWritten: boolean): void {
+    const size = lineage.text?.size
+    if (save !== undefined && asWritten) save.became = lineage.version
     for (const client of clients) {
-      const of = asWritten && size !== undefined ? line.version : save
-      if (of !== undefined) this.known.wrote(client, line, of, size ?? 0, momentMs(this.#options.clock))
+      const of = asWritten && size !== undefined ? lineage.version : save
+      if (of !== undefined) this.known.wrote(client, lineage, of, size ?? 0, momentMs(this.#options.clock))
     }
   }
 
   /** Where a WRITE of a client belongs that comes while no save is under way. */
-  async placeOf(line: Line, client: FileClient, offset: number, bytes: Uint8Array): Promise<WritePlace> {
-    const text = await this.text(line)
+  async placeOf(lineage: Lineage, client: FileClient, offset: number, bytes: Uint8Array): Promise<WritePlace> {
+    const text = await this.text(lineage)
     const { version } = text.snapshot
-    const ends = line.ends.of(client)
+    const ends = lineage.ends.of(client)
     const last = ends.at(-1)
-    if (last === undefined) return this.#placeOfUnknown(line, text, offset, bytes)
+    if (last === undefined) return this.#placeOfUnknown(lineage, text, offset, bytes)
     const at = (end: EndOfFile): WritePlace =>
       isEndOf(end, version) ? { kind: 'here', isAppend: true } : { kind: 'behind', end }
     const exact = ends.findLast(({ size }) => size === offset)
@@ -319,14 +319,14 @@ export class Lines {
     if (offset + bytes.length > text.size && isEndOf(last, version) && (await isStillAt(text, offset, bytes)))
       return at(last)
     for (const end of ends) {
-      if (offset >= end.size || !(await this.#hasInFront(line, end, offset, bytes))) continue
+      if (offset >= end.size || !(await this.#hasInFront(lineage, end, offset, bytes))) continue
       const told = behindUnread(end, bytes.subarray(end.size - offset))
       return told === undefined ? at(end) : { kind: 'behind', end: told }
     }
     if (isEndOf(last, version)) return { kind: 'here', isAppend: false }
     // Pages of one flush come in any order.
     if (offset > last.size) return at(last)
-    const known = last.version === undefined ? undefined : await this.#textAt(line, last.version)
+    const known = last.version === undefined ? undefined : await this.#textAt(lineage, last.version)
     return known === undefined ? { kind: 'here', isAppend: false } : { kind: 'on', text: known }
   }
 
@@ -334,7 +334,7 @@ export class Lines {
    * Its connection was told nothing yet: its client has connected anew, or the server was started anew. What others were
    * told, it may have been told; and each of the last versions.
    */
-  async #placeOfUnknown(line: Line, text: TableText, offset: number, bytes: Uint8Array): Promise<WritePlace> {
+  async #placeOfUnknown(lineage: Lineage, text: TableText, offset: number, bytes: Uint8Array): Promise<WritePlace> {
     const here = { kind: 'here', isAppend: false } as const
     const stop = offset + bytes.length
     if (await isStillAt(text, offset, bytes)) return here
@@ -344,12 +344,12 @@ export class Lines {
       end.size < stop &&
       bytes[end.size - offset] !== 0 &&
       !isEndOf(end, text.snapshot.version) &&
-      (await this.#hasInFront(line, end, offset, bytes))
-    for (const end of line.ends.all()) if (await fits(end)) return { kind: 'behind', end }
+      (await this.#hasInFront(lineage, end, offset, bytes))
+    for (const end of lineage.ends.all()) if (await fits(end)) return { kind: 'behind', end }
     let { version } = text.snapshot
     for (let i = 0; i < VERSIONS_TRIED && version > 0n; i++) {
       version--
-      const earlier = await this.#textAt(line, version)
+      const earlier = await this.#textAt(lineage, version)
       if (earlier === undefined || !isContinuation(earlier, text)) break
       const end = { size: earlier.size, version, tail: new Uint8Array(0) }
       if (await fits(end)) return { kind: 'behind', end }
@@ -358,7 +358,7 @@ export class Lines {
   }
 
   /** True if a WRITE has, up to an end, what stands in front of that. */
-  async #hasInFront(line: Line, end: EndOfFile, offset: number, bytes: Uint8Array): Promise<boolean> {
+  async #hasInFront(lineage: Lineage, end: EndOfFile, offset: number, bytes: Uint8Array): Promise<boolean> {
     const front = bytes.subarray(0, end.size - offset)
     const tailStart = end.size - end.tail.length
     const own = Math.max(0, tailStart - offset)
@@ -366,140 +366,140 @@ export class Lines {
     if (Buffer.compare(front.subarray(own), tail) !== 0) return false
     const before = front.subarray(0, own)
     // Rows in front of an end mostly stay where they are.
-    if (before.length === 0 || (await isAt(await this.text(line), offset, before))) return true
-    if (end.version === undefined || end.version === line.version) return false
-    const text = await this.#textAt(line, end.version)
+    if (before.length === 0 || (await isAt(await this.text(lineage), offset, before))) return true
+    if (end.version === undefined || end.version === lineage.version) return false
+    const text = await this.#textAt(lineage, end.version)
     return text !== undefined && isAt(text, offset, before)
   }
 
   /** The text of a version, or undefined if the table no longer has it. */
-  async #textAt(line: Line, version: bigint): Promise<TableText | undefined> {
-    if (line.text?.snapshot.version === version) return line.text
+  async #textAt(lineage: Lineage, version: bigint): Promise<TableText | undefined> {
+    if (lineage.text?.snapshot.version === version) return lineage.text
     try {
       const snapshot = await this.#options.table.at(version)
-      return await this.#options.openText(snapshot, line.format, line.text ?? this.#current?.text)
+      return await this.#options.openText(snapshot, lineage.format, lineage.text ?? this.#current?.text)
     } catch {
       return undefined
     }
   }
 
   /**
-   * A new line takes the name; the line that had it goes on as an old one, and so do those that programs save into.
+   * A new lineage takes the name; the lineage that had it goes on as an old one, and so do those that programs save into.
    * `id`: of a file renamed into place.
    */
-  start(text: TableText, id: bigint = this.#options.nextId(), renamedFrom?: string): Line {
-    for (const line of this.#writing) {
-      line.status = 'old'
-      this.save(line)
+  start(text: TableText, id: bigint = this.#options.nextId(), renamedFrom?: string): Lineage {
+    for (const lineage of this.#writing) {
+      lineage.status = 'old'
+      this.save(lineage)
     }
     this.#writing.clear()
     return this.#begin(text, id, renamedFrom)
   }
 
-  /** What the name leads to while a program saves into the line that has it: the version before that save. */
-  async standIn(line: Line, mtime: bigint): Promise<Line> {
-    const text = await this.text(line)
-    if (this.#current !== line) return this.#current ?? line
+  /** What the name leads to while a program saves into the lineage that has it: the version before that save. */
+  async standIn(lineage: Lineage, mtime: bigint): Promise<Lineage> {
+    const text = await this.text(lineage)
+    if (this.#current !== lineage) return this.#current ?? lineage
     const id = this.#options.nextId()
-    line.status = 'writing'
-    this.#writing.add(line)
+    lineage.status = 'writing'
+    this.#writing.add(lineage)
     const other = this.#begin(text, id)
     other.mtime = mtime
     this.save(other)
     return other
   }
 
-  #begin(text: TableText, id: bigint, renamedFrom?: string): Line {
+  #begin(text: TableText, id: bigint, renamedFrom?: string): Lineage {
     const before = this.#current
-    const line = newLine(id, this.format, 'current', text.snapshot.version)
-    line.renamedFrom = renamedFrom
-    line.text = text
-    line.mtime = before === undefined ? this.#snapshotTime(text.snapshot) : this.#later(before.mtime)
+    const lineage = newLineage(id, this.format, 'current', text.snapshot.version)
+    lineage.renamedFrom = renamedFrom
+    lineage.text = text
+    lineage.mtime = before === undefined ? this.#snapshotTime(text.snapshot) : this.#later(before.mtime)
     if (before !== undefined && before.id !== id) {
       if (before.status === 'current') before.status = 'old'
       this.save(before)
     }
-    this.#current = line
-    this.#use(line)
-    this.save(line)
-    if (this.#inUse.size > LINES_IN_MEMORY) this.sweep()
+    this.#current = lineage
+    this.#use(lineage)
+    this.save(lineage)
+    if (this.#inUse.size > LINEAGES_IN_MEMORY) this.sweep()
     if (++this.#begun % BEGUN_MAX === 0) this.#forgetOld()
-    return line
+    return lineage
   }
 
-  /** An existing line takes the name (again). */
-  adopt(line: Line): void {
-    if (this.#current !== undefined && this.#current !== line && this.#current.status === 'current') {
+  /** An existing lineage takes the name (again). */
+  adopt(lineage: Lineage): void {
+    if (this.#current !== undefined && this.#current !== lineage && this.#current.status === 'current') {
       this.#current.status = 'old'
       this.save(this.#current)
     }
-    line.status = 'current'
-    this.#writing.delete(line)
-    this.#current = line
-    this.#use(line)
-    this.save(line)
+    lineage.status = 'current'
+    this.#writing.delete(lineage)
+    this.#current = lineage
+    this.#use(lineage)
+    this.save(lineage)
   }
 
-  /** The line goes on at a newer version, by a save of this mount. Times stay as they are: see `touch`. */
-  advance(line: Line, text: TableText, written: readonly string[] = []): void {
-    const before = line.text
+  /** The lineage goes on at a newer version, by a save of this mount. Times stay as they are: see `touch`. */
+  advance(lineage: Lineage, text: TableText, written: readonly string[] = []): void {
+    const before = lineage.text
     if (before !== undefined && isContinuation(before, text))
-      this.#noteEarlier(line, before, false, momentMs(this.#options.clock))
-    this.#goOn(line, text, written)
-    if (line.status === 'writing') this.adopt(line)
+      this.#noteEarlier(lineage, before, false, momentMs(this.#options.clock))
+    this.#goOn(lineage, text, written)
+    if (lineage.status === 'writing') this.adopt(lineage)
   }
 
-  /** A save into the line has changed nothing: the name leads to it again. */
-  release(line: Line): void {
-    if (line.status === 'writing') this.adopt(line)
+  /** A save into the lineage has changed nothing: the name leads to it again. */
+  release(lineage: Lineage): void {
+    if (lineage.status === 'writing') this.adopt(lineage)
   }
 
-  /** WRITEs into the line have changed nothing, and will not when they come once more after a restart. */
-  noteWritten(line: Line, written: readonly string[]): void {
-    line.written = written
-    this.save(line)
+  /** WRITEs into the lineage have changed nothing, and will not when they come once more after a restart. */
+  noteWritten(lineage: Lineage, written: readonly string[]): void {
+    lineage.written = written
+    this.save(lineage)
   }
 
-  #goOn(line: Line, text: TableText, written: readonly string[]): void {
-    line.written = written
-    line.repeats = NOTHING
-    line.text = text
-    line.version = text.snapshot.version
-    this.save(line)
+  #goOn(lineage: Lineage, text: TableText, written: readonly string[]): void {
+    lineage.written = written
+    lineage.repeats = NOTHING
+    lineage.text = text
+    lineage.version = text.snapshot.version
+    this.save(lineage)
   }
 
-  /** The line goes on at a version that it reached by a save whose calls may come once more. */
-  moveTo(line: Line, version: bigint, written: readonly string[]): void {
-    line.written = written
-    line.repeats = new Set(written)
-    line.version = version
-    line.text = undefined
-    this.save(line)
+  /** The lineage goes on at a version that it reached by a save whose calls may come once more. */
+  moveTo(lineage: Lineage, version: bigint, written: readonly string[]): void {
+    lineage.written = written
+    lineage.repeats = new Set(written)
+    lineage.version = version
+    lineage.text = undefined
+    this.save(lineage)
   }
 
-  /** A line in place of one that is not known any more; no name leads to it. */
-  forgotten(version: bigint): Line {
-    const line = newLine(this.#options.nextId(), this.format, 'old', version)
-    line.mtime = this.#later(0n)
-    this.#use(line)
-    this.save(line)
-    return line
+  /** A lineage in place of one that is not known any more; no name leads to it. */
+  forgotten(version: bigint): Lineage {
+    const lineage = newLineage(this.#options.nextId(), this.format, 'old', version)
+    lineage.mtime = this.#later(0n)
+    this.#use(lineage)
+    this.save(lineage)
+    return lineage
   }
 
-  /** The line's content changed: its times move. */
-  touch(line: Line): void {
-    line.mtime = this.#later(line.mtime)
+  /** The lineage's content changed: its times move. */
+  touch(lineage: Lineage): void {
+    lineage.mtime = this.#later(lineage.mtime)
   }
 
-  /** A save into the line was refused, which sticks to its handle: the name gets a new one, with these times. */
-  retire(line: Line, mtime?: bigint): void {
-    line.status = 'retired'
-    this.#writing.delete(line)
-    this.save(line)
-    if (this.#current !== line || line.text === undefined) return
-    let other: Line
+  /** A save into the lineage was refused, which sticks to its handle: the name gets a new one, with these times. */
+  retire(lineage: Lineage, mtime?: bigint): void {
+    lineage.status = 'retired'
+    this.#writing.delete(lineage)
+    this.save(lineage)
+    if (this.#current !== lineage || lineage.text === undefined) return
+    let other: Lineage
     try {
-      other = this.#begin(line.text, this.#options.nextId())
+      other = this.#begin(lineage.text, this.#options.nextId())
     } catch {
       // There is no new id while the state database cannot be written: the name gets one when somebody looks at it.
       return
@@ -511,27 +511,27 @@ export class Lines {
   }
 
   /**
-   * Notes a line in the state database. Where that fails, only open handles are lost, and only if the server dies before
-   * it succeeds: so it is tried again at the next occasion, and is no failure of what was done to the line.
+   * Notes a lineage in the state database. Where that fails, only open handles are lost, and only if the server dies before
+   * it succeeds: so it is tried again at the next occasion, and is no failure of what was done to the lineage.
    */
-  save(line: Line): void {
-    line.savedMs = this.#options.clock.nowMs()
-    this.#ids.add(line.id)
-    this.#unsaved.add(line)
+  save(lineage: Lineage): void {
+    lineage.savedMs = this.#options.clock.nowMs()
+    this.#ids.add(lineage.id)
+    this.#unsaved.add(lineage)
     this.#saveAll()
   }
 
-  /** Runs something as soon as the line is saved as it is now. */
-  whenSaved(line: Line, run: () => void): void {
-    this.#waiting.push({ line, run })
+  /** Runs something as soon as the lineage is saved as it is now. */
+  whenSaved(lineage: Lineage, run: () => void): void {
+    this.#waiting.push({ lineage, run })
     this.#saveAll()
   }
 
   #saveAll(): void {
     try {
-      for (const line of this.#unsaved) {
-        this.#write(line)
-        this.#unsaved.delete(line)
+      for (const lineage of this.#unsaved) {
+        this.#write(lineage)
+        this.#unsaved.delete(lineage)
       }
     } catch {
       return
@@ -541,7 +541,7 @@ export class Lines {
     for (const { run } of waiting) run()
   }
 
-  #write(line: Line): void {
+  #write(lineage: Lineage): void {
     this.#options.database
       .query(
         `INSERT INTO lines (id, format, status, version, mtime, renamed_from, written, text_format, changed)
@@ -551,19 +551,19 @@ export class Lines {
          changed = excluded.changed`,
       )
       .run(
-        String(line.id),
-        line.format,
-        line.status,
-        String(line.version),
-        String(line.mtime),
-        line.renamedFrom ?? null,
-        line.written.length === 0 ? null : line.written.join(' '),
+        String(lineage.id),
+        lineage.format,
+        lineage.status,
+        String(lineage.version),
+        String(lineage.mtime),
+        lineage.renamedFrom ?? null,
+        lineage.written.length === 0 ? null : lineage.written.join(' '),
         TEXT_FORMAT_VERSION,
-        line.savedMs,
+        lineage.savedMs,
       )
   }
 
-  async #refresh(): Promise<Line> {
+  async #refresh(): Promise<Lineage> {
     const { table } = this.#options
     if (this.#unsaved.size > 0) this.#saveAll()
     const snapshot = await table.recent()
@@ -595,10 +595,10 @@ export class Lines {
     return current
   }
 
-  /** The text of a line's version, or undefined if the table no longer has that version (its log was cleaned up). */
-  async #textOrGone(line: Line): Promise<TableText | undefined> {
+  /** The text of a lineage's version, or undefined if the table no longer has that version (its log was cleaned up). */
+  async #textOrGone(lineage: Lineage): Promise<TableText | undefined> {
     try {
-      return await this.text(line)
+      return await this.text(lineage)
     } catch {
       return undefined
     }
@@ -617,13 +617,13 @@ export class Lines {
     const { database, format } = this.#options
     this.#forgetOld()
     const rows = database
-      .query<LineRow, [string]>("SELECT * FROM lines WHERE format = ? AND status IN ('current', 'writing')")
+      .query<LineageRow, [string]>("SELECT * FROM lines WHERE format = ? AND status IN ('current', 'writing')")
       .all(format)
     for (const row of rows) {
-      const line = this.#lineOf(row)
-      this.#use(line)
-      if (line.status === 'current') this.#current = line
-      else this.#writing.add(line)
+      const lineage = this.#lineageOf(row)
+      this.#use(lineage)
+      if (lineage.status === 'current') this.#current = lineage
+      else this.#writing.add(lineage)
     }
   }
 
@@ -634,7 +634,7 @@ export class Lines {
     database
       .query(
         `DELETE FROM lines WHERE format = ? AND status <> 'current' AND (changed < ? OR id NOT IN
-         (SELECT id FROM lines WHERE format = ? ORDER BY changed DESC LIMIT ${OLD_LINES_KEPT}))
+         (SELECT id FROM lines WHERE format = ? ORDER BY changed DESC LIMIT ${OLD_LINEAGES_KEPT}))
          AND id NOT IN (SELECT value FROM json_each(?))`,
       )
       .run(format, clock.nowMs() - FORGOTTEN_MS, format, JSON.stringify(kept))
@@ -642,26 +642,26 @@ export class Lines {
     this.#ids = new Set(ids.map(({ id }) => BigInt(id)))
   }
 
-  #fromDatabase(id: bigint): Line | undefined {
+  #fromDatabase(id: bigint): Lineage | undefined {
     const { database, format } = this.#options
-    const query = database.query<LineRow, [string, string]>('SELECT * FROM lines WHERE id = ? AND format = ?')
+    const query = database.query<LineageRow, [string, string]>('SELECT * FROM lines WHERE id = ? AND format = ?')
     const row = query.get(String(id), format)
-    return row === null ? undefined : this.#lineOf(row)
+    return row === null ? undefined : this.#lineageOf(row)
   }
 
-  #lineOf(row: LineRow): Line {
-    const line = newLine(BigInt(row.id), this.format, row.status, BigInt(row.version))
+  #lineageOf(row: LineageRow): Lineage {
+    const lineage = newLineage(BigInt(row.id), this.format, row.status, BigInt(row.version))
     // The text is another one than the client remembers.
-    line.mtime = row.text_format === TEXT_FORMAT_VERSION ? BigInt(row.mtime) : this.#later(BigInt(row.mtime))
-    line.renamedFrom = row.renamed_from ?? undefined
-    if (row.written !== null) line.written = row.written.split(' ')
-    line.repeats = new Set(line.written)
-    line.savedMs = this.#options.clock.nowMs()
-    return line
+    lineage.mtime = row.text_format === TEXT_FORMAT_VERSION ? BigInt(row.mtime) : this.#later(BigInt(row.mtime))
+    lineage.renamedFrom = row.renamed_from ?? undefined
+    if (row.written !== null) lineage.written = row.written.split(' ')
+    lineage.repeats = new Set(lineage.written)
+    lineage.savedMs = this.#options.clock.nowMs()
+    return lineage
   }
 }
 
-function newLine(id: bigint, format: TextFormatName, status: Line['status'], version: bigint): Line {
+function newLineage(id: bigint, format: TextFormatName, status: Lineage['status'], version: bigint): Lineage {
   return {
     id,
     format,
@@ -691,14 +691,14 @@ export function isContinuation(from: TableText, to: TableText): boolean {
 }
 
 /** ESTALE, in the words a user may read in a log. */
-export function staleLine(line: Line): FsError {
+export function staleLineage(lineage: Lineage): FsError {
   return new FsError(
     'ESTALE',
-    `the handle ${line.id} stands for version ${line.version} of data.${line.format}, which the name no longer leads to`,
+    `the handle ${lineage.id} stands for version ${lineage.version} of data.${lineage.format}, which the name no longer leads to`,
   )
 }
 
 /** ESTALE for a write behind a save that was refused. */
-export function lostHandle({ id, format }: Line): FsError {
+export function lostHandle({ id, format }: Lineage): FsError {
   return new FsError('ESTALE', `the handle ${id} is no longer that of data.${format}`)
 }

@@ -1,0 +1,39 @@
+import { openStore, parseLocation } from '../../storage/location.ts'
+import { undo } from '../../table/operations/restore.ts'
+import { openTable } from '../../table/table.ts'
+import { command } from '../command.ts'
+import { note, print } from '../output.ts'
+import { visible } from '../render.ts'
+import { storeArgs, useStore } from '../store-args.ts'
+import { settle } from '../table-of.ts'
+
+export default command({
+  name: 'undo',
+  summary: 'Take back the last commit that changed a table; once more brings it back',
+  examples: ['posixlake undo ./people'],
+  args: {
+    table: { type: 'positional', required: true, description: 'The table: a directory or s3://bucket/prefix' },
+    format: { type: 'enum', options: ['table', 'json'], default: 'table', description: 'table or json' },
+    ...storeArgs,
+  },
+  run: async args => {
+    useStore(args.table, args)
+    await settle(args.table)
+    const table = await openTable(openStore(parseLocation(args.table)))
+    const { undone, version, as } = await undo(table)
+    await table.close()
+    const time = new Date(undone.timestampMs).toISOString()
+    if (args.format === 'json') {
+      const json = { undone: Number(undone.version), operation: undone.operation, time, version: Number(version) }
+      await print(`${JSON.stringify(json)}\n`)
+      return undefined
+    }
+    const metrics = Object.entries(undone.metrics)
+      .filter(([, value]) => value !== '0')
+      .map(([name, value]) => `${name}=${typeof value === 'string' ? value : JSON.stringify(value)}`)
+    const what = [undone.operation, ...metrics].join(' ')
+    note(`version ${undone.version} of ${time} is taken back: ${visible(what)}`)
+    note(`version ${version}: the table is as it was at version ${as}`)
+    return undefined
+  },
+})
