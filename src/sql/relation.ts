@@ -86,6 +86,13 @@ export async function defineData(
   return { parts, withPlaces, fileColumn, rowColumn }
 }
 
+/** Makes so many rows known as `data`, for a query that asks for their number and names none of their columns. */
+export async function defineCount(connection: DuckDBConnection, rows: bigint): Promise<Relation> {
+  const withPlaces = `SELECT NULL::UBIGINT AS "__file", NULL::BIGINT AS "__row" FROM range(${rows})`
+  await connection.run(`CREATE TEMP VIEW ${TABLE_NAME} AS ${withPlaces}`)
+  return { parts: [], withPlaces, fileColumn: '__file', rowColumn: '__row' }
+}
+
 /**
  * The paths of the files, in the snapshot's order, as a variable: written into the text of statements, hundreds of
  * thousands of them take gigabytes to parse.

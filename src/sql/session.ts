@@ -15,9 +15,9 @@ import { batchOfChunk } from './convert.ts'
 import { fromDuckDb, SqlError, TABLE_NAME, withoutPlace } from './errors.ts'
 import { engineFiles, fetching } from './files.ts'
 import { type DuckDb, duckDb } from './native.ts'
-import { filterOf } from './predicate.ts'
+import { filterOf, wantedOf } from './predicate.ts'
 import { RefusedFiles } from './refused-files.ts'
-import { defineData, type Relation, redefineDeleted } from './relation.ts'
+import { defineCount, defineData, type Relation, redefineDeleted } from './relation.ts'
 import type { RemoteFiles } from './remote-files.ts'
 import { columnsRead } from './scans.ts'
 import { takeAway } from './take-away.ts'
@@ -216,7 +216,11 @@ async function relationOf(
 ): Promise<OpenedTable> {
   const [first] = snapshot.files
   const isOneHere = snapshot.files.length === 1 && table.store.localPath(first!.path) !== undefined
-  const filter = wanted === undefined || first === undefined || isOneHere ? ANY : await filterOf(connection, wanted)
+  const isAsked = wanted !== undefined && first !== undefined && !isOneHere
+  const { filter, isCount } = isAsked ? await wantedOf(connection, wanted) : { filter: ANY, isCount: false }
+  const rows = isCount ? liveRows(snapshot) : undefined
+  if (rows !== undefined)
+    return { table, relation: await defineCount(connection, rows), shown: snapshot, remote: undefined }
   const shown: Snapshot = { ...snapshot, files: filesFor(snapshot, filter) }
   const isRefused = refused.has.bind(refused)
   const { parts, remote } = await engineFiles(table, shown, join(spill, 'copies'), { isRefused, filter, signal })
@@ -224,6 +228,16 @@ async function relationOf(
   if (remote === undefined || !refused.wantsAll) return { table, relation, shown, remote }
   await fetching(remote.location, signal, () => remote.fetch())
   return { table, relation, shown, remote: undefined }
+}
+
+/** How many rows a version has, if its log says so of every file. */
+function liveRows({ files }: Snapshot): bigint | undefined {
+  let live = 0n
+  for (const { rows, vector } of files) {
+    if (rows === undefined) return undefined
+    live += BigInt(rows) - BigInt(vector?.cardinality ?? 0)
+  }
+  return live
 }
 
 /** Where rows of the table are: the number of the file, the physical row. */
