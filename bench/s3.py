@@ -17,31 +17,38 @@ def table():
     return DeltaTable(uri, storage_options=options)
 
 
-def dataset():
-    return table().to_pyarrow_dataset()
+def query(text):
+    return QueryBuilder().register("data", table()).execute(text)
 
 
 def read(path):
-    found = dataset()
-    with pacsv.CSVWriter(path, found.schema, write_options=pacsv.WriteOptions(quoting_style="needed")) as writer:
-        for batch in found.to_batches():
-            writer.write_batch(batch)
+    found = query("SELECT * FROM data")
+    # Arrow's writer takes no views of text.
+    schema = pa.schema([(f.name, pa.string() if f.type == pa.string_view() else f.type) for f in pa.schema(found.schema)])
+    with pacsv.CSVWriter(path, schema, write_options=pacsv.WriteOptions(quoting_style="needed")) as writer:
+        for batch in found:
+            writer.write_table(pa.Table.from_batches([pa.record_batch(batch)]).cast(schema))
 
 
 def head():
-    print(dataset().head(1).to_pylist())
+    print(query("SELECT * FROM data LIMIT 1").read_all())
 
 
-def sql(query):
-    print(QueryBuilder().register("data", table()).execute(query).read_all())
+def sql(text):
+    print(query(text).read_all())
 
 
-def duck(query):
+def duck(text):
     import duckdb
+    import pyarrow.dataset
+    import pyarrow.fs
 
+    host = os.environ["AWS_ENDPOINT_URL"].removeprefix("http://")
+    store = pyarrow.fs.S3FileSystem(endpoint_override=host, scheme="http")
+    paths = [path.removeprefix("s3://") for path in table().file_uris()]
     connection = duckdb.connect()
-    connection.register("data", dataset())
-    print(connection.execute(query).fetchall())
+    connection.register("data", pyarrow.dataset.dataset(paths, filesystem=store))
+    print(connection.execute(text).fetchall())
 
 
 def append(count):

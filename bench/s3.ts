@@ -2,8 +2,8 @@
  * Measures a table on S3, beside delta-rs (with Arrow's CSV writer) and DuckDB, on a MinIO of its own on this machine, with the
  * built binary: BENCH_PYTHON=python3 bun bench/s3.ts [ROWS]. That Python needs deltalake, pyarrow and duckdb. Times are of whole
  * processes, of one after the other in the same round, medians of all rounds; what is cold has an empty cache of posixlake's
- * own. DuckDB reads through delta-rs' data set, as its own extension for HTTP has to be fetched. Requests and bytes are the
- * store's own count.
+ * own. DuckDB reads the table's files through Arrow's S3, as its own extension for HTTP has to be fetched. Requests and bytes
+ * are the store's own count.
  */
 import { closeSync, mkdtempSync, openSync, rmSync, statSync, writeSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -237,6 +237,9 @@ async function readings(): Promise<void> {
 }
 
 async function changes(): Promise<void> {
+  const rowOf = (i: number): string => String(Math.trunc(ROWS / 3) + 1000 * i)
+  const theirEdits: Measured[] = []
+  for (let i = 0; i < ROUNDS; i++) theirEdits.push(await theirs('update', remote, rowOf(i)))
   const others = await appendsOfOthers()
   const us = await appends()
   const cells = [us, others].map(({ seconds, requests }) => {
@@ -244,10 +247,7 @@ async function changes(): Promise<void> {
     return `${p50}, p99 ${p99}, ${requests.toFixed(1)} requests`
   })
   print(['append of one row', ...cells, '', (quantile(others.seconds, 0.5) / quantile(us.seconds, 0.5)).toFixed(1)])
-  const rowOf = (i: number): string => String(Math.trunc(ROWS / 3) + 1000 * i)
-  const theirEdits: Measured[] = []
   const ourEdits: Measured[] = []
-  for (let i = 0; i < ROUNDS; i++) theirEdits.push(await theirs('update', remote, rowOf(i)))
   for (let i = 0; i < ROUNDS; i++) {
     cold()
     ourEdits.push(await ours('query', remote, `UPDATE data SET name = 'edited' WHERE id = ${rowOf(ROUNDS + i)}`))
@@ -260,9 +260,7 @@ try {
   process.stdout.write(
     `${ROWS} rows x 3 columns, ${(bytes / 1e6).toFixed(0)} MB of CSV, ${navigator.hardwareConcurrency} processors, medians of ${ROUNDS} rounds\n\n`,
   )
-  // delta-rs' data sets refuse tables that may have deletion vectors, and it writes none.
-  for (const table of [local, remote])
-    await timed([BINARY, 'create', table, '--from-csv', csv, '--no-deletion-vectors'])
+  for (const table of [local, remote]) await timed([BINARY, 'create', table, '--from-csv', csv])
   print(['', 'posixlake', 'delta-rs', 'DuckDB', 'times as long'])
   await readings()
   await changes()

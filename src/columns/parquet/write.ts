@@ -79,7 +79,9 @@ export class ParquetFileWriter {
   /** Writes what is left and the footer. `keyValue` is asked for its key-value metadata once all rows are written. */
   async finish(keyValue: () => ReadonlyMap<string, string> = () => new Map()): Promise<WrittenFile> {
     if (this.#pendingRows > 0) await this.#rowGroup()
-    this.#writer.kvMetadata = [...keyValue()].map(([key, value]): KeyValue => ({ key, value }))
+    const pairs = [...keyValue()].map(([key, value]): KeyValue => ({ key, value }))
+    // A list without items is written as one of bytes, and arrow-rs refuses the file.
+    if (pairs.length > 0) this.#writer.kvMetadata = pairs
     await this.#writer.finish()
     await this.#flush()
     return { sizeBytes: this.#flushed, rows: this.#rows }
