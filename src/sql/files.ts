@@ -17,7 +17,7 @@ import { TEXT_TAG } from '../table/tags.ts'
 import { SqlError } from './errors.ts'
 import { readsInPlace } from './in-place.ts'
 import type { EnginePart } from './relation.ts'
-import { copyPath, type GroupRun, type OpenFile, RemoteFiles, runsOf } from './remote-files.ts'
+import { copyPath, type OpenFile, RemoteFiles, runsOf } from './remote-files.ts'
 import { storedType } from './types.ts'
 
 /** Footers that are read at the same time. */
@@ -76,15 +76,11 @@ export async function engineFiles(
     const isRead = isSure(file) || (!isRefused(file) && readsInPlace(opened.footer, schema))
     if (isRead) remember(keyOf(file))
     if (isRead && path !== undefined) return [wholeFile(file, path)]
-    const parts: EnginePart[] = []
-    for (const run of runsOf(opened.footer, rowGroupsFor(snapshot, file, opened, filter))) {
-      const { firstRow, endRow } = run
-      const made = isRead
-        ? await fetching(folder, signal, () => remote.add(opened, run))
-        : await copied(opened, schema, folder, run, signal)
-      parts.push({ file, firstRow, endRow, path: made })
-    }
-    return parts
+    const groups = rowGroupsFor(snapshot, file, opened, filter)
+    if (groups.length === 0) return []
+    if (isRead) return [await fetching(folder, signal, () => remote.add(opened, groups))]
+    const made = await copied(opened, schema, folder, groups, signal)
+    return [{ file, path: made, runs: runsOf(opened.footer, groups) }]
   }
   const parts: EnginePart[] = []
   for (let start = 0; start < snapshot.files.length; start += PARALLEL)
@@ -98,7 +94,7 @@ async function missing({ store }: Table, snapshot: Snapshot, cause: LakeError): 
 }
 
 function wholeFile(file: LiveFile, path: string): EnginePart {
-  return { file, path, firstRow: 0, endRow: Number.POSITIVE_INFINITY }
+  return { file, path, runs: [{ firstRow: 0, rows: Number.POSITIVE_INFINITY }] }
 }
 
 /** Runs what fetches files of the table. Rejects with SqlError. */
@@ -142,16 +138,16 @@ async function copied(
   { file: live, source, footer }: OpenFile,
   schema: Schema,
   folder: string,
-  run: GroupRun,
+  groups: readonly number[],
   signal: AbortSignal | undefined,
 ): Promise<string> {
   try {
     await mkdir(folder, { recursive: true, mode: 0o700 })
-    const path = copyPath(folder, live, run)
+    const path = copyPath(folder, live)
     const file = await open(path, 'wx', 0o600)
     try {
       const writer = new ParquetFileWriter({ write: bytes => file.writeFile(bytes) }, schema.map(asStored))
-      for (const group of run.groups) {
+      for (const group of groups) {
         signal?.throwIfAborted()
         await writer.write(await readRowGroup(source, footer, group, schema))
       }

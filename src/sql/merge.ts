@@ -2,14 +2,12 @@ import type { Schema } from '../columns/types.ts'
 import { merged } from '../table/operations/merge.ts'
 import { type Base, type Tried, triedOf, UNCHANGED } from './changing.ts'
 import { SqlError } from './errors.ts'
-import { checked, NEW_ROWS, newValues, placesOf } from './new-rows.ts'
+import { keyCondition } from './merge-keys.ts'
+import { checked, NEW_ROWS, newValues, placesOf, SOURCE } from './new-rows.ts'
 import { Places } from './places.ts'
 import { PLACE_SCHEMA, type Session, streamed } from './session.ts'
 import type { Assignment, MergeAction, MergeClause, MergeStatement } from './statement.ts'
 import { duckTypeOf, quoteName } from './types.ts'
-
-/** The rows of the source, looked at once: it may be another one every time. */
-export const SOURCE = 'posixlake_source'
 
 /** The numbers by which NEW_ROWS tells the effect of a clause on a row. */
 const UPDATED = 1
@@ -30,8 +28,10 @@ export async function merge(session: Session, { table, transaction }: Base, stat
   await session.run(
     `CREATE TEMP TABLE ${NEW_ROWS} (${[...columns, 'file UBIGINT', 'row BIGINT', 'action TINYINT'].join(', ')})`,
   )
+  const keys = await keyCondition(session, schema, statement)
+  if (keys !== undefined) await session.narrow(keys)
   for (const [i, clause] of statement.clauses.entries()) {
-    const rows = clauseRows(session, statement, statement.clauses.slice(0, i), clause)
+    const rows = clauseRows(session, statement, statement.clauses.slice(0, i), clause, keys)
     await runClause(session, schema, statement, clause.action, rows, sourceColumns)
   }
   await checkChangedOnce(session)
@@ -57,15 +57,17 @@ export async function merge(session: Session, { table, transaction }: Base, stat
   return triedOf(await transaction.commit(merged({ ...counts, predicate: statement.join, files })), counts)
 }
 
-/** FROM and WHERE of the rows that a clause is about and none of those before it. */
+/** FROM and WHERE of the rows that a clause is about and none of those before it. `keys`: what rows that match fulfil. */
 function clauseRows(
   { relation }: Session,
   statement: MergeStatement,
   before: readonly MergeClause[],
   clause: MergeClause,
+  keys: string | undefined,
 ): string {
   const { alias, sourceAlias, join } = statement
-  const target = `(${relation.withPlaces}) AS ${alias}`
+  const all = keys === undefined ? relation.withPlaces : `SELECT * FROM (${relation.withPlaces}) WHERE ${keys}`
+  const target = `(${all}) AS ${alias}`
   const source = sourceAlias === undefined ? SOURCE : `${SOURCE} AS ${sourceAlias}`
   const from = {
     matched: `${target} JOIN ${source} ${join}`,

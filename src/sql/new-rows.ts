@@ -9,6 +9,8 @@ import { duckTypeOf, quoteName, quoteText } from './types.ts'
 
 /** The table in the engine where rows wait until they are written. */
 export const NEW_ROWS = 'posixlake_new_rows'
+/** The rows of a MERGE's source, looked at once: it may be another one every time. */
+export const SOURCE = 'posixlake_source'
 
 /** A column's default value as SQL. What is not worked out fails where it is used, and only there. */
 export function defaultOf(field: Field): string {

@@ -6,7 +6,7 @@ import { decodeOrderHint, type OrderHint, type OrderRun } from '../table/order-h
 import type { LiveFile } from '../table/snapshot.ts'
 import type { Deletion, Table } from '../table/table.ts'
 import { ORDER_KEY, ORDER_TAG } from '../table/tags.ts'
-import type { EnginePart } from './relation.ts'
+import type { EnginePart, RowRun } from './relation.ts'
 
 /** Rows of the table's files, found by a statement. */
 export class Places {
@@ -21,8 +21,8 @@ export class Places {
   /** Takes the places in the first two columns: the number of the part, the row in it. */
   add(batch: Batch): void {
     for (let i = 0; i < batch.rows; i++) {
-      const { file, firstRow } = this.#parts[Number(cellAt(batch.vectors[0]!, i))]!
-      const row = firstRow + Number(cellAt(batch.vectors[1]!, i))
+      const { file, runs } = this.#parts[Number(cellAt(batch.vectors[0]!, i))]!
+      const row = physicalRow(runs, Number(cellAt(batch.vectors[1]!, i)))
       const known = this.#rows.get(file)
       if (known === undefined) this.#rows.set(file, [row])
       else known.push(row)
@@ -55,6 +55,16 @@ export class Places {
     }
     return { refs, runs }
   }
+}
+
+/** The row of the file that a row of a part of it is. */
+function physicalRow(runs: readonly RowRun[], row: number): number {
+  let before = 0
+  for (const { firstRow, rows } of runs) {
+    if (row - before < rows) return firstRow + row - before
+    before += rows
+  }
+  throw new Error(`the engine found row ${row} of a file that has ${before}`)
 }
 
 /**

@@ -57,16 +57,54 @@ const TIMESTAMP = /^\d{4}-\d{2}-\d{2}(?:[ T]\d{2}:\d{2}:\d{2}(?:\.\d{1,6})?)?$/
  * and the WHERE beside it decides. The engine parses it; whatever is not understood is a filter that lets all rows through.
  */
 export async function filterOf(connection: DuckDBConnection, sql: string): Promise<RowFilter> {
-  if (sql.length > SQL_CHARS_MAX) return ANY
+  return (await wantedOf(connection, sql)).filter
+}
+
+/** The rows of the table that a query asks for, and whether it only counts them. */
+export interface Wanted {
+  readonly filter: RowFilter
+  /** It asks how many rows there are, and for nothing else. */
+  readonly isCount: boolean
+}
+
+/** The same as `filterOf`, and more. */
+export async function wantedOf(connection: DuckDBConnection, sql: string): Promise<Wanted> {
+  if (sql.length > SQL_CHARS_MAX) return { filter: ANY, isCount: false }
   const reader = await connection.runAndReadAll('SELECT json_serialize_sql($1::VARCHAR)', [sql])
   const [row] = reader.getRows()
-  return filterOfTree(parseExactJson(String(row?.[0])))
+  const tree = parseExactJson(String(row?.[0]))
+  return { filter: filterOfTree(tree), isCount: isCount(tree) }
+}
+
+/** True of `SELECT count(*) FROM data` alone. */
+function isCount(tree: unknown): boolean {
+  const statements = (tree as Node | null)?.['statements']
+  const node = Array.isArray(statements) && statements.length === 1 ? ((statements[0] as Node)['node'] as Node) : {}
+  const { select_list: selected, from_table: from, cte_map: ctes } = node
+  if (node['type'] !== 'SELECT_NODE' || !Array.isArray(selected) || !isNothing((ctes as Node | undefined)?.['map']))
+    return false
+  const { references, isOpaque } = TableReferences.in(tree)
+  const isPlain = references.length === 1 && references[0]!.where === null && (from as Node)['type'] === 'BASE_TABLE'
+  const others = ['group_expressions', 'group_sets', 'having', 'qualify', 'sample', 'modifiers']
+  return (
+    !isOpaque &&
+    isPlain &&
+    others.every(name => isNothing(node[name])) &&
+    selected.every(each => isCountOfRows(each as Node))
+  )
+}
+
+function isCountOfRows(call: Node): boolean {
+  return call['class'] === 'FUNCTION' && functionName({ function: call }) === 'count_star' && isNothing(call['filter'])
+}
+
+function isNothing(value: unknown): boolean {
+  return value === undefined || value === null || (Array.isArray(value) && value.length === 0)
 }
 
 /** The same of a syntax tree. */
-function filterOfTree(tree: unknown): RowFilter {
-  const found = new TableReferences()
-  found.walk(tree, undefined)
+export function filterOfTree(tree: unknown): RowFilter {
+  const found = TableReferences.in(tree)
   const [only] = found.references
   if (found.isOpaque || found.references.length !== 1 || only === undefined) return ANY
   return only.where === undefined || only.where === null ? ANY : conditionOf(only.where, only)
@@ -84,6 +122,12 @@ interface Reference {
 class TableReferences {
   readonly references: Reference[] = []
   isOpaque = false
+
+  static in(tree: unknown): TableReferences {
+    const found = new TableReferences()
+    found.walk(tree, undefined)
+    return found
+  }
 
   /** `select`: the SELECT whose FROM this is part of, if all that leads here are inner joins. */
   walk(value: unknown, select: { readonly node: Node; readonly isJoined: boolean } | undefined): void {

@@ -38,7 +38,7 @@ export class RefusedFiles {
     const { store } = this.#table
     const nameOf = (file: LiveFile): string => {
       const path = store.localPath(file.path)
-      return path === undefined ? `/${copyName(file)}-` : `${path}"`
+      return path === undefined ? `/${copyName(file)}.` : `${path}"`
     }
     const file = snapshot.files.find(known => sentence.includes(nameOf(known)))
     if (file === undefined || this.#paths.has(file.path)) return false

@@ -21,12 +21,18 @@ export interface Relation {
   readonly rowColumn: string
 }
 
-/** The rows [firstRow, endRow) of a data file, in a file of this machine that has no others. */
+/** Rows of a data file, as many as `rows`. */
+export interface RowRun {
+  readonly firstRow: number
+  readonly rows: number
+}
+
+/** Some rows of a data file, in a file of this machine that has no others. */
 export interface EnginePart {
   readonly file: LiveFile
-  readonly firstRow: number
-  readonly endRow: number
   readonly path: string
+  /** One behind the other, as they are in the part. */
+  runs: readonly RowRun[]
 }
 
 /** Words by which a statement may get at the table, or at a list of the tables that there are. */
@@ -78,6 +84,13 @@ export async function defineData(
   await connection.run(`CREATE TEMP VIEW ${TABLE_NAME} AS SELECT ${select} FROM ${from}${nothing}`)
   const withPlaces = `SELECT ${select}, ${file} AS ${quoteName(fileColumn)}, ${row} AS ${quoteName(rowColumn)} FROM ${from}${nothing}`
   return { parts, withPlaces, fileColumn, rowColumn }
+}
+
+/** Makes so many rows known as `data`, for a query that asks for their number and names none of their columns. */
+export async function defineCount(connection: DuckDBConnection, rows: bigint): Promise<Relation> {
+  const withPlaces = `SELECT NULL::UBIGINT AS "__file", NULL::BIGINT AS "__row" FROM range(${rows})`
+  await connection.run(`CREATE TEMP VIEW ${TABLE_NAME} AS ${withPlaces}`)
+  return { parts: [], withPlaces, fileColumn: '__file', rowColumn: '__row' }
 }
 
 /**
@@ -186,18 +199,42 @@ async function defineDeleted(
 ): Promise<boolean> {
   if (parts.every(({ file }) => file.vector === undefined)) return false
   await connection.run(`CREATE TABLE ${quoteName(schemaName)}.deleted (file UBIGINT, row BIGINT)`)
+  await fillDeleted(connection, table, parts, schemaName)
+  return true
+}
+
+/** Says anew which rows of parts are deleted, as they have others than they had. */
+export async function redefineDeleted(
+  connection: DuckDBConnection,
+  table: Table,
+  { parts }: Relation,
+  schemaName: string,
+): Promise<void> {
+  if (parts.every(({ file }) => file.vector === undefined)) return
+  await connection.run(`DELETE FROM ${quoteName(schemaName)}.deleted`)
+  await fillDeleted(connection, table, parts, schemaName)
+}
+
+async function fillDeleted(
+  connection: DuckDBConnection,
+  table: Table,
+  parts: readonly EnginePart[],
+  schemaName: string,
+): Promise<void> {
   const appender = await connection.createAppender('deleted', schemaName)
-  for (const [n, { file, firstRow, endRow }] of parts.entries()) {
+  for (const [n, { file, runs }] of parts.entries()) {
     if (file.vector === undefined) continue
-    const index = BigInt(n)
     const deleted = await table.deletedRows(file)
-    const end = lowerBound(deleted, endRow)
-    for (let i = lowerBound(deleted, firstRow); i < end; i++) {
-      appender.appendUBigInt(index)
-      appender.appendBigInt(BigInt(deleted[i]! - firstRow))
-      appender.endRow()
+    let before = 0
+    for (const { firstRow, rows } of runs) {
+      const end = lowerBound(deleted, firstRow + rows)
+      for (let i = lowerBound(deleted, firstRow); i < end; i++) {
+        appender.appendUBigInt(BigInt(n))
+        appender.appendBigInt(BigInt(before + deleted[i]! - firstRow))
+        appender.endRow()
+      }
+      before += rows
     }
   }
   appender.closeSync()
-  return true
 }

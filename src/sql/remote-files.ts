@@ -2,11 +2,13 @@ import { createHash } from 'node:crypto'
 import { type FileHandle, mkdir, open } from 'node:fs/promises'
 import { join } from 'node:path'
 import { findChild } from '../columns/parquet/match.ts'
+import type { SchemaNode } from '../columns/parquet/metadata.ts'
 import { PARQUET_MAGIC, type RawFooter } from '../columns/parquet/raw-footer.ts'
 import { chunkRanges, type Footer, leavesOf } from '../columns/parquet/read.ts'
 import type { ByteSource } from '../columns/parquet/source.ts'
 import type { Schema } from '../columns/types.ts'
 import type { LiveFile } from '../table/snapshot.ts'
+import type { EnginePart, RowRun } from './relation.ts'
 
 /** Pieces that are fetched at the same time, and their size. */
 const PARALLEL = 8
@@ -24,16 +26,10 @@ export interface OpenFile {
   readonly dataEnd: number
 }
 
-/** Row groups that follow one another. */
-export interface GroupRun {
-  readonly groups: readonly number[]
-  readonly firstRow: number
-  readonly endRow: number
-}
-
-interface RemotePart extends OpenFile {
-  readonly path: string
-  readonly run: GroupRun
+/** A file of this machine that stands for a part of a remote one. */
+interface RemotePart extends OpenFile, EnginePart {
+  /** The row groups that it has, by their numbers in the whole file. */
+  groups: readonly number[]
   /** The leaves that have been fetched. */
   readonly here: Set<number>
 }
@@ -49,20 +45,18 @@ export function copyName({ path }: LiveFile): string {
 }
 
 /** Returns the path of the copy of a part of a file in a folder. */
-export function copyPath(folder: string, file: LiveFile, { firstRow }: GroupRun): string {
-  return join(folder, `${copyName(file)}-${firstRow}.parquet`)
+export function copyPath(folder: string, file: LiveFile): string {
+  return join(folder, `${copyName(file)}.parquet`)
 }
 
-/** The row groups with these numbers (ascending), those that follow one another together: their rows have one distance to those of the file. */
-export function runsOf({ rowGroups }: Footer, groups: readonly number[]): GroupRun[] {
-  const runs: { groups: number[]; firstRow: number; endRow: number }[] = []
+/** The rows of row groups (ascending) as a file has them that has no others. */
+export function runsOf({ rowGroups }: Footer, groups: readonly number[]): RowRun[] {
+  const runs: { firstRow: number; rows: number }[] = []
   for (const group of groups) {
     const { firstRow, rows } = rowGroups[group]!
     const last = runs.at(-1)
-    if (last?.groups.at(-1) === group - 1) {
-      last.groups.push(group)
-      last.endRow = firstRow + rows
-    } else runs.push({ groups: [group], firstRow, endRow: firstRow + rows })
+    if (last !== undefined && last.firstRow + last.rows === firstRow) last.rows += rows
+    else runs.push({ firstRow, rows })
   }
   return runs
 }
@@ -92,16 +86,27 @@ export class RemoteFiles {
     return this.#parts.length === 0
   }
 
-  /** Makes a part that has no columns yet. Returns its path. */
-  async add(file: OpenFile, run: GroupRun): Promise<string> {
+  /** Makes a part of a file, of these row groups and without columns. */
+  async add(file: OpenFile, groups: readonly number[]): Promise<EnginePart> {
     this.#signal?.throwIfAborted()
     await mkdir(this.#folder, { recursive: true, mode: 0o700 })
-    const part = { ...file, run, path: copyPath(this.#folder, file.file, run), here: new Set<number>() }
+    const runs = runsOf(file.footer, groups)
+    const part = { ...file, groups, runs, path: copyPath(this.#folder, file.file), here: new Set<number>() }
     await using out = await open(part.path, 'wx', 0o600)
     await writeAt(out, PARQUET_MAGIC, 0)
     await writeFooter(out, part)
     this.#parts.push(part)
-    return part.path
+    return part
+  }
+
+  /** Leaves of each part those row groups only that are among these. The rows behind the others get other places in it. */
+  async narrow(groupsOf: (file: OpenFile) => readonly number[]): Promise<void> {
+    await this.#each(this.#parts, async part => {
+      const ofUse = new Set(groupsOf(part))
+      part.groups = part.groups.filter(group => ofUse.has(group))
+      part.runs = runsOf(part.footer, part.groups)
+      await rewriteFooter(part)
+    })
   }
 
   /** Fetches columns, by their numbers in the table, unless they are there; all that the files have without them. */
@@ -117,13 +122,12 @@ export class RemoteFiles {
       wanted.filter(({ leaves }) => leaves.length > 0),
       async ({ part, leaves }) => {
         for (const { leafIndex } of leaves) part.here.add(leafIndex)
-        await using out = await open(part.path, 'r+')
-        await writeFooter(out, part)
+        await rewriteFooter(part)
       },
     )
   }
 
-  #missingLeaves({ footer: { root }, here }: RemotePart, columns: ReadonlySet<number> | undefined): SchemaLeaf[] {
+  #missingLeaves({ footer: { root }, here }: RemotePart, columns: ReadonlySet<number> | undefined): SchemaNode[] {
     const nodes = columns === undefined ? [root] : [...columns].flatMap(i => findChild(root, this.#schema[i]!) ?? [])
     return nodes.flatMap(leavesOf).filter(({ leafIndex }) => !here.has(leafIndex))
   }
@@ -140,14 +144,17 @@ export class RemoteFiles {
   }
 }
 
-type SchemaLeaf = ReturnType<typeof leavesOf>[number]
+async function rewriteFooter(part: RemotePart): Promise<void> {
+  await using out = await open(part.path, 'r+')
+  await writeFooter(out, part)
+}
 
-/** Writes the footer of what is there, in place of what is behind the data. */
-async function writeFooter(out: FileHandle, { raw, run, here, dataEnd }: RemotePart): Promise<void> {
+/** The bytes behind the data become the footer of the parts that are there. */
+async function writeFooter(out: FileHandle, { raw, groups, here, dataEnd }: RemotePart): Promise<void> {
   await out.truncate(dataEnd)
   await writeAt(
     out,
-    raw.part(run.groups, leaf => here.has(leaf)),
+    raw.part(groups, leaf => here.has(leaf)),
     dataEnd,
   )
 }
@@ -157,9 +164,8 @@ async function writeAt(out: FileHandle, bytes: Uint8Array, position: number): Pr
     done += (await out.write(bytes, done, bytes.length - done, position + done)).bytesWritten
 }
 
-function rangesOf({ source, footer, run }: RemotePart, leaves: readonly SchemaLeaf[]): Range[] {
-  const chunks = run.groups.flatMap(group => chunkRanges(source, footer, group, leaves))
-  return split(joined(chunks))
+function rangesOf({ source, footer, groups }: RemotePart, leaves: readonly SchemaNode[]): Range[] {
+  return split(joined(groups.flatMap(group => chunkRanges(source, footer, group, leaves))))
 }
 
 /** Ranges in order, those that are near each other as one. */

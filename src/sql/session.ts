@@ -7,17 +7,17 @@ import type { Batch, Schema } from '../columns/types.ts'
 import { LakeError } from '../core/errors.ts'
 import { isAlive } from '../core/processes.ts'
 import { cacheHome } from '../core/xdg.ts'
-import { filesFor } from '../table/file-pruning.ts'
+import { filesFor, rowGroupsFor } from '../table/file-pruning.ts'
 import { ANY } from '../table/row-filter.ts'
 import type { Snapshot } from '../table/snapshot.ts'
 import type { Table } from '../table/table.ts'
 import { batchOfChunk } from './convert.ts'
-import { fromDuckDb, SqlError, withoutPlace } from './errors.ts'
+import { fromDuckDb, SqlError, TABLE_NAME, withoutPlace } from './errors.ts'
 import { engineFiles, fetching } from './files.ts'
 import { type DuckDb, duckDb } from './native.ts'
-import { filterOf } from './predicate.ts'
+import { filterOf, wantedOf } from './predicate.ts'
 import { RefusedFiles } from './refused-files.ts'
-import { defineData, type Relation } from './relation.ts'
+import { defineCount, defineData, type Relation, redefineDeleted } from './relation.ts'
 import type { RemoteFiles } from './remote-files.ts'
 import { columnsRead } from './scans.ts'
 import { takeAway } from './take-away.ts'
@@ -59,9 +59,7 @@ export interface SessionData {
 export class Session {
   readonly duck: DuckDb
   readonly connection: DuckDBConnection
-  readonly #relation: Relation | undefined
-  /** Files of the table that are elsewhere. */
-  readonly #remote: RemoteFiles | undefined
+  readonly #opened: OpenedTable | undefined
   readonly #instance: DuckDBInstance
   readonly #spill: string
   readonly #signal: AbortSignal | undefined
@@ -79,8 +77,7 @@ export class Session {
     this.duck = duck
     this.#instance = instance
     this.connection = connection
-    this.#relation = opened?.relation
-    this.#remote = opened?.remote
+    this.#opened = opened
     this.#spill = spill
     this.#signal = signal
     signal?.addEventListener('abort', this.#interrupt)
@@ -119,8 +116,8 @@ export class Session {
 
   /** The table's rows. */
   get relation(): Relation {
-    if (this.#relation === undefined) throw new Error('the session was opened without a table')
-    return this.#relation
+    if (this.#opened === undefined) throw new Error('the session was opened without a table')
+    return this.#opened.relation
   }
 
   /** Runs a statement of any kind, to its end. */
@@ -143,9 +140,20 @@ export class Session {
 
   /** Fetches the columns that a statement reads of files that are elsewhere. */
   async #fetchFor(sql: string): Promise<void> {
-    const remote = this.#remote
+    const remote = this.#opened?.remote
     if (remote === undefined) return
     await fetching(remote.location, this.#signal, async () => remote.fetch(await columnsRead(this.connection, sql)))
+  }
+
+  /** From now on, of files that are elsewhere there are only row groups that can have rows under a condition on the table's columns. */
+  async narrow(condition: string): Promise<void> {
+    if (this.#opened?.remote === undefined) return
+    const { table, shown, remote, relation } = this.#opened
+    const filter = await filterOf(this.connection, `FROM ${TABLE_NAME} WHERE ${condition}`)
+    await fetching(remote.location, this.#signal, () =>
+      remote.narrow(opened => rowGroupsFor(shown, opened.file, opened, filter)),
+    )
+    await redefineDeleted(this.connection, table, relation, INTERNAL_SCHEMA)
   }
 
   checkSignal(): void {
@@ -191,7 +199,10 @@ function spillBytesMax(folder: string): number {
 }
 
 interface OpenedTable {
+  readonly table: Table
   readonly relation: Relation
+  readonly shown: Snapshot
+  /** Its files that are elsewhere. */
   readonly remote: RemoteFiles | undefined
 }
 
@@ -205,14 +216,28 @@ async function relationOf(
 ): Promise<OpenedTable> {
   const [first] = snapshot.files
   const isOneHere = snapshot.files.length === 1 && table.store.localPath(first!.path) !== undefined
-  const filter = wanted === undefined || first === undefined || isOneHere ? ANY : await filterOf(connection, wanted)
+  const isAsked = wanted !== undefined && first !== undefined && !isOneHere
+  const { filter, isCount } = isAsked ? await wantedOf(connection, wanted) : { filter: ANY, isCount: false }
+  const rows = isCount ? liveRows(snapshot) : undefined
+  if (rows !== undefined)
+    return { table, relation: await defineCount(connection, rows), shown: snapshot, remote: undefined }
   const shown: Snapshot = { ...snapshot, files: filesFor(snapshot, filter) }
   const isRefused = refused.has.bind(refused)
   const { parts, remote } = await engineFiles(table, shown, join(spill, 'copies'), { isRefused, filter, signal })
   const relation = await defineData(connection, table, shown, INTERNAL_SCHEMA, parts)
-  if (remote === undefined || !refused.wantsAll) return { relation, remote }
+  if (remote === undefined || !refused.wantsAll) return { table, relation, shown, remote }
   await fetching(remote.location, signal, () => remote.fetch())
-  return { relation, remote: undefined }
+  return { table, relation, shown, remote: undefined }
+}
+
+/** Returns the number of rows of a version, if its log tells it of every file. */
+function liveRows({ files }: Snapshot): bigint | undefined {
+  let live = 0n
+  for (const { rows, vector } of files) {
+    if (rows === undefined) return undefined
+    live += BigInt(rows) - BigInt(vector?.cardinality ?? 0)
+  }
+  return live
 }
 
 /** The columns of a row's place in the table: the number of the file, the physical row. */

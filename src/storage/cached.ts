@@ -3,6 +3,8 @@ import type { ObjectStore, ObjectWriter } from './object-store.ts'
 
 /** Objects are kept in blocks: a part of one that is read again need not be read as the same part. */
 const BLOCK_BYTES = 256 << 10
+/** So many blocks are kept as one, where all of them are fetched together: each that is kept costs a file. */
+const GROUP_BLOCKS = 4
 /** Blocks that are missing side by side are fetched together, but no more than these at once. */
 const RUN_BLOCKS_MAX = 32
 /** Ranges that are fetched at the same time for one read. */
@@ -40,6 +42,10 @@ export function cachedStore(store: ObjectStore, cache: ByteCache): ObjectStore {
 
 function keyOf(store: ObjectStore, path: string, block: number): string {
   return `object\0${store.location}/${path}\0${BLOCK_BYTES}\0${block}`
+}
+
+function groupKeyOf(store: ObjectStore, path: string, group: number): string {
+  return `object\0${store.location}/${path}\0${BLOCK_BYTES * GROUP_BLOCKS}\0${group}`
 }
 
 /** Keeps a whole object, if its name is given once. */
@@ -109,28 +115,48 @@ class Blocks {
   }
 
   /** The blocks from one on that hold what is before `end`, as far as they are kept. */
-  #kept(path: string, first: number, end: number): Promise<(Uint8Array | undefined)[]> {
+  async #kept(path: string, first: number, end: number): Promise<(Uint8Array | undefined)[]> {
     const count = Math.ceil(end / BLOCK_BYTES) - first
-    const find = async (_: unknown, i: number): Promise<Uint8Array | undefined> =>
-      (await this.#cache.get(keyOf(this.#store, path, first + i)))?.bytes
+    const firstGroup = Math.floor(first / GROUP_BLOCKS)
+    const groupCount = Math.floor((first + count - 1) / GROUP_BLOCKS) - firstGroup + 1
+    const groups = await Promise.all(
+      Array.from({ length: groupCount }, (_, i) => this.#cache.get(groupKeyOf(this.#store, path, firstGroup + i))),
+    )
+    const find = async (_: unknown, i: number): Promise<Uint8Array | undefined> => {
+      const block = first + i
+      const group = groups[Math.floor(block / GROUP_BLOCKS) - firstGroup]
+      if (group === undefined) return (await this.#cache.get(keyOf(this.#store, path, block)))?.bytes
+      const at = (block % GROUP_BLOCKS) * BLOCK_BYTES
+      return group.bytes.subarray(at, at + BLOCK_BYTES)
+    }
     return Promise.all(Array.from({ length: count }, find))
   }
 
   /** Fetches blocks side by side, each of which the object may be too short for. */
   #fetch(path: string, first: number, count: number): Promise<Uint8Array>[] {
-    const whole = this.#store.read(path, first * BLOCK_BYTES, (first + count) * BLOCK_BYTES)
+    const kept = this.#fetchAndKeep(path, first, count)
     return Array.from({ length: count }, (_, i) => {
       const key = keyOf(this.#store, path, first + i)
-      const block = this.#keep(key, whole, i).finally(() => this.#coming.delete(key))
+      const block = kept
+        .then(whole => whole.subarray(i * BLOCK_BYTES, (i + 1) * BLOCK_BYTES))
+        .finally(() => this.#coming.delete(key))
       this.#coming.set(key, block)
       return block
     })
   }
 
-  async #keep(key: string, whole: Promise<Uint8Array>, i: number): Promise<Uint8Array> {
-    const block = (await whole).subarray(i * BLOCK_BYTES, (i + 1) * BLOCK_BYTES)
-    if (block.length > 0) await this.#cache.put(key, { bytes: block, meta: NO_META })
-    return block
+  async #fetchAndKeep(path: string, first: number, count: number): Promise<Uint8Array> {
+    const whole = await this.#store.read(path, first * BLOCK_BYTES, (first + count) * BLOCK_BYTES)
+    for (let i = 0; i * BLOCK_BYTES < whole.length; ) {
+      const group = (first + i) / GROUP_BLOCKS
+      const isGroup = Number.isInteger(group) && (i + GROUP_BLOCKS) * BLOCK_BYTES <= whole.length
+      const blocks = isGroup ? GROUP_BLOCKS : 1
+      const bytes = whole.subarray(i * BLOCK_BYTES, (i + blocks) * BLOCK_BYTES)
+      const key = isGroup ? groupKeyOf(this.#store, path, group) : keyOf(this.#store, path, first + i)
+      await this.#cache.put(key, { bytes, meta: NO_META })
+      i += blocks
+    }
+    return whole
   }
 }
 

@@ -2,6 +2,7 @@ import { describe, expect, test } from 'bun:test'
 import { RawFooter } from '../../src/columns/parquet/raw-footer.ts'
 import { type Footer, parseFooter, readFooter, readMetadata, readRowGroup } from '../../src/columns/parquet/read.ts'
 import type { ByteSource } from '../../src/columns/parquet/source.ts'
+import { fieldsOf, itemsOf, THRIFT } from '../../src/columns/parquet/thrift-raw.ts'
 import { ParquetFileWriter } from '../../src/columns/parquet/write.ts'
 import { parseDdl } from '../../src/columns/schema.ts'
 import { batchOf, cellAt } from '../../src/columns/vectors.ts'
@@ -68,6 +69,13 @@ describe('a footer of which a part is made', () => {
       true,
     ])
     await expect(ids(part)).rejects.toThrow('its values are in another file')
+  })
+
+  test('has no list without items, of which readers would have to know the type', async () => {
+    const { metadata } = await file()
+    const lists = fieldsOf(metadata).filter(({ type }) => type === THRIFT.list)
+    expect(lists.map(({ id }) => id)).toEqual([2, 4, 7])
+    for (const { value } of lists) expect(itemsOf(value).length).toBeGreaterThan(0)
   })
 
   test('tells the bounds of a chunk', async () => {

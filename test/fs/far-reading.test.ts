@@ -79,6 +79,37 @@ describe('a table that is elsewhere', () => {
     ])
   })
 
+  test('with a checkpoint, is opened by a listing from there on, and the next version is asked for by name', async () => {
+    const inside = memoryStore()
+    const writer = await createTable(inside, { schema: SCHEMA })
+    const types = SCHEMA.map(({ type }) => type)
+    const append = async (id: bigint): Promise<void> => {
+      const add = await writeDataFiles(writer, [batchOf(types, [[id, 'x']])])
+      await commit(writer, { base: writer.snapshot, operation: 'WRITE', add, delete: [] })
+    }
+    for (let id = 0n; id < 12n; id++) await append(id)
+    await writer.close()
+    const behind = countingStore(inside)
+    const table = await openTable(behind, { freshMs: 1000 })
+    expect(table.snapshot.version).toBe(12n)
+    const name = (version: number): string => `_delta_log/${String(version).padStart(20, '0')}`
+    const asked = behind.calls.map(call => call.replace(/ \d+-\d+$/, ''))
+    expect(asked.filter(call => call.startsWith('list'))).toEqual([`list _delta_log behind ${name(9)}.json`])
+    expect(asked.filter(call => call.endsWith('.json'))).toEqual([
+      `list _delta_log behind ${name(9)}.json`,
+      `read ${name(11)}.json`,
+      `read ${name(12)}.json`,
+    ])
+    behind.calls.length = 0
+    await table.refresh()
+    const looks = behind.calls.map(call => call.replace(/ \d+-\d+$/, '')).sort()
+    expect(looks).toEqual([`read ${name(13)}.json`, `stat ${name(12)}.json`])
+    await append(12n)
+    behind.calls.length = 0
+    expect((await table.refresh()).version).toBe(13n)
+    expect(behind.calls.some(call => call.startsWith('list'))).toBe(false)
+  })
+
   test('gives its first lines for the footer and the first row group, of a file of many', async () => {
     const { file, inside } = await made
     const footer = await readFooter(storeSource(inside, file.path, file.sizeBytes))

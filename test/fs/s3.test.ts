@@ -145,6 +145,18 @@ describe('a table on S3 that is served', () => {
     expect(askedOf(s.store).length).toBeLessThanOrEqual(2 * looks)
   })
 
+  test('is asked nothing while nobody reads it, and has the news when somebody does', async () => {
+    await using s = await serveOnS3()
+    expect(await s.read()).toBe(BEFORE)
+    const other = await openTable(openStore(parseLocation(s.location)))
+    await execute(other, "INSERT INTO data VALUES (9, 'Ida')")
+    s.store.requests.length = 0
+    // Longer than a look counts.
+    await Bun.sleep(1500)
+    expect(askedOf(s.store)).toEqual([])
+    expect(await s.read()).toBe(`${BEFORE}9,Ida\n`)
+  })
+
   test('is read from the cache while the store is away; a save fails with a sentence, and all is well afterwards', async () => {
     await using s = await serveOnS3({ isImpatient: true })
     expect(await s.read()).toBe(BEFORE)

@@ -19,7 +19,10 @@ export function countingStore(store: ObjectStore): CountingStore {
     read: (path, start, end) =>
       noted(`read ${path}${end === undefined ? '' : ` ${start}-${end}`}`, () => store.read(path, start, end)),
     stat: path => noted(`stat ${path}`, () => store.stat(path)),
-    list: (prefix, startAfter) => noted(`list ${prefix}`, () => store.list(prefix, startAfter)),
+    list: (prefix, startAfter) =>
+      noted(`list ${prefix}${startAfter === undefined ? '' : ` behind ${startAfter}`}`, () =>
+        store.list(prefix, startAfter),
+      ),
     write: (path, bytes) => noted(`write ${path}`, () => store.write(path, bytes)),
     create: path => noted(`create ${path}`, () => store.create(path)),
     putIfAbsent: (path, bytes) => noted(`put ${path}`, () => store.putIfAbsent(path, bytes)),

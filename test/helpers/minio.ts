@@ -101,7 +101,12 @@ class Server implements Minio {
   }
 
   async start(): Promise<void> {
-    const keys = { MINIO_ROOT_USER: KEYS.accessKeyId, MINIO_ROOT_PASSWORD: KEYS.secretAccessKey, MINIO_BROWSER: 'off' }
+    const keys = {
+      MINIO_ROOT_USER: KEYS.accessKeyId,
+      MINIO_ROOT_PASSWORD: KEYS.secretAccessKey,
+      MINIO_BROWSER: 'off',
+      MINIO_PROMETHEUS_AUTH_TYPE: 'public',
+    }
     const child = Bun.spawn([...this.#command], {
       env: { PATH: process.env['PATH'] ?? '', HOME: this.#data, ...keys },
       stdin: 'ignore',

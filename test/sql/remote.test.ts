@@ -70,17 +70,31 @@ describe('a query of a table that is elsewhere', () => {
     for (const [i, bytes] of all.bytes.entries()) expect(bytes).toBeGreaterThan(sizes[i]! / 2)
   })
 
-  test('fetches footers alone to count all rows', async () => {
+  test('fetches nothing to count all rows, and footers alone to count them in other words', async () => {
     const { run } = await elsewhere()
-    const { text, bytes } = await run('SELECT count(*) AS n FROM data')
-    expect(text).toBe(`n\n${FILES * ROWS}\n`)
-    const { bytes: none } = await run('DESCRIBE data')
-    expect(bytes).toEqual(none)
+    const none = Array.from({ length: FILES }, () => 0)
+    const { bytes: footers } = await run('DESCRIBE data')
+    for (const sql of ['SELECT count(*) AS n FROM data', 'SELECT count() AS n FROM data d'])
+      expect(await run(sql), sql).toEqual({ text: `n\n${FILES * ROWS}\n`, bytes: none })
+    await run('DELETE FROM data WHERE id < 3')
+    expect(await run('SELECT count(*) AS n FROM data')).toEqual({ text: `n\n${FILES * ROWS - 3}\n`, bytes: none })
+    for (const [sql, n] of [
+      ['SELECT count(*) + 1 AS n FROM data', FILES * ROWS - 2],
+      ['SELECT count(*) AS n FROM data WHERE 1 = 1', FILES * ROWS - 3],
+      ['SELECT count(*) AS n FROM data HAVING true', FILES * ROWS - 3],
+      ['SELECT count(*) AS n FROM data LIMIT 1', FILES * ROWS - 3],
+      ['SELECT count(*) AS n FROM (SELECT * FROM data)', FILES * ROWS - 3],
+      ['SELECT count(*) FILTER (id > 10) AS n FROM data', FILES * ROWS - 11],
+      ['WITH data AS (SELECT 1) SELECT count(*) AS n FROM data', 1],
+      ['SELECT count(*) AS n FROM data TABLESAMPLE 0%', 0],
+    ] as const)
+      expect((await run(sql)).text, sql).toBe(`n\n${n}\n`)
+    expect((await run('SELECT count(*) AS n FROM (SELECT * FROM data)')).bytes).toEqual(footers)
   })
 
   test('fetches nothing but footers of files that cannot hold the row', async () => {
     const { run } = await elsewhere()
-    const { bytes: none } = await run('SELECT count(*) FROM data')
+    const { bytes: none } = await run('DESCRIBE data')
     const id = 2 * ROWS + 17
     const { text, bytes } = await run(`SELECT note FROM data WHERE id = ${id}`)
     expect(text).toBe(`note\n${noteOf(id)}\n`)
@@ -93,7 +107,7 @@ describe('a query of a table that is elsewhere', () => {
   test('fetches of a file the row groups that can hold the row, for statements that change it, too', async () => {
     const { table, run } = await elsewhere(300_000, 1)
     const [file] = table.snapshot.files
-    const { bytes: none } = await run('SELECT count(*) FROM data')
+    const { bytes: none } = await run('DESCRIBE data')
     const id = 290_017
     const one = await run(`SELECT note FROM data WHERE id = ${id}`)
     expect(one.text).toBe(`note\n${noteOf(id)}\n`)
@@ -105,6 +119,31 @@ describe('a query of a table that is elsewhere', () => {
     const around = await run(`SELECT city FROM data WHERE id BETWEEN ${id - 2} AND ${id + 1} ORDER BY id`)
     expect(around.text).toBe(`city\ncity ${(id - 2) % 7}\nOslo\ncity ${(id + 1) % 7}\n`)
     expect((await run('SELECT count(*) AS n FROM data')).text).toBe('n\n299999\n')
+  })
+
+  test('fetches for a MERGE the row groups that can hold the keys of its source', async () => {
+    const { table, run } = await elsewhere(300_000, 1)
+    const [file] = table.snapshot.files
+    const { bytes: none } = await run('DESCRIBE data')
+    const clauses =
+      'WHEN MATCHED THEN UPDATE SET city = s.city WHEN NOT MATCHED THEN INSERT (id, city) VALUES (s.id, s.city)'
+    const few = await run(
+      `MERGE INTO data d USING (VALUES (5, 'Rome'), (299999, 'Oslo'), (400000, 'Bonn'), (NULL, 'none')) s (id, city)
+       ON s.id = d.id AND d.city <> 'nowhere' ${clauses}`,
+    )
+    expect(few.bytes[0]! - none[0]!).toBeLessThan(file!.sizeBytes / 3)
+    const many = await run(
+      `MERGE INTO data USING (SELECT range AS id, 'many' AS city FROM range(290000, 290300)) s USING (id) ${clauses}`,
+    )
+    expect(many.bytes[0]! - none[0]!).toBeLessThan(file!.sizeBytes / 3)
+    const changed = "SELECT id, city FROM data WHERE NOT starts_with(city, 'city') AND city <> 'many' ORDER BY id"
+    expect((await run(changed)).text).toBe('id,city\n5,Rome\n299999,Oslo\n400000,Bonn\n,none\n')
+    const counted = "SELECT count(*) AS n, count(DISTINCT id) AS ids, count(*) FILTER (city = 'many') AS many FROM data"
+    expect((await run(counted)).text).toBe('n,ids,many\n300002,300001,300\n')
+    // Who asks for rows without a match asks for all.
+    const without = 'MERGE INTO data USING (VALUES (5)) s (id) ON s.id = data.id WHEN NOT MATCHED BY SOURCE THEN DELETE'
+    await run(without)
+    expect((await run('FROM data')).text).toBe(`id,city,note\n5,Rome,${noteOf(5)}\n`)
   })
 
   test('is planned before anything is fetched, and run once', async () => {

@@ -66,7 +66,7 @@ export class RawFooter {
   }
 
   /**
-   * The end of a file that has these row groups only, each at its old place, and of its column chunks those that `isHere`
+   * The end of a file that has these row groups only, each at its old place, and of their column chunks those that `isHere`
    * tells by the number of the leaf. Of the others the metadata say that they are in another file, so that no reader takes
    * what stands in their place for values. What lies beside the chunks (indexes, Bloom filters) is not told of any more.
    */
@@ -77,7 +77,10 @@ export class RawFooter {
       this.#fields.map(field => {
         if (field.id === FILE.rows) return { ...field, value: integerBytes(rows) }
         if (field.id !== FILE.rowGroups) return field
-        return { ...field, value: structsBytes(groups.map(group => structBytes(partOfGroup(group, isHere)))) }
+        return {
+          ...field,
+          value: structsBytes(groups.map(group => structBytes(partOfGroup(group, isHere)))),
+        }
       }),
     )
     const length = Buffer.alloc(4)

@@ -108,7 +108,7 @@ export class Handover {
   }
 }
 
-/** What cannot be removed harms nobody. */
+/** A file that cannot be removed harms nobody. */
 function remove(path: string): void {
   try {
     rmSync(path, { force: true })
