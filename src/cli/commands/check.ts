@@ -1,13 +1,11 @@
-import { openStore, parseLocation } from '../../storage/location.ts'
 import { checkTable } from '../../table/operations/check.ts'
-import { openTable } from '../../table/table.ts'
 import { command } from '../command.ts'
 import { EXIT } from '../exit.ts'
 import { interruptible } from '../interrupt.ts'
+import { openTableOf } from '../open-table.ts'
 import { note, print } from '../output.ts'
 import { Progress } from '../progress.ts'
-import { storeArgs, useStore } from '../store-args.ts'
-import { settle } from '../table-of.ts'
+import { storeArgs } from '../store-args.ts'
 
 export default command({
   name: 'check',
@@ -20,9 +18,7 @@ export default command({
     ...storeArgs,
   },
   run: async args => {
-    useStore(args.table, args)
-    await settle(args.table)
-    const table = await openTable(openStore(parseLocation(args.table)))
+    const table = await openTableOf(args)
     const bar = new Progress('checking')
     const faults: string[] = []
     await interruptible(async signal => {

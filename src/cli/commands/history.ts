@@ -1,10 +1,9 @@
-import { openStore, parseLocation } from '../../storage/location.ts'
-import { type HistoryEntry, openTable } from '../../table/table.ts'
+import type { HistoryEntry } from '../../table/table.ts'
 import { command, UsageError } from '../command.ts'
+import { openTableOf } from '../open-table.ts'
 import { print } from '../output.ts'
 import { outputWidth, renderTable, visible } from '../render.ts'
-import { storeArgs, useStore } from '../store-args.ts'
-import { settle } from '../table-of.ts'
+import { storeArgs } from '../store-args.ts'
 
 export default command({
   name: 'history',
@@ -20,9 +19,7 @@ export default command({
     const limit = args.limit === undefined ? undefined : Number(args.limit)
     if (limit !== undefined && !(Number.isSafeInteger(limit) && limit > 0))
       throw new UsageError(`--limit takes a number above 0, not ${args.limit}`)
-    useStore(args.table, args)
-    await settle(args.table)
-    const table = await openTable(openStore(parseLocation(args.table)))
+    const table = await openTableOf(args)
     const entries = await table.history(limit)
     if (args.format === 'jsonl') {
       for (const entry of entries) await print(`${JSON.stringify(asJson(entry))}\n`)

@@ -1,10 +1,8 @@
-import { openStore, parseLocation } from '../../storage/location.ts'
 import { restore } from '../../table/operations/restore.ts'
-import { openTable } from '../../table/table.ts'
 import { command, UsageError } from '../command.ts'
+import { openTableOf } from '../open-table.ts'
 import { note, print } from '../output.ts'
-import { storeArgs, useStore } from '../store-args.ts'
-import { settle } from '../table-of.ts'
+import { storeArgs } from '../store-args.ts'
 import { snapshotOf, versionArgs } from '../version-args.ts'
 
 export default command({
@@ -20,9 +18,7 @@ export default command({
   run: async args => {
     if (args.version === undefined && args.timestamp === undefined)
       throw new UsageError('give --version or --timestamp; posixlake history lists them')
-    useStore(args.table, args)
-    await settle(args.table)
-    const table = await openTable(openStore(parseLocation(args.table)))
+    const table = await openTableOf(args)
     const wanted = await snapshotOf(table, args)
     const { version, isUnchanged, restoredFiles, removedFiles } = await restore(table, wanted.version)
     await table.close()

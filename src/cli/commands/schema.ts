@@ -1,11 +1,9 @@
 import { schemaToJson } from '../../columns/schema.ts'
 import { schemaSql } from '../../fs/views/schema-sql.ts'
-import { openStore, parseLocation } from '../../storage/location.ts'
-import { openTable } from '../../table/table.ts'
 import { command } from '../command.ts'
+import { openTableOf } from '../open-table.ts'
 import { print } from '../output.ts'
-import { storeArgs, useStore } from '../store-args.ts'
-import { settle } from '../table-of.ts'
+import { storeArgs } from '../store-args.ts'
 
 export default command({
   name: 'schema',
@@ -22,9 +20,7 @@ export default command({
     ...storeArgs,
   },
   run: async args => {
-    useStore(args.table, args)
-    await settle(args.table)
-    const { snapshot } = await openTable(openStore(parseLocation(args.table)))
+    const { snapshot } = await openTableOf(args)
     await print(args.format === 'json' ? `${schemaToJson(snapshot.schema)}\n` : schemaSql(snapshot))
     return undefined
   },

@@ -1,11 +1,9 @@
-import { openStore, parseLocation } from '../../storage/location.ts'
 import { undo } from '../../table/operations/restore.ts'
-import { openTable } from '../../table/table.ts'
 import { command } from '../command.ts'
+import { openTableOf } from '../open-table.ts'
 import { note, print } from '../output.ts'
 import { visible } from '../render.ts'
-import { storeArgs, useStore } from '../store-args.ts'
-import { settle } from '../table-of.ts'
+import { storeArgs } from '../store-args.ts'
 
 export default command({
   name: 'undo',
@@ -17,9 +15,7 @@ export default command({
     ...storeArgs,
   },
   run: async args => {
-    useStore(args.table, args)
-    await settle(args.table)
-    const table = await openTable(openStore(parseLocation(args.table)))
+    const table = await openTableOf(args)
     const { undone, version, as } = await undo(table)
     await table.close()
     const time = new Date(undone.timestampMs).toISOString()

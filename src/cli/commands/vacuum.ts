@@ -1,13 +1,11 @@
-import { openStore, parseLocation } from '../../storage/location.ts'
 import { vacuum } from '../../table/operations/vacuum.ts'
 import { durationMs, durationText } from '../../table/properties.ts'
-import { openTable } from '../../table/table.ts'
 import { command, UsageError } from '../command.ts'
 import { interruptible } from '../interrupt.ts'
+import { openTableOf } from '../open-table.ts'
 import { note, print } from '../output.ts'
 import { megabytes } from '../render.ts'
-import { storeArgs, useStore } from '../store-args.ts'
-import { settle } from '../table-of.ts'
+import { storeArgs } from '../store-args.ts'
 
 export default command({
   name: 'vacuum',
@@ -28,9 +26,7 @@ export default command({
   },
   run: async args => {
     const retainMs = args.retain === undefined ? undefined : timeOf(args.retain)
-    useStore(args.table, args)
-    await settle(args.table)
-    const table = await openTable(openStore(parseLocation(args.table)))
+    const table = await openTableOf(args)
     const dryRun = args['dry-run'] === true
     const { files, sizeBytes, ...done } = await interruptible(signal =>
       vacuum(table, { retainMs, force: args.force, dryRun, nowMs: Date.now(), signal }),
