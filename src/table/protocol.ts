@@ -4,6 +4,7 @@ import { TableError } from './errors.ts'
 import type { ProtocolAction } from './log/actions/index.ts'
 import { shown } from './log/shapes.ts'
 import { isTrue } from './properties.ts'
+import { VECTORS_ON_DEMAND, VECTORS_PROPERTY } from './tags.ts'
 
 /** Reader features of PROTOCOL.md that are honoured. */
 const READABLE: ReadonlySet<string> = new Set([
@@ -126,33 +127,68 @@ export function hasColumnMapping(protocol: ProtocolAction, configuration: Readon
   return isSupported && (mode === 'name' || mode === 'id')
 }
 
-/** The protocol of a table that posixlake creates. */
-export function newProtocol(schema: Schema): ProtocolAction {
-  const both = [
-    'deletionVectors',
+/** True if rows are removed by deletion vectors, which the first change that needs them switches on (`VECTORS_PROPERTY`). */
+export function mayUseDeletionVectors(protocol: ProtocolAction, configuration: ReadonlyMap<string, string>): boolean {
+  return usesDeletionVectors(protocol, configuration) || areVectorsOnDemand(configuration)
+}
+
+/** True for a table of ours that is to stay as plain as its changes let it. */
+export function areVectorsOnDemand(configuration: ReadonlyMap<string, string>): boolean {
+  return configuration.get(VECTORS_PROPERTY) === VECTORS_ON_DEMAND
+}
+
+/**
+ * The protocol of a table that posixlake creates: one that all readers and writers know (1 and 2), unless its columns or
+ * `deletionVectors` need more.
+ */
+export function newProtocol(schema: Schema, deletionVectors = false): ProtocolAction {
+  const features = [
+    ...(deletionVectors ? ['deletionVectors'] : []),
     ...(schema.some(({ type }) => hasInside(type, 'timestamp_ntz')) ? ['timestampNtz'] : []),
   ]
+  return withFeatures({ minReaderVersion: 1, minWriterVersion: 2 }, features)
+}
+
+/** Features that older versions of writers have by their number (PROTOCOL.md, "Supported Writer Features"). */
+const BY_WRITER_VERSION: readonly (readonly [version: number, features: readonly string[]])[] = [
+  [2, ['appendOnly', 'invariants']],
+  [3, ['checkConstraints']],
+  [4, ['changeDataFeed', 'generatedColumns']],
+  [5, ['columnMapping']],
+  [6, ['identityColumns']],
+]
+
+/** The protocol with features that concern readers and writers; the same object where it has them all. */
+export function withFeatures(protocol: ProtocolAction, features: readonly string[]): ProtocolAction {
+  const { minReaderVersion, minWriterVersion } = protocol
+  const writer =
+    protocol.writerFeatures ??
+    BY_WRITER_VERSION.flatMap(([version, names]) => (version <= minWriterVersion ? names : []))
+  const reader = protocol.readerFeatures ?? (minReaderVersion >= 2 ? ['columnMapping'] : [])
+  if (features.every(feature => reader.includes(feature) && writer.includes(feature))) return protocol
   return {
+    ...protocol,
     minReaderVersion: 3,
     minWriterVersion: 7,
-    readerFeatures: both,
-    writerFeatures: ['appendOnly', 'invariants', ...both],
+    readerFeatures: [...new Set([...reader, ...features])],
+    writerFeatures: [...new Set([...writer, ...features])],
   }
 }
 
 /** The protocol once columns of a new type are there; the same object where nothing changes. */
-export function protocolFor(protocol: ProtocolAction, schema: Schema): ProtocolAction {
+export function protocolFor(
+  protocol: ProtocolAction,
+  schema: Schema,
+  configuration: ReadonlyMap<string, string>,
+): ProtocolAction {
   const needs = schema.some(({ type }) => hasInside(type, 'timestamp_ntz'))
   if (!needs || (protocol.readerFeatures ?? []).includes('timestampNtz')) return protocol
-  if (protocol.minWriterVersion < 7 || protocol.minReaderVersion < 3) {
+  const isUpgrade = protocol.minWriterVersion < 7 || protocol.minReaderVersion < 3
+  if (isUpgrade && !areVectorsOnDemand(configuration)) {
     throw new TableError(
       'unsupported_feature',
       'a column of type timestamp_ntz needs a table with reader version 3 and writer version 7; posixlake upgrades no table unasked',
     )
   }
-  return {
-    ...protocol,
-    readerFeatures: [...(protocol.readerFeatures ?? []), 'timestampNtz'],
-    writerFeatures: [...(protocol.writerFeatures ?? []), 'timestampNtz'],
-  }
+  return withFeatures(protocol, ['timestampNtz'])
 }

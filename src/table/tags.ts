@@ -16,3 +16,7 @@ export const LIVE_TAG = 'posixlake.live'
 export const TEXT_KEY = 'posixlake.text'
 /** In the key-value metadata of a footer: where the rows belong (order-hint.ts). */
 export const ORDER_KEY = 'posixlake.order'
+
+/** A property of tables of ours: deletion vectors are switched on by the first change that needs them. */
+export const VECTORS_PROPERTY = 'posixlake.deletionVectors'
+export const VECTORS_ON_DEMAND = 'when-needed'

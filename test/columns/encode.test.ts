@@ -1,4 +1,5 @@
 import { describe, expect, test } from 'bun:test'
+import { parquetMetadata } from 'hyparquet'
 import { deltaBinaryUnpack } from 'hyparquet/src/delta.js'
 import { snappyUncompress } from 'hyparquet/src/snappy.js'
 import { readDelta } from '../../src/columns/parquet/delta.ts'
@@ -8,6 +9,9 @@ import { indexBytes, indexWords } from '../../src/columns/parquet/encode/diction
 import { snappyBytesMax, snappyCompress } from '../../src/columns/parquet/encode/snappy.ts'
 import { readHybrid } from '../../src/columns/parquet/hybrid.ts'
 import { snappyDecompress } from '../../src/columns/parquet/snappy.ts'
+import { ParquetFileWriter } from '../../src/columns/parquet/write.ts'
+import { parseDdl } from '../../src/columns/schema.ts'
+import { batchOf } from '../../src/columns/vectors.ts'
 import { SHAPED, SHAPES, shapedRows } from './shapes.ts'
 import { encode, Random, readRows, spelled, written } from './values.ts'
 
@@ -148,4 +152,14 @@ describe('a file', () => {
         const rows = await readRows(bytes, SHAPED)
         expect(rows.map(spelled)).toEqual(cells.map(spelled))
       })
+})
+
+test('a footer without key-value metadata has none, not an empty list that has no type', async () => {
+  const pieces: Uint8Array[] = []
+  const schema = parseDdl('id:Int32')
+  const writer = new ParquetFileWriter({ write: bytes => void pieces.push(bytes) }, schema)
+  await writer.write(batchOf([{ kind: 'integer' }], [[1], [2]]))
+  await writer.finish()
+  const { buffer } = new Uint8Array(Buffer.concat(pieces))
+  expect(parquetMetadata(buffer).key_value_metadata).toBeUndefined()
 })

@@ -78,6 +78,67 @@ describe('tables that posixlake writes', () => {
   }, 120_000)
 })
 
+describe('plain tables of posixlake', () => {
+  test('are read by pandas: what was only appended to, and what has no deletion vectors for ever', () => {
+    const csv = join(folder, 'plain.csv')
+    Bun.spawnSync(['bash', '-c', `(echo id,name,n; seq 50000 | sed 's/.*/&,row &,1&000/') > ${csv}`])
+    const appended = join(folder, 'appended')
+    posixlake('create', appended, '--from-csv', csv)
+    sql(appended, `INSERT INTO data VALUES (50001, 'new', NULL)`)
+    const rows = engines('pandas_rows', appended) as unknown[][]
+    expect(rows).toHaveLength(50_001)
+    expect([rows[0], rows[49_999], rows[50_000]]).toEqual([
+      [1, 'row 1', 11000],
+      [50000, 'row 50000', 150000000],
+      [50001, 'new', null],
+    ])
+    const plain = join(folder, 'plain')
+    posixlake('create', plain, '--from-csv', csv, '--no-deletion-vectors')
+    sql(plain, 'DELETE FROM data WHERE id > 3')
+    sql(plain, `UPDATE data SET name = 'changed' WHERE id = 2`)
+    expect(engines('pandas_rows', plain)).toEqual([
+      [1, 'row 1', 11000],
+      [2, 'changed', 12000],
+      [3, 'row 3', 13000],
+    ])
+    // The first change of the other one switches them on: engines that know them go on reading.
+    sql(appended, 'DELETE FROM data WHERE id > 3')
+    const query = 'SELECT id, name FROM data ORDER BY id'
+    const left = [1, 2, 3].map(id => [id, `row ${id}`])
+    expect(engines('rust_rows', appended, query)).toEqual(left)
+    expect(engines('duck_rows', appended, query)).toEqual(left)
+  }, 120_000)
+
+  test('have partitions that others find, whatever their values are', () => {
+    const table = join(folder, 'partitions')
+    const csv = join(folder, 'parts.csv')
+    const values = ['a/b', 'a=b', '100%', ' blank ', 'naïve 𝄞', "o'clock", 'x'.repeat(300)]
+    Bun.write(csv, `id,p\n${values.map((value, i) => `${i},"${value}"`).join('\n')}\n${values.length},\n`)
+    posixlake('create', table, '--from-csv', csv, '--partition-by', 'p')
+    sql(table, `INSERT INTO data VALUES (100, 'a/b')`)
+    sql(table, `UPDATE data SET p = 'moved/to' WHERE id = 100`)
+    const expected = [...values.map((value, i) => [i, value]), [values.length, null], [100, 'moved/to']]
+    const query = 'SELECT id, p FROM data ORDER BY id'
+    expect(engines('rust_rows', table, query)).toEqual(expected)
+    expect(engines('duck_rows', table, query)).toEqual(expected)
+  }, 120_000)
+
+  test('are read after restore, undo and vacuum', () => {
+    const table = join(folder, 'restored')
+    posixlake('create', table, '--schema', 'id:Int64,name:String')
+    for (let i = 0; i < 5; i++) sql(table, `INSERT INTO data VALUES (${i}, 'row ${i}')`)
+    sql(table, 'DELETE FROM data WHERE id < 2')
+    sql(table, 'DELETE FROM data')
+    posixlake('undo', table)
+    posixlake('restore', table, '--version', '4')
+    posixlake('vacuum', table, '--retain', '0s', '--force')
+    const query = 'SELECT id FROM data ORDER BY id'
+    expect(engines('rust_rows', table, query)).toEqual([[0], [1], [2], [3]])
+    expect(engines('duck_rows', table, query)).toEqual([[0], [1], [2], [3]])
+    expect(posixlake('check', table)).toBe('')
+  }, 120_000)
+})
+
 describe('tables that delta-rs writes', () => {
   test('are read and changed without deletion vectors, which they do not enable', () => {
     const table = join(folder, 'theirs')

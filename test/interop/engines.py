@@ -28,6 +28,13 @@ def rust_rows(table: str, sql: str) -> list:
     return [list(row.values()) for row in result.to_pylist()]
 
 
+def pandas_rows(table: str) -> list:
+    """All rows by pandas through delta-rs and pyarrow, which knows no deletion vectors, in the order of the first column."""
+    frame = deltalake.DeltaTable(table).to_pandas()
+    frame = frame.sort_values(frame.columns[0])
+    return json.loads(frame.to_json(orient="values", date_format="iso"))
+
+
 def rust_append(table: str, rows: str) -> int:
     """Appends rows (a JSON array of objects), making the table if there is none."""
     data = pyarrow.Table.from_pylist(json.loads(rows))

@@ -68,7 +68,16 @@ describe('one commit', () => {
       txnId: 'merge-1',
     })
     const actions = await actionsAt(store, version)
-    expect(actions.map(action => Object.keys(action)[0])).toEqual(['commitInfo', 'remove', 'remove', 'add', 'add'])
+    expect(actions.map(action => Object.keys(action)[0])).toEqual([
+      'commitInfo',
+      // The first vector of the table.
+      'protocol',
+      'metaData',
+      'remove',
+      'remove',
+      'add',
+      'add',
+    ])
     expect(actions[0]!.commitInfo).toMatchObject({
       operation: 'MERGE',
       operationParameters: { predicate: '[]' },
@@ -549,14 +558,14 @@ describe('a new table', () => {
     expect(protocol!.protocol).toEqual({
       minReaderVersion: 3,
       minWriterVersion: 7,
-      readerFeatures: ['deletionVectors', 'timestampNtz'],
-      writerFeatures: ['appendOnly', 'invariants', 'deletionVectors', 'timestampNtz'],
+      readerFeatures: ['timestampNtz'],
+      writerFeatures: ['appendOnly', 'invariants', 'timestampNtz'],
     })
     expect(metaData!.metaData).toMatchObject({
       name: 'n',
       format: { provider: 'parquet', options: {} },
       partitionColumns: ['id'],
-      configuration: { 'delta.enableDeletionVectors': 'true', 'delta.appendOnly': 'true' },
+      configuration: { 'posixlake.deletionVectors': 'when-needed', 'delta.appendOnly': 'true' },
     })
     expect((await store.list('')).map(({ path }) => path)).toEqual([commitPath(0n)])
   })

@@ -26,9 +26,9 @@ test('Parquet knows nothing of Delta, of the views, or of the table', () => {
 })
 
 test('what posixlake writes into logs and footers is named in one file', () => {
-  const names = /'posixlake\.(?:text|order|live)/
+  const names = /'posixlake\.(?:text|order|live|deletionVectors)/
   expect(lines(names, '**/*.ts', ['table/tags.ts'])).toEqual([])
-  expect(lines(names, 'table/tags.ts').length).toBe(6)
+  expect(lines(names, 'table/tags.ts').length).toBe(7)
 })
 
 test('an operation is a file that names it, and no other file of table/ does', () => {
@@ -38,7 +38,9 @@ test('an operation is a file that names it, and no other file of table/ does', (
     'table/operations/create.ts',
     'table/operations/delete.ts',
     'table/operations/merge.ts',
+    'table/operations/restore.ts',
     'table/operations/truncate.ts',
     'table/operations/update.ts',
+    'table/operations/vacuum.ts',
   ])
 })

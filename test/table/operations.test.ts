@@ -85,7 +85,7 @@ describe('restore', () => {
     expect(table.snapshot.schema).toHaveLength(3)
     await restore(table, 1n)
     expect(table.snapshot.schema.map(({ name }) => name)).toEqual(['id', 'name'])
-    expect(table.snapshot.metadata.configuration.get('delta.enableDeletionVectors')).toBe('true')
+    expect(table.snapshot.metadata.configuration.get('posixlake.deletionVectors')).toBe('when-needed')
     expect((await undo(table)).undone.operation).toBe('RESTORE')
     expect(table.snapshot.schema).toHaveLength(3)
   })

@@ -220,7 +220,10 @@ describe('what is no table that can be served', () => {
     const text = readFileSync(log(folder.path, 0), 'utf8')
     writeFileSync(
       log(folder.path, 0),
-      text.replace('"readerFeatures":["deletionVectors"', '"readerFeatures":["timeMachine","deletionVectors"'),
+      text.replace(
+        '"minReaderVersion":1,"minWriterVersion":2',
+        '"minReaderVersion":3,"minWriterVersion":7,"readerFeatures":["timeMachine"],"writerFeatures":["timeMachine"]',
+      ),
     )
     const refused = await failure(() => openTable(store))
     expect(refused.code).toBe('unsupported_feature')

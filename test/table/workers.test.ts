@@ -8,7 +8,7 @@ import { csvHeader, parseCsv, renderCsv } from '../../src/columns/text/csv.ts'
 import { renderJsonLines } from '../../src/columns/text/json.ts'
 import type { Cell, Schema } from '../../src/columns/types.ts'
 import { WorkerPool } from '../../src/table/workers/pool.ts'
-import { type EncodeTask, type RenderTask, runTask } from '../../src/table/workers/tasks.ts'
+import { type EncodedFiles, type EncodeTask, type RenderTask, runTask } from '../../src/table/workers/tasks.ts'
 import { ALL_TYPES, cellsOf, encode, randomBatch, readRows, renderTask, spelled, written } from '../columns/values.ts'
 import { temporaryFolder } from '../helpers/temporary.ts'
 
@@ -81,8 +81,9 @@ describe('a worker', () => {
       const encoded = await pool.encode(there)
       const same = await runTask<EncodeTask>({ ...here, kind: 'encode' })
       expect(encoded).toEqual(same)
-      expect(Buffer.compare(Buffer.concat(encoded.pieces), Buffer.concat(same.pieces))).toBe(0)
-      expect(spelled(await readRows(Buffer.concat(encoded.pieces), ALL_TYPES))).toEqual(spelled(cellsOf(batch)))
+      const bytesOf = ({ files }: EncodedFiles): Buffer => Buffer.concat(files.flatMap(({ pieces }) => pieces))
+      expect(Buffer.compare(bytesOf(encoded), bytesOf(same))).toBe(0)
+      expect(spelled(await readRows(bytesOf(encoded), ALL_TYPES))).toEqual(spelled(cellsOf(batch)))
     }
   })
 
@@ -123,9 +124,9 @@ describe('a worker', () => {
   test('does its next task after bytes that were given away before', async () => {
     const schema = parseDdl('id:Int32')
     const task = encodeTask(encode('1\n2\n'), schema)
-    expect((await pool.encode(task)).rows).toBe(2)
+    expect((await pool.encode(task)).files[0]?.rows).toBe(2)
     await failureOf(pool.encode(task))
-    expect((await pool.encode(encodeTask(encode('7\n'), schema))).rows).toBe(1)
+    expect((await pool.encode(encodeTask(encode('7\n'), schema))).files[0]?.rows).toBe(1)
   })
 })
 

@@ -51,6 +51,16 @@ export default command({
       description:
         'Parquet; several as FILE FILE ... or as a pattern; a folder means all files in it; - is standard input',
     },
+    'partition-by': {
+      type: 'string',
+      valueHint: 'COLUMNS',
+      description: 'Columns by whose values the files are kept apart: p,day',
+    },
+    'no-deletion-vectors': {
+      type: 'boolean',
+      description:
+        'Rewrite files where rows are changed, so that readers without deletion vectors always read the table',
+    },
     name: { type: 'string', valueHint: 'NAME', description: 'The name in the metadata' },
     ...storeArgs,
   },
@@ -73,6 +83,8 @@ export default command({
     const options = {
       ...(schema === undefined ? {} : { schema }),
       ...(args.name === undefined ? {} : { name: args.name }),
+      ...(args['partition-by'] === undefined ? {} : { partitionColumns: namesOf(args['partition-by']) }),
+      ...(args['no-deletion-vectors'] === true ? { deletionVectors: false } : {}),
     }
     await checkFree(location)
     const table =
@@ -87,7 +99,14 @@ export default command({
   },
 })
 
-type TableOptions = Pick<ImportOptions, 'schema' | 'name' | 'dialect'>
+type TableOptions = Pick<ImportOptions, 'schema' | 'name' | 'dialect' | 'partitionColumns' | 'deletionVectors'>
+
+function namesOf(list: string): string[] {
+  const names = list.split(',').map(name => name.trim())
+  if (names.includes(''))
+    throw new UsageError(`--partition-by takes names of columns, as p,day, not ${JSON.stringify(list)}`)
+  return names
+}
 
 async function createEmpty(location: Location, { schema = [], ...options }: TableOptions): Promise<Table> {
   return createTable(openStore(location), { schema, ...options })

@@ -80,7 +80,7 @@ export class ParquetFileWriter {
   async finish(keyValue: () => ReadonlyMap<string, string> = () => new Map()): Promise<WrittenFile> {
     if (this.#pendingRows > 0) await this.#rowGroup()
     const pairs = [...keyValue()].map(([key, value]): KeyValue => ({ key, value }))
-    // A list without items is written as one of bytes, and arrow-rs refuses the file.
+    // An empty list would be one of bytes, which readers that know the types refuse.
     if (pairs.length > 0) this.#writer.kvMetadata = pairs
     await this.#writer.finish()
     await this.#flush()

@@ -6,7 +6,7 @@ import { appended } from '../../table/operations/append.ts'
 import { deleted } from '../../table/operations/delete.ts'
 import { merged } from '../../table/operations/merge.ts'
 import type { OrderHint } from '../../table/order-hint.ts'
-import { usesDeletionVectors } from '../../table/protocol.ts'
+import { mayUseDeletionVectors } from '../../table/protocol.ts'
 import type { Snapshot } from '../../table/snapshot.ts'
 import { type Committed, committed, type Operation, type Table, type Transaction } from '../../table/table.ts'
 import { type ByteRange, type Section, TableText } from '../text/layout.ts'
@@ -40,7 +40,7 @@ export async function applyPlan(plan: ChangePlan, options: ApplyOptions): Promis
   const { table, snapshot, editId } = options
   await using transaction = table.begin(snapshot, { txnId: editId })
   if (plan.schema !== undefined) transaction.changeSchema(plan.schema)
-  if (plan.removed.length > 0 && !usesDeletionVectors(snapshot.protocol, snapshot.metadata.configuration)) {
+  if (plan.removed.length > 0 && !mayUseDeletionVectors(snapshot.protocol, snapshot.metadata.configuration)) {
     // A partitioned table's rows may change their folder, and have no places in the view to keep.
     if (snapshot.partitionColumns.length === 0) return await applyByRewriting(transaction, plan, options)
   }

@@ -1,14 +1,16 @@
 import { readFooter } from '../../columns/parquet/read.ts'
 import { storeSource } from '../../columns/parquet/source.ts'
 import { schemaFault, schemaToJson } from '../../columns/schema.ts'
+import type { Schema } from '../../columns/types.ts'
 import type { ObjectStore } from '../../storage/object-store.ts'
 import { withMaxColumnId, withPhysicalNames } from '../column-mapping.ts'
 import { TableError } from '../errors.ts'
 import type { LiveFile } from '../live-files.ts'
 import type { Action, MetadataAction } from '../log/actions/index.ts'
 import { isTrue } from '../properties.ts'
-import { checkWritable, protocolFor, usesDeletionVectors } from '../protocol.ts'
+import { areVectorsOnDemand, checkWritable, protocolFor, usesDeletionVectors, withFeatures } from '../protocol.ts'
 import type { Snapshot } from '../snapshot.ts'
+import { VECTORS_PROPERTY } from '../tags.ts'
 import { type Change, type Deletion, type Operation, takesRows } from './change.ts'
 import { commitInfo } from './commit-info.ts'
 import { type Conflict, conflict, conflictOf } from './conflicts.ts'
@@ -52,9 +54,13 @@ export async function rebase(
     deletions.push(deletion)
   }
   const { staying, left } = placesOf(change, newest, deletions)
-  const files = usesDeletionVectors(newest.protocol, configuration)
-    ? await byVectors(deletions, staying, context, dataChange)
-    : await byRewriting(deletions, newest, context, dataChange)
+  const hasVectors = usesDeletionVectors(newest.protocol, configuration)
+  const needsVectors = deletions.some(({ whole, file }) => !whole || staying.has(file.path))
+  const switchesVectorsOn = !hasVectors && needsVectors && areVectorsOnDemand(configuration)
+  const files =
+    hasVectors || switchesVectorsOn
+      ? await byVectors(deletions, staying, context, dataChange)
+      : await byRewriting(deletions, newest, context, dataChange)
   const removed = change.removeFiles.map(file => removeAction(newest.live.get(file.path)!, context.nowMs, dataChange))
   const modificationTime = Math.max(context.nowMs, (newest.live.last?.modificationTime ?? 0) + 1)
   const added = [
@@ -65,7 +71,7 @@ export async function rebase(
     kind: 'actions',
     actions: [
       { commitInfo: commitInfoOf(change, operation, newest, context) },
-      ...metadataActions(change, newest),
+      ...metadataActions(change, newest, switchesVectorsOn),
       ...removed.map(remove => ({ remove })),
       // They have no rows.
       ...left.map(file => ({ remove: removeAction(file, context.nowMs, false) })),
@@ -187,19 +193,32 @@ function commitInfoOf(change: Change, operation: Operation, newest: Snapshot, { 
   })
 }
 
-function metadataActions({ schema: wanted, metadata }: Change, newest: Snapshot): Action[] {
+/** `switchesVectorsOn`: rows are removed by deletion vectors from now on. */
+function metadataActions(change: Change, newest: Snapshot, switchesVectorsOn: boolean): Action[] {
+  const { schema: wanted, metadata } = change
   if (metadata !== undefined) return [{ metaData: metadata }]
-  if (wanted === undefined) return []
+  if (wanted === undefined && !switchesVectorsOn) return []
+  let protocol = newest.protocol
+  let metaData: MetadataAction = newest.metadata.action
+  if (wanted !== undefined) {
+    checkSchema(wanted, newest)
+    protocol = protocolFor(protocol, wanted, newest.metadata.configuration)
+    const schema = withPhysicalNames(wanted, newest)
+    const configuration = withMaxColumnId(metaData.configuration, schema, newest)
+    metaData = { ...metaData, schemaString: schemaToJson(schema), configuration }
+  }
+  if (switchesVectorsOn) {
+    protocol = withFeatures(protocol, ['deletionVectors'])
+    const { [VECTORS_PROPERTY]: _, ...configuration } = metaData.configuration ?? {}
+    metaData = { ...metaData, configuration: { ...configuration, 'delta.enableDeletionVectors': 'true' } }
+  }
+  return [...(protocol === newest.protocol ? [] : [{ protocol }]), { metaData }]
+}
+
+/** TableError `bad_schema` for columns that no table can have. */
+function checkSchema(wanted: Schema, newest: Snapshot): void {
   const fault = schemaFault(wanted)
   // What another writer's table has already is not for this change to answer for.
   if (fault !== undefined && schemaFault(newest.schema) === undefined)
     throw new TableError('bad_schema', `the table cannot have these columns: ${fault}`)
-  const protocol = protocolFor(newest.protocol, wanted)
-  const schema = withPhysicalNames(wanted, newest)
-  const metaData: MetadataAction = {
-    ...newest.metadata.action,
-    schemaString: schemaToJson(schema),
-    configuration: withMaxColumnId(newest.metadata.action.configuration, schema, newest),
-  }
-  return [...(protocol === newest.protocol ? [] : [{ protocol }]), { metaData }]
 }

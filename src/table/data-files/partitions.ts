@@ -7,6 +7,8 @@ import { partitionFolder } from './paths.ts'
 
 /** The rows of a batch that belong to one partition. */
 export interface PartitionedRows {
+  /** Tells the partition from all others, which the folder may not. */
+  readonly key: string
   readonly folder: string
   readonly values: PartitionTexts
   /** With all columns of the table. */
@@ -15,7 +17,7 @@ export interface PartitionedRows {
 
 /** Splits rows by their partition values, in the order in which those come; a table without partitions has one. */
 export function splitByPartition(batch: Batch, schema: Schema, partitionColumns: readonly string[]): PartitionedRows[] {
-  if (partitionColumns.length === 0) return [{ folder: '', values: {}, batch }]
+  if (partitionColumns.length === 0) return [{ key: '', folder: '', values: {}, batch }]
   const parts = new Map<string, { readonly folder: string; readonly values: PartitionTexts; readonly rows: number[] }>()
   const columns = partitionColumns.map(name => schema.findIndex(field => field.name === name))
   for (let row = 0; row < batch.rows; row++) {
@@ -27,10 +29,11 @@ export function splitByPartition(batch: Batch, schema: Schema, partitionColumns:
       values[physicalName(field)] = text
       folders.push(partitionFolder(physicalName(field), text))
     }
-    const folder = folders.join('/')
-    const part = parts.get(folder) ?? { folder, values, rows: [] }
+    // A text may be what stands for NULL in the name of a folder.
+    const key = JSON.stringify(Object.values(values))
+    const part = parts.get(key) ?? { folder: folders.join('/'), values, rows: [] }
     part.rows.push(row)
-    parts.set(folder, part)
+    parts.set(key, part)
   }
-  return [...parts.values()].map(({ folder, values, rows }) => ({ folder, values, batch: takeRows(batch, rows) }))
+  return [...parts].map(([key, { rows, ...part }]) => ({ key, ...part, batch: takeRows(batch, rows) }))
 }

@@ -25,8 +25,20 @@ const NULL_FOLDER = '__HIVE_DEFAULT_PARTITION__'
 
 /** The folder of one partition value. Only the log is asked for values; the name is for people and other tools. */
 export function partitionFolder(column: string, value: string | null): string {
-  return `${folderText(column)}=${value === null ? NULL_FOLDER : folderText(value)}`
+  const name = `${folderText(column)}=${value === null ? NULL_FOLDER : folderText(value)}`
+  const bytes = Buffer.from(name)
+  if (bytes.length <= NAME_BYTES_MAX) return name
+  // A part of a character at the end becomes nothing.
+  const start = bytes
+    .subarray(0, SHORTENED_BYTES)
+    .toString()
+    .replace(/\ufffd+$|%[0-9A-F]?$/, '')
+  return `${start}-${Bun.hash(name).toString(16).padStart(16, '0')}`
 }
+
+/** The longest name that file systems take, and what is kept of a longer one in front of its hash. */
+const NAME_BYTES_MAX = 255
+const SHORTENED_BYTES = 200
 
 /** Characters that folder names of partitions escape, as Hive does. */
 function folderText(text: string): string {

@@ -66,36 +66,36 @@ export class RowsWriter {
 
   /** The files, whole and durable. */
   async finish(): Promise<NewFile[]> {
-    for (const [folder, file] of [...this.#open]) await this.#close(folder, file)
+    for (const [key, file] of [...this.#open]) await this.#close(key, file)
     return this.#done
   }
 
-  async #writePart({ folder, values, batch: { rows, vectors } }: PartitionedRows): Promise<void> {
-    const file = this.#open.get(folder) ?? (await this.#begin(folder, values))
+  async #writePart({ key, folder, values, batch: { rows, vectors } }: PartitionedRows): Promise<void> {
+    const file = this.#open.get(key) ?? (await this.#begin(key, folder, values))
     const { schema } = this.#target
     const kept = this.#inFiles === schema ? vectors : vectors.filter((_, i) => this.#inFiles.includes(schema[i]!))
     await file.writer.write({ rows, vectors: kept })
     file.rows += rows
     // A hint speaks of the rows of one file.
-    if (file.rows >= FILE_ROWS_MAX && this.#placement.order === undefined) await this.#close(folder, file)
+    if (file.rows >= FILE_ROWS_MAX && this.#placement.order === undefined) await this.#close(key, file)
   }
 
-  async #begin(folder: string, partitionValues: PartitionTexts): Promise<OpenFile> {
+  async #begin(key: string, folder: string, partitionValues: PartitionTexts): Promise<OpenFile> {
     const { inPlaceOf } = this.#placement
     const number = this.#count++
     const path = inPlaceOf === undefined ? newDataPath(number, folder) : pathInPlaceOf(inPlaceOf.path, number)
     const out = await this.#create(path)
     const writer = new DataFileWriter(out, this.#inFiles, { indexed: this.#target.indexed })
     const file: OpenFile = { path, out, writer, partitionValues, rows: 0 }
-    this.#open.set(folder, file)
+    this.#open.set(key, file)
     return file
   }
 
-  async #close(folder: string, { path, out, writer, partitionValues }: OpenFile): Promise<void> {
+  async #close(key: string, { path, out, writer, partitionValues }: OpenFile): Promise<void> {
     const { order, inPlaceOf } = this.#placement
     const written = await writer.finish(new Map(order === undefined ? [] : [[ORDER_KEY, encodeOrderHint(order)]]))
     await out.close()
-    this.#open.delete(folder)
+    this.#open.delete(key)
     const modificationTime = inPlaceOf?.modificationTime
     this.#done.push(newFile(path, written, this.#inFiles, { partitionValues, order, modificationTime }))
   }

@@ -12,13 +12,20 @@ import type { NewFile } from '../data-files/new-file.ts'
 import { TableError } from '../errors.ts'
 import type { Action, MetadataAction } from '../log/actions/index.ts'
 import { hasLog } from '../log/segment.ts'
+import { isTrue } from '../properties.ts'
 import { newProtocol } from '../protocol.ts'
 import { openTable, type Table } from '../table.ts'
+import { VECTORS_ON_DEMAND, VECTORS_PROPERTY } from '../tags.ts'
 
 export interface NewTable {
   readonly schema: Schema
   readonly partitionColumns?: readonly string[]
   readonly configuration?: Readonly<Record<string, string>>
+  /**
+   * False: rows are never removed by deletion vectors, but by writing files anew. Else the first change that needs them
+   * switches them on, unless `delta.enableDeletionVectors` in the configuration says something else.
+   */
+  readonly deletionVectors?: boolean
   readonly name?: string
   /** Files that are in the table from its first version on. */
   readonly add?: readonly NewFile[]
@@ -48,20 +55,22 @@ export async function createTable(store: ObjectStore, options: NewTable): Promis
   if (fault !== undefined) throw new TableError('bad_schema', `a table cannot have these columns: ${fault}`)
   checkPartitioning(schema, partitionColumns)
   await checkNoTable(store)
+  const vectors = options.configuration?.['delta.enableDeletionVectors']
+  const isOnDemand = vectors === undefined && options.deletionVectors !== false
   const metaData: MetadataAction = {
     id: randomUUID(),
     ...(options.name === undefined ? {} : { name: options.name }),
     format: { provider: 'parquet', options: {} },
     schemaString: schemaToJson(schema),
     partitionColumns,
-    configuration: { 'delta.enableDeletionVectors': 'true', ...options.configuration },
+    configuration: { ...(isOnDemand ? { [VECTORS_PROPERTY]: VECTORS_ON_DEMAND } : {}), ...options.configuration },
     createdTime: nowMs,
   }
   const txnId = randomUUID()
   const isBlindAppend = true
   const actions: Action[] = [
     { commitInfo: commitInfo(created(metaData, add), { nowMs, txnId, isBlindAppend }) },
-    { protocol: newProtocol(schema) },
+    { protocol: newProtocol(schema, isTrue(vectors)) },
     { metaData },
     ...add.map(file => ({ add: addAction(file, nowMs) })),
   ]
@@ -86,7 +95,8 @@ function created({ partitionColumns, configuration }: MetadataAction, add: reado
   }
 }
 
-function checkPartitioning(schema: Schema, partitionColumns: readonly string[]): void {
+/** TableError `bad_schema` for columns by which a table cannot be partitioned. */
+export function checkPartitioning(schema: Schema, partitionColumns: readonly string[]): void {
   for (const [i, name] of partitionColumns.entries()) {
     const field = schema.find(candidate => candidate.name === name)
     if (field === undefined) throw new TableError('bad_schema', `the partition column ${name} is not in the schema`)

@@ -11,9 +11,12 @@ import type { ReadableFile } from '../../storage/readable-file.ts'
 import { DataFileWriter, type WrittenDataFile } from '../data-files/data-file-writer.ts'
 import { type NewFile, newFile } from '../data-files/new-file.ts'
 import { newDataPath } from '../data-files/paths.ts'
+import { RowsWriter } from '../data-files/rows-writer.ts'
+import { INDEXED_BY_DEFAULT } from '../data-files/statistics.ts'
 import { TableError } from '../errors.ts'
 import { LOG_FOLDER } from '../log/paths.ts'
 import type { Table } from '../table.ts'
+import { checkPartitioning } from './create.ts'
 import { type FolderValues, unlikeFolders, withFolders } from './hive-folders.ts'
 import { type ImportOptions, importing } from './import-source.ts'
 
@@ -36,8 +39,17 @@ export async function createFromParquet(
     const names = inputs.map(({ name }) => name)
     const { schema, values, notes } = withFolders(commonColumns(inputs), names)
     const report = reporting(inputs, schema, options)
+    const { partitionColumns = [] } = options
+    checkPartitioning(schema, partitionColumns)
     const files: NewFile[] = []
     for (const [i, input] of inputs.entries()) {
+      if (partitionColumns.length > 0) {
+        const target = { schema, partitionColumns, indexed: INDEXED_BY_DEFAULT }
+        const rows = new RowsWriter(path => to.staged.create(path), target)
+        await copyRows(input, rows, schema, values[i]!, report)
+        files.push(...(await rows.finish()))
+        continue
+      }
       const path = newDataPath(i)
       const out = await to.staged.create(path)
       const file = await copied(input, out, schema, values[i]!, report)
@@ -69,18 +81,28 @@ async function copied(
   input: ParquetInput,
   out: ByteSink,
   schema: Schema,
-  { constants, repeated }: FolderValues,
+  values: FolderValues,
   report: Report,
 ): Promise<WrittenDataFile> {
-  const { name, source, footer } = input
   const writer = new DataFileWriter(out, schema)
+  await copyRows(input, writer, schema, values, report)
+  return writer.finish()
+}
+
+async function copyRows(
+  input: ParquetInput,
+  writer: Pick<RowsWriter, 'write'>,
+  schema: Schema,
+  { constants, repeated }: FolderValues,
+  report: Report,
+): Promise<void> {
+  const { name, source, footer } = input
   for (const [group, { firstRow }] of footer.rowGroups.entries()) {
     const batch = await readRowGroup(source, footer, group, schema, constants)
     report(input, batch)
     checkRows(batch, schema, name, firstRow, repeated)
     await writer.write(batch)
   }
-  return writer.finish()
 }
 
 interface ParquetInput {

@@ -17,6 +17,9 @@ export interface ImportOptions {
   readonly pool: WorkerPool
   readonly clock?: Clock
   readonly name?: string
+  readonly partitionColumns?: readonly string[]
+  /** See NewTable. */
+  readonly deletionVectors?: boolean
   /** The columns; found from the data if not given. */
   readonly schema?: Schema
   readonly progress?: (doneBytes: number, totalBytes: number) => void
@@ -50,13 +53,15 @@ export async function importing(
   await checkNoTable(store)
   const open = (path: string): Promise<ReadableFile> => openSource(path, store, copies, options)
   const { schema, files } = await work({ store, staged, open })
-  const { name, clock, signal } = options
+  const { name, clock, signal, partitionColumns, deletionVectors } = options
   signal?.throwIfAborted()
   return await createTable(store, {
     schema,
     add: files,
     staged,
     ...(name === undefined ? {} : { name }),
+    ...(partitionColumns === undefined ? {} : { partitionColumns }),
+    ...(deletionVectors === undefined ? {} : { deletionVectors }),
     ...(clock === undefined ? {} : { clock }),
   })
 }

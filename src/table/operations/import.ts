@@ -4,9 +4,10 @@ import { matchHeader, SchemaInference } from '../../columns/text/csv.ts'
 import { csv } from '../../columns/text/formats/index.ts'
 import type { Schema } from '../../columns/types.ts'
 import type { ObjectStore } from '../../storage/object-store.ts'
-import { type NewFile, newFile } from '../data-files/new-file.ts'
+import { columnsInFiles, type NewFile, newFile } from '../data-files/new-file.ts'
 import { newDataPath } from '../data-files/paths.ts'
 import type { Table } from '../table.ts'
+import { checkPartitioning } from './create.ts'
 import { type CsvInput, type CsvRows, openCsv } from './csv-input.ts'
 import { type FolderValues, folderColumns, type WithFolders, withFolders } from './hive-folders.ts'
 import { type Import, type ImportOptions, importing, named, withName } from './import-source.ts'
@@ -34,6 +35,7 @@ export async function createFromCsv(
     const names = inputs.map(({ name }) => name)
     const write = async ({ schema, notes, isSure }: Inferred, given?: Schema): Promise<Written> => {
       const all = withFolders(schema, names, given)
+      checkPartitioning(given ?? all.schema, options.partitionColumns ?? [])
       const files = await writeCsv(to, inputs, all, { ...options, areGuessed: !isSure })
       for (const note of [...all.notes, ...notes]) options.log?.(note)
       return { schema: given ?? all.schema, files }
@@ -110,17 +112,21 @@ async function writeCsv(
 ): Promise<NewFile[]> {
   const { pool, progress, signal } = options
   const totalBytes = inputs.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0)
-  const files: (NewFile | undefined)[] = []
+  const files: NewFile[][] = []
   const going = new Set<Promise<void>>()
   const paths: string[] = []
+  let count = 0
   let doneBytes = 0
   let failure: unknown
   const write = async (piece: CsvPiece, number: number): Promise<void> => {
-    const path = newDataPath(number)
-    paths.push(path)
+    const newPath = (folder: string): string => {
+      const path = newDataPath(number, folder)
+      paths.push(path)
+      return path
+    }
     const { sourceBytes } = piece.rows
     try {
-      files[number] = await writePiece(to, path, piece, all, options)
+      files[number] = await writePiece(to, newPath, piece, all, options)
       doneBytes += sourceBytes
       progress?.(doneBytes, totalBytes)
     } catch (error) {
@@ -134,7 +140,7 @@ async function writeCsv(
         if (signal?.aborted === true) failure ??= signal.reason
         if (failure !== undefined) break
         const piece = { input, columns, folders: all.values[i]!, rows }
-        const task: Promise<void> = write(piece, paths.length).finally(() => going.delete(task))
+        const task: Promise<void> = write(piece, count++).finally(() => going.delete(task))
         going.add(task)
         // One more than there are threads, so that none has to wait for the disk.
         if (going.size > pool.threads) await Promise.race(going)
@@ -148,7 +154,7 @@ async function writeCsv(
     await to.staged.discard(paths)
     throw failure
   }
-  return files.filter(file => file !== undefined)
+  return files.flat()
 }
 
 /** Rows of a CSV file. */
@@ -160,15 +166,15 @@ interface CsvPiece {
   readonly rows: CsvRows
 }
 
-/** Writes a piece to a data file; undefined if there are no rows in it. */
+/** Writes a piece to a data file, or to one for each partition; to none if there are no rows in it. */
 async function writePiece(
   { staged }: Import,
-  path: string,
+  newPath: (folder: string) => string,
   { input, columns, folders: { constants, repeated }, rows }: CsvPiece,
   { added }: WithFolders,
-  { pool, areGuessed }: CsvOptions,
-): Promise<NewFile | undefined> {
-  const file = await pool.encode({
+  { pool, areGuessed, partitionColumns = [] }: CsvOptions,
+): Promise<NewFile[]> {
+  const { files } = await pool.encode({
     bytes: rows.bytes,
     format: csv.name,
     schemaJson: schemaToJson(columns),
@@ -178,12 +184,18 @@ async function writePiece(
     foundTypes: areGuessed,
     constants: { schemaJson: schemaToJson(added), cells: added.map(({ name }) => constants.get(name) ?? null) },
     expected: repeated,
+    partitionColumns,
   })
-  if (file.rows === 0) return undefined
-  const out = await staged.create(path)
-  for (const bytes of file.pieces) await out.write(bytes)
-  await out.close()
-  return newFile(path, file, [...columns, ...added])
+  const inFiles = columnsInFiles([...columns, ...added], partitionColumns)
+  const written: NewFile[] = []
+  for (const { pieces, folder, partitionValues, ...file } of files) {
+    const path = newPath(folder)
+    const out = await staged.create(path)
+    for (const bytes of pieces) await out.write(bytes)
+    await out.close()
+    written.push(newFile(path, file, inFiles, { partitionValues }))
+  }
+  return written
 }
 
 /** The columns of a file in its order: all of the table's but those that the folders add. */

@@ -16,7 +16,7 @@ const PARALLEL = 64
 const ATTEMPTS_MAX = 10
 /** What a table goes on with, whatever an older version said: it tells how later versions are to be read. */
 const KEPT_PROPERTIES =
-  /^delta\.(?:enableInCommitTimestamps|inCommitTimestampEnablement\w+|columnMapping\.(?:mode|maxColumnId)|rowTracking\.\w+|enableRowTracking|enableDeletionVectors)$/
+  /^(?:posixlake\.deletionVectors|delta\.(?:enableInCommitTimestamps|inCommitTimestampEnablement\w+|columnMapping\.(?:mode|maxColumnId)|rowTracking\.\w+|enableRowTracking|enableDeletionVectors))$/
 
 /** A table that is as it was at an older version again. */
 export interface Restored extends Committed {

@@ -3,7 +3,7 @@ import type { RenderedText } from '../../columns/text/rendered.ts'
 import { messageOf } from '../../core/errors.ts'
 import {
   buffersOf,
-  type EncodedFile,
+  type EncodedFiles,
   type EncodeTask,
   fromFailure,
   type RenderTask,
@@ -24,7 +24,7 @@ interface Thread {
   pending: Pending | undefined
 }
 
-type Answer = { readonly id: number; readonly result?: RenderedText | EncodedFile; readonly failure?: TaskFailure }
+type Answer = { readonly id: number; readonly result?: RenderedText | EncodedFiles; readonly failure?: TaskFailure }
 
 /** In the executable everything lies in one file, and the entry points beside it by their paths below `src`. */
 function workerUrl(): string {
@@ -49,8 +49,8 @@ export class WorkerPool {
   }
 
   /** Rejects with TextError. `bytes` are given away. */
-  encode(task: Omit<EncodeTask, 'kind'>): Promise<EncodedFile> {
-    return this.#run({ ...task, kind: 'encode' }) as Promise<EncodedFile>
+  encode(task: Omit<EncodeTask, 'kind'>): Promise<EncodedFiles> {
+    return this.#run({ ...task, kind: 'encode' }) as Promise<EncodedFiles>
   }
 
   /** Starts the threads now, so that the first task need not wait for their code to be loaded. */
@@ -80,7 +80,7 @@ export class WorkerPool {
     }
   }
 
-  #run(task: Task): Promise<RenderedText | EncodedFile> {
+  #run(task: Task): Promise<RenderedText | EncodedFiles> {
     if (this.#closed) return Promise.reject(new Error('the worker pool was closed'))
     return new Promise((resolve, reject) => {
       this.#queue.push({ task, resolve: resolve as Pending['resolve'], reject })

@@ -9,6 +9,8 @@ import { cellAt, constantVector } from '../../columns/vectors.ts'
 import { messageOf } from '../../core/errors.ts'
 import { discarded } from '../../core/garbage.ts'
 import { DataFileWriter, type WrittenDataFile } from '../data-files/data-file-writer.ts'
+import { columnsInFiles, type PartitionTexts } from '../data-files/new-file.ts'
+import { type PartitionedRows, splitByPartition } from '../data-files/partitions.ts'
 
 /** Renders one row group of a data file. Who asks has fetched its bytes, which are given away. */
 export interface RenderTask {
@@ -38,6 +40,8 @@ export interface EncodeTask {
   readonly foundTypes?: boolean | undefined
   /** Columns behind those of the text that have one value in every row. */
   readonly constants?: { readonly schemaJson: string; readonly cells: readonly Cell[] } | undefined
+  /** The table's partition columns, which are not in its files: there is a file for each of their values. */
+  readonly partitionColumns?: readonly string[] | undefined
   /** Values that columns of the text have to have in every row, by their names, as the names of folders say. */
   readonly expected?: ReadonlyMap<string, Cell> | undefined
 }
@@ -46,10 +50,18 @@ export interface EncodeTask {
 export interface EncodedFile extends WrittenDataFile {
   /** Its bytes, in order. */
   readonly pieces: readonly Uint8Array[]
+  /** Where it is, and the values of its partition; empty in a table without partitions. */
+  readonly folder: string
+  readonly partitionValues: PartitionTexts
+}
+
+/** The data files of a piece of text, which nobody has stored yet. */
+export interface EncodedFiles {
+  readonly files: readonly EncodedFile[]
 }
 
 export type Task = RenderTask | EncodeTask
-export type TaskResult<T extends Task> = T extends RenderTask ? RenderedText : EncodedFile
+export type TaskResult<T extends Task> = T extends RenderTask ? RenderedText : EncodedFiles
 
 /** An error as it crosses to the main thread and becomes itself again. */
 export interface TaskFailure {
@@ -72,10 +84,10 @@ export async function runTask<T extends Task>(task: T): Promise<TaskResult<T>> {
 }
 
 /** What a thread may take over: the buffers of the bytes that a task was given, or of those that a result has. */
-export function buffersOf(message: Task | RenderedText | EncodedFile): ArrayBuffer[] {
+export function buffersOf(message: Task | RenderedText | EncodedFiles): ArrayBuffer[] {
   const views: Uint8Array[] = []
   if ('rowGroup' in message) views.push(...message.rowGroup.columns.flatMap(({ bytes }) => bytes))
-  else if ('pieces' in message) views.push(...message.pieces)
+  else if ('files' in message) views.push(...message.files.flatMap(({ pieces }) => pieces))
   else views.push(message.bytes)
   const buffers = new Set(views.map(({ buffer }) => buffer as ArrayBuffer))
   if ('index' in message) buffers.add(message.index.buffer as ArrayBuffer)
@@ -100,13 +112,12 @@ function renderBatch(batch: Batch, schema: Schema, format: TextFormat): Rendered
   return column < 0 ? rendered : { ...rendered, notUtf8: { column, row: batch.vectors[column]!.notUtf8! } }
 }
 
-async function encode(task: EncodeTask): Promise<EncodedFile> {
+async function encode(task: EncodeTask): Promise<EncodedFiles> {
   const schema = schemaFromJson(task.schemaJson)
   const input = inputOf(textFormat(task.format))
   const { constants = { schemaJson: schemaToJson([]), cells: [] } } = task
   const added = schemaFromJson(constants.schemaJson)
-  const pieces: Uint8Array[] = []
-  const writer = new DataFileWriter({ write: bytes => void pieces.push(bytes) }, [...schema, ...added])
+  const files = new FilesInMemory([...schema, ...added], task.partitionColumns ?? [])
   let line = task.firstLine
   for (let at = 0; at < task.bytes.length; ) {
     const end = pieceEnd(task, input, at)
@@ -116,12 +127,58 @@ async function encode(task: EncodeTask): Promise<EncodedFile> {
     const { rows, vectors } = input.parse(piece, schema, { firstLine: line, lines, delimiter, foundTypes })
     checkExpected({ rows, vectors }, schema, task)
     const others = added.map(({ type }, i) => constantVector(type, rows, constants.cells[i] ?? null))
-    await writer.write({ rows, vectors: [...vectors, ...others] })
+    await files.write({ rows, vectors: [...vectors, ...others] })
     line += countLines(piece)
     at = end
     discarded(piece.length * GARBAGE_FACTOR)
   }
-  return { ...(await writer.finish()), pieces }
+  return { files: await files.finish() }
+}
+
+interface FileInMemory {
+  readonly writer: DataFileWriter
+  readonly pieces: Uint8Array[]
+  readonly part: Pick<PartitionedRows, 'folder' | 'values'>
+}
+
+/** Data files for rows, one for each partition. */
+class FilesInMemory {
+  readonly #schema: Schema
+  readonly #inFiles: Schema
+  readonly #partitionColumns: readonly string[]
+  readonly #files = new Map<string, FileInMemory>()
+
+  constructor(schema: Schema, partitionColumns: readonly string[]) {
+    this.#schema = schema
+    this.#inFiles = columnsInFiles(schema, partitionColumns)
+    this.#partitionColumns = partitionColumns
+  }
+
+  async write(batch: Batch): Promise<void> {
+    if (batch.rows === 0) return
+    for (const part of splitByPartition(batch, this.#schema, this.#partitionColumns)) {
+      const { rows, vectors } = part.batch
+      const kept = vectors.filter((_, i) => this.#inFiles.includes(this.#schema[i]!))
+      await this.#fileOf(part).writer.write({ rows, vectors: kept })
+    }
+  }
+
+  async finish(): Promise<EncodedFile[]> {
+    const done: EncodedFile[] = []
+    for (const { writer, pieces, part } of this.#files.values())
+      done.push({ ...(await writer.finish()), pieces, folder: part.folder, partitionValues: part.values })
+    return done
+  }
+
+  #fileOf({ key, ...part }: PartitionedRows): FileInMemory {
+    const known = this.#files.get(key)
+    if (known !== undefined) return known
+    const pieces: Uint8Array[] = []
+    const writer = new DataFileWriter({ write: bytes => void pieces.push(bytes) }, this.#inFiles)
+    const file = { writer, pieces, part }
+    this.#files.set(key, file)
+    return file
+  }
 }
 
 function checkExpected({ rows, vectors }: Batch, schema: Schema, { expected }: EncodeTask): void {

@@ -7,7 +7,7 @@ self.onmessage = async (event: MessageEvent<{ id: number; task: Task }>) => {
   const { id, task } = event.data
   try {
     const result = await runTask(task)
-    const sent = 'pieces' in result ? result : { ...result, bytes: compact(result.bytes) }
+    const sent = 'files' in result ? result : { ...result, bytes: compact(result.bytes) }
     self.postMessage({ id, result: sent }, buffersOf(sent))
   } catch (error) {
     self.postMessage({ id, failure: toFailure(error) })
