@@ -50,12 +50,12 @@ export interface Lake {
 export interface OpenSqlOptions {
   /** A folder of the server's own. */
   readonly folder: string
-  /** What differs from the limits of a server. */
+  /** Limits of statements that differ from the usual ones of a server. */
   readonly limits?: Partial<SqlLimits> | undefined
   readonly log: (sentence: string) => void
 }
 
-/** What runs SQL on the table of a server. It loads no engine here: processes of its own do. */
+/** The service that runs SQL on the table of a server. It loads no engine here: processes of its own do. */
 export type { SqlLimits, SqlService }
 
 export function openSql({ table, location, clock, cacheBytes }: Lake, options: OpenSqlOptions): SqlService {

@@ -1,5 +1,5 @@
 import { Database } from 'bun:sqlite'
-import { errnoOf } from '../core/errors.ts'
+import { errnoOf, isCorruptDatabase } from '../core/errors.ts'
 
 /** A change of the tables below needs a new number: an index of another number is emptied. */
 const SCHEMA_VERSION = 2
@@ -28,7 +28,7 @@ const SCHEMA = [
   `PRAGMA user_version = ${SCHEMA_VERSION}`,
 ]
 
-/** What the index knows of a value: its bytes are either in the row itself or in a file. */
+/** The row of a value in the index: its bytes are either in the row itself or in a file. */
 export interface NewIndexRow {
   readonly file: string | null
   readonly inline: Uint8Array | null
@@ -176,7 +176,6 @@ export class DiskIndex {
  * disk or a lack of rights are not of this kind: others may be using the index with success.
  */
 export function isDamage(error: unknown): boolean {
-  const code = errnoOf(error) ?? ''
   // Our statements are constant: one that is refused as such (SQLITE_ERROR) met tables that are not ours.
-  return /^SQLITE_(CORRUPT|NOTADB)/.test(code) || code === 'SQLITE_ERROR'
+  return isCorruptDatabase(error) || errnoOf(error) === 'SQLITE_ERROR'
 }

@@ -169,7 +169,7 @@ export class DiskCache implements ByteCache {
     this.#guard(() => this.#index?.touch(uses))
   }
 
-  /** What other processes left behind, or a larger capacity of earlier. */
+  /** Removes what other processes left behind, and what is too much for a capacity that was larger earlier. */
   async #tidy(): Promise<void> {
     await this.#makeRoom()
     if (this.#index === undefined) return

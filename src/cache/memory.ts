@@ -1,15 +1,15 @@
 import { Unused } from '../core/unused.ts'
 import type { ByteCache, CachedBytes, CacheStats } from './byte-cache.ts'
 
-/** What takes more than this share of the cache would drive out too much else. */
+/** A value that takes more than this share of the cache is not kept: it would drive out too much else. */
 const SHARE_MAX = 4
 
-/** What an entry takes beside its bytes, roughly: small ones would take far more than they count for otherwise. */
+/** Bytes that an entry takes beside its value, roughly: small values would take far more than they count for otherwise. */
 const ENTRY_BYTES = 512
 
 interface HeldValue {
   readonly value: CachedBytes
-  /** When it was used last, see Unused. */
+  /** The mark of its last use, see Unused. */
   readonly usedMark: number
 }
 

@@ -9,12 +9,12 @@ export class UsageError extends LakeError<'usage'> {
   }
 }
 
-/** What a command line is parsed by. */
+/** The flags and arguments that a command line may have. */
 export interface Grammar {
   /** Of the command, for messages. */
   readonly name: string
   readonly args: ArgsDef
-  /** What further arguments are called, if any are taken. */
+  /** The name of further arguments, if any are taken. */
   readonly rest?: string
 }
 

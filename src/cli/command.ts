@@ -15,7 +15,7 @@ export interface CommandSpec<T extends ArgsDef> {
   readonly summary: string
   readonly examples: readonly string[]
   readonly args: T
-  /** What further arguments are called, if any are taken. */
+  /** The name of further arguments, if any are taken. */
   readonly rest?: string
   /** The exit status; done if undefined. */
   readonly run: (args: Args<T>, rest: readonly string[]) => Promise<number | undefined>
@@ -53,7 +53,7 @@ export function command<const T extends ArgsDef>(spec: CommandSpec<T>): Command 
   }
 }
 
-/** What system calls fail with because of what is on the machine, not because of us. */
+/** Errors of system calls that come from the state of the machine, not from a fault here, as sentences. */
 const SYSTEM_ERRORS: Readonly<Record<string, string>> = {
   EACCES: 'permission denied',
   EDQUOT: 'the disk quota is used up',

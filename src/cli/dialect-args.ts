@@ -29,7 +29,7 @@ type DialectArgs = { readonly [K in keyof typeof dialectArgs]?: string | undefin
 
 const NO_QUOTES = 'none'
 
-/** What the flags say of a dialect. UsageError for what cannot be told from other text. */
+/** Returns the dialect that the flags describe. UsageError for characters that could not be told from other text. */
 export function dialectOf(args: DialectArgs): Partial<Dialect> {
   const delimiter = args.delimiter === '\\t' || args.delimiter === 'tab' ? '\t' : args.delimiter
   const quote = args.quote === NO_QUOTES ? '' : args.quote

@@ -4,7 +4,7 @@ import { logLine } from '../serve/log.ts'
 import { EXIT } from './exit.ts'
 
 /** Standard output takes no more. */
-export class OutputError extends LakeError<'no_space' | 'io'> {}
+class OutputError extends LakeError<'no_space' | 'io'> {}
 
 const STDOUT = 1
 const RETRY_MS = 1

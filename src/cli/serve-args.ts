@@ -34,7 +34,7 @@ export interface ServeArgs extends StoreArgs {
   readonly 'query-result': string | undefined
 }
 
-/** What a server is started with. Throws UsageError. */
+/** Returns the settings that a server is started with. Throws UsageError. */
 export function settingsOf(args: ServeArgs): Omit<ServerSettings, 'logFile' | 'untilUnmounted'> {
   return {
     store: useStore(args.table, args),

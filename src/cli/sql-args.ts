@@ -77,7 +77,7 @@ export function bytesOf(flag: string, text: string | undefined): number | undefi
 const TIME_UNITS: Readonly<Record<string, number>> = { ms: 1, s: 1000, m: 60_000, h: 3_600_000 }
 
 /** A time in milliseconds: a number with ms, s, m or h behind it, or none: Infinity. UsageError. */
-export function durationMsOf(flag: string, text: string | undefined): number | undefined {
+function durationMsOf(flag: string, text: string | undefined): number | undefined {
   if (text === undefined) return undefined
   if (text === 'none') return Number.POSITIVE_INFINITY
   const match = /^(\d+(?:\.\d+)?)\s*(ms|s|m|h)$/i.exec(text)

@@ -2,7 +2,7 @@ import { canonicalPath } from '../mount/linux.ts'
 import { ask } from '../serve/control.ts'
 import { parseLocation, s3Name } from '../storage/location.ts'
 
-/** What a table is called for its server and for those who look for it: the real path, or the URL. */
+/** The name by which a table's server is found: the real path, or the URL. */
 export function locationName(text: string): string {
   const location = parseLocation(text)
   if (location.kind === 's3') return s3Name(location)

@@ -68,7 +68,7 @@ function arrowField({ name, type, nullable }: Field): ArrowField {
 }
 
 /** The Arrow type that holds every value of a Delta type. */
-export function arrowType(type: DataType): ArrowType {
+function arrowType(type: DataType): ArrowType {
   switch (type.kind) {
     case 'byte':
       return new Int8()
@@ -116,7 +116,7 @@ function entriesField(
   return new ArrowField('entries', new Struct<{ key: ArrowType; value: ArrowType }>([key, value] as never), false)
 }
 
-/** What every Arrow vector has, whatever its type. */
+/** The fields of every Arrow vector, whatever its type. */
 interface DataBase {
   readonly length: number
   readonly nullCount: number

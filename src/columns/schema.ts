@@ -74,7 +74,7 @@ const SQL_NAMES: Readonly<Record<PrimitiveKind, string>> = {
   void: 'VOID',
 }
 
-/** What is nested deeper is no table's: each level takes a step into whoever looks at the type. */
+/** The deepest nesting of a type that a table may have: each level takes a step into whoever looks at it. */
 const NESTING_MAX = 200
 
 /** Delta's schema string as fields (PROTOCOL.md, "Schema Serialization Format"). TextError `bad_schema` for what we cannot read, by name. */
@@ -253,7 +253,7 @@ export function schemaFingerprint(schema: Schema): string {
 }
 
 /**
- * What keeps names from standing side by side as columns, or as the fields of a struct; undefined if nothing does. Names
+ * Returns why names cannot stand side by side as columns, or as the fields of a struct; undefined if they can. Names
  * that differ in case only are one name to SQL and Spark, which cannot open a table that has both.
  */
 export function nameFault(names: readonly string[]): string | undefined {
@@ -270,7 +270,7 @@ export function nameFault(names: readonly string[]): string | undefined {
   return undefined
 }
 
-/** What makes columns unfit for a new table, structs inside them included; undefined if nothing does. */
+/** Returns why columns are unfit for a new table, structs inside them included; undefined if they are fit. */
 export function schemaFault(schema: Schema): string | undefined {
   const own = nameFault(schema.map(({ name }) => name))
   if (own !== undefined) return own

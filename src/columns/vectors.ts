@@ -104,7 +104,7 @@ export function constantVector(type: DataType, length: number, cell: Cell): Vect
 }
 
 /** Rows [start, end) of a vector; shares its memory. */
-export function sliceVector(vector: Vector, start: number, end: number): Vector {
+function sliceVector(vector: Vector, start: number, end: number): Vector {
   const { type, values, nulls } = vector
   const length = end - start
   const part = nulls?.subarray(start, end)

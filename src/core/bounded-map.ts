@@ -1,13 +1,10 @@
 /** A map of a bounded number of entries: the one that was used least recently goes first. */
 export class BoundedMap<K, V> {
   readonly #entriesMax: number
-  readonly #dropped: (value: V, key: K) => void
   readonly #entries = new Map<K, V>()
 
-  /** `dropped` hears of each entry for which there is no room any more. */
-  constructor(entriesMax: number, dropped: (value: V, key: K) => void = () => undefined) {
+  constructor(entriesMax: number) {
     this.#entriesMax = entriesMax
-    this.#dropped = dropped
   }
 
   get size(): number {
@@ -35,10 +32,7 @@ export class BoundedMap<K, V> {
   set(key: K, value: V): void {
     this.#entries.delete(key)
     this.#entries.set(key, value)
-    if (this.#entries.size <= this.#entriesMax) return
-    const [oldest, oldestValue] = this.#entries.entries().next().value!
-    this.#entries.delete(oldest)
-    this.#dropped(oldestValue, oldest)
+    if (this.#entries.size > this.#entriesMax) this.#entries.delete(this.#entries.keys().next().value!)
   }
 
   delete(key: K): boolean {

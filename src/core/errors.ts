@@ -25,7 +25,7 @@ export function errnoOf(error: unknown): string | undefined {
   return undefined
 }
 
-/** Marks a branch that the types say cannot be reached. */
-export function unreachable(value: never): never {
-  throw new Error(`unreachable: ${String(value)}`)
+/** True if an error of SQLite says that a file is no database, or is damaged; being busy or out of space is neither. */
+export function isCorruptDatabase(error: unknown): boolean {
+  return /^SQLITE_(CORRUPT|NOTADB)/.test(errnoOf(error) ?? '')
 }

@@ -11,12 +11,12 @@ export class Freshness {
   /** When the look began that is under way. */
   #lookingMs: number | undefined
 
-  /** What is made now is fresh. `forMs`: how long a look counts; 0: not at all. */
+  /** Begins fresh. `forMs`: the time for which a look counts; 0: it does not. */
   constructor(forMs = 0) {
     this.#forMs = forMs
   }
 
-  /** It is fresh again. `sinceMs`: when the look began, by performance.now(). */
+  /** Notes that it is fresh again. `sinceMs`: the begin of the look, by performance.now(). */
   looked(sinceMs = performance.now()): void {
     this.#lookedMs = sinceMs
   }
@@ -34,7 +34,7 @@ export class Freshness {
     }
   }
 
-  /** What is known if that is fresh, or if what is looked at does not answer in time; otherwise what a look finds. */
+  /** Returns what is known if that is fresh, or if a look is not answered in time; otherwise what a look finds. */
   async recent<T>(of: { readonly snapshot: T; refresh(): Promise<T> }): Promise<T> {
     if (this.#forMs === 0) return of.refresh()
     const nowMs = performance.now()

@@ -1,14 +1,14 @@
-/** How items stand to each other, and what is added up of them. */
+/** The order of items, and the measure that is added up of them. */
 export interface Ordering<T> {
   /** Below 0: `a` stands before `b`. 0: they have the same place, which only one can have. */
   compare(a: T, b: T): number
   /** 32 bits that look random, of nothing but what `compare` looks at. */
   hash(item: T): number
-  /** What an item counts for in sums; 0 if not given. */
+  /** An item's share of sums; 0 if not given. */
   measure?(item: T): number
 }
 
-/** Where something stands: below 0 before the item, above 0 behind it, 0 at it. */
+/** The place of something: below 0 before the item, above 0 behind it, 0 at it. */
 export type Position<T> = (item: T) => number
 
 /** An item that is not the same in two versions; one of the two is missing where it was added or removed. */
@@ -51,7 +51,7 @@ export class Ordered<T> implements Iterable<T> {
     return this.#root?.count ?? 0
   }
 
-  /** What all items count for together. */
+  /** The sum of all items' measures. */
   get sum(): number {
     return this.#root?.sum ?? 0
   }
@@ -117,7 +117,7 @@ export class Ordered<T> implements Iterable<T> {
     return undefined
   }
 
-  /** What the items in front of a position count for. */
+  /** Returns the sum of the items in front of a position. */
   sumBefore(position: Position<T>): number {
     let sum = 0
     let node = this.#root
@@ -153,7 +153,7 @@ export class Ordered<T> implements Iterable<T> {
     return items
   }
 
-  /** What is not the same object as in `before`, in order. */
+  /** The items that are not the same object as in `before`, in order. */
   changesSince(before: Ordered<T>): Difference<T>[] {
     const found: Difference<T>[] = []
     compare(this.#ordering, before.#root, this.#root, found)
@@ -198,7 +198,7 @@ function removed<T>(ordering: Ordering<T>, tree: Tree<T>, item: T): Tree<T> {
     : withChildren(ordering, tree, tree.left, removed(ordering, tree.right, item))
 }
 
-/** What stands before, at and behind the place of an item. */
+/** Returns the items before, at and behind the place of an item. */
 function split<T>(
   ordering: Ordering<T>,
   tree: Tree<T>,

@@ -1,18 +1,18 @@
 import { Unused } from './unused.ts'
 
-/** What a key, a promise and a place in a map take, roughly, beside what is in them. */
+/** Bytes of a key, a promise and a place in a map, roughly, without what is in them. */
 const ENTRY_BYTES = 1024
 const KEPT_SHARE = 63 / 64
 
 interface RecentValue<T> {
   readonly value: Promise<T>
-  /** What became of it. */
+  /** The value, once it is made. */
   made: T | undefined
   /** undefined: it is being made. */
   bytes: number | undefined
   /** It was asked for since room was made: then it stays once more. To note that is cheaper than to keep all in order. */
   isUsed: boolean
-  /** When it was asked for last, see Unused. */
+  /** The mark of its last use, see Unused. */
   usedMark: number
 }
 
@@ -78,7 +78,7 @@ export class Recent<T> {
     return value
   }
 
-  /** What is being made stays. */
+  /** Drops the values that were not used lately, but none that is being made. */
   #dropUnused(): boolean {
     for (const [key, { bytes, usedMark }] of this.#entries)
       if (bytes !== undefined && this.#unused.isUnused(usedMark)) this.#drop(key, bytes)

@@ -1,11 +1,11 @@
 import { collect, giveBack } from './garbage.ts'
 
-/** What was not used for so long is dropped, and looked for so often. */
+/** Values that were not used for so long are dropped, and looked for so often. */
 const UNUSED_MS = 60_000
 const LOOK_MS = 5000
 const LOOKS_KEPT = UNUSED_MS / LOOK_MS + 1
 
-/** How many of them have something that was used lately. */
+/** The number of them that have something which was used lately. */
 let inUse = 0
 
 /**

@@ -11,7 +11,7 @@ export interface Asker {
 }
 
 /**
- * What becomes of one: it waits; it waits and was told to end (a signal is pending that cannot reach it there), or has
+ * The state of one: it waits; it waits and was told to end (a signal is pending that cannot reach it there), or has
  * ended; it does something else by now, so that its answer was another one.
  */
 export type AskerState = 'waits' | 'gives up' | 'is elsewhere'
@@ -37,83 +37,92 @@ interface ThreadStat {
   readonly startTicks: string
 }
 
+/** Reads files and folders below /proc; undefined, or nothing, where that is not possible. */
+export interface Proc {
+  text(path: string): Promise<string | undefined>
+  names(path: string): Promise<string[]>
+}
+
+const systemProc: Proc = {
+  text: path => readFile(path, 'utf8').catch(() => undefined),
+  names: path => readdir(path).catch(() => []),
+}
+
 /**
  * Looks into /proc of Linux. A program in close(2) of a file that it wrote waits there, in state D, until we have answered;
  * not even SIGKILL ends that, it is only pending (tried with Linux 6.1). One that waits in read(2) or open(2) dies at once.
  */
-export const procLook: AskerLook = {
-  waiting: async () => {
+export class ProcLook implements AskerLook {
+  readonly #proc: Proc
+
+  constructor(proc: Proc = systemProc) {
+    this.#proc = proc
+  }
+
+  async waiting(): Promise<Asker[]> {
     const found: Asker[] = []
-    const pids = (await readdir('/proc')).filter(name => /^\d+$/.test(name)).map(Number)
+    const pids = (await this.#proc.names('/proc')).filter(name => /^\d+$/.test(name)).map(Number)
     for (let start = 0; start < pids.length; start += THREADS_AT_ONCE) {
-      const some = await Promise.all(pids.slice(start, start + THREADS_AT_ONCE).map(waitingThreads))
+      const some = await Promise.all(pids.slice(start, start + THREADS_AT_ONCE).map(pid => this.#waitingThreads(pid)))
       found.push(...some.flat())
     }
     return found
-  },
-  stateOf: async ({ pid, thread, startTicks }) => {
-    const stat = await threadStat(pid, thread)
+  }
+
+  async stateOf({ pid, thread, startTicks }: Asker): Promise<AskerState> {
+    const stat = await this.#threadStat(pid, thread)
     if (stat === undefined || stat.startTicks !== startTicks || /^[ZX]$/.test(stat.state)) return 'gives up'
     if (stat.state !== 'D') return 'is elsewhere'
     if ((stat.flags & PF_SIGNALED) !== 0) return 'gives up'
-    return (await isToldToEnd(pid, thread)) ? 'gives up' : 'waits'
-  },
-}
-
-async function waitingThreads(pid: number): Promise<Asker[]> {
-  const main = await threadStat(pid, pid)
-  if (main === undefined || (main.flags & PF_KTHREAD) !== 0) return []
-  const threads = main.threads > 1 ? await numbersIn(`/proc/${pid}/task`) : [pid]
-  const found: Asker[] = []
-  for (const thread of threads) {
-    const stat = thread === pid ? main : await threadStat(pid, thread)
-    if (stat?.state !== 'D' || !(await mayWaitForFiles(pid, thread))) continue
-    const uid = await fileUid(pid, thread)
-    if (uid !== undefined) found.push({ pid, thread, startTicks: stat.startTicks, uid })
+    return (await this.#isToldToEnd(pid, thread)) ? 'gives up' : 'waits'
   }
-  return found
-}
 
-async function numbersIn(folder: string): Promise<number[]> {
-  return (await readdir(folder).catch(() => [])).map(Number)
-}
+  async #waitingThreads(pid: number): Promise<Asker[]> {
+    const main = await this.#threadStat(pid, pid)
+    if (main === undefined || (main.flags & PF_KTHREAD) !== 0) return []
+    const threads = main.threads > 1 ? (await this.#proc.names(`/proc/${pid}/task`)).map(Number) : [pid]
+    const found: Asker[] = []
+    for (const thread of threads) {
+      const stat = thread === pid ? main : await this.#threadStat(pid, thread)
+      if (stat?.state !== 'D' || !(await this.#mayWaitForFiles(pid, thread))) continue
+      const uid = await this.#fileUid(pid, thread)
+      if (uid !== undefined) found.push({ pid, thread, startTicks: stat.startTicks, uid })
+    }
+    return found
+  }
 
-/** Undefined if there is no such thread (any more). */
-async function threadStat(pid: number, thread: number): Promise<ThreadStat | undefined> {
-  const text = await textOf(`/proc/${pid}/task/${thread}/stat`)
-  if (text === undefined) return undefined
-  // The name before may hold anything, brackets too.
-  const fields = text.slice(text.lastIndexOf(')') + 2).split(' ')
-  return { state: fields[0]!, flags: Number(fields[6]), threads: Number(fields[17]), startTicks: fields[19]! }
-}
+  /** Undefined if there is no such thread (any more). */
+  async #threadStat(pid: number, thread: number): Promise<ThreadStat | undefined> {
+    const text = await this.#proc.text(`/proc/${pid}/task/${thread}/stat`)
+    if (text === undefined) return undefined
+    // The name before may hold anything, brackets too.
+    const fields = text.slice(text.lastIndexOf(')') + 2).split(' ')
+    return { state: fields[0]!, flags: Number(fields[6]), threads: Number(fields[17]), startTicks: fields[19]! }
+  }
 
-/** By where it is in the kernel, if we may know: others wait for a disk. */
-async function mayWaitForFiles(pid: number, thread: number): Promise<boolean> {
-  const stack = await textOf(`/proc/${pid}/task/${thread}/stack`)
-  return stack === undefined || stack === '' || /\b(?:nfs|rpc)_/.test(stack)
-}
+  /** By where it is in the kernel, if we may know: others wait for a disk. */
+  async #mayWaitForFiles(pid: number, thread: number): Promise<boolean> {
+    const stack = await this.#proc.text(`/proc/${pid}/task/${thread}/stack`)
+    if (stack !== undefined && stack !== '') return /\b(?:nfs|rpc)_/.test(stack)
+    // It is not to be known; or the thread goes on by now, and has waited for something else.
+    return (await this.#threadStat(pid, thread))?.state === 'D'
+  }
 
-async function fileUid(pid: number, thread: number): Promise<number | undefined> {
-  const uids = /^Uid:\s+\d+\s+\d+\s+\d+\s+(\d+)$/m.exec((await textOf(`/proc/${pid}/task/${thread}/status`)) ?? '')
-  return uids === null ? undefined : Number(uids[1])
-}
+  async #fileUid(pid: number, thread: number): Promise<number | undefined> {
+    const status = (await this.#proc.text(`/proc/${pid}/task/${thread}/status`)) ?? ''
+    const uids = /^Uid:\s+\d+\s+\d+\s+\d+\s+(\d+)$/m.exec(status)
+    return uids === null ? undefined : Number(uids[1])
+  }
 
-async function isToldToEnd(pid: number, thread: number): Promise<boolean> {
-  const status = (await textOf(`/proc/${pid}/task/${thread}/status`)) ?? ''
-  return [...status.matchAll(/^(?:SigPnd|ShdPnd):\s+([0-9a-f]+)$/gm)].some(
-    match => (BigInt(`0x${match[1]}`) & ENDING_SIGNALS) !== 0n,
-  )
-}
-
-async function textOf(path: string): Promise<string | undefined> {
-  try {
-    return await readFile(path, 'utf8')
-  } catch {
-    return undefined
+  async #isToldToEnd(pid: number, thread: number): Promise<boolean> {
+    const status = (await this.#proc.text(`/proc/${pid}/task/${thread}/status`)) ?? ''
+    return [...status.matchAll(/^(?:SigPnd|ShdPnd):\s+([0-9a-f]+)$/gm)].some(
+      match => (BigInt(`0x${match[1]}`) & ENDING_SIGNALS) !== 0n,
+    )
   }
 }
 
-/** What is over quicker needs no look. */
+/** A call that is over quicker needs no look. */
 const FIRST_LOOK_MS = 100
 const LOOK_EVERY_MS = 250
 
@@ -131,7 +140,7 @@ export interface Watched {
   end(): void
 }
 
-/** What a call says of who made it. */
+/** The facts that a call tells of its maker. */
 export interface AskedBy {
   readonly uid: number | undefined
   /** The other end of the connection is a socket of this machine. */
@@ -153,7 +162,7 @@ export class Askers {
   readonly #known = new Set<string>()
 
   constructor(options: AskersOptions = {}) {
-    this.#look = options.look ?? (process.platform === 'linux' ? procLook : undefined)
+    this.#look = options.look ?? (process.platform === 'linux' ? new ProcLook() : undefined)
     this.#firstLookMs = options.firstLookMs ?? FIRST_LOOK_MS
     this.#lookEveryMs = options.lookEveryMs ?? LOOK_EVERY_MS
   }

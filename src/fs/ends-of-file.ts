@@ -1,3 +1,4 @@
+import { BoundedMap } from '../core/bounded-map.ts'
 import type { Caller, Export, Node } from './filesystem.ts'
 import type { Text } from './text/text.ts'
 
@@ -10,15 +11,18 @@ export const TAIL_BYTES_MAX = 1 << 20
 
 const NO_BYTES = new Uint8Array(0)
 
-/** Who makes a call, and the export that it came through: attributes of another export are another file to a client. */
-export type FileClient = Caller & Partial<Export>
+/**
+ * The caller of a file, and the export that it came through: attributes of another export are another file to a client.
+ * `key`: its `clientKey`, where that was worked out before.
+ */
+export type FileClient = Caller & Partial<Export> & { readonly key?: string }
 
-/** Who reaches a file, and how. */
+/** Returns the caller who reaches a file, and the export. */
 export function fileClientOf({ caller, frozen, others }: Node): FileClient {
-  return { ...caller, frozen, others }
+  return { ...caller, frozen, others, key: clientKey({ connection: caller.connection, frozen, others }) }
 }
 
-/** Where a client takes the end of a file to be (POSIX, O_APPEND), and of which text that is the end. */
+/** The end of a file as a client knows it (POSIX, O_APPEND), and the text that it is the end of. */
 export interface EndOfFile {
   /** In bytes. */
   readonly size: number
@@ -64,19 +68,24 @@ export function isEndOf({ version, tail }: EndOfFile, of: bigint): boolean {
  * Tells clients apart. A kernel's client has one connection, and a page cache for each export that it mounts. One that
  * connects anew, or has several connections (`nconnect`), is known by what the others of the file were told.
  */
-export function clientKey({ connection, frozen, others }: FileClient): string {
-  return `${connection}${frozen === true ? ' frozen' : ''}${others === true ? ' others' : ''}`
+export function clientKey({
+  connection,
+  frozen,
+  others,
+  key,
+}: Pick<FileClient, 'connection' | keyof Export | 'key'>): string {
+  return key ?? `${connection}${frozen === true ? ' frozen' : ''}${others === true ? ' others' : ''}`
 }
 
 /**
- * What the clients of one file take for its end: the sizes in the attributes that they were sent (RFC 1813, fattr3), and
+ * The ends that the clients of one file know: the sizes in the attributes that they were sent (RFC 1813, fattr3), and
  * what they wrote since. WRITE knows no O_APPEND: a client writes at the end that it knows, whoever has written there
  * since. Several ends are kept for each, as bytes that were written behind an earlier one may still be on their way, held
  * back by the client or in another call. They are over when the client has read, or written, what is behind them.
  */
 export class EndsOfFile {
   /** Those who called last come last. */
-  readonly #clients = new Map<string, EndOfFile[]>()
+  readonly #clients = new BoundedMap<string, EndOfFile[]>(CLIENTS_KEPT)
 
   /** A client was sent attributes with this size, of a version or of a save under way. */
   tell(client: FileClient, size: number, version: bigint | undefined): void {
@@ -90,7 +99,7 @@ export class EndsOfFile {
 
   /** A client has the bytes in front of `offset`, as it read or wrote them; `size`: it also saw that the file ends there. */
   know(client: FileClient, offset: number, size = Number.POSITIVE_INFINITY): void {
-    const ends = this.#clients.get(clientKey(client))
+    const ends = this.#clients.peek(clientKey(client))
     if (ends === undefined) return
     const last = ends.at(-1)
     const kept = ends.filter(end => end === last || (end.size >= offset && end.size <= size))
@@ -99,7 +108,7 @@ export class EndsOfFile {
 
   /** A client wrote up to `end`, behind `before`. What it was told since stands: another of its programs may have it. */
   wrote(client: string, end: EndOfFile, before?: EndOfFile): void {
-    const ends = this.#clients.get(client) ?? []
+    const ends = this.#clients.peek(client) ?? []
     const at = before === undefined ? ends.length : ends.findLastIndex(known => isSame(known, before))
     const told = ends.slice(at + 1).filter(known => known.size > end.size)
     this.#clients.set(client, [end, ...told])
@@ -107,7 +116,7 @@ export class EndsOfFile {
 
   /** The ends that a client may write behind, the oldest first. */
   of(client: FileClient): readonly EndOfFile[] {
-    return this.#clients.get(clientKey(client)) ?? []
+    return this.#clients.peek(clientKey(client)) ?? []
   }
 
   /** Those of all clients, the newest first. */
@@ -117,10 +126,10 @@ export class EndsOfFile {
 
   #endsOf(client: FileClient): EndOfFile[] {
     const key = clientKey(client)
-    const ends = this.#clients.get(key) ?? []
-    this.#clients.delete(key)
+    const known = this.#clients.get(key)
+    if (known !== undefined) return known
+    const ends: EndOfFile[] = []
     this.#clients.set(key, ends)
-    if (this.#clients.size > CLIENTS_KEPT) this.#clients.delete(this.#clients.keys().next().value!)
     return ends
   }
 }

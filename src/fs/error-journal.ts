@@ -15,7 +15,7 @@ export interface ErrorJournalOptions {
 }
 
 /**
- * What went wrong with recent writes, in sentences, oldest first: the content of `.errors`. It is kept in a file, and
+ * The failures of recent writes, in sentences, oldest first: the content of `.errors`. It is kept in a file, and
  * goes on in memory alone where that fails: telling of an error must not be an error.
  */
 export class ErrorJournal {
@@ -24,7 +24,7 @@ export class ErrorJournal {
   readonly #maxEntries: number
   readonly #onAppend: ErrorJournalOptions['onAppend']
   #lines: string[]
-  /** How many lines the file holds; undefined if it does not end where a line ends, or is not known. */
+  /** The number of lines that the file holds; undefined if it does not end where a line ends, or is not known. */
   #linesOnDisk: number | undefined
 
   constructor({ path, clock, maxEntries = ENTRIES_MAX, onAppend }: ErrorJournalOptions) {

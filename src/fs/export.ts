@@ -17,7 +17,7 @@ import {
   type TimeNs,
 } from './filesystem.ts'
 
-/** What is told of a failed call: refusals and failing disks, not that a name is missing or taken. */
+/** The codes of failed calls that are told of: refusals and failing disks, not that a name is missing or taken. */
 const TOLD: ReadonlySet<FsErrorCode> = new Set([
   'EIO',
   'EINVAL',

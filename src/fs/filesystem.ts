@@ -25,7 +25,7 @@ export type FsErrorCode =
 
 export class FsError extends LakeError<FsErrorCode> {}
 
-/** What differs between the exports of one tree. All that is reached through an export belongs to it. */
+/** The facts in which the exports of one tree differ. All that is reached through an export belongs to it. */
 export interface Export {
   /** Set for the mounts of this machine: an old version of a view goes on being shown to who opened it. */
   readonly frozen: boolean
@@ -41,14 +41,14 @@ export function exportOf({ frozen, readOnly, others }: Export): Export {
 }
 
 /**
- * What a file handle stands for. `id` has up to 80 bits (see tree/ids.ts): it never changes meaning while a handle may
+ * The file that a handle stands for. `id` has up to 80 bits (see tree/ids.ts): it never changes meaning while a handle may
  * hold it, and survives restarts.
  */
 export interface FileRef extends Export {
   readonly id: bigint
 }
 
-/** Who makes a call (RFC 5531, section 8.2), as far as the server knows. */
+/** The maker of a call (RFC 5531, section 8.2), as far as the server knows. */
 export interface Caller {
   /** The number of the connection that it came over, counted from the server's start. */
   readonly connection: number
@@ -68,7 +68,7 @@ export interface CallerCall {
   readonly signal: AbortSignal
 }
 
-/** Who makes a call, and the export that it came through. */
+/** The maker of a call, and the export that it came through. */
 export interface Client extends Export {
   readonly caller: Caller
 }
@@ -130,7 +130,7 @@ export interface Created {
 export interface DirectoryEntry {
   readonly name: string
   readonly fileId: bigint
-  /** Where the next READDIR continues; stays valid while entries come and go. */
+  /** The cookie that the next READDIR continues from; stays valid while entries come and go. */
   readonly cookie: bigint
   readonly node: FileRef
   /** Absent where it is not known yet (a view that is still being measured): the client then asks GETATTR, which waits. */
@@ -183,7 +183,7 @@ export interface SpaceInfo {
 }
 
 /**
- * What the NFS server serves: POSIX-like files by node, with no wire types. Every method rejects with FsError only.
+ * The files that the NFS server serves, POSIX-like and by node, with no wire types. Every method rejects with FsError only.
  * Names are checked here (no '/', NUL, '.', '..', at most 255 UTF-8 bytes). All changes are durable when the promise
  * resolves, except `write` with 'unstable'.
  */

@@ -47,7 +47,7 @@ export interface TextAtStart<Lineage> {
 }
 
 /**
- * What the clients of one view have had of it. The bytes in a client's cache come from its READs and its own WRITEs
+ * The texts that clients have had of one view. The bytes in a client's cache come from its READs and its own WRITEs
  * alone; so rows that another one appended behind what it has read are rows that its programs have not seen.
  */
 export class KnownTexts<Lineage> {
@@ -71,9 +71,9 @@ export class KnownTexts<Lineage> {
   }
 
   /**
-   * What a program of a client knew that has been at work since a moment: the first that the client read since then; or,
-   * where it read nothing, the last that it had in its cache, if it has asked whether that is good. Undefined if neither
-   * is known.
+   * Returns the text that a program of a client knew that has been at work since a moment: the first that the client
+   * read since then; or, where it read nothing, the last that it had in its cache, if it has asked whether that is good.
+   * Undefined if neither is known.
    */
   at(client: FileClient, sinceMs: number): TextAtStart<Lineage> | undefined {
     const known = this.#clients.get(clientKey(client)) ?? []
@@ -110,7 +110,7 @@ function isText<Lineage>(known: KnownText<Lineage>, lineage: Lineage, of: bigint
   return known.lineage === lineage && (known.version ?? known.save) === of && known.size === size
 }
 
-/** What a client had in its cache at a moment, and was told about then that it is still good. */
+/** Returns the text that a client had in its cache at a moment, and was told about then that it is still good. */
 function inCache<Lineage>(known: readonly KnownText<Lineage>[], atMs: number): KnownText<Lineage> | undefined {
   const last = known.findLast(({ firstMs }) => firstMs <= atMs)
   if (last === undefined || last.how === 'told') return undefined

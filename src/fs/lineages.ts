@@ -17,7 +17,7 @@ const OLD_LINEAGES_KEPT = 1000
 const LINEAGES_IN_MEMORY = 32
 const UNUSED_MS = 60_000
 const SWEEP_MS = 15_000
-/** What no client has used for so long is forgotten, and a lineage in use is noted as used so often. */
+/** A lineage that no client has used for so long is forgotten, and one in use is noted as used so often. */
 const FORGOTTEN_MS = 7 * 24 * 3_600_000
 const NOTED_MS = 3_600_000
 /** So many lineages begin between two looks for what can be forgotten. */
@@ -49,7 +49,7 @@ export interface Lineage {
   /** When a client last called on it, and when it was last written to the state database. */
   usedMs: number
   savedMs: number
-  /** What its clients take for its end. */
+  /** The ends that its clients know. */
   readonly ends: EndsOfFile
   /** The WRITEs that made its text what it is, for a client that sends them once more after a restart (see `writeKey`). */
   written: readonly string[]
@@ -77,7 +77,7 @@ export interface LineagesOptions {
 }
 
 /**
- * Where a WRITE belongs. behind: what it has beyond `end` is appended; all in front is what its client knows there.
+ * The place of a WRITE. behind: what it has beyond `end` is appended; all in front is what its client knows there.
  * here: at its offset, in the text as it is; `isAppend`: up to its end, its client has what stands there. on: it changes an earlier
  * text, the last that its client knows of.
  */
@@ -86,7 +86,7 @@ export type WritePlace =
   | { readonly kind: 'here'; readonly isAppend: boolean }
   | { readonly kind: 'on'; readonly text: TableText }
 
-/** What a program saw of the view. */
+/** The text that a program saw of the view. */
 export interface Seen {
   readonly lineage: Lineage
   readonly text: TableText
@@ -135,20 +135,20 @@ export class Lineages {
   })
   /** Those that programs save into. */
   readonly #writing = new Set<Lineage>()
-  /** What its clients have read and written. */
+  /** The texts that its clients have read and written. */
   readonly known = new KnownTexts<Lineage>()
   #sweeping: Timer | undefined
   #begun = 0
   #current: Lineage | undefined
-  /** What the name leads to now, after a look at the table's log. */
+  /** The lineage that the name leads to now, after a look at the table's log. */
   readonly current = onceAtATime(() => this.#refresh())
-  /** What the name led to before the commits of others and appends, oldest first, each with the time at which that ended. */
+  /** The versions that the name led to before commits of others and appends, oldest first, each with its end. */
   #earlier: Earlier[] = []
   /** When somebody looked last and an edit kept the lineage at its version. */
   #editedMs = 0
   /** Lineages that the state database does not have as they are: it could not be written. */
   readonly #unsaved = new Set<Lineage>()
-  /** What waits for a lineage to be saved. */
+  /** Actions that wait for a lineage to be saved. */
   #waiting: { readonly lineage: Lineage; readonly run: () => void }[] = []
 
   constructor(options: LineagesOptions) {
@@ -236,7 +236,7 @@ export class Lineages {
     return this.#current?.text === undefined ? undefined : this.#current
   }
 
-  /** What the name led to when somebody last looked, in this process or an earlier one. */
+  /** The lineage that the name led to when somebody last looked, in this process or an earlier one. */
   get last(): Lineage | undefined {
     return this.#current
   }
@@ -251,9 +251,9 @@ export class Lineages {
   }
 
   /**
-   * What a program of a client saw that has been at work since the moment `sinceMs`, as far as its client's READs and WRITEs
-   * tell; of a client that has sent none, what the name led to then. Undefined if the table has not changed since. Of several
-   * texts it is the first, if `current` has only more rows; else it is taken to have seen the last.
+   * Returns the text that a program of a client saw, at work since the moment `sinceMs`, as far as its client's READs and
+   * WRITEs tell; of a client that has sent none, what the name led to then. Undefined if the table has not changed since.
+   * Of several texts it is the first, if `current` has only more rows; else it is taken to have seen the last.
    */
   async seenSince(sinceMs: number, client: FileClient, current: TableText): Promise<Seen | undefined> {
     const known = this.known.at(client, sinceMs)
@@ -304,7 +304,7 @@ export class Lineages {
     }
   }
 
-  /** Where a WRITE of a client belongs that comes while no save is under way. */
+  /** Returns the place of a WRITE of a client that comes while no save is under way. */
   async placeOf(lineage: Lineage, client: FileClient, offset: number, bytes: Uint8Array): Promise<WritePlace> {
     const text = await this.text(lineage)
     const { version } = text.snapshot
@@ -396,7 +396,7 @@ export class Lineages {
     return this.#begin(text, id, renamedFrom)
   }
 
-  /** What the name leads to while a program saves into the lineage that has it: the version before that save. */
+  /** Returns what the name leads to while a program saves into its lineage: the version before that save. */
   async standIn(lineage: Lineage, mtime: bigint): Promise<Lineage> {
     const text = await this.text(lineage)
     if (this.#current !== lineage) return this.#current ?? lineage

@@ -25,13 +25,13 @@ export interface ViewNameOptions {
   readonly editor: Saves
   readonly scratch: Scratch
   readonly table: Table
-  /** What a file shows that is a version of some view, under a name elsewhere. */
+  /** Returns the text of a file that is a version of some view, under a name elsewhere. */
   readonly textOfLineage: (id: bigint) => Promise<Text | undefined>
   readonly times: HoldTimes
   readonly nowMs: () => number
   /** Runs after the change of names that is under way. */
   readonly alone: (run: () => Promise<void>) => Promise<void>
-  /** What `data/` lists has changed. */
+  /** Called when the listing of `data/` has changed. */
   readonly onNames: () => void
   readonly log: (sentence: string) => void
 }
@@ -46,7 +46,7 @@ export class ViewName {
   #deadline: Timer | undefined
   /** Those who wait until it is there. */
   #waiting: (() => void)[] = []
-  /** Where files that took the name came from, whose RENAME was not answered: it may come once more. */
+  /** The former names of files that took the name, whose RENAME was not answered: it may come once more. */
   #completed: readonly string[] = []
 
   constructor(options: ViewNameOptions) {

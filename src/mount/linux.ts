@@ -6,7 +6,7 @@ import { runCommand, shellQuoted } from './run.ts'
 /** For the kernel to write back what it holds. */
 const UNMOUNT_LIMIT_MS = 60_000
 
-/** Where a server is, and what of it is mounted where. */
+/** The address of a server, the export that is mounted, and the mount point. */
 export interface MountRequest {
   readonly host: string
   readonly port: number
@@ -47,7 +47,7 @@ export function mountOptions({ host, port }: Pick<MountRequest, 'host' | 'port'>
   return options.join(',')
 }
 
-/** Where a client of this machine reaches a server that listens on `host`, which may stand for all addresses. */
+/** The address at which a client of this machine reaches a server on `host`, which may stand for all addresses. */
 export function clientHost(host: string): string {
   if (host === '0.0.0.0') return '127.0.0.1'
   return host === '::' ? '::1' : host
@@ -96,7 +96,7 @@ export function mountAt(path: string): MountEntry | undefined {
   return mounts().findLast(entry => entry.mountPoint === wanted)
 }
 
-/** What a path is called without symbolic links. Unlike realpath it never looks at a mount point itself, which may hang. */
+/** Returns a path without symbolic links. Unlike realpath it never looks at a mount point itself, which may hang. */
 export function canonicalPath(path: string, linksMax = 40): string {
   const absolute = resolve(path)
   if (absolute === dirname(absolute) || mountAt(absolute) !== undefined) return absolute

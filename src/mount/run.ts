@@ -1,6 +1,6 @@
 import { withinMs } from '../core/limit.ts'
 
-/** What a system command printed and returned. */
+/** The output and the exit status of a system command. */
 export interface CommandResult {
   /** `late`: it was still running when its time was over. */
   readonly code: number | 'late'

@@ -14,7 +14,7 @@ export function mayCall(allowed: AllowedUids, credential: Credential): boolean {
   return credential.flavor === 'sys' && isAllowed(allowed, credential.uid)
 }
 
-/** Who makes a call, for the file system. */
+/** Returns the caller of a call, for the file system. */
 export function callerOf({ connection, credential, socket, underWay }: Call): Caller {
   return { connection, uid: credential.flavor === 'sys' ? credential.uid : undefined, socket, call: underWay }
 }

@@ -7,9 +7,9 @@ import type { Admission } from './rpc/server.ts'
 const NOBODY = 65_534
 
 /**
- * Who may connect. A connection of this machine, over whichever of its addresses, is its user's, whatever its calls claim:
- * NFSv3 knows no passwords, and any user can write a program that says it is root. Another machine's AUTH_SYS
- * credentials (RFC 5531, appendix A) are taken as they are.
+ * Admits a connection, or refuses it with the reason. One of this machine, over whichever of its addresses, is its user's,
+ * whatever its calls claim: NFSv3 knows no passwords, and any user can write a program that says it is root. Another
+ * machine's AUTH_SYS credentials (RFC 5531, appendix A) are taken as they are.
  */
 export function admit(peer: PeerConnection, loopbackOnly: boolean, allowedUids: AllowedUids): Admission {
   const loopback = isLoopback(peer.address)

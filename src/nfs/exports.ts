@@ -9,9 +9,9 @@ const PATH_DIGITS = 32
 export interface ExportsOptions {
   /** At least 16 bytes; one per database, the same after a restart. */
   readonly secret: Uint8Array
-  /** Who is let in besides root, through every export. */
+  /** The users besides root who are let in through every export. */
   readonly uids: ReadonlySet<number>
-  /** What "/" and "/<name>" lead to, where they are offered. */
+  /** The export that "/" and "/<name>" lead to, where they are offered. */
   readonly plain: Export
   readonly name?: string
 }
@@ -63,7 +63,7 @@ export class Exports {
     return found
   }
 
-  /** Who may connect: whoever may use one export at least. */
+  /** The users who may connect: those who may use one export at least. */
   get allowedUids(): AllowedUids {
     const others = [...this.#open.values()].some(through => through.others)
     return others ? 'any' : this.#options.uids
@@ -75,7 +75,7 @@ export class Exports {
   }
 }
 
-/** What a path is made from. Of a writable export for root and the owner it is what it always was. */
+/** The key that an export's path is made from. Of a writable export for root and the owner it is what it always was. */
 function keyOf({ frozen, readOnly, others }: Export): string {
   return ['export', frozen ? '' : '-plain', readOnly ? '-read-only' : '', others ? '-others' : ''].join('')
 }

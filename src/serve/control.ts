@@ -31,14 +31,14 @@ export type Joined =
   /** The table is mounted there. */
   | (TableMount & { readonly kind: 'mounted' })
 
-/** What has become of a server when a mount is gone. */
+/** The state of a server when a mount is gone. */
 export interface Left {
   readonly ended: boolean
   /** No mount is left, but programs still use one that was cut off. */
   readonly isUsed: boolean
 }
 
-/** What a server can be asked by other processes of its user: arguments and answers by the operation's name. */
+/** The requests that a server takes from other processes of its user: arguments and answers by the operation's name. */
 export interface Operations {
   readonly status: { readonly args: undefined; readonly answer: ServerStatus }
   /** Answered when no save is held. */
@@ -57,7 +57,7 @@ export interface Operations {
 
 export type Operation = keyof Operations
 
-/** Who asked a question, and may stay connected for longer than the answer takes. */
+/** The process that sent a request, and may stay connected for longer than the answer takes. */
 export interface Asker {
   /** Resolves when it has closed its connection. */
   readonly gone: Promise<void>
@@ -265,7 +265,7 @@ function replyOf(text: string): Answer {
   }
 }
 
-/** What went wrong in the server has its own sentence if it was foreseen. */
+/** Returns the sentence for a failure in the server: its own if the failure was foreseen. */
 function sentenceFor({ code, message }: Extract<Answer, { ok: false }>, location: string, operation: string): string {
   return code === undefined ? `the server of ${location} could not ${operation}: ${message}` : message
 }

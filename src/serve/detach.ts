@@ -5,7 +5,7 @@ import { ask, END_LIMIT_MS, type Left, question } from './control.ts'
 import { ServeError } from './errors.ts'
 import { mountsOf, readRecords, removeRecord, type ServerRecord, type TableMount } from './registry.ts'
 
-/** How the path of an export looks, by which a mount is known as one of posixlake if no record tells of it. */
+/** The form of an export's path, by which a mount is known as one of posixlake if no record tells of it. */
 const EXPORT_SOURCE = /:\/[0-9a-f]{32}(?:\/|$)/
 
 export interface Detached {

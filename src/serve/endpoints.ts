@@ -14,7 +14,7 @@ export interface Endpoint {
   readonly port: number
 }
 
-/** Where a server is wanted to listen. */
+/** The address and port that a server is to listen on. */
 export interface WantedEndpoint {
   readonly host: string
   /** undefined: the default port or the next free one. 0: any free port. */

@@ -1,6 +1,6 @@
 import { LakeError } from '../core/errors.ts'
 
-export const SERVE_ERROR_CODES = [
+const SERVE_ERROR_CODES = [
   'already_served',
   'state_unusable',
   'address_in_use',

@@ -1,7 +1,7 @@
 import type { WantedEndpoint } from './endpoints.ts'
 import type { Rights } from './table-server.ts'
 
-/** Who else than root and the user who serves can now use a table; undefined if nobody can. */
+/** Names the users beside root and the one who serves who can now use a table; undefined if there are none. */
 export function exposure({ host, port }: WantedEndpoint, { readOnly, allowOther }: Rights): string | undefined {
   const what = readOnly ? 'read this table' : 'read and change this table'
   const users = allowOther ? `every user of this machine can ${what}` : undefined

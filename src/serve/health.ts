@@ -46,7 +46,7 @@ export class Health {
     this.#timer.unref()
   }
 
-  /** What is wrong now; undefined if nothing is. */
+  /** Returns the problem that there is now; undefined if there is none. */
   async look(): Promise<Problem | undefined> {
     const { limitMs = LIMIT_MS } = this.#options
     const looked = await withinMs(

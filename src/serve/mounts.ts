@@ -45,7 +45,7 @@ export class Mounts {
   /** Mount points that `posixlake mount` made, or is making. */
   readonly #ours = new Set<string>()
   readonly #joining = new Map<string, Rights>()
-  /** Who asked for a mount, and still waits for its end. */
+  /** The processes that asked for mounts and still wait for their ends, by mount point. */
   readonly #askers = new Map<string, Asker>()
   readonly #timer: Timer
   #present: TableMount[] = []
@@ -65,7 +65,7 @@ export class Mounts {
     return this.#present
   }
 
-  /** Where `posixlake mount` has mounted the table, or is about to. */
+  /** The mount points where `posixlake mount` has mounted the table, or is about to. */
   get ours(): readonly string[] {
     return [...this.#ours]
   }
@@ -116,7 +116,7 @@ export class Mounts {
     return { kind: 'mount', host: endpoint.host, port: endpoint.port, exportPath }
   }
 
-  /** Where no port or address is asked for, it is the one that the server has already. */
+  /** Returns the endpoint that is asked for; where no port or address is, the one that the server has already. */
   #wantedBy({ host, port }: JoinRequest): WantedEndpoint {
     const [first] = this.#options.server.endpoints.all
     if (host === undefined && port === undefined && first !== undefined) return first

@@ -8,13 +8,13 @@ import type { Endpoint } from './endpoints.ts'
 import { ServeError } from './errors.ts'
 import type { Rights } from './table-server.ts'
 
-/** How a server gets at a store that is elsewhere, beside what its environment says; no secrets. */
+/** The settings of a store that is elsewhere, beside those in the server's environment; no secrets. */
 export interface StoreSettings {
   readonly region?: string
   readonly profile?: string
 }
 
-/** What a server is started with, as far as its command line says it. */
+/** The settings that a server is started with, as far as its command line says them. */
 export interface ServerSettings extends Rights {
   /** The table's real path, or its URL. */
   readonly location: string
@@ -23,7 +23,7 @@ export interface ServerSettings extends Rights {
   readonly port: number | undefined
   /** The bound of the disk cache, in bytes. */
   readonly cacheBytes: number | undefined
-  /** What each SQL statement may take. */
+  /** The limits of each SQL statement. */
   readonly sqlLimits: Partial<SqlLimits>
   readonly store: StoreSettings
   /** The file that the log goes to; undefined: standard error. */
@@ -52,10 +52,10 @@ export interface ServerRecord {
   readonly readOnly: boolean
   /** All paths by which mounts of it are known. */
   readonly exports: readonly ExportRecord[]
-  /** Where `posixlake mount` has mounted it; they are unmounted when the server ends. */
+  /** The mount points where `posixlake mount` has mounted it; they are unmounted when the server ends. */
   readonly mountPoints: readonly string[]
   readonly log?: string | undefined
-  /** Where it keeps the users' own files, and saves that are under way. */
+  /** The folder of the users' own files, and of saves that are under way. */
   readonly state?: string
   /** Started again, this takes up the same endpoints and mounts. */
   readonly command: readonly string[]
@@ -121,7 +121,7 @@ export function writeRecord(record: ServerRecord): void {
   renameSync(`${path}.tmp`, path)
 }
 
-/** What a server leaves that died, or has ended: its record and its socket. */
+/** Removes the record and the socket of a server that died, or has ended. */
 export function removeRecord(location: string): void {
   rmSync(recordPath(location), { force: true })
   rmSync(socketPath(location), { force: true })

@@ -2,7 +2,7 @@ import { Database } from 'bun:sqlite'
 import { createHash, randomBytes } from 'node:crypto'
 import { chmodSync, existsSync, mkdirSync, readFileSync, renameSync, statSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { errnoOf, messageOf } from '../core/errors.ts'
+import { errnoOf, isCorruptDatabase, messageOf } from '../core/errors.ts'
 import { stateHome } from '../core/xdg.ts'
 import { ServeError } from './errors.ts'
 
@@ -18,7 +18,7 @@ export interface StateOptions {
   readonly onUnlock?: (() => void) | undefined
 }
 
-/** What a server keeps on disk. While it is open, no other process serves the table. */
+/** The files and the database that a server keeps on disk. While it is open, no other process serves the table. */
 export interface StateFolder {
   /** The user's own files. */
   readonly files: string
@@ -122,18 +122,21 @@ function userName(uid: number): string {
   }
 }
 
-/** The database of handles and lines; a broken one is put aside, as all it loses is open handles. */
+/** Opens the database of handles and lineages; a damaged one is put aside, as all that is lost with it is open handles. */
 function openDatabase(path: string, log: (sentence: string) => void): Database {
   for (;;) {
+    let database: Database | undefined
     try {
-      const database = new Database(path)
+      database = new Database(path)
       database.run('PRAGMA journal_mode = WAL')
       database.run('PRAGMA synchronous = NORMAL')
       database.run('PRAGMA busy_timeout = 5000')
-      database.query('PRAGMA quick_check').get()
+      const fault = faultOf(database)
+      if (fault !== undefined) throw Object.assign(new Error(fault), { code: 'SQLITE_CORRUPT' })
       return database
     } catch (error) {
-      if (!existsSync(path) || !/malformed|not a database/i.test(messageOf(error))) {
+      database?.close()
+      if (!existsSync(path) || !isCorruptDatabase(error)) {
         throw new ServeError('state_unusable', `${path} cannot be opened: ${messageOf(error)}`, { cause: error })
       }
       const aside = `${path}.broken-${Date.now()}`
@@ -144,6 +147,12 @@ function openDatabase(path: string, log: (sentence: string) => void): Database {
       )
     }
   }
+}
+
+/** The first fault that SQLite finds in a database; undefined if there is none. */
+function faultOf(database: Database): string | undefined {
+  const found = database.query<{ quick_check: string }, []>('PRAGMA quick_check(1)').get()?.quick_check
+  return found === 'ok' ? undefined : found
 }
 
 function secretOf(state: string): Uint8Array {

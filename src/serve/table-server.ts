@@ -13,7 +13,7 @@ import { Segments } from '../fs/text/segments.ts'
 import { LakeTree } from '../fs/tree/lake-tree.ts'
 import { type Lake, type ObjectStore, openLake, openSql, type SqlLimits, type SqlService } from '../lake.ts'
 import { Exports } from '../nfs/exports.ts'
-import { Endpoints, type WantedEndpoint } from './endpoints.ts'
+import { type Endpoint, Endpoints, type WantedEndpoint } from './endpoints.ts'
 import { Health, tableLook } from './health.ts'
 import { RefusalLog, versionSentence } from './log.ts'
 import { openState, type StateFolder } from './state.ts'
@@ -21,7 +21,7 @@ import { openState, type StateFolder } from './state.ts'
 const CLOSE_GRACE_MS = 5000
 const FINISH_LIMIT_MS = 30_000
 
-/** What an export of the table grants. */
+/** The rights that an export of the table grants. */
 export interface Rights {
   readonly readOnly: boolean
   /** Lets in every local user, not only root and the one who serves. */
@@ -32,12 +32,12 @@ export interface ServeOptions extends WantedEndpoint, Rights {
   readonly location: string
   readonly cacheDirectory?: string | undefined
   readonly cacheBytes?: number | undefined
-  /** What each SQL statement may take. */
+  /** The limits of each SQL statement. */
   readonly sqlLimits?: Partial<SqlLimits> | undefined
   readonly holdTimes?: HoldTimes | undefined
-  /** Who has files open for writing; by default /proc is asked. */
+  /** Finds the processes that have files open for writing; by default in /proc. */
   readonly openers?: Openers | undefined
-  /** What all that is kept on disk goes through, so that its failures can be tried. */
+  /** Stand-ins for the store, the database and the disk, so that their failures can be tried. */
   readonly seams?: Seams | undefined
   readonly log: (sentence: string) => void
   /** Called as soon as no other process can serve the table, and just before one can again. */
@@ -73,9 +73,9 @@ export interface TableServer {
   openExport(rights: Rights): Promise<void>
   /** Its handles are stale from now on, unless it is the one that the server was started with. */
   closeExport(rights: Rights): void
-  /** What is held, in sentences. */
+  /** The saves that are held, in sentences. */
   held(): string[]
-  /** How far the first measuring of other writers' files has come; undefined if none is going on. */
+  /** The progress of the first measuring of other writers' files; undefined if none is going on. */
   measuring(): { doneBytes: number; totalBytes: number } | undefined
   /** Resolves when no save is held. */
   settle(): Promise<void>
@@ -124,58 +124,50 @@ async function serveLake(lake: Lake, state: StateFolder, sql: SqlService, option
   const ports = (): number[] => endpoints?.all.map(({ port }) => port) ?? []
   const openers = options.openers ?? new ProcOpeners({ ports })
   const tree = treeOf(lake, state, segments, errors, sql, { ...options, openers })
-  let recovered: Promise<void> | undefined
-  const recover = (rights: Rights): Promise<void> => {
-    // What an earlier server held is brought to its end by one that may write.
-    if (!rights.readOnly) recovered ??= sql.recover().then(() => tree.recover())
-    return recovered ?? Promise.resolve()
-  }
-  await recover(options)
+  const recovery = new Recovery(sql, tree)
+  await recovery.before(options)
   const exports = new Exports({ secret: state.secret, uids: new Set([ownerOf().uid]), plain: exportOf(options, false) })
   exports.open(exportOf(options, true))
-  const listening = new Endpoints(
-    new ExportedFileSystem(tree.fileSystem, (call, error) => refusals.call(call, error)),
-    {
-      secret: state.secret,
-      exports,
-      log,
-      onDisconnect: () => options.onDisconnect?.(),
-    },
-  )
-  endpoints = listening
-  const { host, port } = await listening.listen(options).catch(error => {
+  const fileSystem = new ExportedFileSystem(tree.fileSystem, (call, error) => refusals.call(call, error))
+  const onDisconnect = (): void => options.onDisconnect?.()
+  endpoints = new Endpoints(fileSystem, { secret: state.secret, exports, log, onDisconnect })
+  const listening = await endpoints.listen(options).catch(error => {
     tree.close()
     throw error
   })
-  const health = new Health({ clock: lake.clock, log, look: tableLook(lake, () => recovered !== undefined) })
-  const stop = async (): Promise<void> => {
-    health.stop()
-    // Calls that wait for a statement are answered now, and not held against the others.
-    await sql.end()
-    await listening.close(CLOSE_GRACE_MS)
-    await sql.close()
-    const finished = await withinMs(
-      FINISH_LIMIT_MS,
-      tree.finish().then(() => true),
-    )
-    if (finished === undefined)
-      log('a save that is held is not at its end; it is kept for the next server of the table')
-    tree.close()
-    await lake.close()
-    state.close()
-  }
+  const health = new Health({ clock: lake.clock, log, look: tableLook(lake, () => recovery.hasBegun) })
+  const parts: Parts = { lake, state, sql, segments, tree, recovery, exports, endpoints, health, options }
+  return serverOf(parts, listening)
+}
+
+/** The parts of a server, which listens already. */
+interface Parts {
+  readonly lake: Lake
+  readonly state: StateFolder
+  readonly sql: SqlService
+  readonly segments: Segments
+  readonly tree: LakeTree
+  readonly recovery: Recovery
+  readonly exports: Exports
+  readonly endpoints: Endpoints
+  readonly health: Health
+  readonly options: ServeOptions
+}
+
+function serverOf(parts: Parts, { host, port }: Endpoint): TableServer {
+  const { lake, state, sql, segments, tree, recovery, exports, endpoints, health, options } = parts
   return {
     lake,
     host,
     port,
-    endpoints: listening,
+    endpoints,
     exportPath: exports.pathOf(exportOf(options, true)),
     plainPath: exports.pathOf(exportOf(options, false)),
     stateDirectory: state.directory,
     health,
     pathOf: rights => exports.pathOf(exportOf(rights, true)),
     openExport: async rights => {
-      await recover(rights)
+      await recovery.before(rights)
       exports.open(exportOf(rights, true))
     },
     closeExport: rights => {
@@ -190,7 +182,46 @@ async function serveLake(lake: Lake, state: StateFolder, sql: SqlService, option
       await openText(lake.table, await lake.table.refresh(), segments, csv)
     },
     endStatements: () => sql.end(),
-    stop,
+    stop: () => stop(parts),
+  }
+}
+
+async function stop({ lake, state, sql, tree, endpoints, health, options }: Parts): Promise<void> {
+  health.stop()
+  // Calls that wait for a statement are answered now, and not held against the others.
+  await sql.end()
+  await endpoints.close(CLOSE_GRACE_MS)
+  await sql.close()
+  const finished = await withinMs(
+    FINISH_LIMIT_MS,
+    tree.finish().then(() => true),
+  )
+  if (finished === undefined)
+    options.log('a save that is held is not at its end; it is kept for the next server of the table')
+  tree.close()
+  await lake.close()
+  state.close()
+}
+
+/** Brings what an earlier server held to its end, once, when this one may write. */
+class Recovery {
+  readonly #sql: SqlService
+  readonly #tree: LakeTree
+  #recovered: Promise<void> | undefined
+
+  constructor(sql: SqlService, tree: LakeTree) {
+    this.#sql = sql
+    this.#tree = tree
+  }
+
+  get hasBegun(): boolean {
+    return this.#recovered !== undefined
+  }
+
+  /** Resolves when an export with these rights may be opened. */
+  async before({ readOnly }: Rights): Promise<void> {
+    if (!readOnly) this.#recovered ??= this.#sql.recover().then(() => this.#tree.recover())
+    await this.#recovered
   }
 }
 

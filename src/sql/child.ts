@@ -137,8 +137,8 @@ export class SqlChild {
   }
 }
 
-/** What tells a process from every other, also from a later one of its number. */
-export function processId(pid: number): ProcessId {
+/** Returns the id of a process, which no other has, also no later one of its number. */
+function processId(pid: number): ProcessId {
   return { pid, startTicks: startTicks(pid) }
 }
 

@@ -14,13 +14,13 @@ import type { DuckDb } from './native.ts'
 
 type Reader = (row: number) => Cell
 
-/** What the API's vectors of plain values hold. DuckDB frees it with the chunk, so it is copied out. */
+/** The content of the API's vectors of plain values. DuckDB frees it with the chunk, so it is copied out. */
 interface PlainVector {
   readonly items: Int8Array | Int16Array | Int32Array | BigInt64Array | Float32Array | Float64Array
   readonly validity: { readonly data: BigUint64Array | null }
 }
 
-/** What the API's vectors of texts are made of. */
+/** The parts of the API's vectors of texts. */
 type TextVector = { readonly [part in 'dataView' | 'validity' | 'vector' | 'itemOffset']: never }
 
 const MICROS_INFINITE = 9_223_372_036_854_775_807n
@@ -192,7 +192,7 @@ function arrayReader(duck: DuckDb, vector: DuckDBArrayVector, type: DataType): R
   return row => (vector.getItem(row) === null ? null : Array.from({ length }, (_, i) => read(row * length + i)))
 }
 
-/** How one of the API's values becomes a cell. */
+/** Returns the conversion of the API's values into cells. */
 function converterOf({ DuckDBTypeId: id }: DuckDb, type: DuckDBType): (value: unknown) => Cell {
   switch (type.typeId) {
     case id.BOOLEAN:

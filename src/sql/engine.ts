@@ -56,7 +56,7 @@ const REFUSED = [
   ],
 ]
 
-/** How the engine begins where it finds no file, or one that it cannot open. */
+/** The begin of the engine's sentence where it finds no file, or one that it cannot open. */
 const FILE_FAILURE = /^IO Error\b/
 
 export { csvOf } from './format.ts'
@@ -73,7 +73,7 @@ export interface SqlResult {
   close(): void
 }
 
-/** What a statement did. */
+/** The result of a statement. */
 export type StatementResult = { readonly kind: 'rows'; readonly result: SqlResult } | Changed
 
 /** Runs a query on a snapshot, known to it as `data`. Rejects with SqlError: the engine's sentence. */
@@ -322,7 +322,7 @@ async function changeIn(
   }
 }
 
-/** What the engine says of the SQL that a statement was made into, as of the statement itself. */
+/** Returns an error of the SQL that a statement was made into as one of the statement itself. */
 function asOfStatement(error: SqlError): SqlError {
   const { code, message, cause } = withoutPlace(error)
   const sentence = message.replaceAll(NEW_ROWS, TABLE_NAME).replaceAll(SOURCE, 'source')

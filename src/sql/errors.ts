@@ -21,13 +21,13 @@ export const SQL_ERROR_CODES: readonly SqlErrorCode[] = [
 /** The name under which statements know the table. */
 export const TABLE_NAME = 'data'
 
-/** How the sentence begins that says the table is not known to the engine. */
+/** The begin of the sentence that says the table is not known to the engine. */
 export const MISSING_TABLE = `there is no table ${TABLE_NAME};`
 
 /** A statement that could not be run. The message is DuckDB's own sentence, with its position, where DuckDB spoke. */
 export class SqlError extends LakeError<SqlErrorCode> {}
 
-/** What DuckDB throws, as a SqlError: its sentence with the marked line, without a stack. */
+/** Returns an error of DuckDB as a SqlError: its sentence with the marked line, without a stack. */
 export function fromDuckDb(error: unknown): SqlError {
   if (error instanceof SqlError) return error
   const sentence = messageOf(error)
@@ -47,7 +47,7 @@ export function readOnlyTable(kind: string): SqlError {
   )
 }
 
-/** What is to be said where a change failed, and where it cannot be found out whether it was committed all the same. */
+/** Returns the error of a change that failed, where it cannot be found out whether it was committed all the same. */
 export function undecided(why: unknown, cause: unknown): SqlError {
   return new SqlError(
     'undecided',

@@ -25,7 +25,7 @@ const PARALLEL = 16
 /** Files that this process has found to be readable in place, by what that follows from: path, size, time and columns. */
 const known = new Set<string>()
 const KNOWN_MAX = 100_000
-/** What ends a Parquet file behind its metadata. */
+/** Bytes at the end of a Parquet file, behind its metadata. */
 const FOOTER_END_BYTES = 8
 
 export interface EngineFilesOptions {
@@ -45,8 +45,8 @@ export interface EngineFiles {
 }
 
 /**
- * What the engine reads of a snapshot: its files in place, or, where it would read something else than our own reader does
- * (`readsInPlace`), copies that our reader makes in `folder`: the same rows. Of files that are not on this machine there are
+ * Returns the files that the engine reads of a snapshot: its own in place, or, where it would read something else than
+ * our own reader does (`readsInPlace`), copies that our reader makes in `folder`: the same rows. Of files that are not on this machine there are
  * parts in `folder`. The folder is made when it is needed. Rejects with SqlError, also for a file that nobody can read.
  */
 export async function engineFiles(

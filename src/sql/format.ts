@@ -31,7 +31,7 @@ export function csvOf(result: Rows): AsyncGenerator<Uint8Array> {
 const CHANGES = ['inserted', 'updated', 'deleted'] as const
 const CHANGES_SCHEMA: Schema = CHANGES.map(name => ({ name, type: { kind: 'long' }, nullable: false, metadata: {} }))
 
-/** What a changing statement did, as a result of one row. */
+/** Returns the result of a changing statement as a text of one row. */
 export function changesText(
   changes: Readonly<Record<(typeof CHANGES)[number], number>>,
   format: TextFormatName,

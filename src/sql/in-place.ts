@@ -55,8 +55,8 @@ function isStandard(node: SchemaNode): boolean {
 }
 
 /**
- * Where both find the fields of a group; undefined if they would not find the same. The engine looks for ids at the top
- * only, knows only the cases of ASCII letters, and no way out where two names are alike.
+ * Returns the children of a group that the engine and our reader find for its fields; undefined if they would not find
+ * the same. The engine looks for ids at the top only, knows only the cases of ASCII letters, and no way out where two names are alike.
  */
 function sameChildren(
   group: SchemaNode,

@@ -42,7 +42,7 @@ interface Known extends RecordedStatement {
 }
 
 /**
- * What is kept of statements that change the table, so that what is said of each is true whatever is killed while it runs,
+ * The records of statements that change the table, so that what is said of each is true whatever is killed while it runs,
  * and so that one that was committed is not run a second time when its call is repeated.
  */
 export class StatementLedger {
@@ -70,7 +70,7 @@ export class StatementLedger {
     }
   }
 
-  /** What a statement did that was committed before, if this is the same call again. SqlError `undecided`. */
+  /** Returns the changes of a statement that was committed before, if this is the same call again. SqlError `undecided`. */
   async known(sql: string, call: string | undefined): Promise<Changed | undefined> {
     const entry =
       this.#known.find(({ header }) => call !== undefined && header.call === call) ??

@@ -2,11 +2,11 @@ import { availableParallelism, totalmem } from 'node:os'
 import { durationText, sizeText } from '../core/units.ts'
 import { SqlError } from './errors.ts'
 
-/** What a statement may take. */
+/** The limits of a statement. */
 export interface SqlLimits {
   /** From its arrival to its end, waiting for its turn included; Infinity: as long as it takes. */
   readonly timeoutMs: number
-  /** What the engine may keep in memory; beyond it, it spills to the disk as far as it can. */
+  /** The memory of the engine; beyond it, it spills to the disk as far as it can. */
   readonly memoryBytes: number
   /** The text of its result. */
   readonly resultBytes: number
@@ -15,7 +15,7 @@ export interface SqlLimits {
 const DEFAULT_TIMEOUT_MS = 10 * 60_000
 const DEFAULT_RESULT_BYTES = 2e9
 const DEFAULT_MEMORY_BYTES_MAX = 4e9
-/** What a process may take beside what the engine counts: Bun, the engine's code, batches on their way into the result. */
+/** Bytes that a process takes beside what the engine counts: Bun, the engine's code, batches on their way into the result. */
 const BASE_BYTES = 384e6
 const SLACK = 1.25
 
@@ -48,7 +48,7 @@ export function serverLimits(): SqlLimits {
   }
 }
 
-/** Where a process is ended, as what it took is not what the engine counted. */
+/** Returns the memory at which a process is ended, as it took more than the engine counted. */
 export function processBytesMax({ memoryBytes }: Pick<SqlLimits, 'memoryBytes'>): number {
   return memoryBytes * SLACK + BASE_BYTES
 }

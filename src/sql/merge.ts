@@ -9,7 +9,7 @@ import { PLACE_SCHEMA, type Session, streamed } from './session.ts'
 import type { Assignment, MergeAction, MergeClause, MergeStatement } from './statement.ts'
 import { duckTypeOf, quoteName } from './types.ts'
 
-/** What a clause does to a row, as NEW_ROWS has it. */
+/** The numbers by which NEW_ROWS tells the effect of a clause on a row. */
 const UPDATED = 1
 const DELETED = 2
 const INSERTED = 3

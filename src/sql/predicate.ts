@@ -45,7 +45,7 @@ const INTEGERS: readonly unknown[] = ['TINYINT', 'SMALLINT', 'INTEGER', 'BIGINT'
 const DECIMAL_DIGITS_MAX = 18
 /** Functions that are given the names of tables as text. */
 const NAMING_FUNCTIONS: readonly unknown[] = ['query', 'query_table']
-/** What may be about the table without naming it as others do, or about other rows of it than its own WHERE lets through. */
+/** Nodes that may be about the table without naming it as others do, or about rows that its own WHERE does not let through. */
 const OPAQUE: readonly unknown[] = ['SHOW_REF', 'PIVOT', 'DELIM_GET', 'COLUMN_DATA', 'BOUND_TABLE_REF']
 /** A statement that is longer lists values, and is not worth its tree. */
 const SQL_CHARS_MAX = 200_000
@@ -53,14 +53,14 @@ const DATE = /^\d{4}-\d{2}-\d{2}$/
 const TIMESTAMP = /^\d{4}-\d{2}-\d{2}(?:[ T]\d{2}:\d{2}:\d{2}(?:\.\d{1,6})?)?$/
 
 /**
- * What a query wants of the rows of the table, as far as its syntax tells: the table must be named once, and the WHERE
- * beside it decides. The engine parses it; whatever is not understood is a filter that lets all rows through.
+ * Returns the condition of a query on the rows of the table, as far as its syntax tells: the table must be named once,
+ * and the WHERE beside it decides. The engine parses it; whatever is not understood is a filter that lets all rows through.
  */
 export async function filterOf(connection: DuckDBConnection, sql: string): Promise<RowFilter> {
   return (await wantedOf(connection, sql)).filter
 }
 
-/** What a query wants of the table. */
+/** The rows of the table that a query asks for, and whether it only counts them. */
 export interface Wanted {
   readonly filter: RowFilter
   /** It asks how many rows there are, and for nothing else. */
@@ -110,7 +110,7 @@ export function filterOfTree(tree: unknown): RowFilter {
   return only.where === undefined || only.where === null ? ANY : conditionOf(only.where, only)
 }
 
-/** Where a query names the table. */
+/** The place where a query names the table. */
 interface Reference {
   /** The name that columns may have in front. */
   readonly name: string
@@ -184,7 +184,7 @@ function isPlainJoin({ type, join_type, ref_type }: Node): boolean {
   return type === 'JOIN' && join_type === 'INNER' && (ref_type === 'REGULAR' || ref_type === 'CROSS')
 }
 
-/** What must be so for a condition to be TRUE; with `isNegated`, for it to be FALSE. */
+/** Returns a filter that must hold for a condition to be TRUE; with `isNegated`, for it to be FALSE. */
 function conditionOf(value: unknown, reference: Reference, isNegated = false): RowFilter {
   const node = (value ?? {}) as Node
   const children = Array.isArray(node['children']) ? (node['children'] as unknown[]) : []

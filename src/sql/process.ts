@@ -1,6 +1,7 @@
 import { closeSync, openSync, writeFileSync } from 'node:fs'
 import { setPriority } from 'node:os'
 import { errnoOf, LakeError, messageOf } from '../core/errors.ts'
+import { onceDone } from '../core/once.ts'
 import { writeWhole } from '../core/whole-io.ts'
 import type { Table } from '../table/table.ts'
 import { execute } from './engine.ts'
@@ -53,7 +54,7 @@ function giveUp(given: AbortController): void {
   setTimeout(() => process.kill(process.pid, 'SIGKILL'), ENDING_MS).unref()
 }
 
-/** Where there is too little of something, the file service goes first, and this process is the one to be ended. */
+/** Yields to the file service where there is too little of something, and has this process be the one to be ended. */
 function yieldToOthers(): void {
   try {
     setPriority(NICENESS)
@@ -77,7 +78,12 @@ function say(answer: StatementAnswer): void {
 
 class Runner {
   readonly #open: () => Promise<Table>
-  #table: Promise<Table> | undefined
+  /** Opened with the first statement that is about it. */
+  #table: Table | undefined
+  readonly #opened = onceDone(async () => {
+    this.#table = await this.#open()
+    return this.#table
+  })
   #written: WrittenFile[] = []
   #recordPath: string | undefined
 
@@ -107,7 +113,7 @@ class Runner {
 
   async #answer(request: StatementRequest, signal: AbortSignal): Promise<StatementAnswer> {
     const { sql, memoryBytes, spillFolder, change } = request
-    const outcome = await execute(() => this.#opened(), sql, {
+    const outcome = await execute(this.#opened, sql, {
       signal,
       log: sentence => say({ kind: 'note', sentence }),
       memoryBytes,
@@ -130,17 +136,9 @@ class Runner {
     }
   }
 
-  #opened(): Promise<Table> {
-    this.#table ??= this.#open().catch((error: unknown) => {
-      this.#table = undefined
-      throw error
-    })
-    return this.#table
-  }
-
   /** Waits for checkpoints under way. */
   async close(): Promise<void> {
-    await (await this.#table)?.close()
+    await this.#table?.close()
   }
 }
 

@@ -31,7 +31,7 @@ export type StatementAnswer =
   /** `isSound`: the process can be given further statements. */
   | { readonly kind: 'failed'; readonly code: SqlErrorCode; readonly message: string; readonly isSound: boolean }
 
-/** What a statement changed; `version` is undefined if there was nothing to be changed. */
+/** The changes of a statement; `version` is undefined if there was nothing to be changed. */
 export interface Changed {
   readonly kind: 'changed'
   readonly version: string | undefined

@@ -5,7 +5,7 @@ import type { Changed } from './protocol.ts'
 import type { WrittenFile } from './written.ts'
 
 /*
- * What is kept of a statement that changes the table, in a file of its own beside the state, one JSON object a line: what it
+ * The record of a statement that changes the table, in a file of its own beside the state, one JSON object a line: what it
  * is, each file before it is made, what came of it. So whoever finds it after the statement's process, or the server, was
  * killed can tell whether it is in the table, take back what came to nothing, and knows it if it comes once more.
  */
@@ -17,7 +17,7 @@ export interface StatementHeader {
   readonly sql: string
   /** Its commit is of a later version than this one. */
   readonly base: string
-  /** What tells the call that it came with from all others, and stays the same when that is repeated. */
+  /** A name that tells the call that it came with from all others, and stays the same when that is repeated. */
   readonly call: string | undefined
   readonly process: ProcessId
   readonly begunMs: number
@@ -30,7 +30,7 @@ export interface ProcessId {
   readonly startTicks: string | undefined
 }
 
-/** What a file says of a statement. */
+/** A statement as its file tells it. */
 export interface StatementRecord {
   readonly path: string
   readonly header: StatementHeader

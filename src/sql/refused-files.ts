@@ -6,7 +6,7 @@ import type { Table } from '../table/table.ts'
 import { SqlError } from './errors.ts'
 import { copyName } from './remote-files.ts'
 
-/** What the engine says when it comes upon a column that was not fetched. */
+/** The engine's words when it comes upon a column that was not fetched. */
 const NOT_FETCHED = 'Only inlined data files are supported'
 const REFUSAL = 'Invalid string encoding found in Parquet file '
 

@@ -13,7 +13,7 @@ const ROWS_PER_INSERT = 1000
 
 /** The live rows of a snapshot inside one connection. */
 export interface Relation {
-  /** What `file_index` counts, in view order. */
+  /** The parts that `file_index` counts, in view order. */
   readonly parts: readonly EnginePart[]
   /** `SELECT` of the live rows: the table's columns in order, behind them the row's place as `fileColumn`, `rowColumn`. */
   readonly withPlaces: string

@@ -10,7 +10,7 @@ import type { Schema } from '../columns/types.ts'
 import type { LiveFile } from '../table/snapshot.ts'
 import type { EnginePart, RowRun } from './relation.ts'
 
-/** What is fetched at the same time, and in pieces of which size. */
+/** Pieces that are fetched at the same time, and their size. */
 const PARALLEL = 8
 const PIECE_BYTES = 4 << 20
 /** Parts that are no further apart are fetched together: a request costs more than so many bytes. */
@@ -22,7 +22,7 @@ export interface OpenFile {
   readonly source: ByteSource
   readonly footer: Footer
   readonly raw: RawFooter
-  /** Where its metadata begin. */
+  /** The begin of its metadata. */
   readonly dataEnd: number
 }
 
@@ -39,12 +39,12 @@ interface Range {
   readonly end: number
 }
 
-/** How the name of what stands for a file on this machine begins: the same in each session's folder. */
+/** Returns the begin of the name of what stands for a file on this machine: the same in each session's folder. */
 export function copyName({ path }: LiveFile): string {
   return createHash('sha256').update(path).digest('hex').slice(0, 32)
 }
 
-/** Where the copy of a part of a file is in a folder. */
+/** Returns the path of the copy of a part of a file in a folder. */
 export function copyPath(folder: string, file: LiveFile): string {
   return join(folder, `${copyName(file)}.parquet`)
 }
@@ -149,7 +149,7 @@ async function rewriteFooter(part: RemotePart): Promise<void> {
   await writeFooter(out, part)
 }
 
-/** What is behind the data becomes the footer of what is there. */
+/** The bytes behind the data become the footer of the parts that are there. */
 async function writeFooter(out: FileHandle, { raw, groups, here, dataEnd }: RemotePart): Promise<void> {
   await out.truncate(dataEnd)
   await writeAt(

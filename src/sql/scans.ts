@@ -32,7 +32,7 @@ function scansBelow(node: PlanNode): PlanNode[] {
   return node.name?.includes('PARQUET') === true ? [node, ...below] : below
 }
 
-/** What stands in a constant of a filter and looks like the name of a column is fetched for nothing. */
+/** Returns the columns that a scan names; also one that only a constant of a filter looks like, which is fetched for nothing. */
 function columnsIn({ extra_info: info = {} }: PlanNode): number[] {
   const texts = [info['Projections'], info['Filters']].flat().filter(text => typeof text === 'string')
   return [...texts.join(' ').matchAll(/\bc(\d+)\b/g)].map(([, number]) => Number(number))

@@ -50,7 +50,7 @@ export interface RunStatement {
   readonly format?: TextFormatName
   /** Ends the statement when whoever asked is gone. */
   readonly signal?: AbortSignal | undefined
-  /** What tells the call from all others, and stays the same when it is repeated. */
+  /** A name that tells the call from all others, and stays the same when it is repeated. */
   readonly call?: string | undefined
 }
 

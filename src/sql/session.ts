@@ -24,7 +24,7 @@ import { takeAway } from './take-away.ts'
 import { duckTypeOf } from './types.ts'
 import type { WrittenFile } from './written.ts'
 
-/** What the engine may keep in memory if nothing else is said; beyond it, it spills. */
+/** The memory of the engine if nothing else is said; beyond it, it spills. */
 const MEMORY_BYTES = 256e6
 /** Of the disk's free space, what the engine may spill into: saves need room, too. */
 const SPILL_SHARE = 0.5
@@ -35,7 +35,7 @@ export interface RunOptions {
   readonly signal?: AbortSignal
   /** Hears of what is not read as it is. */
   readonly log?: (sentence: string) => void
-  /** What the engine may keep in memory. */
+  /** The memory of the engine. */
   readonly memoryBytes?: number
   /** An empty folder for what does not fit into memory; by default one in the cache folder, which goes at the end. */
   readonly spillFolder?: string
@@ -43,7 +43,7 @@ export interface RunOptions {
   readonly readOnly?: boolean
   /** Becomes the `txnId` of the commit, if there is one. */
   readonly txnId?: string
-  /** What the table's store has made since the statement began, if that is kept; emptied when the statement is over. */
+  /** The files that the table's store has made since the statement began, if that is kept; emptied when it is over. */
   readonly written?: WrittenFile[]
 }
 
@@ -230,7 +230,7 @@ async function relationOf(
   return { table, relation, shown, remote: undefined }
 }
 
-/** How many rows a version has, if its log says so of every file. */
+/** Returns the number of rows of a version, if its log tells it of every file. */
 function liveRows({ files }: Snapshot): bigint | undefined {
   let live = 0n
   for (const { rows, vector } of files) {
@@ -240,7 +240,7 @@ function liveRows({ files }: Snapshot): bigint | undefined {
   return live
 }
 
-/** Where rows of the table are: the number of the file, the physical row. */
+/** The columns of a row's place in the table: the number of the file, the physical row. */
 export const PLACE_SCHEMA: Schema = ['file', 'row'].map(name => ({
   name,
   type: { kind: 'long' as const },

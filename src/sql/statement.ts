@@ -34,7 +34,7 @@ export type Statement =
       readonly sql: string
       /** `WITH ...` in front, or empty. */
       readonly prefix: string
-      /** What the rest of the statement calls the table, in quotes as needed. */
+      /** The name of the table in the rest of the statement, in quotes as needed. */
       readonly alias: string
       readonly target: Target
       /** USING: further relations, or undefined. */
@@ -61,7 +61,7 @@ export interface MergeStatement {
   readonly alias: string
   readonly target: Target
   readonly source: string
-  /** What the rest of the statement calls the source; undefined if it has no name. */
+  /** The name of the source in the rest of the statement; undefined if it has none. */
   readonly sourceAlias: string | undefined
   /** From ON or USING on. */
   readonly join: string

@@ -5,7 +5,7 @@ export interface Token {
   readonly text: string
   readonly start: number
   readonly end: number
-  /** How many brackets are open around it; a bracket itself counts as outside. */
+  /** The number of brackets that are open around it; a bracket itself counts as outside. */
   readonly depth: number
 }
 

@@ -63,7 +63,7 @@ export function takeBackNow(store: Table['store'], files: readonly WrittenFile[]
   }
 }
 
-/** What a changing statement did, by the metrics of its commit; 0 for what they do not say. */
+/** Returns the counts of a changing statement, by the metrics of its commit; 0 for what they do not say. */
 export function changesOf({ actions }: FoundCommit): { inserted: number; updated: number; deleted: number } {
   const metrics = actions.find(action => action.commitInfo)?.commitInfo?.operationMetrics ?? {}
   const count = (...names: readonly string[]): number => {

@@ -7,12 +7,12 @@ const BLOCK_BYTES = 256 << 10
 const GROUP_BLOCKS = 4
 /** Blocks that are missing side by side are fetched together, but no more than these at once. */
 const RUN_BLOCKS_MAX = 32
-/** What is fetched at the same time for one read. */
+/** Ranges that are fetched at the same time for one read. */
 const PARALLEL = 4
 /** A name with a UUID in it is given once: whatever has it never changes. Data files, vectors and checkpoints have such names. */
 const GIVEN_ONCE = /[\da-f]{8}-[\da-f]{4}-[\da-f]{4}-[\da-f]{4}-[\da-f]{12}[^/]*$/i
 
-/** What is written is kept, too, if it is no larger: whoever writes a few rows reads them next. */
+/** A written object is kept, too, if it is no larger: whoever writes a few rows reads them next. */
 const KEPT_BYTES_MAX = 4 << 20
 
 const NO_META = new Uint8Array(0)

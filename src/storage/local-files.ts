@@ -13,10 +13,10 @@ import type { ReadableFile } from './readable-file.ts'
 /** Stands for standard input among paths. */
 const STDIN = '-'
 
-/** What a path leads to. */
+/** The entry that a path leads to. */
 export type LocalEntry =
   | { readonly kind: 'file' | 'folder'; readonly sizeBytes: number; readonly id: string }
-  /** What can be read only once, such as a pipe. */
+  /** An entry that can be read only once, such as a pipe. */
   | { readonly kind: 'stream'; readonly name: string }
   | { readonly kind: 'other' }
   | { readonly kind: 'unreadable'; readonly why: string; readonly cause: unknown }

@@ -23,7 +23,7 @@ const FOLDER_ATTEMPTS_MAX = 50
 const LEFTOVER_MS = 24 * 3600 * 1000
 const FOLDERS_KEPT = 10_000
 
-/** What can be wrong with a disk. */
+/** The faults that a disk can have. */
 type LocalErrorCode = keyof typeof ADVICE
 
 const CODES: Readonly<Record<string, LocalErrorCode>> = {

@@ -11,13 +11,13 @@ export interface S3Location {
   readonly kind: 's3'
   readonly bucket: string
   readonly prefix: string
-  /** Where the bucket is, if the location itself says so and not the environment. */
+  /** The endpoint of the bucket, if the location itself says so and not the environment. */
   readonly endpoint?: string
 }
 
 export type Location = { readonly kind: 'local'; readonly directory: string } | S3Location
 
-/** What buckets are called, by AWS's rules and the older, laxer ones that other stores keep. */
+/** The names of buckets, by AWS's rules and the older, laxer ones that other stores keep. */
 const BUCKET = /^[a-z\d][\w.-]{1,253}[a-z\d]$/i
 
 /** Reads what a user writes for a table: a directory, a `file:` URL, or `s3://bucket/prefix`. StorageError `invalid_path`. */
@@ -49,7 +49,7 @@ function s3Location(text: string, slashes: string, rest: string): S3Location {
   return { kind: 's3', bucket, prefix: folders.join('/'), ...(endpoint === undefined ? {} : { endpoint }) }
 }
 
-/** What tells a table on S3 from all others: buckets of the same name may be at several endpoints. */
+/** Returns a name that tells a table on S3 from all others: buckets of the same name may be at several endpoints. */
 export function s3Name(location: S3Location, environment: Environment = process.env): string {
   const endpoint = location.endpoint ?? accessOf(environment).endpoint?.url
   return endpoint === undefined ? s3Text(location) : `${s3Text(location)}?endpoint=${endpoint}`
@@ -61,7 +61,7 @@ export function s3Text({ bucket, prefix }: Omit<S3Location, 'kind'>): string {
 }
 
 export interface StoreOptions extends LocalStoreOptions {
-  /** What is read of stores that are elsewhere is kept there. Asked for if it is needed. */
+  /** The cache of what is read of stores that are elsewhere. Asked for if it is needed. */
   readonly cache?: () => ByteCache
 }
 

@@ -5,7 +5,7 @@ import { inTurns } from '../core/once.ts'
 /** Folders that were made for files, and go again with the last file in them: an object store has no empty folders. */
 export class MadeFolders {
   readonly #made = new Set<string>()
-  /** What makes a folder and puts its first file there is not to meet with what takes away an empty one. */
+  /** Turns, so that making a folder and putting its first file there does not meet with taking away an empty one. */
   readonly #turns = inTurns()
 
   /**

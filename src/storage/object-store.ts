@@ -37,7 +37,7 @@ export class StorageError extends LakeError<StorageErrorCode> {
   }
 }
 
-/** What a listing or a stat tells of one object. */
+/** The facts of one object that a listing or a stat tells. */
 export interface ObjectInfo {
   /** Relative to the store's root, `/`-separated, no leading slash, as on disk (not percent-encoded). */
   readonly path: string

@@ -1,4 +1,4 @@
-/** How often, and for how long, something is tried again. */
+/** The number and the times of further attempts. */
 export interface RetryPolicy {
   readonly attemptsMax: number
   /** No attempt begins later than this after the first one. */
@@ -9,10 +9,10 @@ export interface RetryPolicy {
 
 export const RETRIES: RetryPolicy = { attemptsMax: 10, totalMsMax: 20_000, firstDelayMs: 100, delayMsMax: 5000 }
 
-/** What a failed attempt says about the next: undefined if there is no use in one. `afterMs`: no earlier, the store says. */
+/** Says that there is use in another attempt; undefined: there is none. `afterMs`: no earlier, the store says. */
 export type Retry = { readonly afterMs?: number | undefined } | undefined
 
-/** What time and chance are, for tests. */
+/** Time and chance, which tests replace. */
 export interface RetrySeams {
   readonly nowMs: () => number
   readonly sleep: (ms: number) => Promise<void>

@@ -4,7 +4,7 @@ import type { ProtocolAction } from './log/actions/index.ts'
 import type { TableMetadata } from './metadata.ts'
 import { hasColumnMapping } from './protocol.ts'
 
-/** What of a table says how its columns are mapped. */
+/** The part of a table that says how its columns are mapped. */
 interface MappedTable {
   readonly protocol: ProtocolAction
   readonly metadata: TableMetadata

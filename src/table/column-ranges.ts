@@ -12,7 +12,7 @@ interface Exact {
 /** A value of the order that a type has: days, microseconds, 64-bit floats, text by its UTF-8 bytes. */
 export type Ordered = Exact | number | bigint | string | boolean
 
-/** What is known of the values of a column in a file, those that are not NULL. */
+/** The facts known of the values of a column in a file, those that are not NULL. */
 export interface ColumnRange {
   readonly least?: Ordered | undefined
   readonly most?: Ordered | undefined

@@ -96,7 +96,7 @@ class Columns {
   }
 }
 
-/** What is known of the values of columns in some rows. */
+/** The facts that are known of the values of columns in some rows. */
 interface Statistics {
   /** True if a column has no value but NULL. */
   isAllNull(column: Column): boolean
@@ -105,7 +105,7 @@ interface Statistics {
   range(column: Column): ColumnRange
 }
 
-/** What the log says of a file, which is parsed when it is first asked for. */
+/** The statistics of a file in the log, which are parsed when they are first asked for. */
 class LoggedStatistics implements Statistics {
   readonly #file: LiveFile
   #parsed: Readonly<Record<string, unknown>> | undefined
@@ -138,7 +138,7 @@ class LoggedStatistics implements Statistics {
 
 type LeafOf = (column: Column) => SchemaNode | undefined
 
-/** What a footer says of a row group. Columns inside of others, and damaged statistics, are not known of. */
+/** The statistics of a row group in a footer. Columns inside of others, and damaged statistics, are not known of. */
 class GroupStatistics implements Statistics {
   readonly #footer: Footer
   readonly #raw: RawFooter

@@ -41,7 +41,7 @@ export class LiveFile {
     return this.add.deletionVector ?? undefined
   }
 
-  /** What tells this logical file from every other: the path and the vector. */
+  /** A key that tells this logical file from every other: the path and the vector. */
   get key(): string {
     return logicalKey(this.path, this.vector)
   }
@@ -78,7 +78,7 @@ function numRecords(stats: string | null | undefined): number | undefined {
   }
 }
 
-/** What cannot be a number of rows says nothing: then the file is asked. */
+/** Returns a number of rows; undefined for what cannot be one: then the file is asked. */
 function rowCount(value: unknown): number | undefined {
   return Number.isSafeInteger(value) && (value as number) >= 0 && (value as number) <= ROWS_MAX
     ? (value as number)
@@ -91,7 +91,7 @@ export function fileTextSizes(file: LiveFile): FileTextSizes | undefined {
   return tag === undefined ? undefined : decodeTextTag(tag)
 }
 
-/** What a file's place among the others follows from. */
+/** The facts that give a file its place among the others. */
 export type FilePlace = Pick<LiveFile, 'modificationTime' | 'path'>
 
 /** The order in which a table's views show its files: by modification time, then by the bytes of the path. */

@@ -1,6 +1,6 @@
 import type { MetadataAction } from './log/actions/index.ts'
 
-/** What a table is called and configured as. */
+/** The name and the configuration of a table. */
 export interface TableMetadata {
   readonly id: string
   readonly name: string | undefined

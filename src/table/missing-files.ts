@@ -8,7 +8,7 @@ import type { Snapshot } from './snapshot.ts'
 const PARALLEL = 64
 
 /**
- * What reading a version failed with, in words of the version if one of its files is gone: TableError `missing_file`. Else
+ * Returns the error that reading a version failed with, as TableError `missing_file` if one of its files is gone. Else
  * the error as it is. Nobody looks for the files before they are read: texts of files that are gone may still be at hand.
  */
 export async function asMissingFile(store: ObjectStore, snapshot: Snapshot, error: unknown): Promise<unknown> {

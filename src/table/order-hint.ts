@@ -1,5 +1,5 @@
 /**
- * Where the rows of an edit belong: the first `count` rows of the file stand behind physical row `row` of the file
+ * The places of the rows of an edit: the first `count` rows of the file stand behind physical row `row` of the file
  * `refs[ref]` (ref -1: behind the header), the rows of the next run behind the next place, and so on. Rows that no run
  * names stand at the file's own place. Only posixlake's views look at it.
  */

@@ -21,7 +21,7 @@ export function durationMs(text: string | undefined): number | undefined {
   return match === null ? undefined : Number(match[1]) * UNITS_MS[match[2]!.toLowerCase()]!
 }
 
-/** Where a table does not say for how long removed files are kept. */
+/** The time for which removed files are kept of a table that names none. */
 export const DELETED_FILES_KEPT_MS = 7 * 24 * 3600 * 1000
 
 /** For how long files stay that are no longer in the table, for those who read older versions. */

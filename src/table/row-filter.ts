@@ -1,6 +1,6 @@
 /**
- * What rows must fulfil for somebody to want them, as far as statistics can tell: every wanted row is TRUE under it. Who
- * knows a language of queries makes one, and `filesFor` leaves out the files that cannot have such a row.
+ * A condition on rows, as far as statistics can tell of it: every wanted row is TRUE under it. Whoever knows a language
+ * of queries makes one, and `filesFor` leaves out the files that cannot have such a row.
  */
 export type RowFilter =
   /** Nothing is known: any row may be wanted. */

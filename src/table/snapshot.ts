@@ -23,7 +23,7 @@ export interface Snapshot {
   readonly state: LogState
 }
 
-/** What a snapshot carries along for the next commit and for checkpoints. */
+/** The state that a snapshot carries along for the next commit and for checkpoints. */
 export interface LogState {
   readonly txns: TextMap<TxnAction>
   readonly domains: TextMap<DomainMetadataAction>

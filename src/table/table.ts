@@ -245,7 +245,7 @@ export class Table {
   }
 
   /**
-   * What was committed, newest first; at most `limit` versions. A few cost their own commits, not a look at the whole log:
+   * Returns the commits, newest first; at most `limit` versions. A few cost their own commits, not a look at the whole log:
    * where files of the log have one time, those of a few are told apart from the first of them on.
    */
   async history(limit = Number.POSITIVE_INFINITY): Promise<HistoryEntry[]> {

@@ -1,6 +1,6 @@
 /*
- * What posixlake writes into the log and into files beside what Delta asks for. Other readers pass over it. Tables of all
- * earlier versions have these names: none may change its meaning.
+ * The tags and keys that posixlake writes into the log and into files beside what Delta asks for. Other readers pass over
+ * them. Tables of all earlier versions have these names: none may change its meaning.
  */
 
 /** Tag of a file: the sizes of its rows as text, so that views are sized without opening it (text-sizes.ts). */

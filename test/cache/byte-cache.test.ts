@@ -1,90 +1,22 @@
 import { describe, expect, test } from 'bun:test'
 import { mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import type { ByteCache } from '../../src/cache/byte-cache.ts'
 import { DiskCache } from '../../src/cache/disk.ts'
 import { MemoryCache } from '../../src/cache/memory.ts'
 import { TieredCache } from '../../src/cache/tiered.ts'
 import { temporaryFolder } from '../helpers/temporary.ts'
-
-const none = new Uint8Array(0)
-const filled = (size: number, byte: number): Uint8Array => new Uint8Array(size).fill(byte)
+import { cacheContract, filled, none } from './contract.ts'
 
 function diskCache(directory: string, capacityBytes = 64 << 20, said: string[] = []): DiskCache {
   return new DiskCache({ directory, capacityBytes, log: sentence => said.push(sentence) })
 }
 
-const kinds: readonly [string, (directory: string) => ByteCache][] = [
-  ['in memory', () => new MemoryCache(64 << 20)],
-  ['on disk', directory => diskCache(directory)],
-  ['in two tiers', directory => new TieredCache(new MemoryCache(1 << 20), diskCache(directory))],
-]
-
-for (const [name, make] of kinds) {
-  describe(`a cache ${name}`, () => {
-    test('gives back what was put, small and large, with its companion data', async () => {
-      using folder = temporaryFolder()
-      const cache = make(folder.path)
-      for (const size of [0, 1, 10_000, 3 << 20]) {
-        await cache.put(`key ${size}/ü`, { bytes: filled(size, size % 251), meta: filled(4, 9) })
-        const value = await cache.get(`key ${size}/ü`)
-        expect(value?.bytes.length).toBe(size)
-        expect(Buffer.compare(value!.bytes, filled(size, size % 251))).toBe(0)
-        expect([...value!.meta]).toEqual([9, 9, 9, 9])
-      }
-      expect(await cache.get('another')).toBeUndefined()
-      await cache.close()
-    })
-
-    test('keeps the newest of two values under one key', async () => {
-      using folder = temporaryFolder()
-      const cache = make(folder.path)
-      await cache.put('k', { bytes: filled(20_000, 1), meta: none })
-      await cache.put('k', { bytes: filled(30_000, 2), meta: none })
-      expect((await cache.get('k'))?.bytes.length).toBe(30_000)
-      await cache.close()
-    })
-
-    test('takes any key, and counts what it finds and what it misses', async () => {
-      using folder = temporaryFolder()
-      const cache = make(folder.path)
-      const keys = ['', 'a/../b', '\0', 'ü'.repeat(10_000), "'; DROP TABLE blobs; --"]
-      for (const [i, key] of keys.entries()) await cache.put(key, { bytes: filled(10 + i, i), meta: none })
-      for (const [i, key] of keys.entries()) expect((await cache.get(key))?.bytes.length).toBe(10 + i)
-      expect(await cache.get('missing')).toBeUndefined()
-      expect(cache.stats()).toMatchObject({ hits: keys.length, misses: 1 })
-      await cache.close()
-    })
-
-    test('finds what it was given last or nothing, in any order of puts and gets', async () => {
-      using folder = temporaryFolder()
-      const cache = make(folder.path)
-      const given = new Map<string, { size: number; byte: number }>()
-      let state = 42
-      const below = (limit: number): number => {
-        state = (Math.imul(state, 1_103_515_245) + 12_345) >>> 0
-        return (state >>> 8) % limit
-      }
-      for (let i = 0; i < 300; i++) {
-        const key = `k${below(20)}`
-        if (below(2) === 0) {
-          const next = { size: below(30_000), byte: below(256) }
-          given.set(key, next)
-          await cache.put(key, { bytes: filled(next.size, next.byte), meta: filled(3, next.byte) })
-          continue
-        }
-        const found = await cache.get(key)
-        const last = given.get(key)
-        if (found === undefined) continue
-        expect(found.bytes.length).toBe(last!.size)
-        expect(found.bytes.every(byte => byte === last!.byte)).toBe(true)
-        expect([...found.meta]).toEqual([last!.byte, last!.byte, last!.byte])
-      }
-      expect(cache.stats().hits).toBeGreaterThan(50)
-      await cache.close()
-    })
-  })
-}
+cacheContract('in memory', (_, capacityBytes) => new MemoryCache(capacityBytes))
+cacheContract('on disk', (directory, capacityBytes) => diskCache(directory, capacityBytes))
+cacheContract(
+  'in two tiers',
+  (directory, capacityBytes) => new TieredCache(new MemoryCache(1 << 16), diskCache(directory, capacityBytes)),
+)
 
 describe('a memory cache', () => {
   test('forgets what was not used for the longest time, and does not keep what would drive out the rest', async () => {

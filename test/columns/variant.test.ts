@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'bun:test'
 import { ParquetError } from '../../src/columns/errors.ts'
 import { readFooter, readRowGroup } from '../../src/columns/parquet/read.ts'
-import { variantJson } from '../../src/columns/parquet/variant-value.ts'
+import { jsonOf as jsonOfParts, variantParts } from '../../src/columns/parquet/variant-value.ts'
 import { ParquetFileWriter } from '../../src/columns/parquet/write.ts'
 import { parseDdl } from '../../src/columns/schema.ts'
 import { renderCsv } from '../../src/columns/text/csv-render.ts'
@@ -20,6 +20,10 @@ import {
   littleEndian,
   type Value,
 } from './variant-encoder.ts'
+
+function variantJson(metadata: Uint8Array, value: Uint8Array): string {
+  return jsonOfParts(variantParts(metadata, value))
+}
 
 const FUZZ_RUNS = Number(process.env['POSIXLAKE_FUZZ_RUNS'] ?? 10_000)
 

@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'bun:test'
-import { type Asker, type AskerLook, type AskerState, Askers, procLook } from '../../src/fs/askers.ts'
+import { type Asker, type AskerLook, type AskerState, Askers, type Proc, ProcLook } from '../../src/fs/askers.ts'
 
 /** Programs that wait, as a test says. */
 class Programs implements AskerLook {
@@ -112,12 +112,39 @@ describe('the look into /proc', () => {
     const stat = await Bun.file('/proc/self/stat').text()
     const startTicks = stat.slice(stat.lastIndexOf(')') + 2).split(' ')[19]!
     const self: Asker = { pid: process.pid, thread: process.pid, startTicks, uid: 0 }
-    expect(await procLook.stateOf(self)).toBe('is elsewhere')
-    expect(await procLook.stateOf({ ...self, startTicks: '1' })).toBe('gives up')
+    expect(await new ProcLook().stateOf(self)).toBe('is elsewhere')
+    expect(await new ProcLook().stateOf({ ...self, startTicks: '1' })).toBe('gives up')
     const child = Bun.spawn(['true'])
     await child.exited
-    expect(await procLook.stateOf({ ...self, pid: child.pid, thread: child.pid })).toBe('gives up')
+    expect(await new ProcLook().stateOf({ ...self, pid: child.pid, thread: child.pid })).toBe('gives up')
     // Whoever waits for a disk in this moment is no matter of ours.
-    expect((await procLook.waiting()).map(({ pid }) => pid)).not.toContain(process.pid)
+    expect((await new ProcLook().waiting()).map(({ pid }) => pid)).not.toContain(process.pid)
+  })
+})
+
+describe('a thread of /proc', () => {
+  /** One thread that is in state D when it is looked at first, and what its kernel stack says. */
+  const waiting = async (stack: string | undefined, stateLater: string): Promise<number[]> => {
+    let looks = 0
+    const stat = (state: string): string => `7 (cp a) b) ${state} 1 7 7 0 -1 4194304 0 0 0 0 0 0 0 0 20 0 1 0 4711 0`
+    const files = new Map<string, () => string | undefined>([
+      ['/proc/7/task/7/stat', () => stat(looks++ === 0 ? 'D' : stateLater)],
+      ['/proc/7/task/7/stack', () => stack],
+      ['/proc/7/task/7/status', () => 'Name:\tcp\nUid:\t1000\t1000\t1000\t1000\n'],
+    ])
+    const proc: Proc = { text: async path => files.get(path)?.(), names: async () => ['7', 'self'] }
+    return (await new ProcLook(proc).waiting()).map(({ pid }) => pid)
+  }
+
+  test('may wait for a file server if its place in the kernel says so, or is not to be known', async () => {
+    expect(await waiting('[<0>] rpc_wait_bit_killable+0x11/0x80\n[<0>] nfs_wb_all+0x3a/0x110\n', 'D')).toEqual([7])
+    expect(await waiting(undefined, 'D')).toEqual([7])
+    expect(await waiting('', 'D')).toEqual([7])
+  })
+
+  test('waits for something else if that is said, and if it goes on in the middle of the look', async () => {
+    expect(await waiting('[<0>] jbd2_log_wait_commit+0xf1/0x1a0\n', 'D')).toEqual([])
+    expect(await waiting('', 'R')).toEqual([])
+    expect(await waiting(undefined, 'S')).toEqual([])
   })
 })

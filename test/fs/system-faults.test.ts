@@ -209,3 +209,42 @@ test('a save that cannot be set aside is, by the same server, as soon as there i
   await using again = await s.killed()
   expect((await again.names()).filter(known => known.includes('.rejected-'))).toEqual([name])
 })
+
+for (const when of ['before', 'after'] as const) {
+  test(`a save that is set aside keeps its bytes once, whichever call of the system fails, ${when} it took effect`, async () => {
+    await using s = await serveNew(DDL, ROWS, TIMES)
+    const aside = async (): Promise<string[]> => (await s.names()).filter(name => name.includes('.rejected-'))
+    const images: string[] = []
+    for (let n = 1, hasFailed = true; hasFailed; n++) {
+      const image = `id,name\n1,Alice\n2,"Bob ${n}\n`
+      const csv = await s.csv()
+      await s.client.setattr(csv, { size: 0n })
+      await s.client.write(csv, 0n, image)
+      faults.arm({ n, when })
+      // The next save ends the one before, which does not parse.
+      const status = await codeOf(s.client.setattr(await s.csv(), { size: 0n }))
+      const { failed } = faults
+      hasFailed = faults.hasFailed
+      faults.heal()
+      images.push(image)
+      expect({ n, failed, status }).toEqual({ n, failed, status: expect.stringMatching(/^(OK|EIO|ENOSPC|ESTALE)$/) })
+      const { handle } = await s.client.create(s.data, 'before')
+      await s.client.write(handle, 0n, BEFORE)
+      await s.client.rename(s.data, 'before', s.data, 'data.csv')
+      while ((await aside()).length < n) await Bun.sleep(1)
+      expect({ n, failed, text: await s.read() }).toEqual({ n, failed, text: BEFORE })
+      const told = (await s.read('.errors')).match(/set aside as data\//g)?.length
+      expect({ n, failed, told }).toEqual({ n, failed, told: n })
+    }
+    const texts = async (t: ServedTable): Promise<string[]> =>
+      (
+        await Promise.all(
+          (await t.names()).filter(name => name.includes('.rejected-')).map(name => t.read(`data/${name}`)),
+        )
+      ).sort()
+    expect(await texts(s)).toEqual(images.toSorted())
+    await using again = await s.killed()
+    await again.server.settle()
+    expect(await texts(again)).toEqual(images.toSorted())
+  }, 60_000)
+}

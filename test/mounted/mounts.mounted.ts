@@ -1,8 +1,9 @@
 import { afterAll, describe, expect, test } from 'bun:test'
 import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, realpathSync, rmSync } from 'node:fs'
+import { appendFile, readFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { mountAt } from '../../src/mount/linux.ts'
+import { mountAt, mountCommand } from '../../src/mount/linux.ts'
 import { ask } from '../../src/serve/control.ts'
 import { readRecords, recordOf, runtimeDirectory } from '../../src/serve/registry.ts'
 import { BINARY, must, run } from './harness.ts'
@@ -278,7 +279,49 @@ describe('commands at the same time', () => {
   })
 })
 
+/** What a server has open, and has on disk beside the table. */
+function takenBy(pid: number, table: string): { descriptors: number; files: string[]; memory: number } {
+  const status = readFileSync(`/proc/${pid}/status`, 'utf8')
+  return {
+    descriptors: readdirSync(`/proc/${pid}/fd`).length,
+    files: readdirSync(join(table, '_posixlake'), { recursive: true }).map(String).sort(),
+    memory: Number(/VmRSS:\s+(\d+) kB/.exec(status)?.[1]) / 1e3,
+  }
+}
+
 describe('a served table', () => {
+  test('takes no more after 100 mounts by the kernel, each read and appended to, than after 25', async () => {
+    const { table, points } = await newTable()
+    const [point = ''] = points
+    const server = Bun.spawn([BINARY, 'serve', table, '--port', '0'], {
+      stdin: 'ignore',
+      stdout: 'pipe',
+      stderr: 'ignore',
+    })
+    const reader = server.stdout.getReader()
+    let said = ''
+    while (!said.includes('mount_nfs')) said += new TextDecoder().decode((await reader.read()).value)
+    const port = Number(/,port=(\d+)/.exec(said)![1])
+    const csv = join(point, 'data/data.csv')
+    const turns = async (from: number, to: number): Promise<void> => {
+      for (let i = from; i < to; i++) {
+        await must(mountCommand({ host: '127.0.0.1', port, exportPath: '/', mountPoint: point, readOnly: false }))
+        expect((await readFile(csv, 'utf8')).split('\n').length).toBe(i + 2)
+        await appendFile(csv, `${i},x\n`)
+        await must(['umount', point])
+      }
+    }
+    await turns(0, 25)
+    const before = takenBy(server.pid, table)
+    await turns(25, 100)
+    const after = takenBy(server.pid, table)
+    expect(after.files).toEqual(before.files)
+    expect(after.descriptors).toBeLessThan(before.descriptors + 5)
+    expect(after.memory).toBeLessThan(before.memory + 60)
+    server.kill('SIGTERM')
+    expect(await server.exited).toBe(0)
+  }, 300_000)
+
   test('can be mounted beside, and is served on when that mount ends', async () => {
     const { table, points } = await newTable()
     const [a = ''] = points

@@ -459,7 +459,7 @@ export interface CreatedFile {
   readonly directory: wire.WccData
 }
 
-function diropargs(dir: Handle, name: string | Uint8Array): wire.Diropargs3 {
+function diropargs(dir: Handle, name: string | Uint8Array): Decoded<typeof wire.diropargs3> {
   return { dir, name: typeof name === 'string' ? utf8Bytes(name) : name }
 }
 

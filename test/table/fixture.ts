@@ -8,7 +8,7 @@ import type { ObjectStore } from '../../src/storage/object-store.ts'
 import { schemaInFiles } from '../../src/table/column-mapping.ts'
 import { TableError } from '../../src/table/errors.ts'
 import type { Action } from '../../src/table/log/actions/index.ts'
-import { parseCommit } from '../../src/table/log/json.ts'
+import { readActions } from '../../src/table/log/json.ts'
 import { commitPath } from '../../src/table/log/paths.ts'
 import type { Snapshot } from '../../src/table/snapshot.ts'
 import type { Committed, Table } from '../../src/table/table.ts'
@@ -63,8 +63,8 @@ export async function readIds(table: Table, snapshot: Snapshot = table.snapshot)
 }
 
 /** The actions of one version, as they stand in the log. */
-export async function actionsAt(store: ObjectStore, version: bigint): Promise<Action[]> {
-  return parseCommit(await store.read(commitPath(version)), commitPath(version))
+export function actionsAt(store: ObjectStore, version: bigint): Promise<Action[]> {
+  return readActions(store, commitPath(version))
 }
 
 /** Writes a version by hand, as another writer might have. */

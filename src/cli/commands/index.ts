@@ -27,7 +27,7 @@ export const COMMANDS: readonly ListedCommand[] = [
   { name: 's3-test', summary: 'Check whether a store on S3 can hold tables', load: () => import('./s3-test.ts') },
 ]
 
-/** What servers start themselves, and help does not show. */
+/** Commands that servers start themselves, and help does not show. */
 const HIDDEN: readonly ListedCommand[] = [
   { name: 'sql-process', summary: 'Run the SQL statements of a server', load: () => import('./sql-process.ts') },
 ]

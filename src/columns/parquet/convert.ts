@@ -18,7 +18,7 @@ const INTEGER_BITS = { byte: 8, short: 16, integer: 32, long: 64 } as const
 /** Gives value i of a leaf as a cell of a Delta type. Throws Error for a value that the type does not hold. */
 export type CellReader = (i: number) => Cell
 
-/** What is told of values that are not what the file has. */
+/** The listeners that hear of values that are not what the file has. */
 export interface Listeners {
   /** A value was cut: of nanoseconds Delta has no more than the microseconds. */
   onCut(): void
@@ -27,8 +27,8 @@ export interface Listeners {
 }
 
 /**
- * How to read a leaf column as a Delta type: each value exactly, or not at all. Widened types are included (PROTOCOL.md,
- * "Type Widening"). Throws Error where what the file has cannot stand for the table's type.
+ * Returns the conversion of a leaf column to a Delta type: each value exactly, or not at all. Widened types are included
+ * (PROTOCOL.md, "Type Widening"). Throws Error where what the file has cannot stand for the table's type.
  */
 export function cellReader(values: PhysicalValues, node: SchemaNode, type: DataType, listeners: Listeners): CellReader {
   const form = formOf(node)

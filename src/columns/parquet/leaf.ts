@@ -1,7 +1,7 @@
 import type { Annotation, SchemaNode, TimeUnit } from './metadata.ts'
 
 /**
- * What the bytes of a leaf column mean: its physical and its logical type as one. All that is said of types in files,
+ * The meaning of the bytes of a leaf column: its physical and its logical type as one. All that is said of types in files,
  * which Delta type they are and as which they can be read, goes by this.
  */
 export type LeafForm =
@@ -16,7 +16,7 @@ export type LeafForm =
   | { readonly kind: 'null' }
   | { readonly kind: 'unknown'; readonly name: string }
 
-/** What a leaf holds. An annotation that its physical type cannot have makes it `unknown`. */
+/** Returns the form of a leaf. An annotation that its physical type cannot have makes it `unknown`. */
 export function formOf(node: SchemaNode): LeafForm {
   const { physical = '', annotation } = node
   if (annotation === undefined) return physicalForm(physical)

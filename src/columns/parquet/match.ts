@@ -39,7 +39,7 @@ function theOne(children: readonly SchemaNode[], isMeant: (child: SchemaNode) =>
 const WRAPPER_NAMES = ['list', 'bag']
 
 /**
- * What the elements of a list are: the field inside the repeated one (three levels) or the repeated one itself (two), by
+ * Returns the elements of a list: the field inside the repeated one (three levels) or the repeated one itself (two), by
  * the format's rules (LogicalTypes.md, "Lists", backward compatibility). `element`: what the table has, for names that the
  * rules leave open.
  */

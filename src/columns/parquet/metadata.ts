@@ -14,7 +14,7 @@ export interface Reader {
   offset: number
 }
 
-/** What a column's values stand for beyond their physical type (LogicalTypes.md), by either of the two ways to say it. */
+/** The meaning of a column's values beyond their physical type (LogicalTypes.md), by either of the two ways to say it. */
 export type Annotation =
   | {
       readonly kind: 'STRING' | 'BSON' | 'MAP' | 'LIST' | 'DATE' | 'NULL' | 'UUID' | 'FLOAT16' | 'INTERVAL' | 'VARIANT'
@@ -57,7 +57,7 @@ export interface ColumnChunk {
   readonly encodings: readonly string[]
   /** Values and gaps. */
   readonly entries: number
-  /** Where it is in the file. */
+  /** The place of its bytes in the file. */
   readonly start: number
   readonly sizeBytes: number
   /** The file that holds it, if it is another one. */
@@ -148,7 +148,7 @@ function textOf(value: unknown): string {
   return decoder.decode(value)
 }
 
-/** What is younger than this reader keeps its number, so that it can be refused by it. */
+/** Returns a name; the number where it is younger than this reader, so that it can be refused by it. */
 function nameOf(value: unknown, names: readonly string[]): string {
   return names[value as number] ?? `number ${String(value)}`
 }
@@ -202,7 +202,7 @@ function schemaTree(elements: readonly Struct[]): SchemaNode {
   return root
 }
 
-/** What the older converted type says is of use where the logical one is missing, or younger than this reader. */
+/** Returns the annotation: by the older converted type where the logical one is missing, or younger than this reader. */
 function annotationOf(element: Struct): Annotation | undefined {
   const logical = element.struct(10)
   const known = logical === undefined ? undefined : logicalType(logical)

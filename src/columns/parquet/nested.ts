@@ -16,7 +16,7 @@ interface Cursor {
   value: number
 }
 
-/** How the fields of a struct are found among a group's children. */
+/** The plan by which the fields of a struct are found among a group's children. */
 interface StructPlan {
   /** By child; undefined for one that the table does not know. */
   readonly fields: readonly { readonly child: SchemaNode; readonly field: Field | undefined }[]

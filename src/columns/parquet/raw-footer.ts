@@ -22,7 +22,7 @@ const CHUNK = { otherFile: 1, metadata: 3, indexes: [4, 5, 6, 7] } as const
 const METADATA = { entries: 5, statistics: 12, bloomFilter: [14, 15] } as const
 const STATISTICS = { nulls: 3, max: 5, min: 6 } as const
 
-/** What a file says of the values of one column chunk. Bounds as Parquet's PLAIN encoding has them. */
+/** The statistics of the values of one column chunk. Bounds as Parquet's PLAIN encoding has them. */
 export interface ChunkStatistics {
   /** NULLs among them. */
   readonly entries: number
@@ -31,7 +31,7 @@ export interface ChunkStatistics {
   readonly max: Uint8Array | undefined
 }
 
-/** Where the values of a chunk are said to be that are not in the file. */
+/** The file that chunks are said to be in whose values are not in the file. */
 const ELSEWHERE = 'not-fetched'
 
 /** The metadata of a Parquet file, of which other metadata can be made that say less and the same. */

@@ -22,7 +22,7 @@ const LEFT_OUT_BYTES_MAX = 100
 /** Values of columns that are not in a file, by physical name: the same for every row of it. */
 export type ConstantValues = ReadonlyMap<string, Cell>
 
-/** What a Parquet file says of itself. */
+/** The metadata of a Parquet file. */
 export interface Footer {
   readonly rows: number
   /** `bytes`: of all its columns, before compression. */
@@ -60,7 +60,7 @@ export async function readMetadata(source: ByteSource): Promise<Uint8Array> {
   return tail.subarray(tail.length - length, tail.length - 8)
 }
 
-/** What the bytes of a file's metadata say. ParquetError names the file. */
+/** Returns the footer that the bytes of a file's metadata tell. ParquetError names the file. */
 export function parseFooter({ name }: Pick<ByteSource, 'name'>, metadata: Uint8Array): Footer {
   try {
     return footerOf(readFileMetadata(metadata))
@@ -172,7 +172,7 @@ function rowGroupOf({ name }: ByteSource, footer: Footer, rowGroup: number): Foo
   return group
 }
 
-/** Where the values of a column are. */
+/** The place of a column's values. */
 interface FoundColumn {
   /** For messages. */
   readonly where: string
@@ -217,7 +217,7 @@ function readable<T>(where: string, run: () => T): T {
   }
 }
 
-/** Who reads beyond the end of what there is gets a RangeError. */
+/** Returns the sentence for a failure; a RangeError comes of reading beyond the end of what there is. */
 function sentenceOf(cause: unknown): string {
   return cause instanceof RangeError ? 'it is cut off, or a number in it is damaged' : messageOf(cause)
 }
@@ -242,7 +242,7 @@ function columnOf(
   return { ...vector, cut: reader.cut, notUtf8: reader.notUtf8 }
 }
 
-/** Where the chunks of some leaves of a row group are in the file. ParquetError names file and column. */
+/** Returns the byte ranges of the chunks of some leaves of a row group. ParquetError names file and column. */
 export function chunkRanges(
   source: ByteSource,
   footer: Footer,

@@ -6,7 +6,7 @@ import type { SchemaNode } from './metadata.ts'
 
 const DECIMAL_DIGITS_MAX = 38
 
-/** What is told of a column whose values mean more in the file than in the table. */
+/** Hears of a column whose values mean more in the file than in the table. */
 export type Note = (sentence: string) => void
 
 /**

@@ -1,4 +1,3 @@
-import { localFile } from '../../storage/local-files.ts'
 import type { ObjectStore } from '../../storage/object-store.ts'
 import type { ReadableFile } from '../../storage/readable-file.ts'
 import { ParquetError } from '../errors.ts'
@@ -24,11 +23,6 @@ export function fileSource(file: ReadableFile): ByteSource {
       return bytes
     },
   }
-}
-
-/** A file on a local disk. */
-export function localSource(path: string, sizeBytes: number): ByteSource {
-  return fileSource(localFile(path, sizeBytes))
 }
 
 /** An object of a store. `isOnce`: what is made of its bytes is kept, so that they need not be. */

@@ -9,7 +9,7 @@ const VALUE = 'value'
 const TYPED = 'typed_value'
 const NULL: VariantParts = { kind: 'other', json: 'null' }
 
-/** How a file stores a variant column: `metadata` and `value`, and parts of it as columns in `typed_value`. */
+/** Returns the type as which a file stores a variant column: `metadata` and `value`, and parts of it in `typed_value`. */
 export function variantGroup(group: SchemaNode): StructType {
   const fields = schemaOfFooter({ root: group }, 'the file')
   const metadata = fields.find(({ name }) => name === METADATA)
@@ -25,7 +25,7 @@ function typeNamed(fields: readonly Field[], name: string): DataType | undefined
   return fields.find(field => field.name === name)?.type
 }
 
-/** What is shredded is shredded all the way down: each item of it is a group of `value` and `typed_value`. */
+/** Checks that parts are shredded all the way down: each item is a group of `value` and `typed_value`. */
 function checkTyped(type: DataType): void {
   if (type.kind === 'map') throw new Error('a part of a variant is stored as a map')
   const items =

@@ -18,14 +18,10 @@ export type VariantParts =
   | { readonly kind: 'other'; readonly json: string }
 
 /**
- * A variant as JSON (VariantEncoding.md): the keys of an object in the order of their code points, numbers with all their
- * digits, dates, times, UUIDs and binaries (base64) as strings. Throws Error for what is damaged.
+ * The parts of a variant's JSON, the members of an object apart (VariantEncoding.md): the keys of an object in the order of
+ * their code points, numbers with all their digits, dates, times, UUIDs and binaries (base64) as strings. Throws Error for
+ * what is damaged.
  */
-export function variantJson(metadata: Uint8Array, value: Uint8Array): string {
-  return jsonOf(variantParts(metadata, value))
-}
-
-/** The same with the members of an object apart. */
 export function variantParts(metadata: Uint8Array, value: Uint8Array): VariantParts {
   return new VariantReader(keysOf(metadata), value).read()
 }
@@ -106,7 +102,7 @@ class Bytes {
   }
 }
 
-/** Where the items of an object or an array are. */
+/** The places of the items of an object or an array. */
 interface Container {
   readonly count: number
   /** The first of the ids of an object's keys. */
@@ -152,7 +148,7 @@ class VariantReader {
     }
   }
 
-  /** What grows is told of before it is too large for a string. */
+  /** Counts the characters of what grows, so that it is refused before it is too large for a string. */
   #counted(json: string): string {
     this.#chars += json.length
     if (this.#chars > CHARS_MAX) throw new Error(`its JSON is longer than ${CHARS_MAX >> 20} MiB`)

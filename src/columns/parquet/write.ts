@@ -10,10 +10,10 @@ import { flatColumn } from './encode/flat.ts'
 export const ROW_GROUP_ROWS = 131_072
 /** A row group is decoded as a whole, so the first one is small: the first rows of a cold file are there at once. */
 export const FIRST_ROW_GROUP_ROWS = 16_384
-/** What an array of its own for one value takes, roughly. */
+/** Bytes of an array of its own for one value, roughly. */
 const VIEW_BYTES = 128
 
-/** Where a writer's bytes go, in order. */
+/** The receiver of a writer's bytes, in order. */
 export interface ByteSink {
   write(bytes: Uint8Array): Promise<void> | void
 }
@@ -80,7 +80,7 @@ export class ParquetFileWriter {
   async finish(keyValue: () => ReadonlyMap<string, string> = () => new Map()): Promise<WrittenFile> {
     if (this.#pendingRows > 0) await this.#rowGroup()
     const pairs = [...keyValue()].map(([key, value]): KeyValue => ({ key, value }))
-    // An empty list would be one of bytes, which readers that know the types refuse.
+    // A list without items is written as one of bytes, and arrow-rs refuses the file.
     if (pairs.length > 0) this.#writer.kvMetadata = pairs
     await this.#writer.finish()
     await this.#flush()

@@ -262,7 +262,7 @@ function splitFields(line: Uint8Array, delimiter: number): Uint8Array[] {
   return [...fields, line.subarray(start)]
 }
 
-/** How many line breaks there are. */
+/** Returns the number of line breaks. */
 export function countLines(bytes: Uint8Array): number {
   let lines = 0
   for (let at = bytes.indexOf(LF); at >= 0; at = bytes.indexOf(LF, at + 1)) lines++

@@ -5,12 +5,12 @@ const QUOTE = 0x22
 const LF = 0x0a
 const CR = 0x0d
 
-/** What stands between fields in files of other programs, the likeliest first. */
+/** The delimiters in files of other programs, the likeliest first. */
 const DELIMITERS = [',', ';', '\t', '|']
 const ROWS_LOOKED_AT = 200
 
 /**
- * What stands between the fields of a CSV text, by its first rows: a header and what of the rows is given, cut off at a row
+ * Returns the delimiter of a CSV text, by its first rows: a header and what of the rows is given, cut off at a row
  * end. The first of comma, semicolon, tab and bar that splits all of them into the same number of fields, more than one; a
  * comma where none does, so that what is wrong is told as it is. `dialect`: how it is written otherwise.
  */

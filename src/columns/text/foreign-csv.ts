@@ -9,15 +9,15 @@ const NEEDS_QUOTES = /[",\r\n]/
 const SAYS_MORE_IN_QUOTES = /^$|^\s|\s$/
 const encoder = new TextEncoder()
 
-/** How CSV of other programs is written. */
+/** The dialect in which other programs write CSV. */
 export interface Dialect {
-  /** What stands between fields: one character or several. */
+  /** The text between fields: one character or several. */
   readonly delimiter: string
-  /** What stands around fields: one character; none: quotes are characters as all others. */
+  /** The quote around fields: one character; none: quotes are characters as all others. */
   readonly quote: string
-  /** What stands before a quote within quotes: another one, or such as a backslash. */
+  /** The escape before a quote within quotes: another one, or such as a backslash. */
   readonly escape: string
-  /** What lines begin with that are no rows; none: every line is one. */
+  /** The begin of lines that are no rows; none: every line is one. */
   readonly comment: string
 }
 
@@ -52,10 +52,10 @@ export interface Rewritten {
  */
 export class ForeignCsv {
   readonly #dialect: Dialect
-  /** What stands behind the last line end, and the line in which it does. */
+  /** The bytes behind the last line end, and the line in which they stand. */
   #cutLine: Uint8Array = new Uint8Array(0)
   #cutLineAt = 1
-  /** What there is of a row that is not whole, and the line at which it begins. */
+  /** The part of a row that is not whole yet, and the line at which it begins. */
   #begun = ''
   #begunAt = 1
 

@@ -9,7 +9,7 @@ const MINUS = 0x2d
 const SHORT_DECIMAL_DIGITS = 18
 const LONG_DECIMAL_DIGITS = 38
 
-/** What is known of the values of one column. */
+/** The facts known of the values of one column. */
 interface ColumnFacts {
   /** The types that keep every value so far, as bits of `literals.ts`. */
   types: number
@@ -78,7 +78,7 @@ export class SchemaInference implements TypeInference {
     return this.#fields.map((field, i) => ({ ...field, type: typeOf(this.#facts[i]!) }))
   }
 
-  /** What may surprise about the result, as sentences. */
+  /** Sentences on what may surprise about the result. */
   notes(): string[] {
     return this.#fields.flatMap(({ name }, i) => {
       const { numbers, tooLong, offset, ...rest } = this.#facts[i]!

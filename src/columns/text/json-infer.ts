@@ -168,7 +168,7 @@ function isShownAs(text: string, type: DataType): boolean {
   }
 }
 
-/** How many digits tell a number from others. */
+/** Returns the number of digits that tell a number from others. */
 function digitsOf(source: string): number {
   const digits = source.replace(/[eE].*$/, '').replace(/[-.]/g, '')
   return digits.replace(/^0+|0+$/g, '').length

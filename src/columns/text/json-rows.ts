@@ -11,11 +11,11 @@ const CLOSE_BRACKET = 0x5d
 const OPEN_BRACE = 0x7b
 const CLOSE_BRACE = 0x7d
 
-/** What `rowEndIn` answers where the text ends before a newline does: behind a whole value, or within one. */
+/** Answers of `rowEndIn` where the text ends before a newline does: behind a whole value, or within one. */
 const NO_NEWLINE = -1
 const OPEN = -2
 
-/** Where the row ends that begins at `start`, its newline included, as `rowEndIn` finds it. */
+/** Returns the end of the row that begins at `start`, its newline included, as `rowEndIn` finds it. */
 export function jsonRowEnd(text: string, start: number): { end: number; isOpen: boolean } {
   const end = rowEndIn(text, start)
   return { end: end < 0 ? text.length : end, isOpen: end === OPEN }
@@ -112,7 +112,7 @@ export function jsonFieldEnd(bytes: Uint8Array, start: number): number {
   return bytes.length
 }
 
-/** Where the value of the field begins whose key begins at `start`, in an object as posixlake writes it. */
+/** Returns the begin of the value of the field whose key begins at `start`, in an object as posixlake writes it. */
 export function jsonValueStart(bytes: Uint8Array, start: number): number {
   return quotedEnd(bytes, start) + 1
 }

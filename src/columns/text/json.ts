@@ -275,7 +275,7 @@ function colonsIn(text: string): number {
   return colons
 }
 
-/** How many keys stand in a text that is JSON. */
+/** Returns the number of keys in a text that is JSON. */
 function keysWritten(json: string): number {
   let keys = 0
   let isString = false
@@ -288,7 +288,7 @@ function keysWritten(json: string): number {
   return keys
 }
 
-/** How many keys a value has, those of values inside it included. */
+/** Returns the number of keys of a value, those of values inside it included. */
 function keysOf(json: unknown): number {
   if (typeof json !== 'object' || json === null || json instanceof JsonNumber) return 0
   if (Array.isArray(json)) return json.reduce<number>((sum, item) => sum + keysOf(item), 0)
@@ -320,7 +320,7 @@ function fieldFromJson(
 
 const SHOWN_LENGTH_MAX = 40
 
-/** What stood there in place of a scalar: `, not 30.5`. Inside other values the fault may be anywhere. */
+/** Returns the words for a value in place of a scalar: `, not 30.5`. Inside other values the fault may be anywhere. */
 function shown(json: unknown, { kind }: DataType): string {
   if (json === undefined || kind === 'struct' || kind === 'array' || kind === 'map') return ''
   if (json !== null && typeof json === 'object' && !(json instanceof JsonNumber))

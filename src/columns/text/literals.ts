@@ -24,7 +24,7 @@ const EXPONENT_DIGITS_MAX = 9
 const DECIMAL_DIGITS_MAX = 38
 const DECIMAL_SCALE_MIN = 2
 
-/** What a text says, read as each type: the bits of those types that keep all of it. */
+/** The values of a text read as each type: the bits of those types that keep all of it. */
 export interface Literal {
   readonly types: number
   /** It is spelled as a number, though perhaps as one that no type keeps. */

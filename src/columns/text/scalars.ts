@@ -117,7 +117,7 @@ export function formatDouble(value: number): string {
 }
 
 /** The shortest text that reads back as the same 32-bit float, in the form of `formatDouble`. */
-export function formatFloat32(value: number): string {
+function formatFloat32(value: number): string {
   if (!Number.isFinite(value) || value === 0) return formatDouble(value)
   for (let digits = 1; digits < 9; digits++) {
     const shorter = Number(value.toPrecision(digits))
@@ -126,7 +126,7 @@ export function formatFloat32(value: number): string {
   return formatDouble(Number(value.toPrecision(9)))
 }
 
-export function parseDouble(text: string): number {
+function parseDouble(text: string): number {
   const trimmed = text.trim()
   if (/^[+-]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?$/.test(trimmed)) {
     const value = Number(trimmed)
@@ -140,7 +140,7 @@ export function parseDouble(text: string): number {
 }
 
 /** Days since 1970-01-01 in the proleptic Gregorian calendar. */
-export function daysFromCivil(year: number, month: number, day: number): number {
+function daysFromCivil(year: number, month: number, day: number): number {
   const y = month <= 2 ? year - 1 : year
   const era = Math.floor(y / 400)
   const yearOfEra = y - era * 400
@@ -149,7 +149,7 @@ export function daysFromCivil(year: number, month: number, day: number): number 
   return era * 146_097 + dayOfEra - 719_468
 }
 
-export function civilFromDays(days: number): [year: number, month: number, day: number] {
+function civilFromDays(days: number): [year: number, month: number, day: number] {
   const z = days + 719_468
   const era = Math.floor(z / 146_097)
   const doe = z - era * 146_097
@@ -253,7 +253,7 @@ export function formatDecimal(unscaled: bigint, scale: number): string {
   return `${negative ? '-' : ''}${digits.slice(0, -scale)}.${digits.slice(-scale)}`
 }
 
-export function parseDecimal(text: string, precision: number, scale: number): bigint {
+function parseDecimal(text: string, precision: number, scale: number): bigint {
   const match = /^([+-]?)(\d*)(?:\.(\d*))?(?:[eE]([+-]?\d{1,3}))?$/.exec(text)
   if (match === null || `${match[2]}${match[3] ?? ''}` === '') throw new ScalarError('a decimal number')
   const exponent = Number(match[4] ?? 0)

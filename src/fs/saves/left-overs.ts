@@ -1,9 +1,10 @@
+import { onceAtATime } from '../../core/once.ts'
 import type { Text } from '../text/text.ts'
 import type { SaveJournal } from './journal.ts'
 import type { Reporter } from './reporter.ts'
 import type { Save } from './save.ts'
 
-/** Where no save comes that finds room, it is looked for so often. */
+/** Left-overs are looked for so often where no save comes that finds room. */
 const EVERY_MS = 15_000
 /** More of them are left to the next process. */
 const KEPT_MAX = 256
@@ -22,7 +23,7 @@ export class LeftOvers {
   readonly #options: LeftOversOptions
   readonly #saves = new Set<Save>()
   #timer: Timer | undefined
-  #trying: Promise<void> | undefined
+  readonly #tried = onceAtATime(() => this.#setAside().finally(() => this.#later()))
 
   constructor(options: LeftOversOptions) {
     this.#options = options
@@ -39,12 +40,7 @@ export class LeftOvers {
 
   /** There may be room. Resolves when it is tried. */
   tryAgain(): Promise<void> {
-    if (this.#saves.size === 0) return Promise.resolve()
-    this.#trying ??= this.#setAside().finally(() => {
-      this.#trying = undefined
-      this.#later()
-    })
-    return this.#trying
+    return this.#saves.size === 0 ? Promise.resolve() : this.#tried()
   }
 
   async #setAside(): Promise<void> {

@@ -49,8 +49,8 @@ export async function showsAsWritten(plan: EditPlan, base: TableText, shown: Tab
 }
 
 /**
- * What may be other in a view than in the image of the same size: what stands in front of the first row that the image changes
- * and behind the last one is as it was, and was compared. So a change costs nothing of the table's size.
+ * The ranges in which a view may differ from the image of the same size: what stands in front of the first changed row and
+ * behind the last one is as it was, and was compared. So a change costs nothing of the table's size.
  */
 function doubtful(plan: EditPlan, base: TableText, shown: TableText, image: Text): ByteRange[] {
   const all = [{ start: 0, end: image.size }]

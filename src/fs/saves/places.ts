@@ -8,10 +8,10 @@ import { isAppend } from './outcome.ts'
 import { type ClientPlace, isTruncated, type Save } from './save.ts'
 
 /*
- * Where the WRITEs of several clients belong in one save: each writes behind what it takes for the end of the file.
+ * The places of the WRITEs of several clients in one save: each writes behind what it takes for the end of the file.
  */
 
-/** What a WRITE brings. */
+/** The bytes of a WRITE, and its caller. */
 export interface Written {
   readonly offset: number
   readonly bytes: Uint8Array

@@ -1,5 +1,6 @@
 import { readdirSync, readFileSync, readlinkSync } from 'node:fs'
 import { readFile } from 'node:fs/promises'
+import { BoundedMap } from '../../core/bounded-map.ts'
 import type { Caller } from '../filesystem.ts'
 import type { Killed, Opener, Openers, Openings } from './openers.ts'
 
@@ -53,7 +54,7 @@ export class ProcOpeners implements Openers {
   readonly #options: ProcOpenersOptions
   readonly #proc: string
   /** By connection: whether it is the kernel's own client that speaks. */
-  readonly #kernels = new Map<number, Promise<boolean>>()
+  readonly #kernels = new BoundedMap<number, Promise<boolean>>(CONNECTIONS_KEPT)
 
   constructor(options: ProcOpenersOptions) {
     this.#options = options
@@ -69,7 +70,6 @@ export class ProcOpeners implements Openers {
     if (known === undefined) {
       // A program that speaks NFS itself (libnfs, a forwarded port) holds its socket; the kernel's client does not.
       known = this.#isHeld(socket).then(held => !held)
-      if (this.#kernels.size >= CONNECTIONS_KEPT) this.#kernels.delete(this.#kernels.keys().next().value!)
       this.#kernels.set(connection, known)
     }
     return known

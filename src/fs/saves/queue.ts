@@ -81,7 +81,7 @@ export class SaveQueue {
     }
   }
 
-  /** What goes into a save that is under way may be put off, if it is another client's. */
+  /** True if a write may go with the first: into a save that is under way, one of another client may be put off. */
   #goTogether(first: StableWrite, next: StableWrite): boolean {
     return !this.#options.isUnderWay(first.lineage) || clientKey(first.caller) === clientKey(next.caller)
   }

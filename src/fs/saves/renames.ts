@@ -18,7 +18,7 @@ export interface RenameRecord {
   /** The name that it is renamed from: `<directory id>/<name>`. */
   readonly origin: string
   readonly fileId: string
-  /** What the name leads to then: the file's own id (`file`), an earlier lineage of the view (`line`), or a new one. */
+  /** The handle of the name then: the file's own id (`file`), an earlier lineage of the view (`line`), or a new one. */
   readonly becomes: 'file' | 'line' | 'new'
 }
 

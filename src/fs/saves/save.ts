@@ -8,7 +8,7 @@ import type { SaveJournal } from './journal.ts'
 import type { SaveState } from './state.ts'
 import type { SaveKind, Watch } from './watch.ts'
 
-/** What a client writes behind `end` stands in the image from `at` on. */
+/** The place of a client's writes: those behind `end` stand in the image from `at` on. */
 export interface ClientPlace {
   readonly end: EndOfFile
   /** Undefined until its first bytes are there. */

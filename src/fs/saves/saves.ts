@@ -221,7 +221,7 @@ export class Saves {
     return text
   }
 
-  /** What is being saved is given up; its program hears of it. What a program is known to have open is its own matter. */
+  /** Gives up what is being saved; its program hears of it. What a program is known to have open is its own matter. */
   async abandon(): Promise<void> {
     await this.#queue.task(async () => {
       for (const save of this.#staging.all)

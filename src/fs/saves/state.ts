@@ -83,7 +83,7 @@ export type SaveEvent =
   | { readonly kind: 'REMOVE' }
   /** Its openers may be gone: it was time to look, or somebody wants to see the table. */
   | { readonly kind: 'look'; readonly sight: Sight }
-  /** What it is held for, or the wait for its client, took too long. */
+  /** The time of its hold, or of the wait for its client, is over. */
   | { readonly kind: 'deadline'; readonly sight: Sight }
   /** It is over by what others do: unmount, shutdown, another save on its handle. `isAwaited`: a COMMIT waits for its answer. */
   | { readonly kind: 'end'; readonly sight: Sight; readonly isAwaited: boolean }
@@ -108,7 +108,7 @@ export type SaveEvent =
 export type Act =
   /** Nothing. */
   | { readonly kind: 'stay' }
-  /** What the state waits for is waited for from now on. */
+  /** Begins to wait for what the state waits for. */
   | { readonly kind: 'wait' }
   /** The same, when what came is durable. */
   | { readonly kind: 'sync' }

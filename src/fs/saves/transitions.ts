@@ -115,7 +115,7 @@ export class Transitions {
     }
   }
 
-  /** What cannot be staged makes the whole save fail: an image that lacks a piece must not stay. */
+  /** Stages bytes. What cannot be staged makes the whole save fail: an image that lacks a piece must not stay. */
   async staging(save: Save, run: () => void): Promise<void> {
     try {
       run()

@@ -1,7 +1,7 @@
 import { errnoOf, messageOf } from '../../core/errors.ts'
 import { FsError, type FsErrorCode } from '../filesystem.ts'
 
-/** What the system says, and what the client hears. Everything else is EIO. */
+/** The codes of the system that have one for the client. Everything else is EIO. */
 const CODES: Readonly<Record<string, FsErrorCode>> = {
   EPERM: 'EPERM',
   ENOENT: 'ENOENT',

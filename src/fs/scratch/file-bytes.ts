@@ -36,7 +36,7 @@ export interface FileBytesParts {
   readonly turns: Turns
 }
 
-/** What is in the users' files, and their attributes. */
+/** The bytes of the users' files, and their attributes. */
 export class FileBytes {
   readonly #tree: RealTree
   readonly #files: OpenFiles

@@ -9,7 +9,7 @@ import { stamp, syncFile } from './system.ts'
 
 const { O_RDONLY, O_DIRECTORY, O_NOFOLLOW } = constants
 
-/** What changes of their entries do to folders: their times move, and the names become durable. */
+/** The effects on folders of changes of their entries: their times move, and the names become durable. */
 export class FolderChanges {
   readonly #tree: RealTree
   readonly #stats: Stats
@@ -21,7 +21,7 @@ export class FolderChanges {
     this.#syncs = syncs
   }
 
-  /** What a change of its entries did to a folder; `folder` is from before it. */
+  /** Moves the times of a folder after a change of its entries; `folder` is from before it. */
   of(folder: Real): Change {
     const after = stamp(folder.stat, folder.path)
     return { before: this.#stats.of(folder.id, folder.stat), after: this.#stats.of(folder.id, after) }

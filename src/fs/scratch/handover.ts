@@ -1,4 +1,4 @@
-import { lstatSync, mkdirSync, renameSync, rmdirSync, rmSync } from 'node:fs'
+import { existsSync, lstatSync, mkdirSync, renameSync, rmdirSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { type Clock, momentMs } from '../../core/clock.ts'
 import type { TimeNs } from '../filesystem.ts'
@@ -21,7 +21,7 @@ export interface HandoverParts {
   readonly clock: Clock
 }
 
-/** What the views put among the users' files. */
+/** The files and references that the views put among the users' files. */
 export class Handover {
   readonly #tree: RealTree
   readonly #nodes: Nodes
@@ -44,7 +44,7 @@ export class Handover {
 
   /**
    * A new file with the content of a text, complete from the moment it has its name. If the name is taken, `-2`, `-3`,
-   * ... is appended. Resolves with the name.
+   * ... is appended. Resolves with the name; where it rejects, there is none, as it will be tried again.
    */
   adopt(dirId: bigint, name: string, text: Text): Promise<string> {
     return guarded('A file cannot be put into the mount', async () => {
@@ -57,11 +57,17 @@ export class Handover {
         await copyText(text, path)
         const folder = this.#tree.folder(dirId)
         const free = this.#freeName(folder, name)
-        renameSync(path, this.#tree.pathIn(folder, free))
-        await this.#names.made(folder, this.#tree.enterNew(folder, free))
+        const target = this.#tree.pathIn(folder, free)
+        try {
+          renameSync(path, target)
+          await this.#names.made(folder, this.#tree.enterNew(folder, free))
+        } catch (error) {
+          if (!existsSync(path)) remove(target)
+          throw error
+        }
         return free
       } finally {
-        rmSync(path, { force: true })
+        remove(path)
         removeIfEmpty(incoming)
       }
     })
@@ -99,6 +105,15 @@ export class Handover {
       this.#folders.of(folder)
       await Promise.all([this.#nodes.sync(), this.#folders.sync(dirId)])
     })
+  }
+}
+
+/** A file that cannot be removed harms nobody. */
+function remove(path: string): void {
+  try {
+    rmSync(path, { force: true })
+  } catch {
+    // Of what is left below INCOMING_NAME the next process cleans up.
   }
 }
 

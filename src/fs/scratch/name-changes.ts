@@ -97,7 +97,7 @@ export class NameChanges {
     })
   }
 
-  /** What was made in a folder just now becomes durable. */
+  /** Makes durable what was made in a folder just now. */
   async made(folder: Real, real: Real): Promise<CreatedNode> {
     const directory = this.#folders.of(folder)
     await this.#folders.sync(folder.id)

@@ -5,7 +5,7 @@ import { withSynchronous } from './ids.ts'
 
 export type NodeKind = 'file' | 'directory' | 'reference'
 
-/** What is remembered of one entry; the real tree decides whether it still holds. */
+/** The facts that are remembered of one entry; the real tree decides whether they still hold. */
 export interface NodeRow {
   readonly id: bigint
   readonly parent: bigint
@@ -17,7 +17,7 @@ export interface NodeRow {
   readonly createdMs: number
   /** Of the exclusive create that made the file. */
   readonly verifier: bigint | undefined
-  /** What a reference shows: bytes, and nanoseconds since the epoch. */
+  /** The size and mtime that a reference shows: bytes, and nanoseconds since the epoch. */
   readonly size: bigint
   readonly mtime: bigint
 }

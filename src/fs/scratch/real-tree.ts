@@ -90,7 +90,7 @@ export class RealTree {
     return this.real(id)
   }
 
-  /** What a name stands for, with an id of its own; undefined if nothing that can be shown is there. */
+  /** Returns the entry of a name, with an id of its own; undefined if nothing that can be shown is there. */
   find(folder: Real, name: string): FolderEntry | undefined {
     if (this.isReserved(folder.id, name)) return undefined
     return this.resolve(folder, name, this.#nodes.find(folder.id, name))

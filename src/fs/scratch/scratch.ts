@@ -96,13 +96,13 @@ export class Scratch {
     return this.#nodes.references()
   }
 
-  /** Where a file was last seen; undefined for an id that is none of these files'. */
+  /** Returns the folder and name where a file was last seen; undefined for an id that is none of these files'. */
   entryOf(id: bigint): { dirId: bigint; name: string } | undefined {
     const row = this.#nodes.get(id)
     return row === undefined ? undefined : { dirId: row.parent, name: row.name }
   }
 
-  /** What an id stands for, as it was last seen. Throws ESTALE for one that is none of these files'. */
+  /** Returns the kind and the name of an id, as it was last seen. Throws ESTALE for one that is none of these files'. */
   kindOf(id: bigint): { kind: 'file' | 'directory'; parent: bigint; name: string } {
     const row = this.#nodes.get(id)
     if (row === undefined) throw stale(id)
@@ -117,7 +117,7 @@ export class Scratch {
     return row.createdMs
   }
 
-  /** Where the file is on disk now. */
+  /** Returns the path on disk of the file now. */
   realPath(id: bigint): string {
     return this.#tree.real(id).path
   }

@@ -5,7 +5,7 @@ import type { Nodes } from './nodes.ts'
 import type { FolderEntry, RealTree } from './real-tree.ts'
 import { MODE } from './system.ts'
 
-/** What GETATTR tells of the users' files and folders. */
+/** The attributes of the users' files and folders, as GETATTR tells them. */
 export class Stats {
   readonly #owner: Owner
   readonly #tree: RealTree

@@ -22,14 +22,14 @@ import type { Text } from '../text/text.ts'
 import type { Real } from './real-tree.ts'
 import { NOW, setTimes } from './times.ts'
 
-/** What the runtime's calls take as a position and a size. */
+/** The largest position and size that the runtime's calls take. */
 const FILE_BYTES_MAX = 2n ** 52n - 1n
 const COPY_BYTES = 1 << 20
 const ZEROS = new Uint8Array(COPY_BYTES)
 /** Two changes within one tick of the kernel's clock carry the same time; ticks are at most so long. */
 const TICK_NS = 20_000_000n
 
-/** What things get if the client does not say. */
+/** The modes of new files and folders if the client does not say. */
 export const MODE = { file: 0o644, exclusive: 0o600, directory: 0o755, reference: 0o644 } as const
 /** Bits that the server itself needs to go on reading and writing. */
 const OWNER = { file: 0o600, directory: 0o700 } as const

@@ -141,7 +141,7 @@ export class FileText {
     return live.subarray(0, count)
   }
 
-  /** Where row `row` begins in the live text of piece `piece`, deleted or not. */
+  /** Returns the offset of row `row` in the live text of piece `piece`; of a deleted one, that of the next live row. */
   async offsetOf(piece: number, row: number): Promise<number> {
     const size = (await this.pieces())[piece]!
     const holes = await this.#holesOf(piece)
@@ -258,7 +258,7 @@ function removedBefore(holes: Holes, at: number): number {
   return holes.before[hole]! + (start !== undefined && start < at ? at - start : 0)
 }
 
-/** Where the live byte `offset` stands in the piece's whole text. */
+/** Returns the offset in the piece's whole text of the live byte `offset`. */
 function physicalOffset({ ranges, before }: Holes, offset: number): number {
   // The first hole in front of which there are more than `offset` live bytes.
   const hole = firstIndex(ranges.length / 2, i => ranges[2 * i]! - before[i]! > offset)

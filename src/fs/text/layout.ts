@@ -4,6 +4,7 @@ import { type Difference, Ordered } from '../../core/ordered.ts'
 import { inViewOrder, type LiveFile, type Snapshot } from '../../table/snapshot.ts'
 import type { Table } from '../../table/table.ts'
 import { FileText } from './file-text.ts'
+import { ropeOf } from './placement.ts'
 import {
   type Block,
   blocksOf,
@@ -14,9 +15,8 @@ import {
   leavesOf,
   placesOf,
   type Rope,
-  ropeOf,
   textOrdering,
-} from './placement.ts'
+} from './rope.ts'
 import { type Segments, type TextKind, textKind } from './segments.ts'
 import { joined, type Text } from './text.ts'
 
@@ -38,7 +38,7 @@ export interface ByteRange {
   readonly end: number
 }
 
-/** What stands at one file's own place: its rows, and those that order hints put among them. */
+/** The text at one file's own place: its rows, and those that order hints put among them. */
 export interface Section extends ByteRange {
   /** The file whose place it is. */
   readonly file: LiveFile
@@ -72,7 +72,7 @@ interface Base {
 export class TableText implements Text {
   readonly snapshot: Snapshot
   readonly format: TextFormat
-  /** What stands in front of the rows. */
+  /** The bytes in front of the rows. */
   readonly headerBytes: Uint8Array
   readonly size: number
   readonly #segments: Segments
@@ -263,7 +263,7 @@ export class TableText implements Text {
     }
   }
 
-  /** What the body offsets [from, to) are made of, in order, many at a time: each turn costs more than a small file's text. */
+  /** The ranges of leaves at the body offsets [from, to), in order, many at a time: a turn costs more than a small file's text. */
   async *#leafRanges(from: number, to: number): AsyncGenerator<LeafRanges> {
     let some: LeafRange[] = []
     const rope = await this.#ropeOf()
@@ -327,7 +327,7 @@ function nodesWithin({ nodes, startBytes }: Rope, from: number, to: number): Fil
   return found
 }
 
-/** What stands at the start and at the places of files, as far as it has a part of the body offsets [from, to). */
+/** The blocks at the start and at the places of files that have a part of the body offsets [from, to). */
 function* partsOf(
   rope: Rope,
   from: number,
@@ -401,7 +401,7 @@ export async function openText(
   return new TableText(snapshot, format, segments, texts, known)
 }
 
-/** What is other in a version's files than in those of a text, or than in no files. */
+/** Returns the files of a version that a text does not have as they are, or all of them. */
 function changedFiles({ live }: Snapshot, known: TableText | undefined): Iterable<Difference<LiveFile>> {
   if (known !== undefined) return live.changesSince(known.snapshot.live)
   return live.toArray().map(after => ({ before: undefined, after }))

@@ -1,106 +1,24 @@
 import { Ordered, type Ordering } from '../../core/ordered.ts'
-import { firstIndex, lowerBound } from '../../core/search.ts'
+import { lowerBound } from '../../core/search.ts'
 import { type FilePlace, inViewOrder, type LiveFiles } from '../../table/snapshot.ts'
 import { ORDER_TAG } from '../../table/tags.ts'
 import type { FileText } from './file-text.ts'
+import {
+  type Anchor,
+  type Attached,
+  bytesOf,
+  FileNode,
+  type FileTexts,
+  nodeAt,
+  nodeOrdering,
+  type Rope,
+  type RowRange,
+  type Run,
+  runAt,
+  startBlock,
+  textOrdering,
+} from './rope.ts'
 import type { Segments } from './segments.ts'
-
-/** Physical rows [start, end) of a file. */
-export interface RowRange {
-  readonly start: number
-  readonly end: number
-}
-
-/** Rows that an order hint puts behind a row of another file, or at the start of the table. */
-export interface Attached extends RowRange {
-  /** The file that they are of. */
-  readonly file: FilePlace
-  /** Bytes of the live ones, and of what hangs on them; never 0. */
-  readonly bytes: number
-}
-
-/** What stands behind one row: rows of later files first. */
-export interface Anchor {
-  readonly row: number
-  readonly attached: readonly Attached[]
-}
-
-/** Rows of a file that stand elsewhere. */
-interface Run extends RowRange {
-  /** The file behind a row of which they stand; undefined: the start of the table. */
-  readonly target: FilePlace | undefined
-  readonly row: number
-  /** Of the live rows alone. */
-  readonly bytes: number
-  /** With what hangs on them. */
-  readonly total: number
-}
-
-/** A file in the rope. It never changes, nor does what hangs on it: then there is another one in its place. */
-export class FileNode {
-  readonly text: FileText
-  /** Rows that stand at the file's own place; undefined: all of them. */
-  readonly own: readonly RowRange[] | undefined
-  readonly runs: readonly Run[]
-  /** What hangs on its rows, in the order of the rows. */
-  readonly anchors: readonly Anchor[]
-  /** Bytes at the file's own place, with what hangs on the rows there. */
-  readonly size: number
-  /** What is at the file's own place, worked out when somebody reads there. */
-  blocks: readonly Block[] | Promise<readonly Block[]> | undefined
-
-  constructor({ text, own, runs, anchors, size }: Omit<FileNode, 'blocks'>) {
-    this.text = text
-    this.own = own
-    this.runs = runs
-    this.anchors = anchors
-    this.size = size
-  }
-}
-
-/**
- * Rows that stand next to each other both in the view and in one piece of one file. `text` may be the file's of an earlier
- * version: then the same of these rows are deleted in it.
- */
-export interface Leaf extends RowRange {
-  readonly text: FileText
-  readonly piece: number
-  /** Offset in the live text of the piece. */
-  readonly from: number
-  readonly size: number
-}
-
-/** Some rows of one file with what hangs on them; cut into leaves when somebody reads there. */
-export interface Block {
-  readonly file: FilePlace
-  readonly root: RowRange
-  readonly size: number
-  leaves: readonly Leaf[] | Promise<readonly Leaf[]> | undefined
-}
-
-/** Where all rows of a version stand: at the start, then at the files' places. It shares with other versions what is the same. */
-export interface Rope {
-  readonly nodes: Ordered<FileNode>
-  readonly start: readonly Attached[]
-  readonly startBlocks: readonly Block[]
-  readonly startBytes: number
-  /** Files that hints name where no row of theirs can be: if they come (again), all places are worked out anew. */
-  readonly unresolved: ReadonlySet<string>
-}
-
-/** The texts of a version's files, in view order. */
-export type FileTexts = Ordered<FileText>
-
-export const textOrdering: Ordering<FileText> = {
-  compare: (a, b) => inViewOrder(a.file, b.file),
-  hash: ({ file }) => file.hash,
-  measure: ({ size }) => size,
-}
-const nodeOrdering: Ordering<FileNode> = {
-  compare: (a, b) => inViewOrder(a.text.file, b.text.file),
-  hash: ({ text }) => text.file.hash,
-  measure: ({ size }) => size,
-}
 
 const EMPTY: Rope = {
   nodes: Ordered.of(nodeOrdering),
@@ -136,10 +54,6 @@ export async function ropeOf(
   return next
 }
 
-export function nodeAt(nodes: Ordered<FileNode>, file: FilePlace): FileNode | undefined {
-  return nodes.find(node => inViewOrder(file, node.text.file))
-}
-
 /** Rows of `file` that hang elsewhere count for other bytes now: `before` 0: they did not, `after` 0: they do no more. */
 interface Moved extends RowRange {
   readonly file: FilePlace
@@ -148,7 +62,7 @@ interface Moved extends RowRange {
   readonly after: number
 }
 
-/** What is to be done at one file: what hangs on it changes, or it goes. */
+/** The work to be done at one file: rows that hang on it change, or it goes. */
 interface Pending {
   readonly file: FilePlace
   readonly moved: Moved[]
@@ -273,7 +187,7 @@ class Placing {
     return true
   }
 
-  /** What hung on it has gone before. */
+  /** Takes a file out whose attached rows have gone before; false if some have not. */
   #remove(node: FileNode, moved: readonly Moved[]): boolean {
     if (anchored(node.anchors, moved).length > 0) return false
     this.#nodes = this.#nodes.without(node)
@@ -336,7 +250,7 @@ async function differing(before: FileText, after: FileText): Promise<{ has(run: 
   }
 }
 
-/** What is in only one of two ascending lists. */
+/** Returns the numbers that are in only one of two ascending lists. */
 function symmetricDifference(a: Uint32Array, b: Uint32Array): number[] {
   const found: number[] = []
   for (let i = 0, j = 0; i < a.length || j < b.length; ) {
@@ -353,18 +267,12 @@ function withTotal(run: Run, total: number | undefined): Run {
   return total === undefined ? run : { ...run, total }
 }
 
-/** The run that a row is part of, if it does not stand at its file's own place. */
-function runAt<R extends RowRange>(runs: readonly R[], row: number): R | undefined {
-  const found = runs[firstIndex(runs.length, i => runs[i]!.end > row)]
-  return found !== undefined && found.start <= row ? found : undefined
-}
-
 /** Later files first, and the rows of one file in their order. */
 function inHangingOrder(a: { file: FilePlace; start: number }, b: { file: FilePlace; start: number }): number {
   return inViewOrder(b.file, a.file) || a.start - b.start
 }
 
-/** What hangs at one place, after some of it changed. */
+/** Returns the rows that hang at one place, after some of them changed. */
 function hung(attached: readonly Attached[], moved: readonly Moved[]): readonly Attached[] {
   // The sort is stable: what changed more than once is in the end as it was changed last.
   const changes = [...moved].sort(inHangingOrder)
@@ -381,7 +289,7 @@ function hung(attached: readonly Attached[], moved: readonly Moved[]): readonly 
   return next
 }
 
-/** What hangs on a file's rows, after some of it changed. */
+/** Returns the rows that hang on a file's rows, after some of them changed. */
 function anchored(anchors: readonly Anchor[], moved: readonly Moved[]): readonly Anchor[] {
   const byRow = new Map<number, Moved[]>()
   for (const change of moved) {
@@ -398,136 +306,4 @@ function anchored(anchors: readonly Anchor[], moved: readonly Moved[]): readonly
   }
   for (; i < anchors.length; i++) next.push(anchors[i]!)
   return next
-}
-
-function bytesOf(attached: readonly Attached[]): number {
-  return attached.reduce((sum, { bytes }) => sum + bytes, 0)
-}
-
-function startBlock(attached: Attached): Block {
-  return { file: attached.file, root: attached, size: attached.bytes, leaves: undefined }
-}
-
-/** What is at a file's own place, cut by the pieces of its text. It is no promise once it is known: there may be many. */
-export function blocksOf(node: FileNode): readonly Block[] | Promise<readonly Block[]> {
-  node.blocks ??= findBlocks(node).then(
-    blocks => {
-      node.blocks = blocks
-      return blocks
-    },
-    error => {
-      node.blocks = undefined
-      throw error
-    },
-  )
-  return node.blocks
-}
-
-async function findBlocks({ text, own, anchors }: FileNode): Promise<readonly Block[]> {
-  const pieces = await text.pieces()
-  const blocks: Block[] = []
-  let next = 0
-  for (const range of own ?? [{ start: 0, end: await text.rows() }]) {
-    for (const piece of pieces) {
-      const start = Math.max(range.start, piece.firstRow)
-      const end = Math.min(range.end, piece.firstRow + piece.rows)
-      if (start >= end) continue
-      let size = await text.liveBytes(start, end)
-      while (next < anchors.length && anchors[next]!.row < start) next++
-      for (; next < anchors.length && anchors[next]!.row < end; next++) size += bytesOf(anchors[next]!.attached)
-      if (size > 0) blocks.push({ file: text.file, root: { start, end }, size, leaves: undefined })
-    }
-  }
-  return blocks
-}
-
-/** The leaves of a block of a rope; no promise once they are known. */
-export function leavesOf({ nodes }: Rope, block: Block): readonly Leaf[] | Promise<readonly Leaf[]> {
-  block.leaves ??= findLeaves(nodes, block).then(
-    leaves => {
-      block.leaves = leaves
-      return leaves
-    },
-    error => {
-      block.leaves = undefined
-      throw error
-    },
-  )
-  return block.leaves
-}
-
-async function findLeaves(nodes: Ordered<FileNode>, { file, root }: Block): Promise<readonly Leaf[]> {
-  const leaves: Leaf[] = []
-  for (const { text, start, end } of inOrder(nodes, { ...root, file })) {
-    for (const [i, piece] of (await text.pieces()).entries()) {
-      const rowStart = Math.max(start, piece.firstRow)
-      const rowEnd = Math.min(end, piece.firstRow + piece.rows)
-      if (rowStart >= rowEnd) continue
-      const from = await text.offsetOf(i, rowStart)
-      const size = (await text.offsetOf(i, rowEnd)) - from
-      if (size > 0) leaves.push({ text, piece: i, start: rowStart, end: rowEnd, from, size })
-    }
-  }
-  return leaves
-}
-
-interface ShownRows extends RowRange {
-  readonly text: FileText
-}
-
-/** The rows of a range with what hangs on them, in the order in which they are shown. */
-function inOrder(nodes: Ordered<FileNode>, range: RowRange & { readonly file: FilePlace }): ShownRows[] {
-  const shown: ShownRows[] = []
-  const waiting: { node: FileNode; start: number; end: number }[] = []
-  const wait = ({ file, start, end }: RowRange & { readonly file: FilePlace }): void => {
-    const node = nodeAt(nodes, file)
-    if (node === undefined) throw new Error(`${file.path} has rows in the view and is not in it`)
-    waiting.push({ node, start, end })
-  }
-  wait(range)
-  for (let next = waiting.pop(); next !== undefined; next = waiting.pop()) {
-    const { node, start, end } = next
-    const anchor = firstAnchor(node.anchors, start, end)
-    if (anchor === undefined) {
-      if (start < end) shown.push({ text: node.text, start, end })
-      continue
-    }
-    shown.push({ text: node.text, start, end: anchor.row + 1 })
-    waiting.push({ node, start: anchor.row + 1, end })
-    for (let i = anchor.attached.length - 1; i >= 0; i--) wait(anchor.attached[i]!)
-  }
-  return shown
-}
-
-function firstAnchor(anchors: readonly Anchor[], start: number, end: number): Anchor | undefined {
-  const found = anchors[firstIndex(anchors.length, i => anchors[i]!.row >= start)]
-  return found !== undefined && found.row < end ? found : undefined
-}
-
-/** The files that have rows at a file's own place, and that file. What stands at the start is at the first file's place. */
-export async function filesAt(rope: Rope, node: FileNode): Promise<ReadonlySet<FileNode>> {
-  const { file } = node.text
-  const ranges: (RowRange & { readonly file: FilePlace })[] = node === rope.nodes.at(0) ? [...rope.start] : []
-  for (const range of node.own ?? [{ start: 0, end: await node.text.rows() }]) ranges.push({ ...range, file })
-  const found = new Set([node])
-  for (const range of ranges)
-    for (const { text } of inOrder(rope.nodes, range)) found.add(nodeAt(rope.nodes, text.file)!)
-  return found
-}
-
-/** The files at whose own places a file has rows in the end, and the file itself. */
-export function placesOf({ nodes }: Rope, node: FileNode): ReadonlySet<FileNode> {
-  const places = new Set([node])
-  for (const run of node.runs) {
-    let place: FileNode | undefined
-    // The run at which another one stands may stand at one itself. Hints lead to earlier files, so that this ends.
-    for (let at: Run | undefined = run; at !== undefined; ) {
-      const { target, row }: Run = at
-      place = target === undefined ? nodes.at(0) : nodeAt(nodes, target)
-      at = target === undefined || place === undefined ? undefined : runAt(place.runs, row)
-    }
-    // Otherwise nothing of it is left to be seen.
-    if (place !== undefined) places.add(place)
-  }
-  return places
 }

@@ -2,7 +2,7 @@ import type { RowCut } from '../../columns/text/formats/index.ts'
 import { type RenderedText, ROW_INDEX_STRIDE } from '../../columns/text/rendered.ts'
 import { upperBound } from '../../core/search.ts'
 
-/** Where rows begin and end in the text of one row group. */
+/** The begins and ends of rows in the text of one row group. */
 export class RowPlaces {
   readonly #text: RenderedText
   readonly #cut: RowCut

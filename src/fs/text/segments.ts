@@ -22,7 +22,7 @@ import { renderRowGroup } from '../../table/workers/tasks.ts'
 const RECENT_BYTES = 48 << 20
 /** Row groups of files that are elsewhere that are fetched ahead. */
 const REMOTE_AHEAD = 6
-/** What is known of files' footers, and of the sizes of other writers' texts, in bytes. */
+/** Bytes kept of facts from files' footers, and of the sizes of other writers' texts. */
 const FACTS_BYTES = 16 << 20
 /** Files of which something is noted that is found out again when it is needed. */
 const NOTED_FILES_MAX = 50_000
@@ -30,14 +30,14 @@ const NOTED_FILES_MAX = 50_000
 const SMALL_ROWS = 16_384
 const SMALL_BYTES = 1 << 20
 
-/** Where a row group's rows and bytes stand in the text of its file, deleted rows included. */
+/** The place of a row group's rows and bytes in the text of its file, deleted rows included. */
 export interface PieceSize {
   readonly firstRow: number
   readonly rows: number
   readonly bytes: number
 }
 
-/** What the text of a data file follows from, beside the file itself. */
+/** Everything that the text of a data file depends on, beside the file itself. */
 export interface TextKind {
   readonly tableId: string
   readonly schema: Schema
@@ -46,14 +46,14 @@ export interface TextKind {
   readonly format: TextFormat
 }
 
-/** What a data file's footer says, as far as its text is concerned. */
+/** The facts of a data file's footer that its text needs. */
 interface FileFacts {
   readonly footer: Footer
   readonly sizes: ReturnType<typeof textSizes>
   readonly order: OrderHint | undefined
 }
 
-/** How far the rendering of other writers' files has come. */
+/** The progress of rendering other writers' files. */
 export interface MeasuringProgress {
   readonly doneBytes: number
   readonly totalBytes: number
@@ -97,12 +97,12 @@ export class Segments {
     this.#store = options.store
   }
 
-  /** How many pieces behind the one that is read are worth having: of a file that is elsewhere, requests are under way for more. */
+  /** The number of pieces behind the one that is read that are worth having: more of a file that is elsewhere. */
   ahead(file: LiveFile): number {
     return this.#store.localPath(file.path) === undefined ? Math.max(REMOTE_AHEAD, this.parallel) : this.parallel
   }
 
-  /** How many pieces are worth rendering at the same time. */
+  /** The number of pieces that are worth rendering at the same time. */
   get parallel(): number {
     return this.#pool.threads
   }
@@ -121,11 +121,6 @@ export class Segments {
   /** The text of one row group under its key (see `pieceKey`), if it is at hand. */
   pieceAtHand(key: string): RenderedText | undefined {
     return this.#recent.made(key)
-  }
-
-  /** True if a piece needs no rendering, as far as is known without looking. */
-  isAtHand(kind: TextKind, file: LiveFile, rowGroup: number): boolean {
-    return this.#recent.has(pieceKey(kind, file, rowGroup))
   }
 
   /** Takes the text of rows that were just written, so that nobody has to decode them. */
@@ -166,7 +161,7 @@ export class Segments {
     return (await this.#factsOf(file)).order
   }
 
-  /** How many rows a file has, deleted ones included. */
+  /** Returns the number of a file's rows, deleted ones included. */
   async rows(file: LiveFile): Promise<number> {
     if (file.rows !== undefined) return file.rows
     return (await this.#factsOf(file)).footer.rowGroups.reduce((sum, { rows }) => sum + rows, 0)
@@ -198,7 +193,7 @@ export class Segments {
     this.#report(`${where}: the text is not UTF-8; what is not is shown as \ufffd`)
   }
 
-  /** Where text that is not UTF-8 stands in a file first; undefined if all is. Renders the file. */
+  /** Returns the first place of text in a file that is not UTF-8; undefined if all is. Renders the file. */
   async notUtf8(kind: TextKind, file: LiveFile): Promise<string | undefined> {
     const { length } = (await this.#factsOf(file)).footer.rowGroups
     for (let i = 0; i < length && !this.#notUtf8.has(file.path); i++) await this.piece(kind, file, i)
@@ -270,7 +265,7 @@ export class Segments {
   }
 }
 
-/** What a small object takes, roughly. */
+/** Bytes of a small object, roughly. */
 const OBJECT_BYTES = 64
 
 function factsBytes({ footer, sizes, order }: FileFacts): number {

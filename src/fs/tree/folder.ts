@@ -13,7 +13,7 @@ export interface FolderOptions {
   readonly name: string
   /** The users' own files. */
   readonly own: Scratch
-  /** What is laid over them, in the order of the cookies. */
+  /** The views that are laid over them, in the order of the cookies. */
   readonly views: readonly View[]
   readonly node: Tree['node']
 }
@@ -186,7 +186,7 @@ export class FixedFolder extends Folder {
     return { ...own, mode: MODE.directory, uid, gid, mtime, ctime: mtime }
   }
 
-  /** What it lists has changed. */
+  /** Moves its mtime forward: its entries have changed. */
   touch(): void {
     this.#time = laterTime(this.#options.now(), this.#time)
   }

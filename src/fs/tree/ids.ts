@@ -19,5 +19,5 @@ export const DATA_ID = 2n
 /** READDIR cookies of what is in every folder. */
 export const DOT_COOKIE = 1n
 export const DOT_DOT_COOKIE = 2n
-/** Where the users' own names begin in a listing, and where they end. */
+/** The cookies of the users' own names in a listing: the first one, and the end. */
 export const OWN_COOKIES = { first: 1000n, end: 1n << 60n } as const

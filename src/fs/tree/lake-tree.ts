@@ -19,7 +19,7 @@ import type { Tree, TreeNode } from './node.ts'
 import { TreeFileSystem } from './tree-filesystem.ts'
 import { UsersFile } from './users-file.ts'
 
-/** Where the users' files are on disk for the folders that are always there. */
+/** The folders on disk that hold the users' files of the folders that are always there. */
 const REAL_FOLDERS: readonly RealFolder[] = [
   { id: ROOT_ID, place: undefined },
   { id: DATA_ID, place: { parent: ROOT_ID, name: 'data' } },
@@ -32,7 +32,7 @@ export interface LakeTreeOptions extends Omit<TableViewContext, 'scratch' | 'dat
   readonly askers?: Askers
   /** The real folder of the users' files. */
   readonly filesDirectory: string
-  /** What is shown beside these. */
+  /** Views that are shown beside these. */
   readonly views?: readonly ViewDefinition[]
   readonly log: (sentence: string) => void
 }
@@ -146,7 +146,7 @@ export class LakeTree implements Tree {
     return this.#tables.finish()
   }
 
-  /** What is held, in sentences. */
+  /** The saves that are held, in sentences. */
   held(): string[] {
     return this.#tables.held()
   }

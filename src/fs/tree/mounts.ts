@@ -34,7 +34,7 @@ export interface Mount {
 const OWN_BITS = 64n
 const NUMBER_MAX = 0xffff
 
-/** What has a number: a mounted file system, or the one below. */
+/** A file system that has a number: a mounted one, or the one below. */
 type Numbered = Pick<Mount, 'number' | 'fileSystem'> & Partial<Pick<Mount, 'folder'>>
 
 /**
@@ -187,7 +187,7 @@ export class MountedFileSystem implements FileSystem {
     return mount === this.#below ? this.#byFolder.get(folder.id) : undefined
   }
 
-  /** What `..` of a mounted root leads to. */
+  /** Returns the folder that `..` of a mounted root leads to. */
   async #above({ folder }: Numbered, directory: Node): Promise<{ node: FileRef; attributes: Attributes }> {
     const { node, attributes } = await this.#below.fileSystem.lookup({ ...directory, id: folder! }, '..')
     return { node: this.#shown(this.#below, node), attributes }

@@ -11,13 +11,13 @@ import type {
   WriteResult,
 } from '../filesystem.ts'
 
-/** What files and folders of a tree have in common. All methods reject with FsError, or with the error of the room that failed. */
+/** The part that files and folders share. Methods reject with FsError, or with the error of the room that failed. */
 interface NodeBase {
   readonly id: bigint
   /** As sentences call it. */
   readonly name: string
   attributes(client: Client): Promise<Attributes>
-  /** What LOOKUP, a listing and SETATTR tell, where `attributes` would do work that only a reader is to wait for. */
+  /** Attributes for LOOKUP, listings and SETATTR, where `attributes` would do work that only a reader is to wait for. */
   known?(): Attributes
   /** Without it, only the size of a file can be changed, by `truncate`; modes, owners and times are taken and stay as they are. */
   setattr?(changes: NewAttributes, guardCtime: TimeNs | undefined): Promise<Change>
@@ -32,7 +32,7 @@ export interface FileNode extends NodeBase {
   readonly isAlwaysWritable?: boolean
   /** `.errors` tells of changes of it that are refused, whatever the reason; of others, only of a RefusedChange. */
   readonly isReported?: boolean
-  /** What a change of it is refused with, if it is read-only for a reason of its own. */
+  /** The error that a change of it is refused with, if it is read-only for a reason of its own. */
   refusal?(): FsError
   read(offset: bigint, count: number, client: Client): Promise<ReadResult>
   write?(offset: bigint, bytes: Uint8Array, stability: Stability, client: Client): Promise<WriteResult>
@@ -79,7 +79,7 @@ export interface NodePage {
   readonly endOfDirectory: boolean
 }
 
-/** What CREATE and MKDIR made or opened. */
+/** The node that CREATE or MKDIR made or opened. */
 export interface CreatedNode {
   readonly node: { readonly id: bigint }
   readonly attributes: Attributes
@@ -89,6 +89,6 @@ export interface CreatedNode {
 /** Nodes by their names, from the root, and by their ids. */
 export interface Tree {
   readonly root: DirectoryNode
-  /** What a handle stands for, for who has it; throws ESTALE. Nothing is waited for: calls on a file take effect in their order. */
+  /** Returns the node of a handle; throws ESTALE. It does not wait: calls on a file take effect in their order. */
   node(id: bigint, client: Client): TreeNode
 }

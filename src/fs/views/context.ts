@@ -8,7 +8,7 @@ import type { TableViewContext } from './table-view.ts'
 import type { TableViews } from './table-views.ts'
 import type { View, ViewEntry } from './view.ts'
 
-/** What views are made with: the table, and the tree that they are in. */
+/** The parts that views are made with: the table, and the tree that they are in. */
 export interface ViewContext extends TableViewContext {
   readonly cache: ByteCache
   readonly runSql: RunSql
@@ -25,9 +25,9 @@ export interface ViewContext extends TableViewContext {
   readonly settledSnapshot: () => Promise<Snapshot>
   /** See TreeFileSystemOptions. */
   readonly alone: <T>(run: () => Promise<T>) => Promise<T>
-  /** What the root lists has changed. */
+  /** Called when the listing of the root has changed. */
   readonly onRoot: () => void
-  /** What `data/` lists has changed. */
+  /** Called when the listing of `data/` has changed. */
   readonly onData: () => void
   /** Somebody has read the sentences of `.errors` and taken them away. */
   readonly onErrorsRead: () => void

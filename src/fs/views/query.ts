@@ -98,14 +98,14 @@ export class QueryView {
     this.#none = { text: EMPTY, mtime: options.now(), number: 0 }
   }
 
-  /** What the name leads to for a caller. */
+  /** Returns the file that the name leads to for a caller. */
   of(caller: Caller): QueryFile {
     const known = this.#files.get(keyOf(caller))
     return this.#use(caller, known ?? this.#newQueryFile(caller.uid, this.#options.nextId()))
   }
 
   /**
-   * What a handle stands for; undefined if it is none of `.query`'s. Where names are looked up for each open (frozen), a
+   * Returns the file of a handle; undefined if it is none of `.query`'s. Where names are looked up for each open (frozen), a
    * handle comes from who looked it up, or from who inherited the open file. A client that keeps names would give one
    * user's file to the next: so there it is unknown to others, and the client looks the name up again.
    */
@@ -240,7 +240,7 @@ export class QueryFile implements FileNode {
     return this.#own ?? this.#options.lastOfUser()
   }
 
-  /** What READ and GETATTR speak of. */
+  /** Returns the text and the mtime that READ and GETATTR tell. */
   #image(): Pick<Answer, 'text' | 'mtime'> {
     if (this.#isLost) throw new FsError('ESTALE', 'what this query was answered ended with the server that answered it')
     return this.#pending === undefined ? this.#shown() : { text: this.#pending.text, mtime: this.#pendingMtime }

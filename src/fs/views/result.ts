@@ -42,7 +42,7 @@ export interface ResultOptions extends ResultsOptions {
   readonly fileName: string
   readonly format: TextFormatName
   readonly sql: string | undefined
-  /** What the name showed before: told until the result is there. */
+  /** The attributes that the name showed before: told until the result is there. */
   readonly before: Attributes
   readonly onUse: (result: Result) => void
   readonly onComputed: () => void
@@ -56,7 +56,7 @@ interface Computed {
 interface Running {
   readonly computed: Promise<Computed>
   readonly ending: AbortController
-  /** How many wait for it. */
+  /** The number of calls that wait for it. */
   waiting: number
 }
 

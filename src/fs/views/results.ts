@@ -7,13 +7,13 @@ import type { ViewDefinition } from './context.ts'
 import { FORMATS, keptName, partsOf, Result, type ResultsOptions, SQL_BYTES_MAX } from './result.ts'
 import type { View } from './view.ts'
 
-/** What a listing says of a result that was never computed: as sysfs does, which does not run its files for `ls -l` either. */
+/** The size that a listing tells of a result that was never computed: sysfs does not run its files for `ls -l` either. */
 const UNKNOWN_BYTES = 4096
 /** So many results are kept; whichever was not used for longest goes first. */
 const KEPT_MAX = 100
 /** Handles of results, computed or not. */
 const HANDLES_MAX = 10_000
-/** Where clients keep names, an old result goes on being shown to who read from it within this time. */
+/** For clients that keep names, an old result goes on being shown to who read from it within this time. */
 const OLD_READ_MS = 5000
 /** Of a cookie, for the place of the format in the list. */
 const FORMAT_BITS = 8n
@@ -58,7 +58,7 @@ class QueryResults implements View {
   /** Those of the results come behind it. */
   readonly cookie: bigint
   readonly #options: ResultsOptions
-  /** What a name leads to, by `<folder id>/<name>`. */
+  /** The result that a name leads to, by `<folder id>/<name>`. */
   readonly #current = new Map<string, Result>()
   /** In the order of their last use. */
   readonly #byId = new Map<bigint, Result>()
@@ -87,7 +87,7 @@ class QueryResults implements View {
     return result && this.find({ ...folder, id: result.id })
   }
 
-  /** What a name leads to now; undefined if there is no query for it. */
+  /** Returns the result that a name leads to now; undefined if there is no query for it. */
   async #resultAt(folder: bigint, name: string, version: () => Promise<bigint>): Promise<Result | undefined> {
     const parts = partsOf(name)
     const asked = parts && (await this.#asked(folder, `${parts.base}.sql`))
@@ -206,7 +206,7 @@ class QueryResults implements View {
   }
 }
 
-/** What a look at a name finds; undefined if nothing is there. */
+/** Returns what a look at a name finds; undefined if nothing is there. */
 async function found<T>(look: Promise<T>): Promise<T | undefined> {
   try {
     return await look

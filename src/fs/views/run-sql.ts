@@ -4,13 +4,13 @@ import { FsError } from '../filesystem.ts'
 import type { Text } from '../text/text.ts'
 
 export interface RunSqlOptions {
-  /** How rows are written; CSV if not given. */
+  /** The format of the rows; CSV if not given. */
   readonly format?: TextFormatName
   /** Refuse a statement that changes the table. */
   readonly readOnly?: boolean
   /** Ends the statement when nobody waits for it any more. */
   readonly signal?: AbortSignal | undefined
-  /** What tells the call that it comes with from all others, and is the same when that is repeated. */
+  /** The name of the call that it comes with: no other call has it, and a repetition has the same. */
   readonly call?: string | undefined
 }
 

@@ -70,7 +70,7 @@ function comment({ metadata: { comment: text } }: Field): string {
   return typeof text === 'string' ? `COMMENT ${sqlText(text)}` : ''
 }
 
-/** Where values come from that a row leaves out (PROTOCOL.md, "Generated Columns", "Default Columns", "Identity Columns"). */
+/** Returns the clause for values that a row leaves out (PROTOCOL.md, "Generated", "Default" and "Identity Columns"). */
 function valueClause({ metadata }: Field): string {
   const generated = metadata['delta.generationExpression']
   if (typeof generated === 'string') return `GENERATED ALWAYS AS (${generated})`

@@ -7,12 +7,12 @@ const QUERY_BYTES_MAX = 1 << 20
 const WINDOW_BYTES_MAX = QUERY_BYTES_MAX + (1 << 16)
 
 /**
- * What a save of `.query` has written, over what it was before: an answer, which may be much larger than SQL ever is, and
- * is never copied.
+ * The text that a save of `.query` has written, over what it was before: an answer, which may be much larger than SQL
+ * ever is, and is never copied.
  */
 export class StagedQuery {
   readonly #base: Text
-  /** How much of the base is left. */
+  /** The bytes of the base that are left. */
   readonly #baseSize: number
   /** The bytes that were written, from `#start` on; what lies between two writes is in it, too. */
   readonly #start: number
@@ -38,7 +38,7 @@ export class StagedQuery {
     return { size: this.size, read: (start, end) => this.#read(start, end) }
   }
 
-  /** What it is after a WRITE. FsError EFBIG. */
+  /** Returns it as it is after a WRITE. FsError EFBIG. */
   async written(offset: number, bytes: Uint8Array): Promise<StagedQuery> {
     const isFirst = this.#bytes.length === 0 && this.#start <= this.#baseSize
     const start = isFirst ? offset : Math.min(this.#start, offset)
@@ -51,7 +51,7 @@ export class StagedQuery {
     return new StagedQuery(this.#base, this.#baseSize, start, window)
   }
 
-  /** What it is with this size. FsError EFBIG. */
+  /** Returns it with this size. FsError EFBIG. */
   async resized(size: number): Promise<StagedQuery> {
     if (size >= this.size) return size === this.size ? this : this.written(size - 1, new Uint8Array(1))
     const bytes = this.#bytes.subarray(0, Math.max(0, size - this.#start))

@@ -45,12 +45,7 @@ async function totalsOf(table: Table, { live }: Snapshot, segments: Segments): P
 }
 
 /** The numbers of `.stats`, as JSON. Rejects with TableError or ParquetError where one cannot be had. */
-export async function statsJson(
-  table: Table,
-  snapshot: Snapshot,
-  segments: Segments,
-  cache: ByteCache,
-): Promise<string> {
+async function statsJson(table: Table, snapshot: Snapshot, segments: Segments, cache: ByteCache): Promise<string> {
   const { live, metadata, protocol, schema, partitionColumns, version } = snapshot
   const totals = await totalsOf(table, snapshot, segments)
   const { entries, sizeBytes, capacityBytes, hits, misses } = cache.stats()

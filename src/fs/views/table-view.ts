@@ -26,7 +26,7 @@ import { offsetIn, readText } from './view.ts'
 /** A plain handle of an old lineage still answers while it was read within this time. */
 const OLD_LINEAGE_READ_MS = 5000
 
-/** What the views of a table are made from. */
+/** The parts that the views of a table are made from. */
 export interface TableViewContext {
   /** The folder that the views are in. */
   readonly data: DirectoryNode
@@ -52,7 +52,7 @@ export interface TableViewOptions {
   readonly onVersion: (version: bigint) => void
   /** See LineagesOptions. */
   readonly leftMs: (version: bigint) => number
-  /** What `data/` lists has changed. */
+  /** Called when the listing of `data/` has changed. */
   readonly onNames: () => void
   /** A save was refused, and the name has a new handle. */
   readonly onRefused: (lineage: Lineage) => void
@@ -65,7 +65,7 @@ export class TableView {
   readonly lineages: Lineages
   /** Undefined where nothing can be written, such as `data.json`. */
   readonly editor: Saves | undefined
-  /** Where the view's name is. */
+  /** The state of the view's name. */
   nameState: NameState<Lineage> = { kind: 'there' }
   readonly #context: TableViewContext
   readonly #options: TableViewOptions
@@ -79,7 +79,7 @@ export class TableView {
     this.editor = textFormat(options.format).input === undefined ? undefined : this.#newEditor()
   }
 
-  /** What a handle's id stands for, if it is one of this view's. */
+  /** Returns the file of a handle, if it is one of this view's. */
   file(node: Node): FileNode | undefined {
     const { id } = node
     const lineage = this.lineages.get(id)
@@ -177,7 +177,7 @@ export class TableView {
     return viewAttributes(this.#context.owner, { id: lineage.id, size: text.size, mtime, mode })
   }
 
-  /** What a lineage shows to a client: the image of a save under way is for those who write it, until it is in the table. */
+  /** Returns the text that a lineage shows to a client: the image of a save under way is for those who write it alone. */
   async #shown(lineage: Lineage, client: FileClient): Promise<Text> {
     return this.#saveShownTo(lineage, client)?.image ?? this.lineages.text(lineage)
   }

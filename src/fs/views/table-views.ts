@@ -26,7 +26,7 @@ export class TableViews {
     this.#onNames = onNames
   }
 
-  /** What a view is made with that is to be added. */
+  /** Returns the options of a view that is to be added. */
   optionsFor(writable: boolean): Omit<TableViewOptions, 'format'> {
     const before = this.#views.length
     return {
@@ -50,7 +50,7 @@ export class TableViews {
     if (this.#versions.note(version)) this.#onNames()
   }
 
-  /** What a file shows that is a version of one of the views, under whatever name. */
+  /** Returns the text of a file that is a version of one of the views, under whatever name. */
   async textOfLineage(id: bigint): Promise<Text | undefined> {
     for (const { lineages } of this.#views) {
       const lineage: Lineage | undefined = lineages.get(id)
@@ -77,7 +77,7 @@ export class TableViews {
     for (const { editor } of this.#views) await editor?.finish()
   }
 
-  /** What is held, in sentences. */
+  /** The saves that are held, and the names that are away, in sentences. */
   held(): string[] {
     const saves = this.#views.flatMap(({ editor }) => editor?.held() ?? [])
     const away = this.#names.filter(({ isAway }) => isAway).map(({ name }) => `${name} was renamed away`)

@@ -3,7 +3,7 @@ import { noEntry, RefusedChange } from '../names.ts'
 import type { Text } from '../text/text.ts'
 import type { CreatedNode, NodeEntry, TreeNode } from '../tree/node.ts'
 
-/** What the list of views says of each (views/index.ts). */
+/** The part of a view that stands in the list of views (views/index.ts). */
 export interface ViewEntry {
   /** A star stands for any part of a name. */
   readonly name: string
@@ -15,7 +15,7 @@ export interface ViewEntry {
 }
 
 /**
- * What the server itself puts into a folder, under a name or under many of one kind, and what these lead to. `folder` is
+ * The names that the server itself puts into a folder, one or many of one kind, and the nodes they lead to. `folder` is
  * the folder as a client reaches it. What it has no method for is refused.
  */
 export interface View {
@@ -25,11 +25,11 @@ export interface View {
   reserves(name: string, folder: Node): boolean | Promise<boolean>
   /** True if what is on disk under this name is not shown, as the view has it. */
   hides(name: string): boolean
-  /** What a name leads to; undefined: there is none of this view's. Rejects with ENOENT while the name is away. */
+  /** Returns the node of a name; undefined: there is none of this view's. Rejects with ENOENT while the name is away. */
   lookup(name: string, folder: Node): Promise<TreeNode | undefined>
   /** Its entries behind a cookie, at most `limit`, in the order of their cookies. */
   list(after: bigint, limit: number, folder: Node): Promise<readonly NodeEntry[]>
-  /** What a handle stands for, if it is one of this view's. */
+  /** Returns the node of a handle, if it is one of this view's. */
   find(node: Node): TreeNode | undefined
   create?(how: CreateHow, folder: Node): Promise<CreatedNode>
   remove?(folder: Node): Promise<Change>
@@ -37,14 +37,14 @@ export interface View {
   renameAway?(to: Node, toName: string): Promise<void>
   /** RENAME of a user's file to the view's name. */
   renameOnto?(from: Node, fromName: string): Promise<void>
-  /** What a change of a name is refused with, if there is a reason of its own. */
+  /** Returns the error that a change of a name is refused with, if there is a reason of its own. */
   refusal?(name: string): FsError
 }
 
 /** A view with one name. */
 export interface NamedView
   extends Pick<View, 'kind' | 'find' | 'create' | 'remove' | 'renameAway' | 'renameOnto' | 'refusal'> {
-  /** What the name leads to; undefined: the name is away. */
+  /** Returns the node of the name; undefined: the name is away. */
   open(folder: Node): TreeNode | Promise<TreeNode | undefined>
   /** Its entry in a listing; undefined: none. Without this method it is that of what the name leads to. */
   entry?(folder: Node): Promise<Pick<NodeEntry, 'id' | 'attributes'> | undefined>

@@ -37,7 +37,7 @@ const stableHows = {
 } as const satisfies Record<Stability, StableHow>
 
 /** nfstime3 counts from 1970 to 2106; times outside become the nearest that it has. */
-export function toNfstime3(time: TimeNs): Nfstime3 {
+function toNfstime3(time: TimeNs): Nfstime3 {
   if (time < 0n) return { seconds: 0, nseconds: 0 }
   const seconds = time / NS_PER_SECOND
   if (seconds > UINT32_MAX) return { seconds: UINT32_MAX, nseconds: 999_999_999 }

@@ -11,7 +11,7 @@ const MAC_BYTES = 16
 export const HANDLE_BYTES = BODY_BYTES + MAC_BYTES
 const SECRET_BYTES_MIN = 16
 
-/** What a handle from the wire turned out to be. `foreign`: made by another database's server, hence stale here. */
+/** The meaning of a handle from the wire. `foreign`: made by another database's server, hence stale here. */
 export type OpenedHandle =
   | { readonly kind: 'node'; readonly node: FileRef }
   | { readonly kind: 'foreign' }

@@ -8,25 +8,25 @@ import type { Handles } from './handles.ts'
 import { NFS3_OK, NFS3ERR_BADHANDLE, nfsstat3, statusName } from './status.ts'
 import { type Nfsres3, nfsres3 } from './wire.ts'
 
-/** What the procedures share. */
+/** The context that the procedures share. */
 export interface Nfs3Context {
   readonly fs: FileSystem
   readonly handles: Handles
   readonly exports: Exports
   log(sentence: string): void
-  /** What a handle stands for. Throws NfsStatusError if it is not one of ours. */
+  /** Returns the file that a handle stands for. Throws NfsStatusError if it is not one of ours. */
   open(handle: Uint8Array): FileRef
   fsid(node: FileRef): bigint
 }
 
-/** What a procedure has for one call. */
+/** The context of one call of a procedure. */
 export interface Nfs3Call extends Nfs3Context {
-  /** What a handle stands for, for who makes the call. Throws NfsStatusError if it is not one of ours. */
+  /** Returns the file that a handle stands for, as the caller reaches it. Throws NfsStatusError if it is not one of ours. */
   node(handle: Uint8Array): Node
 }
 
 /** A status that is decided before the file system is asked. */
-export class NfsStatusError extends Error {
+class NfsStatusError extends Error {
   readonly status: number
 
   constructor(status: number, message: string) {

@@ -70,7 +70,6 @@ export type Fattr3 = Decoded<typeof fattr3>
 export type WccAttr = Decoded<typeof wcc_attr>
 export type WccData = Decoded<typeof wcc_data>
 export type Sattr3 = Decoded<typeof sattr3>
-export type Diropargs3 = Decoded<typeof diropargs3>
 export type Nfstime3 = Decoded<typeof nfstime3>
 export type StableHow = Decoded<typeof stable_how>
 export type SetTimeWire = Decoded<typeof set_time>
@@ -205,7 +204,7 @@ export const PATHCONF3resok = struct({
 })
 export const COMMIT3resok = struct({ file_wcc: wcc_data, verf: writeverf3 })
 
-/** What a procedure answers: its results, or the status that says why there are none. */
+/** The results of a procedure, or the status that says why there are none. */
 export type Nfsres3<Ok, Fail> =
   | { readonly ok: true; readonly value: Ok }
   | { readonly ok: false; readonly status: number; readonly value: Fail }

@@ -56,7 +56,7 @@ export interface ConnectionEvents {
   broken(connection: Connection, error: unknown): void
 }
 
-/** Who is at the other end. */
+/** The client at the other end of a connection. */
 export interface Peer {
   readonly client: string
   readonly number: number

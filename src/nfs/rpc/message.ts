@@ -36,7 +36,6 @@ export const authsys_parms = struct({
   gid: uint32,
   gids: array(uint32, GIDS_MAX),
 })
-export type AuthSys = Decoded<typeof authsys_parms>
 
 export const call_body = struct({
   rpcvers: uint32,
@@ -47,7 +46,7 @@ export const call_body = struct({
   verf: opaque_auth,
 })
 
-/** Who makes a call, as the call says. */
+/** The credential of a call (RFC 5531, section 8.2), as the call states it. */
 export type Credential =
   | { readonly flavor: 'none' }
   | { readonly flavor: 'sys'; readonly uid: number; readonly gid: number; readonly gids: readonly number[] }
@@ -62,7 +61,7 @@ export interface CallMessage {
   readonly args: Uint8Array
 }
 
-/** What became of the head of a message: a call, or the reply that refuses it, or nothing that could be answered. */
+/** The result of reading the head of a message: a call, or the reply that refuses it, or nothing that could be answered. */
 export type Received =
   | { readonly kind: 'call'; readonly call: CallMessage }
   | { readonly kind: 'refused'; readonly reply: XdrWriter }

@@ -2,7 +2,7 @@ import { type Codec, decode, type XdrWriter } from '../xdr/codec.ts'
 import type { Credential } from './message.ts'
 import type { CallUnderWay } from './under-way.ts'
 
-/** What a procedure knows of the call besides its arguments. */
+/** The facts of a call besides its arguments. */
 export interface Call {
   readonly xid: number
   readonly credential: Credential

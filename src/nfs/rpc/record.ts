@@ -1,7 +1,7 @@
 import { LakeError } from '../../core/errors.ts'
 
 /** The peer broke the record marking standard (RFC 5531, section 11): nothing after it can be understood. */
-export class RecordError extends LakeError<'too_long' | 'too_many_fragments' | 'empty_fragment'> {}
+class RecordError extends LakeError<'too_long' | 'too_many_fragments' | 'empty_fragment'> {}
 
 export const RECORD_MARK_BYTES = 4
 const LAST_FRAGMENT = 0x8000_0000

@@ -34,7 +34,7 @@ export interface RpcLimits extends ConnectionLimits, ReplyCacheLimits {
   readonly repeatWithinMs: number
 }
 
-/** What became of one call, for tracing. */
+/** One answered call, for tracing. */
 export interface CallEvent {
   readonly client: string
   readonly xid: number

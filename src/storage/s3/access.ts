@@ -1,4 +1,4 @@
-/** How to get at a store, as far as the environment says; what it leaves open, the chain of the SDK finds. */
+/** The access to a store, as far as the environment says; what it leaves open, the chain of the SDK finds. */
 export interface Access {
   /** Undefined: AWS itself, or what the profile says. */
   readonly endpoint: { readonly url: string; readonly source: string } | undefined
@@ -11,7 +11,7 @@ export interface Keys {
   readonly accessKeyId: string
   readonly secretAccessKey: string
   readonly sessionToken?: string
-  /** Where they are from, for messages. */
+  /** The source of the credentials, for messages. */
   readonly source: string
 }
 
@@ -86,7 +86,7 @@ export function isAws(url: string): boolean {
   return /(^|\.)amazonaws\.com(\.cn)?$/.test(host)
 }
 
-/** What the SDK notes on credentials that it found, and how that is said. */
+/** The features that the SDK notes on credentials that it found, and the words for them. */
 const SOURCES: readonly (readonly [feature: string, source: string])[] = [
   ['CREDENTIALS_ENV_VARS_STS_WEB_ID_TOKEN', 'the web identity token (AWS_WEB_IDENTITY_TOKEN_FILE)'],
   ['CREDENTIALS_ENV_VARS', 'the environment (AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY)'],
@@ -103,7 +103,7 @@ const SOURCES: readonly (readonly [feature: string, source: string])[] = [
   ['CREDENTIALS_IMDS', 'the role of this machine (IMDS)'],
 ]
 
-/** Where credentials are from, by what the SDK notes on them. */
+/** Returns the source of credentials, by what the SDK notes on them. */
 export function sourceOf(features: object | undefined, profile: string | undefined): string {
   const found = SOURCES.find(([feature]) => feature in (features ?? {}))?.[1]
   const named = profile === undefined ? 'the default profile' : `the profile ${profile}`

@@ -11,7 +11,7 @@ interface Step {
   readonly needed?: boolean
 }
 
-/** How a step went; `detail`: what was found, or what is wrong and what to do. */
+/** The result of a step; `detail`: what was found, or what is wrong and what to do. */
 export interface StepResult {
   readonly name: string
   readonly outcome: 'ok' | 'failed' | 'skipped'

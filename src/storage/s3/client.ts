@@ -5,7 +5,7 @@ import { FetchHttpHandler } from '@smithy/fetch-http-handler'
 import { type Access, isAws, sourceOf } from './access.ts'
 import * as commands from './commands.ts'
 
-/** What the SDK sends requests with. */
+/** The handler by which the SDK sends requests. */
 type RequestHandler = NonNullable<NonNullable<ConstructorParameters<typeof S3Client>[0]>['requestHandler']>
 
 /** A client of the SDK, and what is said of it to people. */
@@ -16,15 +16,15 @@ export interface ConnectedClient {
   readonly endpoint: string
   readonly isAws: boolean
   readonly region: string
-  /** Where the credentials are from; found out by asking for them. */
+  /** Returns the source of the credentials; found out by asking for them. */
   readonly source: () => Promise<string>
-  /** What must not be shown. */
+  /** Returns the texts that must not be shown. */
   readonly secrets: () => readonly string[]
   /** The same store by another handler of requests, for the probe. */
   readonly withHandler: (handler: RequestHandler) => S3Client
 }
 
-/** Where nothing says which region, AWS is asked here, and redirects to the right one; other stores have the one. */
+/** The region where nothing says which: AWS is asked here, and redirects to the right one; other stores have the one. */
 const REGION = 'us-east-1'
 
 /** Warnings of the SDK are for its developers. */
@@ -88,7 +88,7 @@ function secretsIn(
   return keys === undefined ? [] : [keys.secretAccessKey, keys.sessionToken ?? '', keys.accessKeyId]
 }
 
-/** What the profile of the AWS CLI's files says. */
+/** Returns the settings of the profile in the AWS CLI's files. */
 async function profileOf({ profile }: Access): Promise<{ endpoint?: string; region?: string }> {
   const { configFile, credentialsFile } = await loadSharedConfigFiles({ ignoreCache: true })
   const name = profile ?? 'default'

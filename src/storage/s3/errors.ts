@@ -2,23 +2,23 @@ import { errnoOf, messageOf } from '../../core/errors.ts'
 import { StorageError, type StorageErrorCode } from '../object-store.ts'
 import type { Retry } from '../retrying.ts'
 
-/** What was asked of the store, and how. */
+/** The request that was sent to the store. */
 export interface Asked {
   /** As IAM names it: `GetObject`, `PutObject`, ... */
   readonly action: string
   /** The object or the folder: `s3://bucket/prefix/path`. */
   readonly target: string
   readonly bucket: string
-  /** Where the store is, for people. */
+  /** The address of the store, for people. */
   readonly endpoint: string
   readonly region: string
-  /** Where the credentials are from. */
+  /** The source of the credentials. */
   readonly source: string
   /** Nothing that stands here may be shown. */
   readonly secrets: readonly string[]
 }
 
-/** What a failed request means. */
+/** The meaning of a failed request. */
 export interface Failed {
   readonly error: StorageError
   readonly retry: Retry
@@ -26,7 +26,7 @@ export interface Failed {
   readonly isExpired: boolean
 }
 
-/** How the store answered, out of whatever the SDK made of it. */
+/** The store's answer, out of whatever the SDK made of it. */
 interface Answered {
   /** 0 if there was no answer. */
   readonly status: number
@@ -194,13 +194,13 @@ const UNREACHABLE: readonly (readonly [pattern: RegExp, why: string])[] = [
   [/AbortError|TimeoutError|ETIMEDOUT|ConnectTimeout/, 'it did not answer in time'],
   [/ECONNRESET|EPIPE|ConnectionClosed|socket/i, 'the connection was cut'],
 ]
-/** What cannot have reached the store. */
+/** Failures of requests that cannot have reached the store. */
 const NEVER_SENT =
   /ECONNREFUSED|ConnectionRefused|FailedToOpenSocket|ENOTFOUND|EAI_AGAIN|DNSException|EHOSTUNREACH|ENETUNREACH|CERT|SELF_SIGNED|UNABLE_TO|ERR_TLS/
 
 const NO_CREDENTIALS = /CredentialsProviderError|TokenProviderError|CredentialsError/
 
-/** What a failed request means, and whether there is use in another. */
+/** Returns the meaning of a failed request, and whether there is use in another. */
 export function failedRequest(error: unknown, asked: Asked): Failed {
   if (error instanceof StorageError) return { error, retry: undefined, isExpired: false }
   const answered = answerIn(error, asked.secrets)
@@ -261,12 +261,12 @@ function errorOf(
   return new StorageError(code, `${target}: ${sentence}`, { cause, mayHaveTakenEffect: isWrite && isDoubtful })
 }
 
-/** What the store says, without the keys that it may have been told. */
+/** Returns the store's words, without the keys that it may have been told. */
 function redacted(text: string, secrets: readonly string[]): string {
   return secrets.reduce((left, secret) => (secret === '' ? left : left.replaceAll(secret, '***')), text)
 }
 
-/** What IAM calls the permission for an action. */
+/** Returns IAM's name of the permission for an action. */
 function permissionFor(action: string): string {
   if (/^List|^HeadBucket/.test(action)) return 'ListBucket'
   if (action === 'HeadObject') return 'GetObject'

@@ -6,7 +6,7 @@ import { StorageError } from '../object-store.ts'
 import { LateHandler } from './late.ts'
 import type { S3Store } from './store.ts'
 
-/** How many race for a key, and how often: stores that are wrong now and then are wrong within few rounds. */
+/** Writers that race for a key, and rounds: stores that are wrong now and then are wrong within few rounds. */
 const WRITERS = 16
 const ROUNDS = 4
 const LATE_ROUNDS = 8
@@ -15,10 +15,10 @@ const INCONCLUSIVE_MAX = 4
 /** Another program may listen at the same address tomorrow. */
 const VERDICT_MS = 24 * 3600 * 1000
 
-/** What a store makes of `If-None-Match: *`. */
+/** The verdict on a store's `If-None-Match: *`. */
 export type Verdict = { readonly isSafe: true } | { readonly isSafe: false; readonly why: string }
 
-/** How one writer fared. */
+/** The result of one writer. */
 type PutResult = 'written' | 'exists' | 'unknown'
 
 type Race = (store: S3Store, path: string, bodies: readonly Uint8Array[]) => Promise<PutResult[]>

@@ -22,7 +22,7 @@ export interface Request<T> {
   /** The object or folder, for messages. */
   readonly target: string
   readonly bucket: string
-  /** How much is sent. */
+  /** The bytes that are sent. */
   readonly sizeBytes?: number
   /** An answer that is a result: undefined for those that are none. */
   readonly outcomeOf?: (status: number, name: string) => T | undefined

@@ -1,4 +1,5 @@
 import { BoundedMap } from '../../core/bounded-map.ts'
+import { onceDone } from '../../core/once.ts'
 import type { LocalStoreOptions } from '../local.ts'
 import {
   checkFolder,
@@ -51,7 +52,7 @@ export class S3Store implements ObjectStore {
   /** Which object a path is, since a part of it was read first: its other parts must be of the same. */
   readonly #pins = new BoundedMap<string, string>(PINS_MAX)
   #isBucketKnown = false
-  #safe: Promise<void> | undefined
+  readonly #checkSafe: () => Promise<void>
 
   constructor(options: S3StoreOptions) {
     this.location = options.location
@@ -59,6 +60,8 @@ export class S3Store implements ObjectStore {
     this.prefix = options.prefix
     this.requests = new Requests(options)
     this.#options = options
+    const { checkSafe } = options
+    this.#checkSafe = checkSafe === undefined ? () => Promise.resolve() : onceDone(() => checkSafe(this))
   }
 
   localPath(): undefined {
@@ -221,16 +224,6 @@ export class S3Store implements ObjectStore {
     await this.#checkSafe()
     this.#options.onWrite?.(`${path}.uploading`, path)
     return this.put(path, bytes, true)
-  }
-
-  #checkSafe(): Promise<void> {
-    const { checkSafe } = this.#options
-    if (checkSafe === undefined) return Promise.resolve()
-    this.#safe ??= checkSafe(this).catch(error => {
-      this.#safe = undefined
-      throw error
-    })
-    return this.#safe
   }
 
   /** Puts an object in one request, if there is none or in place of one. The store is not checked before. */

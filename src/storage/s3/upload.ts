@@ -3,7 +3,7 @@ import type { ObjectWriter } from '../object-store.ts'
 import { StorageError } from '../object-store.ts'
 import type { Requests } from './requests.ts'
 
-/** What is smaller goes in one request. S3 takes parts of 5 MiB and more, and 10,000 of them. */
+/** The size of a part; a smaller object goes in one request. S3 takes parts of 5 MiB and more, and 10,000 of them. */
 export const PART_BYTES = 8 << 20
 const PARALLEL = 4
 /** Parts grow twofold each time that there are so many more, so that no file has too many. */

@@ -4,7 +4,7 @@ import type { LiveFile } from '../live-files.ts'
 import type { MetadataAction } from '../log/actions/index.ts'
 import type { Snapshot } from '../snapshot.ts'
 
-/** What a commit says of itself in its commitInfo. The files of `operations/` make them. */
+/** The part of a commit that its commitInfo tells. The files of `operations/` make them. */
 export interface Operation {
   /** WRITE, MERGE, DELETE, ... */
   readonly name: string

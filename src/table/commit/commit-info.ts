@@ -4,7 +4,7 @@ import type { Operation } from './change.ts'
 
 const ENGINE = `posixlake/${VERSION}`
 
-/** What a commitInfo follows from, beside the operation. */
+/** The facts that a commitInfo is made from, beside the operation. */
 export interface CommitFacts {
   readonly nowMs: number
   readonly txnId: string
@@ -12,7 +12,7 @@ export interface CommitFacts {
   readonly readVersion?: bigint
   /** The commit adds rows, and follows from none that are there. */
   readonly isBlindAppend: boolean
-  /** Where the table has in-commit timestamps: that of the version before. */
+  /** If the table has in-commit timestamps: that of the version before. */
   readonly timestampBeforeMs?: number | undefined
 }
 

@@ -17,7 +17,7 @@ export function conflict(sentence: string): Conflict {
   return { kind: 'conflict', error: new TableError('conflict', sentence) }
 }
 
-/** What other writers changed that a change rests on, as far as the two snapshots tell; undefined if nothing. */
+/** Returns the conflict of a change with those of other writers, as far as the two snapshots tell; undefined if none. */
 export function conflictOf(change: Change, newest: Snapshot): Conflict | undefined {
   const files = change.removeFiles.map(file => goneOrChanged(file, newest)).find(found => found !== undefined)
   if (change.metadata !== undefined && newest.metadata !== change.base.metadata)

@@ -20,8 +20,8 @@ export interface Places {
 }
 
 /**
- * What a change makes of places: a file without rows stays as long as a hint of a file that stays, or is new, names it. One
- * that stays only as a place may itself have its place by another. Takes the time of the files that go, and of what they
+ * Returns the effect of a change on places: a file without rows stays as long as a hint of a file that stays, or is new,
+ * names it. One that stays only as a place may itself have its place by another. Takes the time of the files that go, and of what they
  * hang on.
  */
 export function placesOf(change: Change, newest: Snapshot, deletions: readonly Emptied[]): Places {

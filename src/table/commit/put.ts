@@ -8,7 +8,7 @@ import { commitPath } from '../log/paths.ts'
 import { namedFiles } from './file-actions.ts'
 import type { StagedFiles } from './staged-files.ts'
 
-/** How an attempt to put a commit into the log ended. */
+/** The end of an attempt to put a commit into the log. */
 export type Put =
   /** `doubt`: the store reported an error all the same. A power cut may take it away. */
   | { readonly kind: 'written'; readonly doubt?: string }

@@ -49,7 +49,7 @@ export interface TransactionOptions {
   readonly startedMs?: number | undefined
 }
 
-/** What a transaction needs of its table. */
+/** The part of its table that a transaction needs. */
 export interface TransactionTable {
   readonly store: ObjectStore
   readonly clock: Clock

@@ -23,10 +23,10 @@ export interface NewFile {
 /** Partition values by physical name, as the log spells them. */
 export type PartitionTexts = Readonly<Record<string, string | null>>
 
-/** What the record of a new file follows from, beside what its writer counted. */
+/** The parts of the record of a new file, beside the counts of its writer. */
 export interface NewFileOptions {
   readonly partitionValues?: PartitionTexts
-  /** Where its rows belong in the views. */
+  /** The places of its rows in the views. */
   readonly order?: OrderHint | undefined
   /** The time of the file whose place it takes. */
   readonly modificationTime?: number | undefined
@@ -72,7 +72,7 @@ export function columnsInFiles(schema: Schema, partitionColumns: readonly string
   return written.length === schema.length ? schema : written
 }
 
-/** What keeps a column from being written, as the beginning of a sentence. */
+/** Returns why a column cannot be written, as the beginning of a sentence. */
 function unwritable({ name, type }: Field): string | undefined {
   if (hasInside(type, 'variant')) return `the column ${name} is ${type.kind === 'variant' ? 'a' : 'made of'} VARIANT`
   return type.kind !== 'void' && hasInside(type, 'void') ? `the column ${name} has VOID inside` : undefined

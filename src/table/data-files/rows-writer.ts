@@ -13,9 +13,9 @@ import type { IndexedColumns } from './statistics.ts'
 /** Files of many rows are split, so that readers and rewrites have pieces to work on. */
 const FILE_ROWS_MAX = 4 << 20
 
-/** Where new rows stand in the views, in tables without partitions; else, and if nothing is said, behind all others. */
+/** The places of new rows in the views, in tables without partitions; else, and if nothing is said, behind all others. */
 export interface Placement {
-  /** Where the rows belong among those of other files. */
+  /** The places of the rows among those of other files. */
   readonly order?: OrderHint | undefined
   /** A file whose place the new files take, in this order. */
   readonly inPlaceOf?: LiveFile | undefined

@@ -12,7 +12,7 @@ export type IndexedColumns =
   | { readonly kind: 'first'; readonly count: number }
   | { readonly kind: 'named'; readonly paths: readonly (readonly string[])[] }
 
-/** What Delta writers index where the table does not say. */
+/** The columns that Delta writers index where the table does not say. */
 export const INDEXED_BY_DEFAULT: IndexedColumns = { kind: 'first', count: 32 }
 
 interface LeafStatistics {

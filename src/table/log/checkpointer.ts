@@ -6,7 +6,7 @@ import { tombstonesOver, writeCheckpoint } from './checkpoint.ts'
 import { lastCheckpoint } from './segment.ts'
 
 /**
- * Where a table does not say how often: after every 10 commits, but for so many actions that a checkpoint holds only after
+ * The interval of checkpoints of a table that names none: 10 commits, and for so many actions that a checkpoint holds
  * one commit more, so that checkpoints cost a commit the same in tables of all sizes, and reading the commits behind one
  * costs no more than reading it.
  */

@@ -13,13 +13,6 @@ const PIECE_BYTES = 8 << 20
 /** One action: the largest there are hold a table's whole schema, or a stream's state. */
 const LINE_BYTES_MAX = 32 << 20
 
-/** Parses a commit file. TableError `corrupt_log` names the file and the line. */
-export function parseCommit(bytes: Uint8Array, name: string): Action[] {
-  const parser = new CommitParser(name)
-  parser.push(bytes)
-  return parser.finish()
-}
-
 /** Reads a commit file, or a checkpoint in JSON, piece by piece. StorageError; TableError `corrupt_log` names file and line. */
 export async function readActions(store: ObjectStore, path: string): Promise<Action[]> {
   const parser = new CommitParser(`${store.location}/${path}`)

@@ -13,7 +13,7 @@ export function repeatedMember(bytes: Uint8Array, text: string, parsed: object):
   return membersIn(bytes) === membersOf(parsed) ? undefined : findRepeated(text)
 }
 
-/** How many members the objects in a JSON text have: each has its colon. */
+/** Returns the number of members of the objects in a JSON text: each has its colon. */
 function membersIn(bytes: Uint8Array): number {
   let members = 0
   for (let at = 0; at < bytes.length; at++) {

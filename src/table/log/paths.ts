@@ -33,7 +33,7 @@ const CLASSIC = /^(\d{20})\.checkpoint\.parquet$/
 const MULTI_PART = /^(\d{20})\.checkpoint\.(\d{10})\.(\d{10})\.parquet$/
 const UUID_NAMED = /^(\d{20})\.checkpoint\.[0-9a-f-]{36}\.(json|parquet)$/
 
-/** What a file in the log folder is, by its whole name; undefined for anything that is not part of the log's history. */
+/** Returns the kind of a file in the log folder, by its whole name; undefined for one that is not part of the history. */
 export function parseLogFile(path: string): LogFile | undefined {
   const name = path.slice(LOG_FOLDER.length + 1)
   const commit = COMMIT.exec(name)
@@ -115,7 +115,7 @@ function decoded(encoded: string): string | undefined {
   }
 }
 
-/** What the path of a URI does not have as it is: blanks, control characters, and these signs. */
+/** Characters that the path of a URI does not have as they are: blanks, control characters, and these signs. */
 const ESCAPED = /[\p{Z}\p{Cc}"#%<>?[\\\]^`{|}]/gu
 
 /**

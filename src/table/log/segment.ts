@@ -10,7 +10,7 @@ export type Checkpoint = {
   readonly files: readonly Extract<LogFile, { kind: 'checkpoint' }>[]
 }
 
-/** What is in a log, or in its end. */
+/** The files of a log, or of its end. */
 export interface Listing {
   readonly commits: readonly Commit[]
   readonly checkpoints: readonly Checkpoint[]

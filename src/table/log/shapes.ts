@@ -1,4 +1,4 @@
-/** What a value of the log must be: undefined if it is so, else what is wrong, as a sentence that begins with `where`. */
+/** A check of a value of the log: undefined if it is right, else the fault, as a sentence that begins with `where`. */
 export type Shape = (value: unknown, where: string) => string | undefined
 
 /** The time values that a Date can hold, in milliseconds. */

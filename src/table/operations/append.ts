@@ -1,5 +1,6 @@
 import type { Operation } from '../commit/change.ts'
 import type { NewFile } from '../data-files/new-file.ts'
+import { filesMetric } from './changed-rows.ts'
 
 /** Rows that were added. */
 export interface Append {
@@ -14,6 +15,6 @@ export function appended({ rows, files, partitionColumns }: Append): Operation {
   return {
     name: 'WRITE',
     parameters: { mode: 'Append', partitionBy: JSON.stringify(partitionColumns) },
-    metrics: { ...(files === undefined ? {} : { numFiles: String(files.length) }), numOutputRows: String(rows) },
+    metrics: { ...filesMetric('numFiles', files), numOutputRows: String(rows) },
   }
 }

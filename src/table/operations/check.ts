@@ -74,7 +74,7 @@ async function* checkLog(table: Table, snapshot: Snapshot): AsyncGenerator<strin
   }
 }
 
-/** How a version by its checkpoint differs from that by its commits. */
+/** Returns the difference of a version by its checkpoint from that by its commits; undefined if there is none. */
 function differenceOf(checkpoint: Snapshot | undefined, commits: Snapshot): string | undefined {
   if (checkpoint === undefined) return 'it cannot be read'
   const keys = new Set(commits.files.map(({ key }) => key))

@@ -16,7 +16,7 @@ import type { ReadableFile } from '../../storage/readable-file.ts'
 import { type ImportOptions, named } from './import-source.ts'
 
 const HEAD_BYTES = 1 << 20
-/** What papaparse is given at a time: it makes several times as much of it. */
+/** Bytes that papaparse is given at a time: it makes several times as much of them. */
 const FOREIGN_BYTES_MAX = 4 << 20
 const LF = 0x0a
 const CR = 0x0d
@@ -160,7 +160,7 @@ async function readPiece(source: ReadableFile, at: number, bytesMax: number): Pr
   throw new TextError('malformed_text', `${source.name}: the file became shorter while it was read`)
 }
 
-/** How files begin that hold no plain text, and what makes it of them. */
+/** The first bytes of files that hold no plain text, and what makes it of them. */
 const ENCODINGS: readonly (readonly [first: readonly number[], sentence: string])[] = [
   [[0x1f, 0x8b], 'this is compressed by gzip; unpack it on the way: zcat FILE | posixlake create TABLE --from-csv -'],
   [

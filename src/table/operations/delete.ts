@@ -1,20 +1,11 @@
 import type { Operation } from '../commit/change.ts'
-import type { NewFile } from '../data-files/new-file.ts'
-
-/** Rows that were taken away. */
-export interface Delete {
-  readonly rows: number
-  /** The SQL condition, where there was one. */
-  readonly predicate?: string | undefined
-  /** Files that were written anew without them. */
-  readonly files?: readonly NewFile[] | undefined
-}
+import { type ChangedRows, filesMetric, predicates } from './changed-rows.ts'
 
 /** Rows less, and nothing else. */
-export function deleted({ rows, predicate, files }: Delete): Operation {
+export function deleted({ rows, predicate, files }: ChangedRows): Operation {
   return {
     name: 'DELETE',
-    parameters: { predicate: JSON.stringify(predicate === undefined ? [] : [predicate]) },
-    metrics: { numDeletedRows: String(rows), ...(files === undefined ? {} : { numAddedFiles: String(files.length) }) },
+    parameters: { predicate: predicates(predicate) },
+    metrics: { numDeletedRows: String(rows), ...filesMetric('numAddedFiles', files) },
   }
 }

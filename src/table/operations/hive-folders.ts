@@ -8,7 +8,7 @@ import { cellAt } from '../../columns/vectors.ts'
 /** Stands for NULL in the name of a folder. */
 const NULL_FOLDER = '__HIVE_DEFAULT_PARTITION__'
 
-/** What the folders of files say: columns, and for each file their values in the same order, as texts; NULL is null. */
+/** The columns in the names of folders, and for each file their values in the same order, as texts; NULL is null. */
 export interface FolderColumns {
   readonly schema: Schema
   readonly values: readonly (readonly (string | null)[])[]
@@ -42,7 +42,7 @@ export function folderColumns(paths: readonly string[]): FolderColumns {
   return { schema, values }
 }
 
-/** What the names of one file's folders say. */
+/** The values in the names of one file's folders. */
 export interface FolderValues {
   /** Values of columns that are in the names alone. */
   readonly constants: ReadonlyMap<string, Cell>
@@ -56,7 +56,7 @@ export interface WithFolders {
   readonly added: Schema
   /** Of each file. */
   readonly values: readonly FolderValues[]
-  /** What is said of it. */
+  /** Sentences about it. */
   readonly notes: readonly string[]
 }
 
@@ -107,7 +107,7 @@ function cellOf(text: string | null, { name, type, nullable }: Field, path: stri
   }
 }
 
-/** What is wrong with rows whose values are others than the names of their folders say; undefined if nothing is. */
+/** Returns the fault of rows whose values are others than the names of their folders say; undefined if there is none. */
 export function unlikeFolders(
   { vectors, rows }: Batch,
   schema: Schema,

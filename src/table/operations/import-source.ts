@@ -23,7 +23,7 @@ export interface ImportOptions {
   /** The columns; found from the data if not given. */
   readonly schema?: Schema
   readonly progress?: (doneBytes: number, totalBytes: number) => void
-  /** How CSV is written, where that is not as in RFC 4180; the delimiter is found from the first rows of each file if not given. */
+  /** The dialect of CSV that is not as in RFC 4180; without a delimiter it is found from the first rows of each file. */
   readonly dialect?: Partial<Dialect> | undefined
   /** Hears of what was found out and may surprise. */
   readonly log?: (sentence: string) => void
@@ -31,7 +31,7 @@ export interface ImportOptions {
   readonly signal?: AbortSignal
 }
 
-/** What an import works with: where its table is made, the files that it writes, and how to open those that it reads. */
+/** The parts of an import: the place of its table, the files that it writes, and the way to open those that it reads. */
 export interface Import {
   readonly store: ObjectStore
   readonly staged: StagedFiles

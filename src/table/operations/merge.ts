@@ -1,5 +1,6 @@
 import type { Operation } from '../commit/change.ts'
 import type { NewFile } from '../data-files/new-file.ts'
+import { filesMetric, predicates } from './changed-rows.ts'
 
 /** Rows that were inserted, updated and deleted together. */
 export interface Merge {
@@ -17,7 +18,7 @@ export function merged({ inserted, updated, deleted, predicate, files }: Merge):
   return {
     name: 'MERGE',
     parameters: {
-      predicate: JSON.stringify(predicate === undefined ? [] : [predicate]),
+      predicate: predicates(predicate),
       matchedPredicates: '[]',
       notMatchedPredicates: '[]',
     },
@@ -26,7 +27,7 @@ export function merged({ inserted, updated, deleted, predicate, files }: Merge):
       numTargetRowsUpdated: String(updated),
       numTargetRowsDeleted: String(deleted),
       numOutputRows: String(updated + inserted),
-      ...(files === undefined ? {} : { numTargetFilesAdded: String(files.length) }),
+      ...filesMetric('numTargetFilesAdded', files),
     },
   }
 }

@@ -14,7 +14,7 @@ import { vectorFile } from '../vectors/store.ts'
 const PARALLEL = 64
 /** Other writers may be quicker so many times. */
 const ATTEMPTS_MAX = 10
-/** What a table goes on with, whatever an older version said: it tells how later versions are to be read. */
+/** The properties that a table keeps, whatever an older version had: they tell how later versions are to be read. */
 const KEPT_PROPERTIES =
   /^(?:posixlake\.deletionVectors|delta\.(?:enableInCommitTimestamps|inCommitTimestampEnablement\w+|columnMapping\.(?:mode|maxColumnId)|rowTracking\.\w+|enableRowTracking|enableDeletionVectors))$/
 

@@ -8,11 +8,11 @@ const OFFSETS_FROM = 4
 const ARRAY_MAX = 4096
 const BITMAP_BYTES = 8192
 
-/** What is known of a vector before its bitmap is read. */
+/** The facts that are known of a vector before its bitmap is read. */
 export interface Announced {
   /** The number of rows that are deleted. */
   readonly cardinality: number
-  /** How many rows the data file has. */
+  /** The number of rows of the data file. */
   readonly fileRows: number
 }
 

@@ -46,7 +46,7 @@ export async function readVector(
   }
 }
 
-/** What is wrong with a vector that deletes more rows than there are. */
+/** Returns the error of a vector that deletes more rows than there are. */
 export function tooManyRows(cardinality: number, fileRows: number): Error {
   return new Error(`it deletes ${cardinality} rows, the file has ${fileRows}`)
 }

@@ -50,7 +50,7 @@ export interface EncodeTask {
 export interface EncodedFile extends WrittenDataFile {
   /** Its bytes, in order. */
   readonly pieces: readonly Uint8Array[]
-  /** Where it is, and the values of its partition; empty in a table without partitions. */
+  /** The folder and the values of its partition; empty in a table without partitions. */
   readonly folder: string
   readonly partitionValues: PartitionTexts
 }
@@ -83,7 +83,7 @@ export async function runTask<T extends Task>(task: T): Promise<TaskResult<T>> {
   return (task.kind === 'render' ? render(task) : await encode(task)) as TaskResult<T>
 }
 
-/** What a thread may take over: the buffers of the bytes that a task was given, or of those that a result has. */
+/** Returns the buffers that a thread may take over: of the bytes that a task was given, or of those that a result has. */
 export function buffersOf(message: Task | RenderedText | EncodedFiles): ArrayBuffer[] {
   const views: Uint8Array[] = []
   if ('rowGroup' in message) views.push(...message.rowGroup.columns.flatMap(({ bytes }) => bytes))

@@ -17,7 +17,7 @@ export interface FlatColumn {
   readonly defined: Uint8Array | undefined
 }
 
-/** Where the values of an array of bytes have more than so many times their own bytes around them, they are copied out. */
+/** If the values of an array of bytes have more than so many times their own bytes around them, they are copied out. */
 const SPARSE_FACTOR = 8
 
 /** The column of a row group, or undefined if its type is one that hyparquet-writer encodes. */

@@ -2,7 +2,7 @@ import type { Batch, Cell, Field, Schema } from '../../types.ts'
 import type { RenderedText } from '../rendered.ts'
 
 /**
- * How a text as posixlake writes it is cut into rows: for bytes that begin with a row, the step from where a row begins to
+ * The cut of a text as posixlake writes it into rows: for bytes that begin with a row, the step from where a row begins to
  * behind its newline; 0 or less where the bytes end before it does.
  */
 export type RowCut = (bytes: Uint8Array) => (start: number) => number
@@ -15,22 +15,22 @@ export type FieldCut = (bytes: Uint8Array, start: number, end: number, field: { 
 
 /** A text form of rows: all that the rest of the code knows of it. */
 export interface TextFormat<Name extends string = string> {
-  /** What file names end in and `--format` takes. Caches and saved state have it, too: it never stands for another form. */
+  /** The ending of file names, and of `--format`. Caches and saved state have it, too: it never stands for another form. */
   readonly name: Name
-  /** What stands in front of the rows. */
+  /** Returns the bytes in front of the rows. */
   header(schema: Schema): Uint8Array
   /** The rows; each ends in a newline. */
   render(batch: Batch, schema: Schema): RenderedText
   /** The size in bytes of what `render` gives, without rendering. */
   measure(batch: Batch, schema: Schema): number
-  /** What a row takes for columns behind its others that are NULL. */
+  /** Returns the bytes of a row that are for columns behind its others that are NULL. */
   nullsSize(added: Schema): number
   readonly cut: RowCut
-  /** What rows need around them to be one value; undefined: nothing. */
+  /** The bytes around rows that make them one value; undefined: none. */
   readonly frame: Frame | undefined
-  /** What data files record of this text's size; undefined: nothing, and files are rendered to learn it. */
+  /** The sizes of this text that data files record; undefined: none, and files are rendered to learn them. */
   readonly recorded: RecordedSize | undefined
-  /** How it is read back; undefined for a form that is only shown. */
+  /** The parser of this text; undefined for a form that is only shown. */
   readonly input: TextInput | undefined
 }
 
@@ -44,7 +44,7 @@ export interface Frame {
 export interface RecordedSize {
   /** The size that is recorded. */
   readonly size: 'csv' | 'jsonl'
-  /** What each row has beyond it. */
+  /** The bytes that each row has beyond it. */
   readonly perRow: number
 }
 
@@ -63,7 +63,7 @@ export interface ParseOptions {
   readonly foundTypes?: boolean | undefined
 }
 
-/** What programs may write in the place of a text, in any spelling that its form has. */
+/** The parser of what programs may write in the place of a text, in any spelling that its form has. */
 export interface TextInput {
   /** The rows, whose columns are `fields`. TextError names the line, and the column where there is one. */
   parse(bytes: Uint8Array, fields: readonly Field[], options?: ParseOptions): Batch

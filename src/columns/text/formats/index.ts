@@ -28,7 +28,7 @@ export function textFormat(name: string): TextFormat<TextFormatName> {
   return found
 }
 
-/** How a form is read back. Throws for one that is only shown. */
+/** Returns the parser of a form. Throws for one that is only shown. */
 export function inputOf({ name, input }: TextFormat): TextInput {
   if (input === undefined) throw new Error(`data.${name} is read-only`)
   return input

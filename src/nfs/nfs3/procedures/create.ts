@@ -18,7 +18,7 @@ export const create = nfs3Procedure({
   },
 })
 
-/** What CREATE and MKDIR answer. */
+/** The results of CREATE and MKDIR (RFC 1813, 3.3.8 and 3.3.9). */
 export function createdResult(created: Created, { handles, fsid }: Nfs3Context): Decoded<typeof CREATE3resok> {
   const id = fsid(created.node)
   return {

@@ -6,9 +6,9 @@ import { nfs3Procedure } from '../procedure.ts'
 import { FATTR3_BYTES, failure, READDIRPLUS3args, READDIRPLUS3resok } from '../wire.ts'
 import { ENTRY_BYTES, entriesWithin, LISTING_BYTES, LISTING_BYTES_MAX, tooSmall } from './readdir.ts'
 
-/** What READDIRPLUS adds to an entry: attributes_follow (4), handle_follows (4), handle with its length. */
+/** Bytes that READDIRPLUS adds to an entry: attributes_follow (4), handle_follows (4), handle with its length. */
 const PLUS_BYTES = 4 + 4 + 4 + HANDLE_BYTES + paddingOf(HANDLE_BYTES)
-/** What counts towards dircount: file id (8), name with its length (4), cookie (8). */
+/** Bytes of an entry that count towards dircount: file id (8), name with its length (4), cookie (8). */
 const DIRCOUNT_ENTRY_BYTES = 20
 
 /**

@@ -1,6 +1,6 @@
 import type { ActionKind } from './kind.ts'
 
-/** What a commit says of itself (PROTOCOL.md, "Commit Provenance Information"): free text of whoever committed. */
+/** The provenance of a commit (PROTOCOL.md, "Commit Provenance Information"): free text of whoever committed. */
 export interface CommitInfoAction {
   readonly timestamp?: number
   readonly operation?: string

@@ -1,6 +1,6 @@
 import { count, oneOf, optional, smallCount, struct, text } from '../shapes.ts'
 
-/** Where a file's deleted rows are told (PROTOCOL.md, "Deletion Vector Descriptor Schema"). Part of add and remove. */
+/** The place of a file's deletion vector (PROTOCOL.md, "Deletion Vector Descriptor Schema"). Part of add and remove. */
 export interface DeletionVectorDescriptor {
   readonly storageType: 'u' | 'i' | 'p'
   readonly pathOrInlineDv: string
@@ -20,7 +20,7 @@ export const vectorShape = struct({
 export const vectorColumn =
   'struct<storageType:string, pathOrInlineDv:string, offset:int, sizeInBytes:int, cardinality:bigint>'
 
-/** What tells two vectors apart; '' for none. */
+/** Returns an id that tells a vector from all others; '' for none. */
 export function vectorId(descriptor: DeletionVectorDescriptor | null | undefined): string {
   if (descriptor === null || descriptor === undefined) return ''
   const { storageType, pathOrInlineDv, offset } = descriptor

@@ -1,7 +1,7 @@
 import { listOf, mapOf, optional, struct, text, time } from '../shapes.ts'
 import type { ActionKind } from './kind.ts'
 
-/** What the table is (PROTOCOL.md, "Change Metadata"). */
+/** The id, schema and configuration of the table (PROTOCOL.md, "Change Metadata"). */
 export interface MetadataAction {
   readonly id: string
   readonly name?: string | null

@@ -1,7 +1,7 @@
 import { listOf, optional, smallCount, struct, text } from '../shapes.ts'
 import type { ActionKind } from './kind.ts'
 
-/** What a reader and a writer must know (PROTOCOL.md, "Protocol Evolution"). */
+/** The versions and features that a reader and a writer must know (PROTOCOL.md, "Protocol Evolution"). */
 export interface ProtocolAction {
   readonly minReaderVersion: number
   readonly minWriterVersion: number

@@ -1,7 +1,7 @@
 import { integer, optional, struct, text, time } from '../shapes.ts'
 import type { ActionKind } from './kind.ts'
 
-/** How far an application has come with what it writes (PROTOCOL.md, "Transaction Identifiers"). */
+/** The progress of an application in what it writes (PROTOCOL.md, "Transaction Identifiers"). */
 export interface TxnAction {
   readonly appId: string
   readonly version: number
