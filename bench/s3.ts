@@ -3,17 +3,18 @@
  * built binary: BENCH_PYTHON=python3 bun bench/s3.ts [ROWS]. That Python needs deltalake, pyarrow and duckdb. Times are of whole
  * processes, of one after the other in the same round, medians of all rounds; what is cold has an empty cache of posixlake's
  * own. DuckDB reads the table's files through Arrow's S3, as its own extension for HTTP has to be fetched. Requests and bytes
- * are the store's own count.
+ * are the store's own count. In brackets: seconds of the processor.
  */
 import { closeSync, mkdtempSync, openSync, rmSync, statSync, writeSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
+import type { Subprocess } from 'bun'
 import { readRecords } from '../src/serve/registry.ts'
 import { startMinio } from '../test/helpers/minio.ts'
 import { NfsClient } from '../test/nfs/client.ts'
 
 const ROWS = Number(process.argv[2] ?? 5_000_000)
-const ROUNDS = 3
+const ROUNDS = Number(process.env['BENCH_ROUNDS'] ?? 3)
 const APPENDS = 200
 /** Each of its appends takes so much longer. */
 const APPENDS_OF_OTHERS = 50
@@ -46,9 +47,13 @@ interface Traffic {
   readonly bytes: number
 }
 
-interface Measured extends Traffic {
+interface Run {
   readonly seconds: number
+  /** Of the processor. It is the figure to go by where other work is on the machine. */
+  readonly busySeconds: number
 }
+
+interface Measured extends Traffic, Run {}
 
 /** What the store has answered since it began. */
 async function traffic(): Promise<Traffic> {
@@ -58,23 +63,28 @@ async function traffic(): Promise<Traffic> {
   return { requests: sum('minio_api_requests_total'), bytes: sum('minio_api_requests_traffic_sent_bytes') }
 }
 
-async function measured(run: () => Promise<number>): Promise<Measured> {
+async function measured(run: () => Promise<Run>): Promise<Measured> {
   const before = await traffic()
-  const seconds = await run()
+  const found = await run()
   const after = await traffic()
-  return { seconds, requests: after.requests - before.requests, bytes: after.bytes - before.bytes }
+  return { ...found, requests: after.requests - before.requests, bytes: after.bytes - before.bytes }
 }
 
-/** Runs a process to its end. Returns its time in seconds. */
-async function timed(command: readonly string[]): Promise<number> {
+function runOf(child: Subprocess, started: number): Run {
+  const seconds = (performance.now() - started) / 1000
+  return { seconds, busySeconds: Number(child.resourceUsage()?.cpuTime.total ?? 0) / 1e6 }
+}
+
+/** Runs a process to its end. */
+async function timed(command: readonly string[]): Promise<Run> {
   const out = openSync(output, 'w')
   const started = performance.now()
   const child = Bun.spawn([...command], { env: environment, stdin: 'ignore', stdout: out, stderr: 'pipe' })
   const [said, code] = await Promise.all([child.stderr.text(), child.exited])
-  const seconds = (performance.now() - started) / 1000
+  const run = runOf(child, started)
   closeSync(out)
   if (code !== 0) throw new Error(`${command.join(' ')}: exit status ${code}: ${said}`)
-  return seconds
+  return run
 }
 
 const ours = (...args: readonly string[]): Promise<Measured> => measured(() => timed([BINARY, ...args]))
@@ -104,7 +114,7 @@ async function firstLine(): Promise<Measured> {
     const first = Bun.spawn(['head', '-1'], { stdin: input, stdout: 'ignore' })
     closeSync(input)
     await Promise.all([first.exited, child.exited])
-    return (performance.now() - started) / 1000
+    return runOf(child, started)
   })
   rmSync(pipe)
   return found
@@ -138,7 +148,7 @@ async function appends(): Promise<Appended> {
   await append(0)
   const { requests } = await measured(async () => {
     for (let i = 1; i <= APPENDS; i++) seconds.push(await append(i))
-    return 0
+    return { seconds: 0, busySeconds: 0 }
   })
   await client[Symbol.asyncDispose]()
   child.kill('SIGTERM')
@@ -165,15 +175,17 @@ function print(cells: readonly string[]): void {
   process.stdout.write(`| ${cells.map((cell, i) => cell.padEnd(i === 0 ? 30 : 26)).join(' | ')} |\n`)
 }
 
-function cell({ seconds, requests, bytes }: Measured): string {
+function cell({ seconds, busySeconds, requests, bytes }: Measured): string {
   const size = bytes < 1e6 ? `${(bytes / 1e3).toFixed(0)} kB` : `${(bytes / 1e6).toFixed(1)} MB`
-  return `${seconds.toFixed(2)} s, ${requests} requests, ${size}`
+  return `${seconds.toFixed(2)} s (${busySeconds.toFixed(2)}), ${requests} requests, ${size}`
 }
 
 /** One line: what was measured of us and of others, and how many times as long they took. */
 function report(name: string, us: readonly Measured[], ...others: readonly (readonly Measured[])[]): void {
-  const { seconds } = middle(us)
-  const ratios = others.map(other => (other.length === 0 ? '' : (middle(other).seconds / seconds).toFixed(1)))
+  const { seconds, busySeconds } = middle(us)
+  const ratio = (other: Measured): string =>
+    `${(other.seconds / seconds).toFixed(1)} (${(other.busySeconds / busySeconds).toFixed(1)})`
+  const ratios = others.map(other => (other.length === 0 ? '' : ratio(middle(other))))
   const cells = others.map(other => (other.length === 0 ? '' : cell(middle(other))))
   print([name, cell(middle(us)), ...cells, ratios.join(' ')])
 }
@@ -222,9 +234,11 @@ async function readings(): Promise<void> {
   report('warm full read', full.again, full.deltaRs, full.duck)
   report('cold head -1', full.head, full.theirHead, [])
   const ratios = full.us.map((us, i) => us.seconds / full.here[i]!.seconds)
-  const local3 = middle(full.here).seconds.toFixed(2)
+  const busy = full.us.map((us, i) => us.busySeconds / full.here[i]!.busySeconds)
+  const here = middle(full.here)
+  const figures = (all: readonly number[]): string => all.map(figure => figure.toFixed(2)).join(', ')
   print([
-    `(the same of a local table: ${local3} s; the cold read takes ${ratios.map(r => r.toFixed(2)).join(', ')} times as long)`,
+    `(the same of a local table: ${here.seconds.toFixed(2)} s (${here.busySeconds.toFixed(2)}); the cold read takes ${figures(ratios)} (${figures(busy)}) times as long)`,
   ])
   for (const [name, query] of Object.entries(QUERIES)) {
     const found = await rounds(async () => {
