@@ -30,10 +30,17 @@ export interface EndOfFile {
   readonly version: bigint | undefined
   /** The last of the bytes in front of the end, which the client wrote there itself and which the version has not. */
   readonly tail: Uint8Array
+  /** The table version that has the rows of `tail`, elsewhere. */
+  readonly landed?: bigint | undefined
 }
 
-export function endOf(size: number, version: bigint | undefined, tail: Uint8Array = NO_BYTES): EndOfFile {
-  return { size, version, tail: tail.length > TAIL_BYTES_MAX ? tail.slice(-TAIL_BYTES_MAX) : tail }
+export function endOf(
+  size: number,
+  version: bigint | undefined,
+  tail: Uint8Array = NO_BYTES,
+  landed: bigint | undefined = version,
+): EndOfFile {
+  return { size, version, tail: tail.length > TAIL_BYTES_MAX ? tail.slice(-TAIL_BYTES_MAX) : tail, landed }
 }
 
 /** The end of what a client wrote, where no version has just that text. */
@@ -77,6 +84,13 @@ export function clientKey({
   return key ?? `${connection}${frozen === true ? ' frozen' : ''}${others === true ? ' others' : ''}`
 }
 
+interface KnownEnds {
+  /** The oldest first. */
+  ends: EndOfFile[]
+  /** Until when (ms since the epoch) nothing but its own WRITEs moves what the client is shown; 0: it is never pinned. */
+  pinnedUntilMs: number
+}
+
 /**
  * The ends that the clients of one file know: the sizes in the attributes that they were sent (RFC 1813, fattr3), and
  * what they wrote since. WRITE knows no O_APPEND: a client writes at the end that it knows, whoever has written there
@@ -85,11 +99,39 @@ export function clientKey({
  */
 export class EndsOfFile {
   /** Those who called last come last. */
-  readonly #clients = new BoundedMap<string, EndOfFile[]>(CLIENTS_KEPT)
+  readonly #clients = new BoundedMap<string, KnownEnds>(CLIENTS_KEPT)
+  readonly #pinnedMs: number
+
+  constructor(pinnedMs: number) {
+    this.#pinnedMs = pinnedMs
+  }
+
+  /** A client opens the file (LOOKUP), and is shown a version of the table for a while. */
+  open(client: FileClient, size: number, version: bigint, nowMs: number): void {
+    this.tell(client, size, version)
+    this.#knownOf(client).pinnedUntilMs = nowMs + this.#pinnedMs
+  }
+
+  /** True if a client that opens the file takes it for what the table has: it knows of no other text of this file. */
+  isAt(client: FileClient, version: bigint): boolean {
+    const ends = this.of(client)
+    return ends.length === 0 || (ends.length === 1 && isEndOf(ends[0]!, version))
+  }
+
+  /**
+   * The end of the text that a client is shown, whatever others have appended since: it is the only one that it knows, so
+   * that there is no doubt what its WRITEs mean. Undefined where it is shown what the table has.
+   */
+  pinned(client: FileClient, nowMs: number): EndOfFile | undefined {
+    const known = this.#clients.peek(clientKey(client))
+    if (known === undefined || known.ends.length !== 1 || nowMs >= known.pinnedUntilMs) return undefined
+    const [end] = known.ends
+    return end!.version === undefined ? undefined : end
+  }
 
   /** A client was sent attributes with this size, of a version or of a save under way. */
   tell(client: FileClient, size: number, version: bigint | undefined): void {
-    const ends = this.#endsOf(client)
+    const { ends } = this.#knownOf(client)
     const last = ends.at(-1)
     if (last !== undefined && last.size === size && last.version === version && last.tail.length === 0) return
     ends.push(endOf(size, version))
@@ -99,7 +141,7 @@ export class EndsOfFile {
 
   /** A client has the bytes in front of `offset`, as it read or wrote them; `size`: it also saw that the file ends there. */
   know(client: FileClient, offset: number, size = Number.POSITIVE_INFINITY): void {
-    const ends = this.#clients.peek(clientKey(client))
+    const ends = this.#clients.peek(clientKey(client))?.ends
     if (ends === undefined) return
     const last = ends.at(-1)
     const kept = ends.filter(end => end === last || (end.size >= offset && end.size <= size))
@@ -107,29 +149,30 @@ export class EndsOfFile {
   }
 
   /** A client wrote up to `end`, behind `before`. What it was told since stands: another of its programs may have it. */
-  wrote(client: string, end: EndOfFile, before?: EndOfFile): void {
-    const ends = this.#clients.peek(client) ?? []
+  wrote(client: string, end: EndOfFile, nowMs: number, before?: EndOfFile): void {
+    const { ends, pinnedUntilMs } = this.#clients.peek(client) ?? { ends: [], pinnedUntilMs: 0 }
     const at = before === undefined ? ends.length : ends.findLastIndex(known => isSame(known, before))
     const told = ends.slice(at + 1).filter(known => known.size > end.size)
-    this.#clients.set(client, [end, ...told])
+    const isOver = pinnedUntilMs > 0 && nowMs >= pinnedUntilMs
+    this.#clients.set(client, { ends: [end, ...told], pinnedUntilMs: isOver ? nowMs + this.#pinnedMs : pinnedUntilMs })
   }
 
   /** The ends that a client may write behind, the oldest first. */
   of(client: FileClient): readonly EndOfFile[] {
-    return this.#clients.peek(clientKey(client)) ?? []
+    return this.#clients.peek(clientKey(client))?.ends ?? []
   }
 
   /** Those of all clients, the newest first. */
   all(): EndOfFile[] {
-    return [...this.#clients.values()].flat().reverse()
+    return [...this.#clients.values()].flatMap(({ ends }) => ends).reverse()
   }
 
-  #endsOf(client: FileClient): EndOfFile[] {
+  #knownOf(client: FileClient): KnownEnds {
     const key = clientKey(client)
-    const known = this.#clients.get(key)
-    if (known !== undefined) return known
-    const ends: EndOfFile[] = []
-    this.#clients.set(key, ends)
-    return ends
+    const there = this.#clients.get(key)
+    if (there !== undefined) return there
+    const known: KnownEnds = { ends: [], pinnedUntilMs: 0 }
+    this.#clients.set(key, known)
+    return known
   }
 }

@@ -1,11 +1,13 @@
 import { BoundedMap } from '../core/bounded-map.ts'
-import { clientKey, type FileClient } from './ends-of-file.ts'
+import { clientKey, type EndOfFile, type FileClient } from './ends-of-file.ts'
 
 const CLIENTS_KEPT = 64
 /** Texts that are remembered of one client. */
-const TEXTS_KEPT = 16
+const TEXTS_KEPT = 32
 /** A program that does not read a file again, as its client has it in its cache, has opened it so long before at most. */
 const OPENED_MS = 5000
+
+const NO_BYTES = new Uint8Array(0)
 
 /** The image of a save under way. */
 export interface ImageOfSave {
@@ -15,13 +17,14 @@ export interface ImageOfSave {
   became: bigint | undefined
 }
 
+/** A text that a client was sent or has written: a version of the table, the image of a save, or a version and rows of its own. */
+export type TextOf = bigint | ImageOfSave | EndOfFile
+
 /** A text of which a client has had bytes, as it has read or written them; or of which it has only been told (attributes). */
 interface KnownText<Lineage> {
   readonly lineage: Lineage
-  readonly how: 'read' | 'wrote' | 'told'
-  /** Of the table; undefined for what the image of a save was. */
-  readonly version: bigint | undefined
-  readonly save: ImageOfSave | undefined
+  how: 'read' | 'wrote' | 'told'
+  readonly of: TextOf
   /** Up to where the client knew it to go, in bytes. */
   readonly size: number
   /** The moments (see `momentMs`) of the first and the last of these calls, and of the last attributes with this size. */
@@ -36,96 +39,122 @@ export interface TextOfClient<Lineage> {
   readonly version: bigint
   /** In bytes, from the start of that version's text; what stands behind it came later. */
   readonly size: number
+  /** Rows of its own that it had behind that; they are in the table since version `landed`. */
+  readonly tail: Uint8Array
+  readonly landed: bigint
 }
 
-/** The text that a program of a client had when it began its work, and the last that its client has had since. */
-export interface TextAtStart<Lineage> {
-  readonly first: TextOfClient<Lineage>
-  readonly last: TextOfClient<Lineage>
-  /** False: its client has read or written other texts since, so that it may know more. */
-  readonly isSure: boolean
+/** The texts that a program of a client may have had when it began its work. */
+export interface TextsAtStart<Lineage> {
+  /** One, unless several programs were at work there at the same time: then the one that was opened last comes last. */
+  readonly first: readonly TextOfClient<Lineage>[]
+  /** Those that its client has read or written since, in their order. */
+  readonly later: readonly TextOfClient<Lineage>[]
 }
 
 /**
  * The texts that clients have had of one view. The bytes in a client's cache come from its READs and its own WRITEs
- * alone; so rows that another one appended behind what it has read are rows that its programs have not seen.
+ * alone; so rows that another one appended behind what it has read are rows that its programs have not seen. Under each
+ * handle (lineage) a client knows one text at a time.
  */
 export class KnownTexts<Lineage> {
   readonly #clients = new BoundedMap<string, KnownText<Lineage>[]>(CLIENTS_KEPT)
+  readonly #togetherMs: number
 
-  /** A client was sent bytes of a text, of a size: that of a version, or the image of a save. */
-  read(client: FileClient, lineage: Lineage, of: bigint | ImageOfSave, size: number, nowMs: number): void {
+  /** `togetherMs`: see HoldTimes. */
+  constructor(togetherMs: number) {
+    this.#togetherMs = togetherMs
+  }
+
+  /** A client was sent bytes of a text, of a size. */
+  read(client: FileClient, lineage: Lineage, of: TextOf, size: number, nowMs: number): void {
     this.#note(clientKey(client), lineage, 'read', of, size, nowMs)
   }
 
   /** A client was sent attributes with the size of a text: where it is not the one that it knows, its cache is no longer good. */
-  told(client: FileClient, lineage: Lineage, of: bigint | ImageOfSave, size: number, nowMs: number): void {
-    const last = this.#clients.peek(clientKey(client))?.at(-1)
-    if (last !== undefined && isText(last, lineage, of, size)) last.toldMs = nowMs
+  told(client: FileClient, lineage: Lineage, of: TextOf, size: number, nowMs: number): void {
+    const last = this.#clients.peek(clientKey(client))?.findLast(known => known.lineage === lineage)
+    if (last !== undefined && isText(last, of, size)) last.toldMs = nowMs
     else if (last !== undefined) this.#note(clientKey(client), lineage, 'told', of, size, nowMs)
   }
 
-  /** A client has written a text: all of a version, or the image of a save that is shown otherwise. */
-  wrote(client: string, lineage: Lineage, of: bigint | ImageOfSave, size: number, nowMs: number): void {
+  /** A client has opened a text (LOOKUP), under a handle that may be new to it. */
+  opened(client: FileClient, lineage: Lineage, of: TextOf, size: number, nowMs: number): void {
+    const last = this.#clients.peek(clientKey(client))?.findLast(known => known.lineage === lineage)
+    if (last !== undefined && isText(last, of, size)) last.toldMs = nowMs
+    else this.#note(clientKey(client), lineage, 'told', of, size, nowMs)
+  }
+
+  /** A client has written a text: all of a version, or what is shown otherwise. */
+  wrote(client: string, lineage: Lineage, of: TextOf, size: number, nowMs: number): void {
     this.#note(client, lineage, 'wrote', of, size, nowMs)
   }
 
   /**
-   * Returns the text that a program of a client knew that has been at work since a moment: the first that the client
-   * read since then; or, where it read nothing, the last that it had in its cache, if it has asked whether that is good.
-   * Undefined if neither is known.
+   * Returns what a program of a client knew that has been at work since a moment: what it had in its cache, if it has asked just
+   * before whether that is good; else the first that the client read since then; else what it had in its cache if it has
+   * asked not long before. Undefined if none is known.
    */
-  at(client: FileClient, sinceMs: number): TextAtStart<Lineage> | undefined {
+  at(client: FileClient, sinceMs: number): TextsAtStart<Lineage> | undefined {
     const known = this.#clients.get(clientKey(client)) ?? []
-    const since = known.filter(({ how, lastMs }) => how !== 'told' && lastMs > sinceMs)
-    const first = since.find(({ how }) => how === 'read') ?? inCache(known, sinceMs)
+    const since = known.filter(({ how, firstMs }) => how !== 'told' && firstMs > sinceMs)
+    const before = [...Map.groupBy(known, ({ lineage }) => lineage).values()]
+      .flatMap(texts => texts.findLast(({ firstMs }) => firstMs <= sinceMs) ?? [])
+      .toSorted((left, right) => askedMs(left) - askedMs(right))
+      // Of what it opened and had not in its cache, it has had what came then.
+      .map(opened => ({
+        opened,
+        text: opened.how === 'told' ? since.find(({ lineage }) => lineage === opened.lineage) : opened,
+      }))
+    const together = before.filter(({ opened }) => askedMs(opened) > sinceMs - this.#togetherMs)
+    const cached = before.slice(-1).filter(({ opened }) => askedMs(opened) > sinceMs - OPENED_MS)
+    const [first] = [
+      together.flatMap(({ text }) => text ?? []),
+      since.slice(0, 1),
+      cached.flatMap(({ text }) => text ?? []),
+    ].filter(({ length }) => length > 0)
     if (first === undefined) return undefined
-    const last = since.at(-1) ?? first
-    const isSure = since.every(other => other === first) && isInTable(first)
-    return { first: textOf(first), last: textOf(last), isSure }
+    return { first: first.map(textOf), later: since.filter(text => !first.includes(text)).map(textOf) }
   }
 
   #note(
     client: string,
     lineage: Lineage,
     how: KnownText<Lineage>['how'],
-    of: bigint | ImageOfSave,
+    of: TextOf,
     size: number,
     nowMs: number,
   ): void {
     const texts = this.#clients.get(client) ?? []
-    const last = texts.at(-1)
-    if (last?.how === how && isText(last, lineage, of, size)) {
+    const last = texts.findLast(known => known.lineage === lineage)
+    if (last !== undefined && isText(last, of, size)) {
+      if (last.how === 'told') last.how = how
       last.lastMs = nowMs
       return
     }
-    const [version, save] = typeof of === 'bigint' ? [of, undefined] : [undefined, of]
-    texts.push({ lineage, how, version, save, size, firstMs: nowMs, lastMs: nowMs, toldMs: nowMs })
+    texts.push({ lineage, how, of, size, firstMs: nowMs, lastMs: nowMs, toldMs: nowMs })
     if (texts.length > TEXTS_KEPT) texts.shift()
     this.#clients.set(client, texts)
   }
 }
 
-function isText<Lineage>(known: KnownText<Lineage>, lineage: Lineage, of: bigint | ImageOfSave, size: number): boolean {
-  return known.lineage === lineage && (known.version ?? known.save) === of && known.size === size
+function askedMs({ lastMs, toldMs }: KnownText<unknown>): number {
+  return Math.max(lastMs, toldMs)
 }
 
-/** Returns the text that a client had in its cache at a moment, and was told about then that it is still good. */
-function inCache<Lineage>(known: readonly KnownText<Lineage>[], atMs: number): KnownText<Lineage> | undefined {
-  const last = known.findLast(({ firstMs }) => firstMs <= atMs)
-  if (last === undefined || last.how === 'told') return undefined
-  return Math.max(last.lastMs, last.toldMs) > atMs - OPENED_MS ? last : undefined
-}
-
-/** True if a version shows the text as it was. */
-function isInTable({ version, save }: KnownText<unknown>): boolean {
-  return version !== undefined || save!.became !== undefined
+function isText(known: KnownText<unknown>, of: TextOf, size: number): boolean {
+  return known.size === size && known.of === of
 }
 
 /** Of the image of a save that is not in the table as it was, the version that it began with. */
-function textOf<Lineage>({ lineage, version, save, size }: KnownText<Lineage>): TextOfClient<Lineage> {
-  const of = version ?? save!.became
-  if (of !== undefined) return { lineage, version: of, size }
-  const { base } = save!
-  return { lineage, version: base.snapshot.version, size: base.size }
+function textOf<Lineage>({ lineage, of, size }: KnownText<Lineage>): TextOfClient<Lineage> {
+  if (typeof of === 'bigint') return { lineage, version: of, size, tail: NO_BYTES, landed: of }
+  if ('tail' in of) {
+    const version = of.version ?? 0n
+    return { lineage, version, size: of.size - of.tail.length, tail: of.tail, landed: of.landed ?? version }
+  }
+  const { base, became } = of
+  if (became !== undefined) return { lineage, version: became, size, tail: NO_BYTES, landed: became }
+  const { version } = base.snapshot
+  return { lineage, version, size: base.size, tail: NO_BYTES, landed: version }
 }

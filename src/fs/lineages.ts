@@ -6,11 +6,12 @@ import { onceAtATime } from '../core/once.ts'
 import { appendedFiles, type Snapshot } from '../table/snapshot.ts'
 import type { Table } from '../table/table.ts'
 import { ORDER_TAG } from '../table/tags.ts'
-import { behindUnread, type EndOfFile, EndsOfFile, type FileClient, isEndOf } from './ends-of-file.ts'
+import { behindUnread, clientKey, type EndOfFile, EndsOfFile, type FileClient, isEndOf } from './ends-of-file.ts'
 import { FsError } from './filesystem.ts'
-import { type ImageOfSave, KnownTexts } from './known-texts.ts'
-import type { TableText } from './text/layout.ts'
-import { isAt } from './text/text.ts'
+import { type ImageOfSave, KnownTexts, type TextOfClient } from './known-texts.ts'
+import type { HoldTimes } from './saves/hold-times.ts'
+import { TableText } from './text/layout.ts'
+import { isAt, joined, type Text } from './text/text.ts'
 
 /** Old lineages whose handles are still good; of these, the ones used last are in memory, for as long as they are used. */
 const OLD_LINEAGES_KEPT = 1000
@@ -38,9 +39,10 @@ export interface Lineage {
   readonly format: TextFormatName
   /**
    * current: what the name leads to; writing: a program saves into it, and the name leads to the version before until
-   * that is over; old: shows its last version for ever; retired: a save into it was refused, and no further one is taken.
+   * that is over; followed: only rows were appended since it was current, and it goes on with them for those who have it
+   * open; old: shows its last version for ever; retired: a save into it was refused, and no further one is taken.
    */
-  status: 'current' | 'writing' | 'old' | 'retired'
+  status: 'current' | 'writing' | 'followed' | 'old' | 'retired'
   version: bigint
   /** Nanoseconds since the epoch; moves forward by at least one with each change. */
   mtime: bigint
@@ -49,6 +51,8 @@ export interface Lineage {
   /** When a client last called on it, and when it was last written to the state database. */
   usedMs: number
   savedMs: number
+  /** Rows that clients (`clientKey`) wrote elsewhere, of which their WRITEs here may still be on their way. */
+  readonly brought: Map<string, Brought>
   /** The ends that its clients know. */
   readonly ends: EndsOfFile
   /** The WRITEs that made its text what it is, for a client that sends them once more after a restart (see `writeKey`). */
@@ -74,6 +78,7 @@ export interface LineagesOptions {
   readonly isEdited: (lineage: Lineage) => boolean
   /** When the mount first knew of a version behind this one (ms since the epoch), by whichever view. */
   readonly leftMs: (version: bigint) => number
+  readonly times: Pick<HoldTimes, 'pinnedMs' | 'togetherMs'>
 }
 
 /**
@@ -86,25 +91,45 @@ export type WritePlace =
   | { readonly kind: 'here'; readonly isAppend: boolean }
   | { readonly kind: 'on'; readonly text: TableText }
 
-/** The text that a program saw of the view. */
+/** A text that a program saw of the view: the first bytes of a version's text, and behind them rows of its own client. */
 export interface Seen {
   readonly lineage: Lineage
   readonly text: TableText
-  /** The first bytes of the text that it knew. */
   readonly size: number
-  /** False: rows came in behind it through this mount, which its program may have known without a READ. */
-  readonly isSure: boolean
+  readonly tail: Uint8Array
+  /** The text has all of it; false where others rewrote it before those rows were there. */
+  readonly isWhole: boolean
+}
+
+/**
+ * Rows behind an end that a program of a client has seen in its client's cache and written in a file that took the name,
+ * before the WRITE came that brings them here: they are in the table by that time.
+ */
+export interface Brought {
+  /** As the client counts, in bytes. */
+  readonly end: number
+  readonly rows: Uint8Array
+  /** True when no such WRITE is on its way any more. */
+  readonly isOver: () => boolean
+}
+
+/** See TextsAtStart. */
+export interface SeenTexts {
+  readonly first: readonly Seen[]
+  readonly later: readonly Seen[]
 }
 
 /** A version that the name led to. Its text is made again if it is asked for. */
 interface Earlier {
   readonly lineage: Lineage
   readonly version: bigint
-  readonly isSure: boolean
   readonly untilMs: number
 }
 
 const NOTHING: ReadonlySet<string> = new Set()
+/** Linux writes what a program has written within 35 seconds. */
+const BROUGHT_MS = 40_000
+const NO_TAIL = new Uint8Array(0)
 
 /** A WRITE, told by where it went and by its bytes. */
 export function writeKey(offset: number, bytes: Uint8Array): string {
@@ -136,7 +161,7 @@ export class Lineages {
   /** Those that programs save into. */
   readonly #writing = new Set<Lineage>()
   /** The texts that its clients have read and written. */
-  readonly known = new KnownTexts<Lineage>()
+  readonly known: KnownTexts<Lineage>
   #sweeping: Timer | undefined
   #begun = 0
   #current: Lineage | undefined
@@ -153,6 +178,7 @@ export class Lineages {
 
   constructor(options: LineagesOptions) {
     this.#options = options
+    this.known = new KnownTexts(options.times.togetherMs)
     options.database.run(
       `CREATE TABLE IF NOT EXISTS lines (id TEXT PRIMARY KEY, format TEXT NOT NULL, status TEXT NOT NULL,
        version TEXT NOT NULL, mtime TEXT NOT NULL, renamed_from TEXT, changed INTEGER NOT NULL)`,
@@ -251,23 +277,103 @@ export class Lineages {
   }
 
   /**
-   * Returns the text that a program of a client saw, at work since the moment `sinceMs`, as far as its client's READs and
+   * Returns what a program of a client may have seen that has been at work since the moment `sinceMs`, as far as its client's READs and
    * WRITEs tell; of a client that has sent none, what the name led to then. Undefined if the table has not changed since.
-   * Of several texts it is the first, if `current` has only more rows; else it is taken to have seen the last.
    */
-  async seenSince(sinceMs: number, client: FileClient, current: TableText): Promise<Seen | undefined> {
+  async seenSince(sinceMs: number, client: FileClient): Promise<SeenTexts | undefined> {
     const known = this.known.at(client, sinceMs)
     if (known !== undefined) {
-      const { first, last, isSure } = known
-      const text = await this.#textOf(first.version)
-      if (isSure || isContinuation(text, current)) return { lineage: first.lineage, text, size: first.size, isSure }
-      return { lineage: last.lineage, text: await this.#textOf(last.version), size: last.size, isSure: false }
+      const [first, later] = await Promise.all(
+        [known.first, known.later].map(texts => Promise.all(texts.map(text => this.#seen(text)))),
+      )
+      return { first: first!, later: later! }
     }
-    const since = this.#earlier.filter(({ untilMs }) => untilMs > sinceMs)
-    const [first] = since
-    if (first === undefined) return undefined
-    const text = await this.#textOf(first.version)
-    return { lineage: first.lineage, text, size: text.size, isSure: since.every(({ isSure }) => isSure) }
+    const earlier = this.#earlier.find(({ untilMs }) => untilMs > sinceMs)
+    if (earlier === undefined) return undefined
+    const text = await this.#textOf(earlier.version)
+    return { first: [{ lineage: earlier.lineage, text, size: text.size, tail: NO_TAIL, isWhole: true }], later: [] }
+  }
+
+  async #seen({ lineage, version, size, tail, landed }: TextOfClient<Lineage>): Promise<Seen> {
+    const text = await this.#textOf(version)
+    if (tail.length === 0) return { lineage, text, size, tail, isWhole: true }
+    const there = await this.#textOf(landed)
+    return { lineage, text: there, size, tail, isWhole: isContinuation(text, there) && text.size === size }
+  }
+
+  /** The text in front of an end, as its client takes it to be; undefined if that is not known any more. */
+  async textUpTo(lineage: Lineage, { size, version, tail }: EndOfFile): Promise<Text | undefined> {
+    const text = version === undefined ? undefined : await this.#textAt(lineage, version)
+    if (text === undefined) return undefined
+    return ownText(text, size, tail)
+  }
+
+  /** Returns what a client is shown of a lineage where no save is under way. */
+  async textFor(lineage: Lineage, client: FileClient): Promise<Text> {
+    const end = this.pinnedEnd(lineage, client)
+    if (end === undefined || isEndOf(end, lineage.version)) return this.text(lineage)
+    return (await this.textUpTo(lineage, end)) ?? this.text(lineage)
+  }
+
+  /** The text that a client's change of size or WRITE is about, if it is a version of the table. */
+  async baseFor(lineage: Lineage, client: FileClient): Promise<TableText> {
+    const text = await this.textFor(lineage, client)
+    return text instanceof TableText ? text : this.text(lineage)
+  }
+
+  /** True if nothing but its own WRITEs moves what a client is shown of a lineage. */
+  isPinned(lineage: Lineage, client: FileClient): boolean {
+    return this.pinnedEnd(lineage, client) !== undefined
+  }
+
+  /** The end of what a client is shown of a lineage, if nothing but its own WRITEs moves it. */
+  pinnedEnd(lineage: Lineage, client: FileClient): EndOfFile | undefined {
+    return lineage.ends.pinned(client, this.#options.clock.nowMs())
+  }
+
+  /** The client with this key wrote up to an end of a lineage, behind `before` (see EndsOfFile). */
+  noteWrote(lineage: Lineage, client: string, end: EndOfFile, before?: EndOfFile): void {
+    lineage.ends.wrote(client, end, this.#options.clock.nowMs(), before)
+    if (end.version === undefined) return
+    const of = end.tail.length === 0 ? end.version : end
+    this.known.wrote(client, lineage, of, end.size, momentMs(this.#options.clock))
+  }
+
+  /**
+   * The lineage that a client gets which opens the name: where others have changed the text that it knows under the handle that
+   * it has, it is another one, so that under each handle a client knows one text and what it wrote itself.
+   */
+  async openedBy(lineage: Lineage, client: FileClient): Promise<Lineage> {
+    const text = await this.text(lineage)
+    // Another client has opened it meanwhile, or a save has moved it.
+    if (lineage.status === 'followed' || lineage.text !== text) return this.openedBy(this.#current ?? lineage, client)
+    const { version } = text.snapshot
+    let opened = lineage
+    if (lineage === this.#current && lineage.status === 'current' && !lineage.ends.isAt(client, version)) {
+      opened = this.#begin(text, this.#options.nextId())
+      opened.mtime = lineage.mtime
+      lineage.status = 'followed'
+      this.save(lineage)
+      this.save(opened)
+    }
+    opened.ends.open(client, text.size, version, this.#options.clock.nowMs())
+    this.known.opened(client, opened, version, text.size, momentMs(this.#options.clock))
+    return opened
+  }
+
+  /** A lineage that is followed goes on with rows that were appended since, whoever did so. */
+  async follow(lineage: Lineage): Promise<void> {
+    const current = await this.current()
+    if (lineage.status !== 'followed' || current.version === lineage.version || this.#options.isEdited(lineage)) return
+    const [before, text] = [await this.#textOrGone(lineage), await this.text(current)]
+    if (lineage.status !== 'followed' || this.#options.isEdited(lineage) || lineage.text !== before) return
+    if (before === undefined || !isContinuation(before, text)) {
+      lineage.status = 'old'
+      this.save(lineage)
+    } else if (text.snapshot.version > lineage.version) {
+      this.#goOn(lineage, text, [])
+      this.touch(lineage)
+    }
   }
 
   async #textOf(version: bigint): Promise<TableText> {
@@ -277,8 +383,8 @@ export class Lineages {
     return openText(await table.at(version), format, current)
   }
 
-  #noteEarlier(lineage: Lineage, { snapshot: { version } }: TableText, isSure: boolean, untilMs: number): void {
-    this.#earlier = [...this.#earlier, { lineage, version, untilMs, isSure }].slice(-EARLIER_KEPT)
+  #noteEarlier(lineage: Lineage, { snapshot: { version } }: TableText, untilMs: number): void {
+    this.#earlier = [...this.#earlier, { lineage, version, untilMs }].slice(-EARLIER_KEPT)
   }
 
   /** A client was sent attributes with a size: of a version of the table, or of the image of a save (undefined). */
@@ -287,10 +393,12 @@ export class Lineages {
     if (version !== undefined) this.known.told(client, lineage, version, size, momentMs(this.#options.clock))
   }
 
-  /** A client was sent the bytes of a lineage up to `end`, and the size: of a table version, or of the image of a save. */
-  noteRead(lineage: Lineage, client: FileClient, of: bigint | ImageOfSave, end: number, size: number): void {
+  /** A client was sent the bytes of a text up to `end` (READ): of a version, of the image of a save, or of its own. */
+  noteRead(lineage: Lineage, client: FileClient, text: Text, save: ImageOfSave | undefined, end: number): void {
     lineage.lastReadMs = this.#options.clock.nowMs()
-    this.known.read(client, lineage, of, size, momentMs(this.#options.clock))
+    const { size } = text
+    const of = text instanceof TableText ? text.snapshot.version : (save ?? this.pinnedEnd(lineage, client))
+    if (of !== undefined) this.known.read(client, lineage, of, size, momentMs(this.#options.clock))
     lineage.ends.know(client, end, end === size ? size : undefined)
   }
 
@@ -302,6 +410,14 @@ export class Lineages {
       const of = asWritten && size !== undefined ? lineage.version : save
       if (of !== undefined) this.known.wrote(client, lineage, of, size ?? 0, momentMs(this.#options.clock))
     }
+  }
+
+  /** A client has renamed a file onto the name that has rows which it may have had behind an end of a lineage already. */
+  noteBrought(lineage: Lineage, client: FileClient, end: number, rows: Uint8Array): void {
+    if (rows.length === 0) return
+    const { clock } = this.#options
+    const untilMs = clock.nowMs() + BROUGHT_MS
+    lineage.brought.set(clientKey(client), { end, rows, isOver: () => clock.nowMs() > untilMs })
   }
 
   /** Returns the place of a WRITE of a client that comes while no save is under way. */
@@ -411,7 +527,7 @@ export class Lineages {
 
   #begin(text: TableText, id: bigint, renamedFrom?: string): Lineage {
     const before = this.#current
-    const lineage = newLineage(id, this.format, 'current', text.snapshot.version)
+    const lineage = this.#newLineage(id, 'current', text.snapshot.version)
     lineage.renamedFrom = renamedFrom
     lineage.text = text
     lineage.mtime = before === undefined ? this.#snapshotTime(text.snapshot) : this.#later(before.mtime)
@@ -444,7 +560,7 @@ export class Lineages {
   advance(lineage: Lineage, text: TableText, written: readonly string[] = []): void {
     const before = lineage.text
     if (before !== undefined && isContinuation(before, text))
-      this.#noteEarlier(lineage, before, false, momentMs(this.#options.clock))
+      this.#noteEarlier(lineage, before, momentMs(this.#options.clock))
     this.#goOn(lineage, text, written)
     if (lineage.status === 'writing') this.adopt(lineage)
   }
@@ -479,7 +595,7 @@ export class Lineages {
 
   /** A lineage in place of one that is not known any more; no name leads to it. */
   forgotten(version: bigint): Lineage {
-    const lineage = newLineage(this.#options.nextId(), this.format, 'old', version)
+    const lineage = this.#newLineage(this.#options.nextId(), 'old', version)
     lineage.mtime = this.#later(0n)
     this.#use(lineage)
     this.save(lineage)
@@ -586,7 +702,7 @@ export class Lineages {
     if (before === undefined) return this.#begin(text, this.#options.nextId())
     // Another view may have known of the new version before anybody looked at this one.
     const untilMs = Math.max(this.#options.leftMs(current.version), this.#editedMs)
-    this.#noteEarlier(current, before, true, untilMs)
+    this.#noteEarlier(current, before, untilMs)
     if (!isContinuation(before, text)) return this.#begin(text, this.#options.nextId())
     const grew = text.size > before.size
     this.#goOn(current, text, [])
@@ -649,8 +765,12 @@ export class Lineages {
     return row === null ? undefined : this.#lineageOf(row)
   }
 
+  #newLineage(id: bigint, status: Lineage['status'], version: bigint): Lineage {
+    return newLineage(id, this.format, status, version, this.#options.times.pinnedMs)
+  }
+
   #lineageOf(row: LineageRow): Lineage {
-    const lineage = newLineage(BigInt(row.id), this.format, row.status, BigInt(row.version))
+    const lineage = this.#newLineage(BigInt(row.id), row.status, BigInt(row.version))
     // The text is another one than the client remembers.
     lineage.mtime = row.text_format === TEXT_FORMAT_VERSION ? BigInt(row.mtime) : this.#later(BigInt(row.mtime))
     lineage.renamedFrom = row.renamed_from ?? undefined
@@ -661,7 +781,13 @@ export class Lineages {
   }
 }
 
-function newLineage(id: bigint, format: TextFormatName, status: Lineage['status'], version: bigint): Lineage {
+function newLineage(
+  id: bigint,
+  format: TextFormatName,
+  status: Lineage['status'],
+  version: bigint,
+  pinnedMs: number,
+): Lineage {
   return {
     id,
     format,
@@ -671,11 +797,32 @@ function newLineage(id: bigint, format: TextFormatName, status: Lineage['status'
     lastReadMs: 0,
     usedMs: 0,
     savedMs: 0,
-    ends: new EndsOfFile(),
+    brought: new Map(),
+    ends: new EndsOfFile(pinnedMs),
     written: [],
     repeats: NOTHING,
     renamedFrom: undefined,
     text: undefined,
+  }
+}
+
+/** A text, and behind it what a client wrote itself, of which the last bytes are known. */
+function ownText(text: TableText, size: number, tail: Uint8Array): Text {
+  if (size === text.size && tail.length === 0) return text
+  const front = Math.min(text.size, size - tail.length)
+  return {
+    size,
+    read: async (start, end) => {
+      const from = Math.max(start, front)
+      if (end > from && from < size - tail.length)
+        throw new FsError(
+          'EIO',
+          `data.${text.format.name}: its program is to open it anew to read what it wrote long ago`,
+        )
+      const parts = start < front ? [await text.read(start, Math.min(end, front))] : []
+      if (end > from) parts.push(tail.subarray(from - size + tail.length, end - size + tail.length))
+      return joined(parts)
+    },
   }
 }
 

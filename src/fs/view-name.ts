@@ -3,15 +3,15 @@ import type { Table } from '../table/table.ts'
 import { exactSize } from './attributes.ts'
 import { clientKey, endOf, endOfImage, type FileClient, fileClientOf } from './ends-of-file.ts'
 import { type Change, type CreateHow, FsError, type Node, type TimeNs } from './filesystem.ts'
-import { isContinuation, type Lineage } from './lineages.ts'
+import type { Lineage } from './lineages.ts'
 import { exists, isSillyName, noEntry, RefusedChange } from './names.ts'
 import type { HoldTimes } from './saves/hold-times.ts'
 import { type NameAct, type NameEvent, nextName } from './saves/name-state.ts'
-import type { Unseen } from './saves/outcome.ts'
 import type { RenameRecord } from './saves/renames.ts'
 import type { Saves } from './saves/saves.ts'
 import { openFile } from './saves/spool.ts'
 import type { Scratch } from './scratch/scratch.ts'
+import { type Base, baseOf } from './seen.ts'
 import type { TableText } from './text/layout.ts'
 import type { Text } from './text/text.ts'
 import type { TableView } from './views/table-view.ts'
@@ -175,22 +175,30 @@ export class ViewName {
     const shown = old === undefined ? await this.#options.textOfLineage(entry.id) : await lineages.text(old)
     const { ctime: finished, size } = await scratch.getattr(entry.id)
     const written = shown === undefined ? { sinceMs: scratch.createdMs(entry.id), finished } : undefined
-    const { base, unseen } = await this.#baseOfReplacement(away, written, fileClientOf(fromDirectory))
     const file = shown === undefined ? openFile(scratch.realPath(entry.id), exactSize(size)) : undefined
     const image = shown ?? file!
     // A version of another view goes on as that one's.
     const becomes = old !== undefined ? 'line' : shown === undefined ? 'file' : 'new'
     try {
+      const client = fileClientOf(fromDirectory)
+      let base: Base | undefined
+      // A whole new text behind a truncation is a change of what that has left.
+      const known = editor.isCut ? undefined : written
+      const find = async (): Promise<Base> => (base = await this.#baseOfReplacement(away, known, image, client))
       const renaming = { origin, fileId: String(entry.id), becomes } as const
-      const { text, asWritten, record } = await editor.replace(base, image, renaming, unseen)
+      const { text, asWritten, record, behind } = await editor.replace(find, image, renaming)
+      if (base?.seen !== undefined) {
+        const { lineage, size, tail } = base.seen
+        lineages.noteBrought(lineage, client, size + tail.length, behind)
+      }
       const lineage = await this.#complete(record, text)
       if (old === undefined) {
         if (!asWritten) lineages.touch(lineage)
         // It only tells what is appended next.
         const end = asWritten ? endOf(text.size, text.snapshot.version) : await endOfImage(image).catch(() => undefined)
-        const client = clientKey(fileClientOf(fromDirectory))
-        if (end !== undefined) lineage.ends.wrote(client, end)
-        lineages.noteSaved(lineage, [client], undefined, asWritten)
+        const key = clientKey(client)
+        if (end !== undefined) lineages.noteWrote(lineage, key, end)
+        lineages.noteSaved(lineage, [key], undefined, asWritten)
       }
     } catch (error) {
       await this.#putBack(away)
@@ -296,20 +304,18 @@ export class ViewName {
   async #baseOfReplacement(
     away: Lineage | undefined,
     file: { sinceMs: number; finished: TimeNs } | undefined,
+    image: Text,
     client: FileClient,
-  ): Promise<{ base: TableText; unseen?: Unseen }> {
-    const { view, editor, nowMs } = this.#options
+  ): Promise<Base> {
+    const { view, nowMs } = this.#options
     const { lineages } = view
-    if (away === undefined) await editor.finish()
     const lineage = away ?? (await view.lookNow())
     const base = await lineages.text(lineage)
     if (file === undefined) return { base }
     const isFinished = BigInt(nowMs()) * 1_000_000n - file.finished > FINISHED_NS
     if (isFinished && lineage.mtime > file.finished) return { base }
-    const seen = await lineages.seenSince(file.sinceMs, client, base)
-    if (seen === undefined) return { base }
-    if (isContinuation(seen.text, base)) return { base, unseen: { from: seen.size, isSure: seen.isSure } }
-    return { base: seen.isSure || seen.lineage !== lineage ? seen.text : base }
+    const seen = await lineages.seenSince(file.sinceMs, client)
+    return seen === undefined ? { base } : baseOf(view.name, seen, image, base)
   }
 
   /** Takes the name from state to state; what is to be done for it is told. */

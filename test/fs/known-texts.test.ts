@@ -9,11 +9,12 @@ const keyOf = ({ connection }: typeof A): string => String(connection)
 const lineage = { id: 1000n } as Lineage
 
 function made() {
-  const known = new KnownTexts<Lineage>()
+  const known = new KnownTexts<Lineage>(250)
   const clock = { ms: 1_700_000_000_000, nowMs: () => clock.ms }
   const now = (): number => momentMs(clock)
   return {
     clock,
+    known,
     now,
     reads: (client: typeof A, of: bigint | ImageOfSave, size: number) => known.read(client, lineage, of, size, now()),
     writes: (client: typeof A, of: bigint | ImageOfSave, size: number) =>
@@ -21,7 +22,9 @@ function made() {
     tells: (client: typeof A, of: bigint, size: number) => known.told(client, lineage, of, size, now()),
     at: (client: typeof A, sinceMs: number) => {
       const found = known.at(client, sinceMs)
-      return found && [found.first.version, found.first.size, found.isSure]
+      const short = (texts: readonly { version: bigint; size: number }[]): [bigint, number][] =>
+        texts.map(({ version, size }) => [version, size])
+      return found && [short(found.first), short(found.later)]
     },
   }
 }
@@ -31,23 +34,24 @@ const saveOf = (base: bigint): ImageOfSave => ({ base: { size: 100, snapshot: { 
 
 describe('what a program of a client knew when it began', () => {
   test('is what its client read last before, or first since, also within one millisecond', () => {
-    const { at, now, reads } = made()
+    const { at, clock, now, reads } = made()
     expect(at(A, now())).toBeUndefined()
     reads(A, 1n, 10)
+    clock.ms += 1000
     const begun = now()
-    expect(at(A, begun)).toEqual([1n, 10, true])
+    expect(at(A, begun)).toEqual([[[1n, 10]], []])
     reads(A, 2n, 20)
-    expect(at(A, begun)).toEqual([2n, 20, true])
+    expect(at(A, begun)).toEqual([[[2n, 20]], []])
     // Another program of the client reads on.
     reads(A, 3n, 30)
-    expect(at(A, begun)).toEqual([2n, 20, false])
+    expect(at(A, begun)).toEqual([[[2n, 20]], [[3n, 30]]])
   })
 
   test('is not what was in its cache, once it was told of another text and did not read that', () => {
     const { at, now, reads, tells } = made()
     reads(A, 1n, 10)
     tells(A, 1n, 10)
-    expect(at(A, now())).toEqual([1n, 10, true])
+    expect(at(A, now())).toEqual([[[1n, 10]], []])
     tells(A, 2n, 20)
     expect(at(A, now())).toBeUndefined()
   })
@@ -59,7 +63,7 @@ describe('what a program of a client knew when it began', () => {
     // A new file that was made from nothing that is here.
     expect(at(A, now())).toBeUndefined()
     tells(A, 1n, 10)
-    expect(at(A, now())).toEqual([1n, 10, true])
+    expect(at(A, now())).toEqual([[[1n, 10]], []])
   })
 
   test('is not what other clients read', () => {
@@ -67,7 +71,7 @@ describe('what a program of a client knew when it began', () => {
     reads(A, 1n, 10)
     const begun = now()
     reads(B, 2n, 20)
-    expect(at(A, begun)).toEqual([1n, 10, true])
+    expect(at(A, begun)).toEqual([[[1n, 10]], []])
   })
 
   test('is what it wrote itself, and what it writes since may be known to it', () => {
@@ -75,9 +79,9 @@ describe('what a program of a client knew when it began', () => {
     reads(A, 1n, 10)
     writes(A, 2n, 20)
     const begun = now()
-    expect(at(A, begun)).toEqual([2n, 20, true])
+    expect(at(A, begun)).toEqual([[[2n, 20]], []])
     writes(A, 3n, 30)
-    expect(at(A, begun)).toEqual([2n, 20, false])
+    expect(at(A, begun)).toEqual([[[2n, 20]], [[3n, 30]]])
   })
 
   test('is up to where the image of a save went when it was read, once that is in the table as it was', () => {
@@ -85,17 +89,36 @@ describe('what a program of a client knew when it began', () => {
     const save = saveOf(4n)
     const begun = now()
     reads(A, save, 110)
-    expect(at(A, begun)).toEqual([4n, 100, false])
+    expect(at(A, begun)).toEqual([[[4n, 100]], []])
     save.became = 5n
-    expect(at(A, begun)).toEqual([5n, 110, true])
+    expect(at(A, begun)).toEqual([[[5n, 110]], []])
+  })
+
+  test('is one of several where it opened the file more than once just before, each under a handle of its own', () => {
+    const { clock, known, now } = made()
+    const other = { id: 1001n } as Lineage
+    known.read(A, lineage, 1n, 10, now())
+    known.read(A, other, 2n, 20, now())
+    expect(known.at(A, now())?.first.map(({ version }) => version)).toEqual([1n, 2n])
+    clock.ms += 1000
+    known.told(A, other, 2n, 20, now())
+    expect(known.at(A, now())?.first.map(({ version }) => version)).toEqual([2n])
+  })
+
+  test('has rows of its own behind those of a version', () => {
+    const { known, now } = made()
+    const tail = new Uint8Array(5)
+    known.wrote(keyOf(A), lineage, { size: 15, version: 1n, tail, landed: 3n }, 15, now())
+    expect(known.at(A, now())?.first).toEqual([{ lineage, version: 1n, size: 10, tail, landed: 3n }])
   })
 
   test('is one text for a long file that is read piece by piece', () => {
-    const { at, now, reads } = made()
+    const { at, clock, now, reads } = made()
     reads(A, 1n, 10)
+    clock.ms += 1000
     const begun = now()
     for (let i = 0; i < 100; i++) reads(A, 2n, 20)
-    expect(at(A, begun)).toEqual([2n, 20, true])
+    expect(at(A, begun)).toEqual([[[2n, 20]], []])
   })
 
   test('is forgotten of clients that have not called for long', () => {

@@ -34,6 +34,7 @@ async function newLineages() {
       referenced: () => [],
       isEdited: lineage => state.edited.has(lineage),
       leftMs: () => state.nowMs,
+      times: { pinnedMs: 3000, togetherMs: 250 },
     })
   return { start, state, database, table, [Symbol.dispose]: () => folder[Symbol.dispose]() }
 }

@@ -25,6 +25,9 @@ export const HELD: HoldTimes = {
   resumedMs: HOUR_MS,
   abandonedMs: HOUR_MS,
   answeredMs: HOUR_MS,
+  pinnedMs: HOUR_MS,
+  // Programs of one client work one after the other, and quickly.
+  togetherMs: 0,
 }
 
 /** A table that is served over TCP, and a client that sends the calls which a kernel would. */

@@ -62,6 +62,13 @@ export class Committer {
     })
   }
 
+  /** Rows of a save are not added. */
+  sayBrought(): void {
+    this.#options.reporter.say(
+      'rows that were appended are in a file that took its place meanwhile: they are not added again',
+    )
+  }
+
   /** Rejects if nothing was committed, or with TableError `undecided`. */
   async commit(plan: ChangePlan, base: TableText, editId: string): Promise<Committed> {
     const { table, segments, reporter } = this.#options

@@ -16,6 +16,14 @@ export interface HoldTimes extends IncompleteTimes {
   readonly abandonedMs: number
   /** After a restart to which no client comes back: a save that was answered, and may be whole. */
   readonly answeredMs: number
+  /**
+   * For so long a client is shown of an opened file just what it was shown at first, and what it wrote since. The Linux client
+   * does not ask for attributes anew before three seconds are over, so that a program that follows a file (`tail -f`) hears of
+   * what others append as soon as it does anyway.
+   */
+  readonly pinnedMs: number
+  /** Programs that are at work at the same time on one client have opened the file within this time. */
+  readonly togetherMs: number
 }
 
 export const DEFAULT_HOLD_TIMES: HoldTimes = {
@@ -29,4 +37,6 @@ export const DEFAULT_HOLD_TIMES: HoldTimes = {
   resumedMs: 3000,
   abandonedMs: 120_000,
   answeredMs: 15_000,
+  pinnedMs: 3000,
+  togetherMs: 250,
 }

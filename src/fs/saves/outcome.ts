@@ -1,4 +1,5 @@
-import { countAdded, countRemoved, type EditPlan, withRemoved } from '../edits/change-plan.ts'
+import { type EditPlan, withRemoved } from '../edits/change-plan.ts'
+import { eachRow, matchRows } from '../edits/multiset.ts'
 import type { ByteRange, TableText } from '../text/layout.ts'
 import type { Text } from '../text/text.ts'
 
@@ -9,25 +10,37 @@ export interface Outcome {
   readonly asWritten: boolean
 }
 
-/** Rows at the end of a text that a program may not have seen. */
+/** Rows at the end of a text that a program has not seen. */
 export interface Unseen {
   readonly from: number
-  /** It has not: otherwise they count as seen where the program may have changed them. */
-  readonly isSure: boolean
+  /** Rows that it had seen, and that stand behind `from` with the others: it took these away. */
+  readonly own?: { readonly text: Text; readonly ranges: readonly ByteRange[] } | undefined
 }
 
 /** A change that takes away no rows that its writer had not seen. */
-export async function keeping(plan: EditPlan, base: TableText, { from, isSure }: Unseen): Promise<EditPlan> {
+export async function keeping(plan: EditPlan, base: TableText, { from, own }: Unseen): Promise<EditPlan> {
   if (plan.kind !== 'change' || plan.base !== base || from >= base.size) return plan
-  const removed = plan.removed
+  const seen = plan.removed
     .filter(({ start }) => start < from)
     .map(({ start, end }) => ({ start, end: Math.min(end, from) }))
-  const kept = withRemoved(plan, removed)
-  if (!isSure) {
-    // More rows than it takes away from the ones in front: these may be the new forms of rows that it did see.
-    if (countAdded(plan) > (await countRemoved(kept))) return plan
-  }
-  return removed.length === 0 && plan.added.length === 0 ? { kind: 'unchanged' } : kept
+  const behind = plan.removed
+    .filter(({ end }) => end > from)
+    .map(({ start, end }) => ({ start: Math.max(start, from), end }))
+  const removed = own === undefined ? seen : [...seen, ...(await matching(base, behind, own))]
+  if (removed.length === 0 && plan.added.length === 0) return { kind: 'unchanged' }
+  return withRemoved(plan, removed)
+}
+
+/** Those rows of some ranges of a text that are rows of other ones. */
+async function matching(base: TableText, ranges: ByteRange[], own: NonNullable<Unseen['own']>): Promise<ByteRange[]> {
+  if (ranges.length === 0 || own.ranges.length === 0) return []
+  const { cut } = base.format
+  const marks = await matchRows(base, ranges, own.text, own.ranges, cut)
+  const found: ByteRange[] = []
+  await eachRow(base, ranges, cut, (row, _bytes, start, end, at) => {
+    if (marks.a.has(row)) found.push({ start: at + start, end: at + end })
+  })
+  return found
 }
 
 /** Larger texts are not compared with what was written: the client asks for the attributes, and reads again what it needs. */

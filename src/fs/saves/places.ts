@@ -1,11 +1,12 @@
-import type { EditPlan } from '../edits/change-plan.ts'
+import type { AddedRows, ChangePlan, EditPlan } from '../edits/change-plan.ts'
+import { eachRow } from '../edits/multiset.ts'
 import { clientKey, endOf, endOfImage, type FileClient, isEndOf, TAIL_BYTES_MAX } from '../ends-of-file.ts'
 import { FsError } from '../filesystem.ts'
-import type { WritePlace } from '../lineages.ts'
+import type { Lineages, WritePlace } from '../lineages.ts'
 import type { TableText } from '../text/layout.ts'
-import { joined } from '../text/text.ts'
+import { joined, type Text } from '../text/text.ts'
 import { isAppend } from './outcome.ts'
-import { type ClientPlace, isTruncated, type Save } from './save.ts'
+import { type ClientPlace, isAsWritten, isTruncated, type Save } from './save.ts'
 
 /*
  * The places of the WRITEs of several clients in one save: each writes behind what it takes for the end of the file.
@@ -31,16 +32,21 @@ export async function joinSave(
   isUnderWay: boolean,
   writes: readonly Written[],
 ): Promise<void> {
-  const { base, places, lineage } = edit
+  const { base, places } = edit
   const [first] = places.values()
   if (isUnderWay) {
+    if (first !== undefined && place.kind === 'on') throw inTheMiddle(edit)
     if (first !== undefined && (await isOthers(edit, place, writes))) {
-      throw new FsError('EJUKEBOX', `data.${lineage.format}: another client is in the middle of a save; ask again`)
+      throw inTheMiddle(edit)
     }
     // Its client has connected anew, or has several connections.
     places.set(key, first ?? placeAtOffset(base))
   } else if (place.kind === 'behind') places.set(key, { end: place.end, at: undefined, written: 0 })
   else places.set(key, first === undefined ? placeAtOffset(base) : { ...placeAtOffset(base), at: undefined })
+}
+
+function inTheMiddle({ lineage }: Save): FsError {
+  return new FsError('EJUKEBOX', `data.${lineage.format}: another client is in the middle of a save; ask again`)
 }
 
 /** True if WRITEs to a save that is under way are appends of somebody else, and no part of it that comes once more. */
@@ -75,25 +81,126 @@ export function placed(edit: Save, { offset, bytes, caller }: Written): { offset
   return parts
 }
 
+/** True if a client takes the image of a save for what it is. */
+function isOwnImage(save: Save): boolean {
+  return save.places.size <= 1 && isAsWritten(save)
+}
+
+/** The bytes of a save behind the end of one of its clients that are its own. */
+function ownIn({ end, at, written }: ClientPlace): number {
+  return at === undefined ? 0 : Math.max(0, written - end.size)
+}
+
+/** The size of what `imageFor` gives. */
+export function sizeFor(save: Save, key: string): number {
+  const place = save.places.get(key)
+  return place === undefined || isOwnImage(save) ? save.image.size : place.end.size + ownIn(place)
+}
+
+/**
+ * The image of a save as one of its clients takes it to be: what others write in it is not there. `textUpTo` gives the text
+ * in front of an end, as its client knows it.
+ */
+export async function imageFor(
+  save: Save,
+  key: string,
+  textUpTo: (end: ClientPlace['end']) => Promise<Text | undefined>,
+): Promise<Text> {
+  const { image, base, places } = save
+  const place = places.get(key)
+  if (place === undefined || isOwnImage(save)) return image
+  const { end, at } = place
+  const own = ownIn(place)
+  const front = isEndOf(end, base.snapshot.version) ? image : ((await textUpTo(end)) ?? image)
+  return {
+    size: end.size + own,
+    read: async (start, stop) => {
+      // Both at once: staged bytes may be gone when something else has been awaited.
+      const parts: Promise<Uint8Array>[] = []
+      if (start < end.size) parts.push(front.read(start, Math.min(stop, end.size)))
+      if (stop > end.size) {
+        const shift = (at ?? 0) - end.size
+        parts.push(image.read(Math.max(start, end.size) + shift, stop + shift))
+      }
+      return joined(await Promise.all(parts))
+    },
+  }
+}
+
 /**
  * A save is over: what its clients take for the end now, until they are told. At once, as their next WRITEs may be
  * here already.
  */
 export async function noteEnds(
-  { lineage, base, image, places }: Save,
+  lineages: Lineages,
+  save: Save,
   plan: EditPlan,
   text: TableText,
   asWritten: boolean,
 ): Promise<void> {
+  const { lineage, base, image, places } = save
   for (const [key, { end, at, written }] of places) {
-    if (asWritten) lineage.ends.wrote(key, endOf(text.size, text.snapshot.version), end)
+    if (asWritten) lineages.noteWrote(lineage, key, endOf(text.size, text.snapshot.version), end)
     else if (at === undefined) continue
     else if (isAppend(plan, base)) {
       const stop = Math.min(image.size, at + Math.max(0, written - end.size))
       const start = Math.max(at, stop - TAIL_BYTES_MAX)
       const own = await image.read(start, stop)
       const tail = start === at ? joined([end.tail, own]) : own
-      lineage.ends.wrote(key, endOf(written, end.version ?? base.snapshot.version, tail), end)
-    } else if (at === end.size) lineage.ends.wrote(key, await endOfImage(image), end)
+      lineages.noteWrote(
+        lineage,
+        key,
+        endOf(written, end.version ?? base.snapshot.version, tail, text.snapshot.version),
+        end,
+      )
+    } else if (at === end.size) {
+      lineages.noteWrote(lineage, key, await endOfImage(image), end)
+      lineages.noteSaved(lineage, [key], save, false)
+    }
   }
+}
+
+/** The changes of a save without the rows that a file has brought which its client renamed onto the name (see Brought). */
+export async function withoutBrought(save: Save, plan: ChangePlan): Promise<ChangePlan> {
+  let added = plan.added
+  for (const [key, place] of save.places) {
+    const brought = save.lineage.brought.get(key)
+    const own = ownIn(place)
+    if (brought === undefined || brought.isOver() || brought.end !== place.end.size || own === 0) continue
+    const length = Math.min(own, brought.rows.length)
+    const start = place.at!
+    const bytes = await save.image.read(start, start + length)
+    save.lineage.brought.delete(key)
+    if (Buffer.compare(bytes, brought.rows.subarray(0, length)) !== 0) continue
+    if (length < brought.rows.length) {
+      const rest = { ...brought, end: brought.end + length, rows: brought.rows.subarray(length) }
+      save.lineage.brought.set(key, rest)
+    }
+    added = await without(plan, added, start, start + length)
+  }
+  return added === plan.added ? plan : { ...plan, added }
+}
+
+/** Added rows but for those in a range of the image. */
+async function without(
+  { base, source }: ChangePlan,
+  added: readonly AddedRows[],
+  start: number,
+  end: number,
+): Promise<AddedRows[]> {
+  const left: AddedRows[] = []
+  for (const range of added) {
+    for (const part of [
+      { start: range.start, end: Math.min(range.end, start) },
+      { start: Math.max(range.start, end), end: range.end },
+    ]) {
+      if (part.start >= part.end) continue
+      if (part.end - part.start === range.end - range.start) left.push(range)
+      else {
+        const rows = await eachRow(source, [part], base.format.cut, () => undefined)
+        left.push({ ...range, ...part, rows, pieces: undefined })
+      }
+    }
+  }
+  return left
 }

@@ -2,6 +2,7 @@ import { randomUUID } from 'node:crypto'
 import type { Snapshot } from '../../table/snapshot.ts'
 import type { Committed } from '../../table/table.ts'
 import { closePlan, type EditPlan } from '../edits/change-plan.ts'
+import { TAIL_BYTES_MAX } from '../ends-of-file.ts'
 import type { TableText } from '../text/layout.ts'
 import { bytesText, type Text } from '../text/text.ts'
 import type { Committer } from './committer.ts'
@@ -23,6 +24,14 @@ export interface Replaced {
   /** The view shows exactly the bytes of the image. */
   readonly asWritten: boolean
   readonly record: RenameRecord
+  /** Rows at its end that are new. */
+  readonly behind: Uint8Array
+}
+
+/** The text that a new one is a change of, and the rows of it that its writer had not seen. */
+export interface Replacing {
+  readonly base: TableText
+  readonly unseen?: Unseen
 }
 
 /** Commits whole new texts, which come in one piece: no save is held for them. */
@@ -39,17 +48,17 @@ export class Replacements {
    * behind the commit, even a kill, `renames` has the record until it is ended. FsError EJUKEBOX: it may be
    * committed, or is.
    */
-  async replace(base: TableText, image: Text, renaming: Renaming, unseen: Unseen): Promise<Replaced> {
+  async replace({ base, unseen }: Replacing, image: Text, renaming: Renaming): Promise<Replaced> {
     const { committer, reporter, renames } = this.#options
     const whole = await reporter.refusing(() => committer.plan(base, image))
     try {
-      const plan = await keeping(whole, base, unseen)
+      const plan = unseen === undefined ? whole : await keeping(whole, base, unseen)
       const changes = plan.kind !== 'unchanged'
       const record = { ...renaming, editId: randomUUID(), version: String(base.snapshot.version), changes }
       await reporter.refusing(() => renames.begin(record))
       const text = await this.#commit(plan, base, record)
       const asWritten = await showsAsWritten(plan, base, text, image).catch(() => false)
-      return { text, asWritten, record }
+      return { text, asWritten, record, behind: await addedBehind(plan, image) }
     } finally {
       closePlan(whole)
     }
@@ -79,4 +88,11 @@ export class Replacements {
       throw reporter.askAgain(error)
     })
   }
+}
+
+/** The rows at the end of an image that a plan brings, if they are few. */
+async function addedBehind(plan: EditPlan, image: Text): Promise<Uint8Array> {
+  const last = plan.kind === 'change' && plan.source === image ? plan.added.at(-1) : undefined
+  if (last === undefined || last.end !== image.size || last.end - last.start > TAIL_BYTES_MAX) return new Uint8Array(0)
+  return (await image.read(last.start, last.end)).slice()
 }

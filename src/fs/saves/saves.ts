@@ -13,12 +13,12 @@ import { type Disk, systemDisk } from './disk.ts'
 import { DEFAULT_HOLD_TIMES, type HoldTimes } from './hold-times.ts'
 import { isWholeAppend } from './image-facts.ts'
 import { noOpeners, type Openers } from './openers.ts'
-import type { Outcome, Unseen } from './outcome.ts'
+import type { Outcome } from './outcome.ts'
 import { placeAtOffset } from './places.ts'
 import { SaveQueue } from './queue.ts'
 import { journalsLeft, recoverSave } from './recovery.ts'
 import { Renames, type Renaming } from './renames.ts'
-import { type Replaced, Replacements } from './replacements.ts'
+import { type Replaced, Replacements, type Replacing } from './replacements.ts'
 import { Reporter } from './reporter.ts'
 import { hasNoRows, isTruncated, type Save } from './save.ts'
 import { Staging } from './staging.ts'
@@ -166,7 +166,7 @@ export class Saves {
     await this.#queue.task(async () => {
       await this.#transitions.findOut(lineage)
       if (size === 0) await this.#endSaveBefore(lineage)
-      const base = await this.#options.lineages.text(lineage)
+      const base = await this.#options.lineages.baseFor(lineage, caller)
       const known = this.of(lineage)
       if (known === undefined && size === base.size) return
       if (lineage.status === 'retired') throw lostHandle(lineage)
@@ -197,17 +197,12 @@ export class Saves {
     await this.#transitions.end(save, true)
   }
 
-  /** See Replacements. */
-  async replace(
-    base: TableText,
-    image: Text,
-    renaming: Renaming,
-    unseen: Unseen = { from: base.size, isSure: true },
-  ): Promise<Replaced> {
+  /** See Replacements. `find` tells what the image is a change of, when the saves before are over. */
+  async replace(find: () => Promise<Replacing>, image: Text, renaming: Renaming): Promise<Replaced> {
     let replaced: Replaced | undefined
     await this.#queue.task(async () => {
       await this.#finishHeld()
-      replaced = await this.#replacements.replace(base, image, renaming, unseen)
+      replaced = await this.#replacements.replace(await find(), image, renaming)
     })
     return replaced!
   }
@@ -265,6 +260,11 @@ export class Saves {
       if (!isWaitedFor && this.#queue.isIdle) return
       await new Promise<void>(resolve => this.#waiting.push(resolve))
     }
+  }
+
+  /** True if a save is under way that began with a truncation. */
+  get isCut(): boolean {
+    return this.#staging.all.some(isTruncated)
   }
 
   /** True if a save is under way. */

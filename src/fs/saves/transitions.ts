@@ -2,6 +2,7 @@ import { messageOf } from '../../core/errors.ts'
 import type { Snapshot } from '../../table/snapshot.ts'
 import type { Committed } from '../../table/table.ts'
 import type { EditPlan } from '../edits/change-plan.ts'
+import { endOf } from '../ends-of-file.ts'
 import { FsError } from '../filesystem.ts'
 import type { Lineage, Lineages } from '../lineages.ts'
 import type { TableText } from '../text/layout.ts'
@@ -12,7 +13,7 @@ import type { HoldTimes } from './hold-times.ts'
 import { kindOf } from './image-facts.ts'
 import { LeftOvers } from './left-overs.ts'
 import { type Outcome, showsAsWritten } from './outcome.ts'
-import { noteEnds } from './places.ts'
+import { noteEnds, sizeFor } from './places.ts'
 import type { Reporter } from './reporter.ts'
 import { isAsWritten, type Save } from './save.ts'
 import type { Staging } from './staging.ts'
@@ -276,9 +277,9 @@ export class Transitions {
     const { lineage, base, image } = save
     const asWritten = await showsAsWritten(plan, base, base, image).catch(() => false)
     // It only tells what is appended next.
-    await noteEnds(save, plan, base, asWritten).catch(() => undefined)
+    await noteEnds(lineages, save, plan, base, asWritten).catch(() => undefined)
     lineages.noteWritten(lineage, save.written)
-    lineages.noteSaved(lineage, save.places.keys(), save, asWritten)
+    if (asWritten) lineages.noteSaved(lineage, save.places.keys(), save, true)
     staging.drop(save)
     lineages.release(lineage)
     if (!asWritten) lineages.touch(lineage)
@@ -293,8 +294,8 @@ export class Transitions {
     if (text === undefined) return this.#committedUnread(save, snapshot.version)
     const asWritten = isAsWritten(save) && (await showsAsWritten(plan, base, text, image).catch(() => false))
     lineages.advance(lineage, text, written)
-    lineages.noteSaved(lineage, save.places.keys(), save, asWritten)
-    await noteEnds(save, plan, text, asWritten).catch(() => undefined)
+    if (asWritten) lineages.noteSaved(lineage, save.places.keys(), save, true)
+    await noteEnds(lineages, save, plan, text, asWritten).catch(() => undefined)
     staging.dropSaved(save)
     if (!asWritten) lineages.touch(lineage)
     // There was room for this one.
@@ -306,6 +307,9 @@ export class Transitions {
   #committedUnread(save: Save, version: bigint): Outcome {
     const { lineages, staging } = this.#options
     lineages.moveTo(save.lineage, version, save.written)
+    // Where they take the end to be is known, and no version is that has just this in front of it.
+    for (const [key, { end }] of save.places)
+      lineages.noteWrote(save.lineage, key, endOf(sizeFor(save, key), undefined), end)
     lineages.noteSaved(save.lineage, save.places.keys(), save, false)
     lineages.release(save.lineage)
     staging.dropSaved(save)

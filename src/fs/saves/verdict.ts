@@ -12,6 +12,7 @@ import {
   outsideSigns,
 } from './completeness.ts'
 import { effectOf, isBetweenOldBytes, isParsedEarly, kindOf, outsideOf } from './image-facts.ts'
+import { withoutBrought } from './places.ts'
 import type { Save } from './save.ts'
 import type { Doubt } from './state.ts'
 
@@ -38,7 +39,10 @@ export async function judge(
     const plan = await planUnlessIncomplete(save, doubt, committer, times)
     if (plan.kind === 'unchanged') return { kind: 'unchanged', plan }
     if (plan.kind === 'incomplete') return plan
-    const committed = await committer.commit(plan, save.base, save.journal.header.editId)
+    const fresh = await withoutBrought(save, plan)
+    if (fresh !== plan) committer.sayBrought()
+    if (fresh.removed.length === 0 && fresh.added.length === 0) return { kind: 'unchanged', plan }
+    const committed = await committer.commit(fresh, save.base, save.journal.header.editId)
     return { kind: 'committed', plan, committed }
   } catch (error) {
     return { kind: isUndecided(error) ? 'undecided' : 'refused', error }

@@ -1,4 +1,5 @@
 import { clientKey } from '../ends-of-file.ts'
+import { FsError } from '../filesystem.ts'
 import { type Lineage, type Lineages, lostHandle, type WritePlace, writeKey } from '../lineages.ts'
 import type { TableText } from '../text/layout.ts'
 import { isAt } from '../text/text.ts'
@@ -100,6 +101,12 @@ export class Writes {
       places.push([key, found.get(write) ?? (await lineages.placeOf(lineage, caller, offset, bytes))])
     }
     const first = places[0]?.[1]
+    // Each of them is a save of its own.
+    if (places.length > 1 && places.some(([, { kind }]) => kind === 'on'))
+      throw new FsError(
+        'EJUKEBOX',
+        `data.${lineage.format}: the writes of several clients are no single save; ask again`,
+      )
     const base = first?.kind === 'on' && places.length === 1 ? first.text : await lineages.text(lineage)
     const save = known ?? this.#begin(lineage, base)
     for (const [key, place] of places) await joinSave(save, key, place, known !== undefined, writes)

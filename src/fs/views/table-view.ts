@@ -9,11 +9,12 @@ import type { ErrorJournal } from '../error-journal.ts'
 import type { Attributes, Change, Node, ReadResult, Stability, WriteResult } from '../filesystem.ts'
 import { type Lineage, Lineages, staleLineage } from '../lineages.ts'
 import type { Disk } from '../saves/disk.ts'
-import type { HoldTimes } from '../saves/hold-times.ts'
+import { DEFAULT_HOLD_TIMES, type HoldTimes } from '../saves/hold-times.ts'
 import type { NameState } from '../saves/name-state.ts'
 import type { Openers } from '../saves/openers.ts'
 import type { Outcome } from '../saves/outcome.ts'
-import { isAsWritten, isShownTo, type Save } from '../saves/save.ts'
+import { imageFor, sizeFor } from '../saves/places.ts'
+import { isAsWritten, isShownTo, isTruncated, type Save } from '../saves/save.ts'
 import { Saves } from '../saves/saves.ts'
 import { isPrivate } from '../saves/state.ts'
 import type { Scratch } from '../scratch/scratch.ts'
@@ -120,7 +121,16 @@ export class TableView {
    * The lineage that an open of the name gets. A save that another program has not ended yet is that program's alone: who
    * asks through a frozen export gets the version before.
    */
-  async open(frozen: boolean): Promise<Lineage> {
+  async open(client: FileClient): Promise<Lineage> {
+    const lineage = await this.#opened(client.frozen === true)
+    const edit = this.editor?.of(lineage)
+    // What is being made anew is shown as it is.
+    if (client.frozen !== true || this.away === lineage) return lineage
+    if (edit !== undefined && (edit.places.size === 0 || isTruncated(edit))) return lineage
+    return this.lineages.openedBy(lineage, client)
+  }
+
+  async #opened(frozen: boolean): Promise<Lineage> {
     // A save whose file was closed without a call ends here, and with it the name leads elsewhere.
     await this.editor?.endClosed()
     const lineage = await this.look()
@@ -151,6 +161,7 @@ export class TableView {
   async #attributes(lineage: Lineage, client: FileClient): Promise<Attributes> {
     const { frozen } = client
     if (lineage.status === 'current' && this.away !== lineage) await this.look()
+    if (lineage.status === 'followed') await this.lineages.follow(lineage)
     if (lineage.status === 'retired' && !frozen) throw staleLineage(lineage)
     const { scratch, clock } = this.#context
     if (lineage.status === 'old' && !frozen && scratch.entryOf(lineage.id) === undefined) {
@@ -165,21 +176,26 @@ export class TableView {
   }
 
   #tell(lineage: Lineage, client: FileClient, text: Text): Attributes {
-    this.lineages.noteTold(lineage, client, text instanceof TableText ? text.snapshot.version : undefined, text.size)
-    return this.#attributesOf(lineage, text)
+    // What it is shown is what it knows, and what it wrote itself.
+    const isOwn = !(text instanceof TableText) && this.lineages.isPinned(lineage, client)
+    if (!isOwn)
+      this.lineages.noteTold(lineage, client, text instanceof TableText ? text.snapshot.version : undefined, text.size)
+    return this.#attributesOf(lineage, client, text.size)
   }
 
-  #attributesOf(lineage: Lineage, text: Text): Attributes {
+  #attributesOf(lineage: Lineage, client: FileClient, size: number): Attributes {
     const mode = this.editor === undefined ? MODE.readOnly : MODE.file
     const edit = this.editor?.of(lineage)
     // Who is shown the file as it was before a save is shown its times, too: they move when the save is over.
-    const mtime = edit !== undefined && edit.image !== text ? edit.mtimeBefore : lineage.mtime
-    return viewAttributes(this.#context.owner, { id: lineage.id, size: text.size, mtime, mode })
+    const mtime = edit !== undefined && !isShownTo(edit, clientKey(client)) ? edit.mtimeBefore : lineage.mtime
+    return viewAttributes(this.#context.owner, { id: lineage.id, size, mtime, mode })
   }
 
   /** Returns the text that a lineage shows to a client: the image of a save under way is for those who write it alone. */
   async #shown(lineage: Lineage, client: FileClient): Promise<Text> {
-    return this.#saveShownTo(lineage, client)?.image ?? this.lineages.text(lineage)
+    const save = this.#saveShownTo(lineage, client)
+    if (save === undefined) return this.lineages.textFor(lineage, client)
+    return imageFor(save, clientKey(client), end => this.lineages.textUpTo(lineage, end))
   }
 
   #saveShownTo(lineage: Lineage, client: FileClient): Save | undefined {
@@ -189,13 +205,14 @@ export class TableView {
 
   async #read(lineage: Lineage, client: FileClient, offset: bigint, count: number): Promise<ReadResult> {
     // Only who writes into it, or opens it anew (GETATTR), is to hear of a refusal; who reads goes on.
+    if (lineage.status === 'followed') await this.lineages.follow(lineage)
     const edit = this.#saveShownTo(lineage, client)
-    const text = edit?.image ?? (await this.lineages.text(lineage))
+    const text = await this.#shown(lineage, client)
     // Of just the text that is read: with a size that others moved meanwhile, the client shows NULs up to there.
     const attributes = this.#tell(lineage, client, text)
     const read = await readText(text, offset, count)
     const end = read.bytes.length === 0 ? 0 : Number(offset) + read.bytes.length
-    this.lineages.noteRead(lineage, client, text instanceof TableText ? text.snapshot.version : edit!, end, text.size)
+    this.lineages.noteRead(lineage, client, text, edit, end)
     return { ...read, attributes }
   }
 
@@ -209,7 +226,7 @@ export class TableView {
   ): Promise<WriteResult> {
     // Calls on one file take effect in the order in which they came: nothing is awaited here once the text is known.
     if (lineage.text === undefined) await this.lineages.text(lineage)
-    const before = this.#attributesOf(lineage, this.#saveShownTo(lineage, client)?.image ?? lineage.text!)
+    const before = this.#attributesOf(lineage, client, this.#sizeShown(lineage, client))
     const count = bytes.length
     if (stability === 'unstable') {
       await editor.writeUnstable(lineage, offset, bytes, client)
@@ -225,7 +242,7 @@ export class TableView {
   async #commit(editor: Saves, lineage: Lineage, client: FileClient): Promise<Change> {
     // Success would say that what was written is saved.
     if (lineage.status === 'retired') throw staleLineage(lineage)
-    const before = this.#attributesOf(lineage, await this.#shown(lineage, client))
+    const before = this.#attributesOf(lineage, client, (await this.#shown(lineage, client)).size)
     const outcome = await this.#hearingOfRefusal(lineage, () => editor.commit(lineage, client))
     return this.#changed(lineage, client, before, outcome)
   }
@@ -240,6 +257,11 @@ export class TableView {
   ): Promise<Change> {
     this.lineages.save(lineage)
     this.#options.onVersion(lineage.version)
+    // It is shown what it wrote, until it opens the file anew.
+    if (this.lineages.isPinned(lineage, client)) {
+      const after = await this.#told(lineage, client).catch(() => undefined)
+      return after === undefined ? {} : { before, after }
+    }
     // What the client wrote is not what the file now is: without attributes it asks for them, and reads again.
     if (!outcome.asWritten) return {}
     if (written !== undefined && !(await this.#isOwnEnd(lineage, client, before, written))) {
@@ -253,6 +275,13 @@ export class TableView {
     if (after === undefined) return {}
     if (written !== undefined) lineage.ends.know(client, written)
     return { before, after }
+  }
+
+  /** The size of what `#shown` gives, at once. */
+  #sizeShown(lineage: Lineage, client: FileClient): number {
+    const save = this.#saveShownTo(lineage, client)
+    if (save !== undefined) return sizeFor(save, clientKey(client))
+    return this.lineages.pinnedEnd(lineage, client)?.size ?? lineage.text!.size
   }
 
   /** True if what the file has grown to since a WRITE came is what its client has written. */
@@ -273,7 +302,7 @@ export class TableView {
   }
 
   #newLineages(): Lineages {
-    const { database, table, segments, scratch, clock } = this.#context
+    const { database, table, segments, scratch, clock, holdTimes } = this.#context
     return new Lineages({
       database,
       table,
@@ -284,6 +313,7 @@ export class TableView {
       openText: (snapshot, of, previous) => openText(table, snapshot, segments, textFormat(of), previous),
       isEdited: lineage => this.editor?.of(lineage) !== undefined,
       leftMs: this.#options.leftMs,
+      times: holdTimes ?? DEFAULT_HOLD_TIMES,
     })
   }
 

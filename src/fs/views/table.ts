@@ -19,14 +19,14 @@ export function tableView(format: TextFormatName): ViewDefinition['node'] {
       find: node => view.file(node),
       open: async folder => {
         if (view.away !== undefined) return undefined
-        const { id } = await view.open(folder.frozen)
+        const { id } = await view.open(fileClientOf(folder))
         return view.file({ ...folder, id })
       },
       entry: async folder => {
         const { version } = await context.refresh()
         if (view.away !== undefined) return undefined
-        const shown = view.isEdited ? await view.open(folder.frozen) : view.lineages.peek()
-        const { id } = shown ?? (await view.open(folder.frozen))
+        const shown = view.isEdited ? await view.open(fileClientOf(folder)) : view.lineages.peek()
+        const { id } = shown ?? (await view.open(fileClientOf(folder)))
         // Opening a text may mean rendering all of another writer's table: then the client asks for it by name.
         const file = shown?.version === version ? view.file({ ...folder, id }) : undefined
         return { id, attributes: file && (await listedAttributes(context, file, folder)) }
