@@ -29,6 +29,18 @@ export function deletedFileRetentionMs(configuration: Configuration): number {
   return durationMs(configuration.get('delta.deletedFileRetentionDuration')) ?? DELETED_FILES_KEPT_MS
 }
 
+const LOG_KEPT_MS = 30 * 24 * 3600 * 1000
+
+/** For how long the commits of the log stay, for those who read older versions. */
+export function logRetentionMs(configuration: Configuration): number {
+  return durationMs(configuration.get('delta.logRetentionDuration')) ?? LOG_KEPT_MS
+}
+
+/** True unless the table wants its log to be left alone. */
+export function cleansUpLog(configuration: Configuration): boolean {
+  return configuration.get('delta.enableExpiredLogCleanup')?.trim().toLowerCase() !== 'false'
+}
+
 /** A time as `durationMs` reads it, without `interval`: 7 days. */
 export function durationText(ms: number): string {
   const [unit, unitMs] = Object.entries(UNITS_MS).findLast(([, size]) => ms >= size && ms % size === 0) ?? [

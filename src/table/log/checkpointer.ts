@@ -1,8 +1,9 @@
 import type { Clock } from '../../core/clock.ts'
 import type { ObjectStore } from '../../storage/object-store.ts'
-import { deletedFileRetentionMs } from '../properties.ts'
+import { cleansUpLog, deletedFileRetentionMs, logRetentionMs } from '../properties.ts'
 import type { Snapshot } from '../snapshot.ts'
 import { tombstonesOver, writeCheckpoint } from './checkpoint.ts'
+import { cleanUpLog } from './clean-up.ts'
 import { lastCheckpoint } from './segment.ts'
 
 /**
@@ -15,6 +16,7 @@ const CHECKPOINT_INTERVAL_MAX = 5000
 const CHECKPOINTED_ACTIONS_PER_COMMIT = 20
 /** Fewer tombstones are not looked through for those whose time is over. */
 const TOMBSTONES_LOOKED_AT_MIN = 1000
+const CLEAN_UP_EVERY_MS = 3600 * 1000
 
 /** Writes checkpoints of a table, where enough commits stand behind the last one. */
 export class Checkpointer {
@@ -23,6 +25,7 @@ export class Checkpointer {
   #writing: Promise<void> = Promise.resolve()
   /** The version of which a checkpoint is to be written next. */
   #waiting: Snapshot | undefined
+  #cleanUpFromMs = 0
   /** No checkpoint is due before this version. */
   #next = 0n
   /** So many tombstones are looked through; undefined: how many there are is not known yet. */
@@ -37,6 +40,16 @@ export class Checkpointer {
     await writeCheckpoint(this.#store, snapshot, this.#keepRemovedSinceMs(snapshot))
     // What the checkpoint has not need not be remembered either.
     this.#lookAt = 0
+    await this.#cleanUp(snapshot)
+  }
+
+  /** Each look at the log lists it, so that there is one an hour at most. */
+  async #cleanUp({ metadata: { configuration } }: Snapshot): Promise<void> {
+    const nowMs = this.#clock.nowMs()
+    if (nowMs < this.#cleanUpFromMs || !cleansUpLog(configuration)) return
+    this.#cleanUpFromMs = nowMs + CLEAN_UP_EVERY_MS
+    // It is there to save room, and the next one does what this one could not.
+    await cleanUpLog(this.#store, nowMs, logRetentionMs(configuration)).catch(() => undefined)
   }
 
   #keepRemovedSinceMs({ metadata }: Snapshot): number {
