@@ -20,6 +20,7 @@ import { mayMention, type Relation } from './relation.ts'
 import { batchesOf, PLACE_SCHEMA, type RunOptions, Session, type SessionData, streamed } from './session.ts'
 import { parseStatements, type Statement, type Target } from './statement.ts'
 import { duckTypeOf, quoteName, resultSchema } from './types.ts'
+import { takeVersions } from './versions.ts'
 
 /** A statement that another writer got in the way of is run again, on the table as it is then. */
 const ATTEMPTS_MAX = 10
@@ -172,9 +173,14 @@ async function checkSyntax(sql: string): Promise<void> {
   }
 }
 
-async function runQuery(data: () => Promise<SessionData>, { sql }: Statement, options: RunOptions): Promise<SqlResult> {
+async function runQuery(
+  data: () => Promise<SessionData>,
+  statement: Statement,
+  options: RunOptions,
+): Promise<SqlResult> {
+  const { sql, versions } = takeVersions(statement.sql)
   return withTableIfNeeded(sql, async needed => {
-    if (needed) return runOnTable(await data(), sql, options)
+    if (needed) return runOnTable({ ...(await data()), versions }, sql, options)
     const running = await begun(undefined, sql, options)
     return { schema: running.schema, batches: () => chunks(running), close: () => running.session.close() }
   })

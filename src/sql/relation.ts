@@ -8,7 +8,6 @@ import type { Table } from '../table/table.ts'
 import { TABLE_NAME } from './errors.ts'
 import { duckTypeOf, quoteName, quoteText, withLogicalNames } from './types.ts'
 
-const FILES_VARIABLE = 'posixlake_files'
 const ROWS_PER_INSERT = 1000
 
 /** The live rows of a snapshot inside one connection. */
@@ -49,7 +48,8 @@ export function mayMention(sql: string): boolean {
 /**
  * Makes the live rows of `snapshot` known as the view `data`: deletion vectors, partition values, column mapping and the
  * columns that old files lack are applied, every column has the type that the table gives it. `schemaName`: a schema of
- * this connection's own for what stands beside the view. What the connection may read is these files from now on.
+ * this connection's own for what stands beside the view; `view`: another name for it. The connection may read these files
+ * from now on.
  */
 export async function defineData(
   connection: DuckDBConnection,
@@ -57,6 +57,7 @@ export async function defineData(
   snapshot: Snapshot,
   schemaName: string,
   parts: readonly EnginePart[],
+  view = `TEMP VIEW ${TABLE_NAME}`,
 ): Promise<Relation> {
   const taken = new Set(snapshot.schema.map(field => field.name.toLowerCase()))
   const fileColumn = freeName('__file', taken)
@@ -70,7 +71,7 @@ export async function defineData(
   let from: string
   if (parts.length === 0) from = `(SELECT ${emptyColumns(snapshot)}) p`
   else {
-    from = `${scanOf(snapshot)} p`
+    from = `${scanOf(snapshot, schemaName)} p`
     if (await definePartitions(connection, snapshot, parts, schemaName))
       from += ` JOIN ${quoteName(schemaName)}.partitions v ON v.file = p.file_index`
     if (await defineDeleted(connection, table, parts, schemaName)) {
@@ -81,7 +82,7 @@ export async function defineData(
   const places = parts.length === 0 ? 'NULL::UBIGINT, NULL::BIGINT' : 'p.file_index, p.file_row_number'
   const [file, row] = places.split(', ')
   const nothing = parts.length === 0 ? ' WHERE false' : ''
-  await connection.run(`CREATE TEMP VIEW ${TABLE_NAME} AS SELECT ${select} FROM ${from}${nothing}`)
+  await connection.run(`CREATE ${view} AS SELECT ${select} FROM ${from}${nothing}`)
   const withPlaces = `SELECT ${select}, ${file} AS ${quoteName(fileColumn)}, ${row} AS ${quoteName(rowColumn)} FROM ${from}${nothing}`
   return { parts, withPlaces, fileColumn, rowColumn }
 }
@@ -110,10 +111,19 @@ async function defineFiles(
     appender.endRow()
   }
   appender.closeSync()
-  await connection.run(`SET VARIABLE ${FILES_VARIABLE} = (SELECT list(path ORDER BY rowid) FROM ${name})`)
+  const variable = filesVariable(schemaName)
+  await connection.run(`SET VARIABLE ${variable} = (SELECT list(path ORDER BY rowid) FROM ${name})`)
   await connection.run(`DROP TABLE ${name}`)
   // list() of nothing is NULL.
-  if (parts.length > 0) await connection.run(`SET allowed_paths = getvariable('${FILES_VARIABLE}')`)
+  if (parts.length === 0) return
+  await connection.run(
+    `SET allowed_paths = list_distinct(list_concat(current_setting('allowed_paths'), getvariable('${variable}')))`,
+  )
+}
+
+/** The variable of the files whose view has its tables in a schema. */
+function filesVariable(schemaName: string): string {
+  return `${schemaName}_files`
 }
 
 function freeName(wanted: string, taken: ReadonlySet<string>): string {
@@ -139,7 +149,7 @@ function emptyColumns(snapshot: Snapshot): string {
  * The scan of all files, its columns named c0, c1, ...: with an explicit schema DuckDB takes columns by name (or field
  * id), gives NULL for those that a file lacks and casts the rest, nested ones too, and need not open every file to plan.
  */
-function scanOf(snapshot: Snapshot): string {
+function scanOf(snapshot: Snapshot, schemaName: string): string {
   const byId = snapshot.metadata.configuration.get('delta.columnMapping.mode') === 'id'
   const columns: string[] = []
   for (const [i, field] of snapshot.schema.entries()) {
@@ -152,7 +162,7 @@ function scanOf(snapshot: Snapshot): string {
   }
   // A table of partition columns only still needs the rows of its files counted.
   const schema = columns.length === 0 ? '' : `, schema = MAP {${columns.join(', ')}}`
-  return `read_parquet(getvariable('${FILES_VARIABLE}'), hive_partitioning = false${schema})`
+  return `read_parquet(getvariable('${filesVariable(schemaName)}'), hive_partitioning = false${schema})`
 }
 
 /** Partition values by file, as a table to join. False if the table has no partitions. */

@@ -21,7 +21,8 @@ import { defineCount, defineData, type Relation, redefineDeleted } from './relat
 import type { RemoteFiles } from './remote-files.ts'
 import { columnsRead } from './scans.ts'
 import { takeAway } from './take-away.ts'
-import { duckTypeOf } from './types.ts'
+import { duckTypeOf, quoteName } from './types.ts'
+import type { OlderVersion } from './versions.ts'
 import type { WrittenFile } from './written.ts'
 
 /** The memory of the engine if nothing else is said; beyond it, it spills. */
@@ -53,6 +54,8 @@ export interface SessionData {
   readonly snapshot: Snapshot
   /** A query whose syntax tells which rows are needed; all, if not given. */
   readonly wanted?: string
+  /** Older versions that are there, too. */
+  readonly versions?: readonly OlderVersion[]
 }
 
 /** An engine for one statement, with one table in it, if the statement is about one. */
@@ -102,6 +105,7 @@ export class Session {
       await connection.run("SET TimeZone = 'UTC'")
       await connection.run(`CREATE SCHEMA ${INTERNAL_SCHEMA}`)
       const opened = data && (await relationOf(connection, spill, data, options, refused))
+      if (data !== undefined) await defineVersions(connection, spill, data, options, refused)
       // A statement reads this table and nothing else of the machine.
       await connection.run('SET enable_external_access = false')
       await connection.run('SET lock_configuration = true')
@@ -228,6 +232,25 @@ async function relationOf(
   if (remote === undefined || !refused.wantsAll) return { table, relation, shown, remote }
   await fetching(remote.location, signal, () => remote.fetch())
   return { table, relation, shown, remote: undefined }
+}
+
+/** Makes the older versions known that a query names. Of those that are elsewhere all columns are fetched. */
+async function defineVersions(
+  connection: DuckDBConnection,
+  spill: string,
+  { table, versions = [] }: SessionData,
+  { signal, log }: RunOptions,
+  refused = new RefusedFiles(table, log),
+): Promise<void> {
+  for (const { schema, of } of versions) {
+    const snapshot = await of(table)
+    const isRefused = refused.has.bind(refused)
+    const { parts, remote } = await engineFiles(table, snapshot, join(spill, schema), { isRefused, signal })
+    if (remote !== undefined) await fetching(remote.location, signal, () => remote.fetch())
+    await connection.run(`CREATE SCHEMA ${quoteName(schema)}`)
+    const view = `VIEW ${quoteName(schema)}.${TABLE_NAME}`
+    await defineData(connection, table, snapshot, schema, parts, view)
+  }
 }
 
 /** Returns the number of rows of a version, if its log tells it of every file. */
