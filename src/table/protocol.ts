@@ -141,12 +141,13 @@ export function areVectorsOnDemand(configuration: ReadonlyMap<string, string>): 
  * The protocol of a table that posixlake creates: one that all readers and writers know (1 and 2), unless its columns or
  * `deletionVectors` need more.
  */
-export function newProtocol(schema: Schema, deletionVectors = false): ProtocolAction {
+export function newProtocol(schema: Schema, configuration: ReadonlyMap<string, string> = new Map()): ProtocolAction {
   const features = [
-    ...(deletionVectors ? ['deletionVectors'] : []),
+    ...(isTrue(configuration.get('delta.enableDeletionVectors')) ? ['deletionVectors'] : []),
     ...(schema.some(({ type }) => hasInside(type, 'timestamp_ntz')) ? ['timestampNtz'] : []),
   ]
-  return withFeatures({ minReaderVersion: 1, minWriterVersion: 2 }, features)
+  const forWriters = isTrue(configuration.get('delta.enableInCommitTimestamps')) ? ['inCommitTimestamp'] : []
+  return withFeatures({ minReaderVersion: 1, minWriterVersion: 2 }, features, forWriters)
 }
 
 /** Features that older versions of writers have by their number (PROTOCOL.md, "Supported Writer Features"). */
@@ -158,20 +159,31 @@ const BY_WRITER_VERSION: readonly (readonly [version: number, features: readonly
   [6, ['identityColumns']],
 ]
 
-/** The protocol with features that concern readers and writers; the same object where it has them all. */
-export function withFeatures(protocol: ProtocolAction, features: readonly string[]): ProtocolAction {
+/**
+ * The protocol with features that concern readers and writers, and such as concern writers alone; the same object where it
+ * has them all.
+ */
+export function withFeatures(
+  protocol: ProtocolAction,
+  features: readonly string[],
+  forWriters: readonly string[] = [],
+): ProtocolAction {
   const { minReaderVersion, minWriterVersion } = protocol
   const writer =
     protocol.writerFeatures ??
     BY_WRITER_VERSION.flatMap(([version, names]) => (version <= minWriterVersion ? names : []))
   const reader = protocol.readerFeatures ?? (minReaderVersion >= 2 ? ['columnMapping'] : [])
-  if (features.every(feature => reader.includes(feature) && writer.includes(feature))) return protocol
+  const lacksForReaders = features.some(feature => !reader.includes(feature))
+  const lacksForWriters = [...features, ...forWriters].some(feature => !writer.includes(feature))
+  if (!lacksForReaders && !lacksForWriters) return protocol
+  const writerFeatures = [...new Set([...writer, ...features, ...forWriters])]
+  if (!lacksForReaders) return { ...protocol, minWriterVersion: 7, writerFeatures }
   return {
     ...protocol,
     minReaderVersion: 3,
     minWriterVersion: 7,
     readerFeatures: [...new Set([...reader, ...features])],
-    writerFeatures: [...new Set([...writer, ...features])],
+    writerFeatures,
   }
 }
 

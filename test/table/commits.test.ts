@@ -570,6 +570,21 @@ describe('a new table', () => {
     expect((await store.list('')).map(({ path }) => path)).toEqual([commitPath(0n)])
   })
 
+  test('with times in its commits has one from the first on', async () => {
+    const store = memoryStore()
+    const configuration = { 'delta.enableInCommitTimestamps': 'true' }
+    const table = await createTable(store, { schema: SCHEMA, configuration, clock: { nowMs: () => 1000 } })
+    await append(table, 0, 2)
+    const times = await Promise.all([0n, 1n].map(async version => (await actionsAt(store, version))[0]!.commitInfo))
+    expect(times.map(info => info?.inCommitTimestamp)).toEqual([1000, 1001])
+    expect(table.snapshot.protocol).toEqual({
+      minReaderVersion: 1,
+      minWriterVersion: 7,
+      writerFeatures: ['appendOnly', 'invariants', 'inCommitTimestamp'],
+    })
+    expect((await (await openTable(store)).atTimestamp(1000)).version).toBe(0n)
+  })
+
   test('is partitioned by columns that it has, and not by all of them', async () => {
     for (const partitionColumns of [['nope'], ['id', 'name'], ['id', 'id']])
       expect((await failure(() => createTable(memoryStore(), { schema: SCHEMA, partitionColumns }))).code).toBe(

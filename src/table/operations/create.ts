@@ -68,9 +68,11 @@ export async function createTable(store: ObjectStore, options: NewTable): Promis
   }
   const txnId = randomUUID()
   const isBlindAppend = true
+  const configuration = new Map(Object.entries(options.configuration ?? {}))
+  const timestampBeforeMs = isTrue(configuration.get('delta.enableInCommitTimestamps')) ? 0 : undefined
   const actions: Action[] = [
-    { commitInfo: commitInfo(created(metaData, add), { nowMs, txnId, isBlindAppend }) },
-    { protocol: newProtocol(schema, isTrue(vectors)) },
+    { commitInfo: commitInfo(created(metaData, add), { nowMs, txnId, isBlindAppend, timestampBeforeMs }) },
+    { protocol: newProtocol(schema, configuration) },
     { metaData },
     ...add.map(file => ({ add: addAction(file, nowMs) })),
   ]
