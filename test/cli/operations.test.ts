@@ -77,6 +77,17 @@ describe('operations by command', () => {
     expect(shown()).toBe('id,name\n1,Alice\n2,Bob\n')
   })
 
+  test('optimize puts small files together, and leaves every line where it is', () => {
+    const small = join(folder.path, 'small')
+    run('create', small, '--schema', 'id:Int64,name:String')
+    for (let i = 0; i < 4; i++) run('query', small, `INSERT INTO data VALUES (${i}, 'row ${i}')`)
+    const before = run('cat', small).stdout
+    expect(saidBy('optimize', small)).toBe('version 5: 4 files became 1 file\n')
+    expect(run('cat', small).stdout).toBe(before)
+    expect(saidBy('optimize', small)).toBe('there is nothing to put together\n')
+    expect(run('optimize', small, '--target-size', 'big')).toMatchObject({ code: 2 })
+  })
+
   test('check says that nothing is wrong, or what, and its exit status tells', () => {
     expect(saidBy('check', table)).toMatch(/^version \d+, 1 data files?: nothing is wrong\n$/)
     const [name] = readdirSync(table).filter(file => file.endsWith('.parquet'))

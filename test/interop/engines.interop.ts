@@ -123,7 +123,7 @@ describe('plain tables of posixlake', () => {
     expect(engines('duck_rows', table, query)).toEqual(expected)
   }, 120_000)
 
-  test('are read after restore, undo and vacuum', () => {
+  test('are read after restore, undo, optimize and vacuum', () => {
     const table = join(folder, 'restored')
     posixlake('create', table, '--schema', 'id:Int64,name:String')
     for (let i = 0; i < 5; i++) sql(table, `INSERT INTO data VALUES (${i}, 'row ${i}')`)
@@ -131,6 +131,7 @@ describe('plain tables of posixlake', () => {
     sql(table, 'DELETE FROM data')
     posixlake('undo', table)
     posixlake('restore', table, '--version', '4')
+    posixlake('optimize', table)
     posixlake('vacuum', table, '--retain', '0s', '--force')
     const query = 'SELECT id FROM data ORDER BY id'
     expect(engines('rust_rows', table, query)).toEqual([[0], [1], [2], [3]])

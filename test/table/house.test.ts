@@ -38,6 +38,7 @@ test('an operation is a file that names it, and no other file of table/ does', (
     'table/operations/create.ts',
     'table/operations/delete.ts',
     'table/operations/merge.ts',
+    'table/operations/optimize.ts',
     'table/operations/restore.ts',
     'table/operations/truncate.ts',
     'table/operations/update.ts',

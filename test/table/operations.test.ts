@@ -2,15 +2,17 @@ import { describe, expect, test } from 'bun:test'
 import { rmSync, truncateSync, utimesSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { parseDdl } from '../../src/columns/schema.ts'
+import { batchOf } from '../../src/columns/vectors.ts'
 import { localStore } from '../../src/storage/local.ts'
 import type { ObjectStore } from '../../src/storage/object-store.ts'
 import { commitPath } from '../../src/table/log/paths.ts'
 import { checkTable } from '../../src/table/operations/check.ts'
 import { createTable } from '../../src/table/operations/create.ts'
+import { optimize } from '../../src/table/operations/optimize.ts'
 import { restore, undo } from '../../src/table/operations/restore.ts'
 import { vacuum } from '../../src/table/operations/vacuum.ts'
 import { openTable, type Table } from '../../src/table/table.ts'
-import { commit } from '../helpers/changes.ts'
+import { commit, writeDataFiles } from '../helpers/changes.ts'
 import { memoryStore } from '../helpers/memory-store.ts'
 import { temporaryFolder } from '../helpers/temporary.ts'
 import { actionsAt, append, commitLines, failure, foreignTable, readIds, remove, SCHEMA } from './fixture.ts'
@@ -313,5 +315,108 @@ describe('a check', () => {
     expect(await faultsIn(await openTable(store), true)).toEqual([
       `${commitPath(3n)}: the commit before it, of version 2, is missing`,
     ])
+  })
+})
+
+describe('optimize', () => {
+  test('makes one file of many, in the order of their rows, in a commit that changes none', async () => {
+    const table = await createTable(memoryStore(), { schema: SCHEMA })
+    for (let i = 0; i < 20; i++) await append(table, 3 * i, 3 * i + 3)
+    await remove(table, 4, [0, 2])
+    const rows = await readIds(table)
+    expect(await optimize(table)).toEqual({ commits: 1, removedFiles: 20, addedFiles: 1 })
+    expect(table.snapshot.files).toHaveLength(1)
+    expect(await readIds(await openTable(table.store))).toEqual(rows)
+    const [first, ...actions] = await actionsAt(table.store, table.snapshot.version)
+    expect(first!.commitInfo).toMatchObject({
+      operation: 'OPTIMIZE',
+      operationMetrics: { numRemovedFiles: '20', numAddedFiles: '1', numDeletionVectorsRemoved: '1' },
+    })
+    expect(actions.map(({ add, remove: gone }) => (add ?? gone)?.dataChange)).toEqual(new Array(21).fill(false))
+    // Rows that come later stand behind.
+    await append(table, 100, 101)
+    expect((await readIds(table)).at(-1)).toBe(100)
+    expect(await optimize(table)).toEqual({ commits: 1, removedFiles: 2, addedFiles: 1 })
+    expect(await optimize(table)).toEqual({ commits: 0, removedFiles: 0, addedFiles: 0 })
+    expect(await faultsIn(table)).toEqual([])
+  })
+
+  test('leaves files of the wanted size, puts what is between them together, and keeps their order', async () => {
+    const table = await createTable(memoryStore(), { schema: SCHEMA })
+    for (const [from, to] of [
+      [0, 2],
+      [2, 4],
+      [4, 3000],
+      [3000, 3002],
+      [3002, 3004],
+      [3004, 3006],
+    ] as const)
+      await append(table, from, to)
+    const sizes = table.snapshot.files.map(({ sizeBytes }) => sizeBytes)
+    const rows = await readIds(table)
+    const large = table.snapshot.files[2]!.path
+    expect(await optimize(table, { targetBytes: sizes[2]! - 1 })).toEqual({
+      commits: 1,
+      removedFiles: 5,
+      addedFiles: 2,
+    })
+    expect(table.snapshot.files.map(({ path }) => path)[1]).toBe(large)
+    expect(await readIds(table)).toEqual(rows)
+  })
+
+  test('puts files of a partition together, and none of different ones', async () => {
+    const schema = parseDdl('id:Int64,p:String')
+    const table = await createTable(memoryStore(), { schema, partitionColumns: ['p'] })
+    const types = schema.map(({ type }) => type)
+    for (let i = 0; i < 4; i++) {
+      const add = await writeDataFiles(table, [
+        batchOf(types, [
+          [BigInt(i), 'a'],
+          [BigInt(10 + i), null],
+        ]),
+      ])
+      await commit(table, { base: table.snapshot, operation: 'WRITE', add, delete: [] })
+    }
+    expect(await optimize(table)).toEqual({ commits: 1, removedFiles: 8, addedFiles: 2 })
+    expect((await readIds(table)).sort((a, b) => a - b)).toEqual([0, 1, 2, 3, 10, 11, 12, 13])
+    expect(table.snapshot.files.map(({ add }) => add.partitionValues?.['p'] ?? null).sort()).toEqual(['a', null].sort())
+  })
+
+  test('begins anew where another writer changed a file meanwhile, and loses nothing', async () => {
+    const store = memoryStore()
+    const table = await createTable(store, { schema: SCHEMA })
+    for (let i = 0; i < 5; i++) await append(table, 2 * i, 2 * i + 2)
+    const other = await openTable(store)
+    let once = true
+    const progress = (): void => {
+      if (once) racing.push(remove(other, 1, [0]))
+      once = false
+    }
+    const racing: Promise<unknown>[] = []
+    const slow: ObjectStore = {
+      ...store,
+      create: async path => {
+        await Promise.all(racing)
+        return store.create(path)
+      },
+      putIfAbsent: async (path, bytes) => {
+        await Promise.all(racing)
+        return store.putIfAbsent(path, bytes)
+      },
+    }
+    const done = await optimize(await openTable(slow), { progress })
+    expect(done).toEqual({ commits: 1, removedFiles: 5, addedFiles: 1 })
+    expect(await readIds(await openTable(store))).toEqual([0, 1, 3, 4, 5, 6, 7, 8, 9])
+  })
+
+  test('ends when it is told to, and leaves no file behind', async () => {
+    const store = memoryStore()
+    const table = await createTable(store, { schema: SCHEMA })
+    for (let i = 0; i < 5; i++) await append(table, i, i + 1)
+    const before = (await store.list('')).map(({ path }) => path)
+    const end = new AbortController()
+    const run = optimize(table, { signal: end.signal, progress: () => end.abort(new Error('enough')) })
+    await expect(run).rejects.toThrow('enough')
+    expect((await store.list('')).map(({ path }) => path)).toEqual(before)
   })
 })

@@ -22,6 +22,7 @@ export const COMMANDS: readonly ListedCommand[] = [
   { name: 'history', summary: "Print a table's commits", load: () => import('./history.ts') },
   { name: 'undo', summary: 'Take back the last commit of a table', load: () => import('./undo.ts') },
   { name: 'restore', summary: 'Make a table as it was at an older version', load: () => import('./restore.ts') },
+  { name: 'optimize', summary: 'Put the small files of a table together', load: () => import('./optimize.ts') },
   { name: 'vacuum', summary: 'Delete files that a table no longer needs', load: () => import('./vacuum.ts') },
   { name: 'check', summary: 'Look whether a table is whole', load: () => import('./check.ts') },
   { name: 's3-test', summary: 'Check whether a store on S3 can hold tables', load: () => import('./s3-test.ts') },

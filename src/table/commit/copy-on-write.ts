@@ -15,7 +15,7 @@ import type { Snapshot } from '../snapshot.ts'
 import type { StagedFiles } from './staged-files.ts'
 
 /** Text that is not UTF-8 in a file by another writer would not be the same in the new one. */
-function checkText(batch: Batch, schema: Schema, kept: readonly number[], file: LiveFile): void {
+export function checkText(batch: Batch, schema: Schema, kept: readonly number[], file: LiveFile): void {
   for (const [i, vector] of batch.vectors.entries()) {
     if (vector.notUtf8 === undefined) continue
     if (kept.some(row => cellToJson(cellAt(vector, row), vector.type).includes(REPLACEMENT)))

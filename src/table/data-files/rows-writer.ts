@@ -11,7 +11,7 @@ import { checkRows } from './row-checks.ts'
 import type { IndexedColumns } from './statistics.ts'
 
 /** Files of many rows are split, so that readers and rewrites have pieces to work on. */
-const FILE_ROWS_MAX = 4 << 20
+export const FILE_ROWS_MAX = 4 << 20
 
 /** The places of new rows in the views, in tables without partitions; else, and if nothing is said, behind all others. */
 export interface Placement {
