@@ -185,7 +185,8 @@ export function typeToDelta(type: DataType): unknown {
   }
 }
 
-function fieldToJson(field: Field): unknown {
+/** A column as an action of the log has it (PROTOCOL.md, "Struct Field"). */
+export function fieldToJson(field: Field): unknown {
   return { name: field.name, type: typeToDelta(field.type), nullable: field.nullable, metadata: field.metadata }
 }
 

@@ -9,6 +9,7 @@ import { truncate } from '../table/operations/truncate.ts'
 import { updated } from '../table/operations/update.ts'
 import type { Snapshot } from '../table/snapshot.ts'
 import type { Table, Transaction } from '../table/table.ts'
+import { alter } from './alter.ts'
 import { type Base, type Changed, type Tried, triedOf, UNCHANGED } from './changing.ts'
 import { fromDuckDb, MISSING_TABLE, readOnlyTable, SqlError, TABLE_NAME, undecided, withoutPlace } from './errors.ts'
 import { merge } from './merge.ts'
@@ -27,7 +28,6 @@ const ATTEMPTS_MAX = 10
 /** Statements that the engine knows and a table has no use for. What is neither here nor known gets the engine's own words. */
 const REFUSED = [
   ...[
-    'alter',
     'analyze',
     'attach',
     'begin',
@@ -148,7 +148,9 @@ async function theStatement(text: string): Promise<{ statement: Statement; retur
   }
   const { sql, statement, returning } = only
   // The clauses of a statement that changes rows are taken apart here, so that the engine has not seen it as a whole.
-  if (statement?.kind !== 'query') await checkSyntax(sql)
+  // Nor does it know our forms of ALTER TABLE.
+  if (statement?.kind !== 'query' && !isAlter(sql)) await checkSyntax(sql)
+  if (statement === undefined && isAlter(sql)) throw new SqlError('unsupported', ALTER_FORMS)
   if (statement === undefined) throw new SqlError('invalid_sql', `this statement is not understood: ${sql}`)
   if (statement.kind === 'query' && REFUSED.includes(statement.verb)) {
     throw new SqlError(
@@ -158,6 +160,12 @@ async function theStatement(text: string): Promise<{ statement: Statement; retur
   }
   return { statement, returning }
 }
+
+function isAlter(sql: string): boolean {
+  return /^alter\b/i.test(sql)
+}
+
+const ALTER_FORMS = `this ALTER is not supported; there are ALTER TABLE ${TABLE_NAME} ADD COLUMN name TYPE, ALTER COLUMN name SET NOT NULL (or DROP NOT NULL), SET TBLPROPERTIES ('name' = 'value') and UNSET TBLPROPERTIES ('name')`
 
 /** Rejects with the engine's sentence, the place marked, if a statement is not SQL. */
 async function checkSyntax(sql: string): Promise<void> {
@@ -266,6 +274,8 @@ async function* chunks({ session, sql, result, schema }: Running): AsyncGenerato
 // --- statements that change the table --------------------------------------------------------------------------------
 
 type ChangingStatement = Exclude<Statement, { kind: 'query' }>
+/** A statement about rows. */
+type RowStatement = Exclude<ChangingStatement, { kind: 'truncate' | 'alter' }>
 
 async function change(
   base: Base,
@@ -277,6 +287,7 @@ async function change(
   const snapshot = transaction.base
   checkTarget(statement.sql, statement.target)
   if (statement.kind === 'truncate') return truncateAll(transaction)
+  if (statement.kind === 'alter') return alter(base, statement.alteration, options, refused)
   if (snapshot.schema.length === 0) {
     throw new SqlError(
       'unsupported',
@@ -299,7 +310,7 @@ async function change(
 }
 
 /** A query that tells which rows a statement is about; none where its syntax is not that of a query. */
-function wantedBy(statement: Exclude<ChangingStatement, { kind: 'truncate' }>): { readonly wanted?: string } {
+function wantedBy(statement: RowStatement): { readonly wanted?: string } {
   if ((statement.kind !== 'delete' && statement.kind !== 'update') || statement.sources !== undefined) return {}
   const { prefix, alias, condition } = statement
   const values = statement.kind === 'update' ? (statement.assignments ?? []).map(each => each.expression) : []
@@ -311,11 +322,7 @@ function besideTarget({ sql, target }: { sql: string; target: Target }): string 
   return sql.slice(0, target.start) + sql.slice(target.end)
 }
 
-async function changeIn(
-  session: Session,
-  base: Base,
-  statement: Exclude<ChangingStatement, { kind: 'truncate' }>,
-): Promise<Tried> {
+async function changeIn(session: Session, base: Base, statement: RowStatement): Promise<Tried> {
   switch (statement.kind) {
     case 'insert':
       return insert(session, base, statement)

@@ -1,3 +1,4 @@
+import { type Alteration, parseAlteration } from './alter-statement.ts'
 import { isSymbol, isWord, nameOf, splitTokens, type Token, tokenize } from './tokens.ts'
 
 /** A name of a table: a range of the statement's text. */
@@ -52,6 +53,7 @@ export type Statement =
       readonly condition: string | undefined
       readonly target: Target
     }
+  | { readonly kind: 'alter'; readonly sql: string; readonly target: Target; readonly alteration: Alteration }
   | MergeStatement
 
 export interface MergeStatement {
@@ -91,7 +93,7 @@ export type MergeAction =
   | { readonly kind: 'nothing' }
   | { readonly kind: 'error'; readonly message: string | undefined }
 
-const MODIFIES = ['insert', 'update', 'delete', 'merge', 'truncate']
+const MODIFIES = ['insert', 'update', 'delete', 'merge', 'truncate', 'alter']
 
 /**
  * Takes a text apart: its statements, and the clauses of each. They need not be valid: what is not understood is either
@@ -123,6 +125,8 @@ function parseTokens(sql: string, tokens: readonly Token[]): Statement | undefin
       return parseTruncate(cursor)
     case 'insert':
       return parseInsert(cursor)
+    case 'alter':
+      return parseAlter(cursor)
     case 'delete':
       return parseDelete(cursor, prefix)
     case 'update':
@@ -246,6 +250,13 @@ function parseInsert(cursor: Cursor): Statement | undefined {
   if (!cursor.skipWord('into')) return undefined
   const target = cursor.target()
   return target && { kind: 'insert', sql: cursor.sql, target }
+}
+
+function parseAlter(cursor: Cursor): Statement | undefined {
+  if (!cursor.skipWord('table')) return undefined
+  const target = cursor.target()
+  const alteration = target && parseAlteration(cursor.sql, cursor.tokens.slice(cursor.at))
+  return alteration && { kind: 'alter', sql: cursor.sql, target, alteration }
 }
 
 function parseTruncate(cursor: Cursor): Statement | undefined {

@@ -17,6 +17,7 @@ export type TableErrorCode =
   | 'constraint'
   | 'append_only'
   | 'bad_schema'
+  | 'bad_property'
   | 'no_such_version'
   | 'undecided'
 

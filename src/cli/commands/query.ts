@@ -109,7 +109,9 @@ function tell({ version, inserted, updated, deleted }: Extract<StatementResult, 
   note(
     version === undefined
       ? 'nothing changed'
-      : `version ${version}: ${inserted} inserted, ${updated} updated, ${deleted} deleted`,
+      : inserted + updated + deleted === 0
+        ? `version ${version}: the table is changed`
+        : `version ${version}: ${inserted} inserted, ${updated} updated, ${deleted} deleted`,
   )
 }
 

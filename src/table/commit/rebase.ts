@@ -196,7 +196,11 @@ function commitInfoOf(change: Change, operation: Operation, newest: Snapshot, { 
 /** `switchesVectorsOn`: rows are removed by deletion vectors from now on. */
 function metadataActions(change: Change, newest: Snapshot, switchesVectorsOn: boolean): Action[] {
   const { schema: wanted, metadata } = change
-  if (metadata !== undefined) return [{ metaData: metadata }]
+  if (metadata !== undefined) {
+    const wantsVectors = isTrue(metadata.configuration?.['delta.enableDeletionVectors'] ?? undefined)
+    const needed = withFeatures(newest.protocol, wantsVectors ? ['deletionVectors'] : [])
+    return [...(needed === newest.protocol ? [] : [{ protocol: needed }]), { metaData: metadata }]
+  }
   if (wanted === undefined && !switchesVectorsOn) return []
   let protocol = newest.protocol
   let metaData: MetadataAction = newest.metadata.action
