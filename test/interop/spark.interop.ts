@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
-import { mkdtempSync, rmSync } from 'node:fs'
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { serveTable } from '../../src/serve/table-server.ts'
@@ -127,6 +127,29 @@ describe('tables that posixlake writes', () => {
     expect(await find(`text > 'text' AND d38 < -0.123456789012345678901234567890123456BD`)).toEqual([[23]])
     expect(await spark.sql(`SELECT count(*) FROM ${delta} VERSION AS OF 11`)).toEqual([[33]])
   }, 120_000)
+
+  test('are what Spark reads and goes on with after ALTER, optimize, undo, restore and vacuum', async () => {
+    const { path, delta } = place('operations')
+    const csv = join(folder, 'operations.csv')
+    const values = ['a/b', 'a=b', '100%', 'naïve 𝄞', 'x'.repeat(300)]
+    writeFileSync(csv, `id,text\n${values.map((value, i) => `${i},"${value}"`).join('\n')}\n9,\n`)
+    posixlake('create', path, '--from-csv', csv, '--partition-by', 'text')
+    change(path, `ALTER TABLE data ADD COLUMNS (n INT COMMENT 'a number', tags ARRAY<STRING>)`)
+    change(path, `ALTER TABLE data SET TBLPROPERTIES ('delta.checkpointInterval' = '5')`)
+    change(path, 'ALTER TABLE data ALTER COLUMN id SET NOT NULL')
+    for (let i = 10; i < 14; i++) change(path, `INSERT INTO data VALUES (${i}, 'a/b', ${i}, ['t'])`)
+    posixlake('optimize', path)
+    await expectSame(path, 10)
+    await spark.sql(`UPDATE ${delta} SET n = 1 WHERE text = 'a/b'`)
+    posixlake('undo', path)
+    expect(await spark.sql(`SELECT sum(n) FROM ${delta}`)).toEqual([[46]])
+    posixlake('restore', path, '--version', '4')
+    posixlake('vacuum', path, '--retain', '0s', '--force')
+    await expectSame(path, 7)
+    expect(posixlake('check', path)).toBe('')
+    await spark.sql(`INSERT INTO ${delta} VALUES (20, 'theirs', 2, NULL)`)
+    await expectSame(path, 8)
+  }, 240_000)
 
   test('are changed by both in turns, and each sees at once what the other did', async () => {
     const { path, delta } = place('turns')
