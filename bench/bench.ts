@@ -29,6 +29,7 @@ const environment = { ...process.env, XDG_CACHE_HOME: cache }
 const table = join(folder, 'table')
 const csv = join(folder, 'rows.csv')
 const copied = join(folder, 'read.csv')
+const duckParquet = join(folder, 'duck.parquet')
 const MEGABYTE = 1 << 20
 /** READs and WRITEs of the kernel: a megabyte each, so many under way. */
 const IN_FLIGHT = 8
@@ -140,18 +141,31 @@ function writeRows(path: string): number {
 }
 
 /** DuckDB's own COPY of the same Parquet files to CSV, in a process of its own. */
-async function duckCopy(): Promise<Measured> {
-  const script = join(folder, 'copy.ts')
-  const files = readdirSync(table)
-    .filter(name => name.endsWith('.parquet'))
-    .map(name => `'${join(table, name)}'`)
+function duckCopy(): Promise<Measured> {
+  const files = dataFiles().map(path => `'${path}'`)
+  return byDuckDb(`COPY (FROM read_parquet([${files.join(', ')}])) TO '${join(folder, 'duck.csv')}' (HEADER)`)
+}
+
+/** DuckDB's own COPY of the same CSV to Parquet. */
+function duckImport(): Promise<Measured> {
+  return byDuckDb(`COPY (FROM read_csv('${csv}')) TO '${duckParquet}' (FORMAT parquet)`)
+}
+
+async function byDuckDb(sql: string): Promise<Measured> {
+  const script = join(folder, 'duckdb.ts')
   await Bun.write(
     script,
     `const { DuckDBInstance } = await import(${JSON.stringify(Bun.resolveSync('@duckdb/node-api', process.cwd()))})
      const connection = await (await DuckDBInstance.create(':memory:')).connect()
-     await connection.run(\`COPY (FROM read_parquet([${files.join(', ')}])) TO '${join(folder, 'duck.csv')}' (HEADER)\`)`,
+     await connection.run(${JSON.stringify(sql)})`,
   )
   return timed([process.execPath, script])
+}
+
+function dataFiles(): string[] {
+  return readdirSync(table)
+    .filter(name => name.endsWith('.parquet'))
+    .map(name => join(table, name))
 }
 
 function peakOf(pid: number): number {
@@ -336,14 +350,16 @@ async function main(): Promise<void> {
   process.stdout.write(
     `${ROWS} rows x 3 columns, ${(bytes / 1e6).toFixed(0)} MB of CSV, ${navigator.hardwareConcurrency} processors; medians of ${ROUNDS} rounds\n\n`,
   )
-  report(
-    'bulk import',
-    bytes,
-    await rounds(async () => {
-      rmSync(table, { recursive: true, force: true })
-      return timed([BINARY, 'create', table, '--from-csv', csv])
-    }),
-  )
+  const imports = await rounds(async () => {
+    const duck = await duckImport()
+    rmSync(table, { recursive: true, force: true })
+    return { duck, ours: await timed([BINARY, 'create', table, '--from-csv', csv]) }
+  })
+  report("DuckDB's COPY of the CSV to Parquet", bytes, each(imports, 'duck'))
+  report('bulk import', bytes, each(imports, 'ours'))
+  reportRatio("bulk import, of DuckDB's speed", each(imports, 'ours'), each(imports, 'duck'))
+  const sizes = [dataFiles(), [duckParquet]].map(paths => paths.reduce((sum, path) => sum + statSync(path).size, 0))
+  process.stdout.write(`  (files: ${sizes.map(size => `${(size / 1e6).toFixed(1)} MB`).join(', DuckDB ')})\n`)
   const reads = await rounds(async () => {
     const duck = await duckCopy()
     emptyCache()
