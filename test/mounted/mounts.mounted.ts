@@ -290,7 +290,7 @@ function takenBy(pid: number, table: string): { descriptors: number; files: stri
 }
 
 describe('a served table', () => {
-  test('takes no more after 100 mounts by the kernel, each read and appended to, than after 25', async () => {
+  test('takes no more after 60 mounts by the kernel, each read and appended to, than after 20', async () => {
     const { table, points } = await newTable()
     const [point = ''] = points
     const server = Bun.spawn([BINARY, 'serve', table, '--port', '0'], {
@@ -311,9 +311,9 @@ describe('a served table', () => {
         await must(['umount', point])
       }
     }
-    await turns(0, 25)
+    await turns(0, 20)
     const before = takenBy(server.pid, table)
-    await turns(25, 100)
+    await turns(20, 60)
     const after = takenBy(server.pid, table)
     expect(after.files).toEqual(before.files)
     expect(after.descriptors).toBeLessThan(before.descriptors + 5)
