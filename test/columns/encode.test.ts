@@ -56,7 +56,7 @@ describe('differences', () => {
       for (const spread of [1, 2, 1000, 2 ** 31, 2 ** 40, 2 ** 51]) {
         const values = numbers(random, count, spread)
         const out = new Uint8Array(deltaBytesMax(count))
-        const end = writeDelta(values, out, 0)
+        const end = writeDelta(values, out, 0)!
         const longs = new BigInt64Array(count)
         expect(readDelta(out.subarray(0, end), 0, longs)).toBe(end)
         expect([...longs].map(Number)).toEqual(values)
@@ -70,13 +70,32 @@ describe('differences', () => {
       }
   })
 
+  test('of large numbers are written while they are exact', () => {
+    for (const values of [
+      [2 ** 52, 2 ** 52 - 3, 2 ** 52],
+      [-(2 ** 52), 1 - 2 ** 52],
+      [0, 2 ** 51, 0, -(2 ** 51)],
+    ]) {
+      const out = new Uint8Array(deltaBytesMax(values.length))
+      const end = writeDelta(values, out, 0)!
+      const theirs = new BigInt64Array(values.length)
+      deltaBinaryUnpack({ view: new DataView(out.buffer, 0, end), offset: 0 }, values.length, theirs)
+      expect([...theirs].map(Number)).toEqual(values)
+      const ours = new BigInt64Array(values.length)
+      // What is beyond our quick reader is read by the other one.
+      if (readDelta(out.subarray(0, end), 0, ours) !== undefined) expect(ours).toEqual(theirs)
+    }
+    expect(writeDelta([0, 2 ** 52], new Uint8Array(100), 0)).toBeUndefined()
+    expect(writeDelta([2 ** 52, -1], new Uint8Array(100), 0)).toBeUndefined()
+  })
+
   test('that are cut off, too wide or of another number of values are not read', () => {
     const out = new Uint8Array(deltaBytesMax(200))
     const end = writeDelta(
       Array.from({ length: 200 }, (_, i) => i * i),
       out,
       0,
-    )
+    )!
     for (let cut = 0; cut < end; cut++) expect(readDelta(out.subarray(0, cut), 0, new Int32Array(200))).toBeUndefined()
     expect(readDelta(out, 0, new Int32Array(199))).toBeUndefined()
     // Wrapping around, as writers of 64 bits may.

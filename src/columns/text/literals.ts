@@ -1,4 +1,5 @@
 import type { DataType } from '../types.ts'
+import { LONG_DIGITS } from '../vectors.ts'
 import { parseDate, parseInteger, parseTimestamp, ScalarError } from './scalars.ts'
 
 const ZERO = 0x30
@@ -105,12 +106,18 @@ function isTaken(parse: () => unknown): boolean {
 }
 
 /**
- * True if the bytes [start, end) are a number that says no more than its value: up to 15 digits, with a point if
- * `withPoint`, a minus in front; no zeros in front, no -0. Most numbers are, and need no closer look.
+ * True if the bytes [start, end) are a number that says no more than its value: up to 15 digits (or `digitsMax`), with a
+ * point if `withPoint`, a minus in front; no zeros in front, no -0. Most numbers are, and need no closer look.
  */
-export function isShortNumber(bytes: Uint8Array, start: number, end: number, withPoint: boolean): boolean {
+export function isShortNumber(
+  bytes: Uint8Array,
+  start: number,
+  end: number,
+  withPoint: boolean,
+  digitsMax = DOUBLE_DIGITS_SAFE,
+): boolean {
   const first = bytes[start] === MINUS ? start + 1 : start
-  if (end === first || end - first > DOUBLE_DIGITS_SAFE) return false
+  if (end === first || end - first > digitsMax) return false
   const isFraction = bytes[first + 1] === POINT
   if (bytes[first] === ZERO && (end - first > 1 ? !isFraction : first > start)) return false
   let points = 0
@@ -153,7 +160,7 @@ export function isKeptBy(type: DataType, bytes: Uint8Array, start: number, end: 
     case 'string':
       return true
     case 'long':
-      return isShortNumber(bytes, start, end, false) || (literalAt(bytes, start, end).types & LONG) !== 0
+      return isShortNumber(bytes, start, end, false, LONG_DIGITS) || (literalAt(bytes, start, end).types & LONG) !== 0
     case 'double': {
       if (isShortNumber(bytes, start, end, true)) return true
       const { types, hasExponent, isMarked } = literalAt(bytes, start, end)

@@ -3,7 +3,7 @@ import type { ByteWriter } from 'hyparquet-writer'
 import { writePageHeader } from 'hyparquet-writer/src/datapage.js'
 import type { Utf8Values } from '../../types.ts'
 import { bitWidth, hybridBytesMax, writeHybrid } from './bit-packing.ts'
-import { deltaBytesMax, writeDelta } from './delta.ts'
+import { DELTA_NUMBER_MAX, deltaBytesMax, writeDelta } from './delta.ts'
 import { type Indexed, indexBytes, indexWords } from './dictionary.ts'
 import type { FlatColumn, FlatValues } from './flat.ts'
 import { snappyBytesMax, snappyCompress } from './snappy.ts'
@@ -18,8 +18,6 @@ const WORTH_COMPRESSING = 0.85
 const WORTH_DELTA = 0.75
 /** Below this a dictionary is not tried. */
 const SMALL_DELTA = 0.35
-/** Sums and differences of two such whole numbers are exact. */
-const DELTA_MAX = 2 ** 51
 /** Beyond a million or so, an array that is kept for the next column would be kept for nothing. */
 const SCRATCH_BYTES_MAX = 8 << 20
 
@@ -222,7 +220,7 @@ function deltaOf(values: FlatValues): Uint8Array | undefined {
   if (numbers === undefined || numbers.length === 0) return undefined
   const out = new Uint8Array(deltaBytesMax(numbers.length))
   const length = writeDelta(numbers, out, 0)
-  return length < values.array.byteLength * WORTH_DELTA ? out.subarray(0, length) : undefined
+  return length !== undefined && length < values.array.byteLength * WORTH_DELTA ? out.subarray(0, length) : undefined
 }
 
 function safeNumbers(array: BigInt64Array): Float64Array | undefined {
@@ -230,7 +228,7 @@ function safeNumbers(array: BigInt64Array): Float64Array | undefined {
   const numbers = new Float64Array(array.length)
   for (let i = 0; i < numbers.length; i++) {
     const number = words[2 * i + 1]! * 0x1_0000_0000 + (words[2 * i]! >>> 0)
-    if (number < -DELTA_MAX || number > DELTA_MAX) return undefined
+    if (number < -DELTA_NUMBER_MAX || number > DELTA_NUMBER_MAX) return undefined
     numbers[i] = number
   }
   return numbers

@@ -7,16 +7,21 @@ const MINIBLOCK = BLOCK / MINIBLOCKS
 const VARINT_MAX = 8
 const HEADER_MAX = 4 * VARINT_MAX
 
-/** The most bytes that `writeDelta` writes for so many numbers, if none of them is below -2^51 or above 2^51. */
+/** Numbers up to this can be written, whose differences are no larger than that: then all that is added up stays exact. */
+export const DELTA_NUMBER_MAX = 2 ** 52
+const DIFFERENCE_MAX = 2 ** 51
+
+/** The most bytes that `writeDelta` writes for so many numbers. */
 export function deltaBytesMax(count: number): number {
   return HEADER_MAX + Math.ceil(count / BLOCK) * (VARINT_MAX + MINIBLOCKS + BLOCK * 7)
 }
 
 /**
- * Writes whole numbers between -2^51 and 2^51 in DELTA_BINARY_PACKED (Encodings.md, "Delta Encoding"), and gives where they
- * end. Numbers of 32 bits have to be such: their differences are taken as they are, without wrapping around.
+ * Writes whole numbers within plus and minus DELTA_NUMBER_MAX in DELTA_BINARY_PACKED (Encodings.md, "Delta Encoding"), and
+ * gives where they end; undefined where two that follow one another are too far apart. Their differences are taken as they
+ * are, without wrapping around.
  */
-export function writeDelta(values: ArrayLike<number>, out: Uint8Array, at: number): number {
+export function writeDelta(values: ArrayLike<number>, out: Uint8Array, at: number): number | undefined {
   const count = values.length
   let to = writeVarint(out, at, BLOCK)
   to = writeVarint(out, to, MINIBLOCKS)
@@ -26,13 +31,16 @@ export function writeDelta(values: ArrayLike<number>, out: Uint8Array, at: numbe
   for (let start = 1; start < count; start += BLOCK) {
     const size = Math.min(BLOCK, count - start)
     let least = Number.POSITIVE_INFINITY
+    let most = Number.NEGATIVE_INFINITY
     for (let i = 0, before = values[start - 1]!; i < size; i++) {
       const value = values[start + i]!
       const delta = value - before
       deltas[i] = delta
       if (delta < least) least = delta
+      if (delta > most) most = delta
       before = value
     }
+    if (least < -DIFFERENCE_MAX || most > DIFFERENCE_MAX) return undefined
     for (let i = 0; i < size; i++) deltas[i] = deltas[i]! - least
     deltas.fill(0, size)
     to = writeZigZag(out, to, least)
