@@ -378,7 +378,13 @@ describe('optimize', () => {
       await commit(table, { base: table.snapshot, operation: 'WRITE', add, delete: [] })
     }
     expect(await optimize(table)).toEqual({ commits: 1, removedFiles: 8, addedFiles: 2 })
-    expect((await readIds(table)).sort((a, b) => a - b)).toEqual([0, 1, 2, 3, 10, 11, 12, 13])
+    // Rows move beside those of their partition.
+    expect(await readIds(table)).toSatisfy(ids =>
+      [
+        [0, 1, 2, 3, 10, 11, 12, 13],
+        [10, 11, 12, 13, 0, 1, 2, 3],
+      ].some(order => Bun.deepEquals(order, ids)),
+    )
     expect(table.snapshot.files.map(({ add }) => add.partitionValues?.['p'] ?? null).sort()).toEqual(['a', null].sort())
   })
 

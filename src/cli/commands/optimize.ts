@@ -9,7 +9,7 @@ import { storeArgs } from '../store-args.ts'
 
 export default command({
   name: 'optimize',
-  summary: 'Put the small files of a table together; rows, and their lines in data.csv, stay as they are',
+  summary: 'Put the small files of a table together; lines of data.csv stay where they are, but in partitioned tables',
   examples: ['posixlake optimize ./people', 'posixlake optimize ./people --target-size 64MB'],
   args: {
     table: { type: 'positional', required: true, description: 'The table: a directory or s3://bucket/prefix' },

@@ -37,7 +37,7 @@ export interface Optimized {
 /**
  * Puts small files together, and writes files anew whose rows are deleted in part, in commits that change no row (bin-packing,
  * as Spark's OPTIMIZE). Rows keep their order: only files that follow one another in the views become one, at the place of
- * the first of them; in a partitioned table those of one partition. Files whose rows stand among those of others, and those
+ * the first of them. In a partitioned table they are those of one partition, and rows move beside others of theirs. Files whose rows stand among those of others, and those
  * others, are left as they are. TableError `conflict`, `constraint`; StorageError.
  */
 export async function optimize(table: Table, options: OptimizeOptions = {}): Promise<Optimized> {
