@@ -51,6 +51,7 @@ export async function optimize(table: Table, options: OptimizeOptions = {}): Pro
     const base = await table.refresh()
     const bins = firstBins(binsOf(base, targetBytes))
     if (bins.length === 0) return done
+    const doneBefore = doneBytes
     await using transaction = table.begin(base, { signal })
     for (const bin of bins) {
       const [first] = bin
@@ -63,7 +64,10 @@ export async function optimize(table: Table, options: OptimizeOptions = {}): Pro
       transaction.removeFiles(...bin)
     }
     const result: CommitResult = await transaction.commit(optimized(bins.flat(), transaction.added))
-    if (result.kind === 'conflict' && ++conflicts < ATTEMPTS_MAX) continue
+    if (result.kind === 'conflict' && ++conflicts < ATTEMPTS_MAX) {
+      doneBytes = doneBefore
+      continue
+    }
     committed(result)
     done.commits++
     done.removedFiles += bins.flat().length
