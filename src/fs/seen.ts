@@ -1,8 +1,9 @@
 import { diffText, type RowText } from './edits/diff.ts'
 import { eachRow } from './edits/multiset.ts'
-import { isContinuation, type Seen, type SeenTexts } from './lineages.ts'
+import { isContinuation } from './lineage.ts'
 import { RefusedChange } from './names.ts'
 import type { Unseen } from './saves/outcome.ts'
+import type { Seen, SeenTexts } from './seen-texts.ts'
 import type { ByteRange, TableText } from './text/layout.ts'
 import { isAt, joined, type Text } from './text/text.ts'
 

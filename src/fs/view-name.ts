@@ -3,7 +3,7 @@ import type { Table } from '../table/table.ts'
 import { exactSize } from './attributes.ts'
 import { clientKey, endOf, endOfImage, type FileClient, fileClientOf } from './ends-of-file.ts'
 import { type Change, type CreateHow, FsError, type Node, type TimeNs } from './filesystem.ts'
-import type { Lineage } from './lineages.ts'
+import type { Lineage } from './lineage.ts'
 import { exists, isSillyName, noEntry, RefusedChange } from './names.ts'
 import type { HoldTimes } from './saves/hold-times.ts'
 import { type NameAct, type NameEvent, nextName } from './saves/name-state.ts'
@@ -226,7 +226,7 @@ export class ViewName {
         lineages.touch(old)
       }
       this.#happened({ kind: 'RENAME onto' })
-      lineages.whenSaved(lineage, () => editor.renames.end(record))
+      lineages.whenSaved(() => editor.renames.end(record))
       return lineage
     } catch (cause) {
       throw this.#askAgain(cause)

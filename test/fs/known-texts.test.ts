@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'bun:test'
 import { momentMs } from '../../src/core/clock.ts'
 import { type ImageOfSave, KnownTexts } from '../../src/fs/known-texts.ts'
-import type { Lineage } from '../../src/fs/lineages.ts'
+import type { Lineage } from '../../src/fs/lineage.ts'
 
 const A = { connection: 1, uid: 0, socket: undefined }
 const B = { ...A, connection: 2 }

@@ -1,7 +1,7 @@
 import type { EditPlan } from '../edits/change-plan.ts'
 import type { EndOfFile } from '../ends-of-file.ts'
 import type { ImageOfSave } from '../known-texts.ts'
-import type { Lineage } from '../lineages.ts'
+import type { Lineage } from '../lineage.ts'
 import type { TableText } from '../text/layout.ts'
 import { ImageRope } from './image.ts'
 import type { SaveJournal } from './journal.ts'

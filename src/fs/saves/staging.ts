@@ -2,7 +2,8 @@ import { randomUUID } from 'node:crypto'
 import { messageOf } from '../../core/errors.ts'
 import { closePlan } from '../edits/change-plan.ts'
 import { FsError } from '../filesystem.ts'
-import type { Lineage, Lineages } from '../lineages.ts'
+import type { Lineage } from '../lineage.ts'
+import type { Lineages } from '../lineages.ts'
 import type { TableText } from '../text/layout.ts'
 import { Discards } from './discards.ts'
 import type { Disk } from './disk.ts'
@@ -109,7 +110,7 @@ export class Staging {
   /** The journal of a save that is in the table is what a repeated call is known by until its lineage is saved. */
   dropSaved(save: Save): void {
     this.#forget(save)
-    this.#options.lineages.whenSaved(save.lineage, () => this.#discards.discard(save.journal))
+    this.#options.lineages.whenSaved(() => this.#discards.discard(save.journal))
   }
 
   /** A save that an earlier process had brought to its end, or had not begun. */

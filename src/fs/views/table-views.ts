@@ -1,6 +1,6 @@
 import type { Clock } from '../../core/clock.ts'
 import type { Caller } from '../filesystem.ts'
-import type { Lineage } from '../lineages.ts'
+import type { Lineage } from '../lineage.ts'
 import type { Text } from '../text/text.ts'
 import { VersionTimes } from '../version-times.ts'
 import type { ViewName } from '../view-name.ts'
