@@ -3,7 +3,7 @@ import { ByteWriter, ParquetWriter } from 'hyparquet-writer'
 import { discarded } from '../../core/garbage.ts'
 import { fieldId, physicalName } from '../schema.ts'
 import type { Batch, Cell, DataType, Field, Schema, Vector } from '../types.ts'
-import { cellAt, isUtf8, sliceBatch } from '../vectors.ts'
+import { cellAt, sliceBatch } from '../vectors.ts'
 import { writeChunk } from './encode/chunk.ts'
 import { flatColumn } from './encode/flat.ts'
 
@@ -113,7 +113,6 @@ export class ParquetFileWriter {
     })
     this.#writer.num_rows += num_rows
     await this.#flush()
-    this.#keepOnlyBounds()
   }
 
   /** Writes a column of a row group; one that is made of several has a chunk for each. */
@@ -147,17 +146,9 @@ export class ParquetFileWriter {
     const before = this.#writer.num_rows
     void this.#writer.write({ columnData: [column], rowGroupSize: rows, pageSize: 1 << 20 })
     this.#writer.num_rows = before
-    return this.#writer.row_groups.pop()?.columns ?? []
-  }
-
-  /** The footer's bounds are views of the rows' bytes, which would keep all of them in memory until the file is finished. */
-  #keepOnlyBounds(): void {
-    for (const { meta_data } of this.#writer.row_groups.at(-1)?.columns ?? []) {
-      const statistics = meta_data?.statistics
-      if (statistics === undefined) continue
-      if (statistics.min_value instanceof Uint8Array) statistics.min_value = statistics.min_value.slice()
-      if (statistics.max_value instanceof Uint8Array) statistics.max_value = statistics.max_value.slice()
-    }
+    const chunks = this.#writer.row_groups.pop()?.columns ?? []
+    for (const chunk of chunks) keepOnlyBounds(chunk)
+    return chunks
   }
 
   /** Hands finished bytes on and starts the buffer anew; the writer goes on counting from the file's start. */
@@ -167,6 +158,14 @@ export class ParquetFileWriter {
     this.#flushed += bytes.length
     this.#out.index = 0
   }
+}
+
+/** Bounds may be views of the rows' bytes, which would keep all of them in memory until the file is finished. */
+function keepOnlyBounds({ meta_data }: ColumnChunk): void {
+  const statistics = meta_data?.statistics
+  if (statistics === undefined) return
+  if (statistics.min_value instanceof Uint8Array) statistics.min_value = statistics.min_value.slice()
+  if (statistics.max_value instanceof Uint8Array) statistics.max_value = statistics.max_value.slice()
 }
 
 function isPlain(type: DataType): boolean {
@@ -279,25 +278,11 @@ function decimalBytes(precision: number): number {
 
 /** The values of a row group in the form that hyparquet-writer takes. */
 function parquetValues(vectors: readonly Vector[], type: DataType, rows: number): DecodedArray {
-  const [only] = vectors
-  if (vectors.length === 1 && only !== undefined && only.nulls === undefined && isTyped(only.values)) return only.values
   const out: unknown[] = new Array(rows)
   let at = 0
   for (const vector of vectors)
-    for (let row = 0; row < vector.length; row++) out[at++] = parquetValue(vector, row, type)
+    for (let row = 0; row < vector.length; row++) out[at++] = nestedValue(cellAt(vector, row), type)
   return out
-}
-
-function isTyped(values: Vector['values']): values is Int32Array | BigInt64Array | Float64Array {
-  return values instanceof Int32Array || values instanceof BigInt64Array || values instanceof Float64Array
-}
-
-function parquetValue(vector: Vector, row: number, type: DataType): unknown {
-  if (vector.nulls?.[row] === 1) return null
-  const { values } = vector
-  if (isUtf8(values)) return values.bytes.subarray(values.starts[row], values.ends[row])
-  if (isTyped(values)) return values[row]
-  return nestedValue(cellAt(vector, row), type)
 }
 
 /** Structs are objects by physical names, maps arrays of entries, in hyparquet-writer. */

@@ -9,7 +9,8 @@ export function bitWidth(most: number): number {
 
 /**
  * Writes numbers [start, end) of `values` with `width` bits each, from the lowest bit of each byte on (Encodings.md,
- * "RLE"), and gives where they end: at a whole byte, and `out` is zero beyond the last number.
+ * "RLE"), and gives where they end: at a whole byte. Wide numbers have a loop of their own, as others are packed in half the
+ * time without it.
  */
 export function packBits(
   values: ArrayLike<number>,
@@ -84,7 +85,7 @@ export function writeHybrid(values: Uint8Array | Uint32Array, width: number, out
   const groups = Math.ceil(count / 8)
   const to = writeVarint(out, at, groups * 2 + 1)
   const end = to + groups * width
-  packBits(values, 0, count, width, out, to)
+  out.fill(0, packBits(values, 0, count, width, out, to), end)
   return end
 }
 

@@ -120,9 +120,9 @@ class ChunkWriter {
   /** A page (version 2) of rows [first, end): the levels stand in front of the values and are never compressed. */
   #dataPage(encoding: Encoding, bytes: Uint8Array, first: number, end: number, mayCompress: boolean): void {
     const { levels, nulls } = this.#levels(first, end)
-    const isWorthIt = mayCompress && compresses(bytes)
-    this.#isCompressed ||= isWorthIt
-    const body = isWorthIt ? compressed(bytes) : bytes
+    const packed = mayCompress ? compressedIfWorth(bytes) : undefined
+    this.#isCompressed ||= packed !== undefined
+    const body = packed ?? bytes
     const start = this.#out.offset
     writePageHeader(this.#out, {
       type: 'DATA_PAGE_V2',
@@ -135,7 +135,7 @@ class ChunkWriter {
         encoding,
         definition_levels_byte_length: levels.length,
         repetition_levels_byte_length: 0,
-        is_compressed: isWorthIt,
+        is_compressed: packed !== undefined,
       },
     })
     this.#uncompressed += this.#out.offset - start + levels.length + bytes.length
@@ -191,8 +191,7 @@ let kept = new Uint8Array(0)
 function scratch(size: number): Uint8Array {
   if (size > SCRATCH_BYTES_MAX) return new Uint8Array(size)
   if (kept.length < size) kept = new Uint8Array(Math.max(size, 2 * kept.length))
-  // What is packed is put together by bits that are not written where they are 0.
-  return kept.subarray(0, size).fill(0)
+  return kept.subarray(0, size)
 }
 
 function bytesOf({ array }: Exclude<FlatValues, { kind: 'bytes' }>): Uint8Array {
@@ -269,7 +268,10 @@ function compressed(bytes: Uint8Array): Uint8Array {
   return out.subarray(0, snappyCompress(bytes, out))
 }
 
-function compresses(bytes: Uint8Array): boolean {
+/** The bytes compressed, if the first of them become few enough. */
+function compressedIfWorth(bytes: Uint8Array): Uint8Array | undefined {
   const tried = bytes.subarray(0, TRIED_BYTES)
-  return compressed(tried).length < tried.length * WORTH_COMPRESSING
+  const packed = compressed(tried)
+  if (packed.length >= tried.length * WORTH_COMPRESSING) return undefined
+  return tried.length === bytes.length ? packed : compressed(bytes)
 }

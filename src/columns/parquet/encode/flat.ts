@@ -1,13 +1,9 @@
 import type { Cell, DataType, Utf8Values, Vector } from '../../types.ts'
 import { isNullAt, isUtf8, vectorOf } from '../../vectors.ts'
+import type { PhysicalValues } from '../values.ts'
 
 /** The values of a column that are not NULL, in Parquet's physical types, one behind the other. */
-export type FlatValues =
-  | { readonly kind: 'int32'; readonly array: Int32Array }
-  | { readonly kind: 'int64'; readonly array: BigInt64Array }
-  | { readonly kind: 'float'; readonly array: Float32Array }
-  | { readonly kind: 'double'; readonly array: Float64Array }
-  | { readonly kind: 'bytes'; readonly array: Utf8Values }
+export type FlatValues = Exclude<PhysicalValues, { readonly kind: 'boolean' }>
 
 /** A column without levels of repetition. */
 export interface FlatColumn {
