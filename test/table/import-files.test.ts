@@ -261,11 +261,11 @@ describe('CSV files', () => {
     // The first commits of an old table are cleaned up, and it is a table all the same.
     const log = join(folder.path, 't', '_delta_log')
     renameSync(join(log, '00000000000000000000.json'), join(log, '00000000000000000012.checkpoint.parquet'))
-    for (const creation of [
-      createFromCsv(localStore(join(folder.path, 't')), [csv], { pool }),
-      createTable(localStore(join(folder.path, 't')), { schema: parseDdl('a:Int64') }),
+    for (const create of [
+      () => createFromCsv(localStore(join(folder.path, 't')), [csv], { pool }),
+      () => createTable(localStore(join(folder.path, 't')), { schema: parseDdl('a:Int64') }),
     ])
-      expect(await message(creation)).toContain('there is a table already')
+      expect(await message(create())).toContain('there is a table already')
     expect(readdirSync(log)).toEqual(['00000000000000000012.checkpoint.parquet'])
   })
 
