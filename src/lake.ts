@@ -28,8 +28,6 @@ export interface LakeOptions {
   readonly clock?: Clock
   readonly log?: (sentence: string) => void
   readonly onVersion?: TableOptions['onVersion']
-  /** All of the table will be read: the threads for that begin while the table is opened. */
-  readonly startThreads?: boolean
   /** Puts something in front of the table's store. */
   readonly wrapStore?: ((store: ObjectStore) => ObjectStore) | undefined
 }
@@ -104,7 +102,6 @@ export async function openLake(location: string, options: LakeOptions = {}): Pro
   const opened = openCachedStore(location, { ...options, log })
   const store = wrapStore(opened.store)
   const pool = new WorkerPool({})
-  if (options.startThreads === true) pool.start()
   const place = parseLocation(location)
   const name = place.kind === 's3' ? s3Name(place) : store.location
   const freshMs = place.kind === 's3' ? FRESH_MS : 0

@@ -6,6 +6,8 @@ import { discarded } from '../core/garbage.ts'
 
 /** Files of this size and more are mapped, smaller ones read. */
 const MAP_BYTES_MIN = 1 << 20
+/** The memory of a mapping is the system's cache of the file, which it can take back: such garbage may lie for longer. */
+const MAPPED_WEIGHT = 1 / 4
 /** A process that died may leave files behind; younger ones may be another's work in progress. */
 const STRAY_MS = 3600_000
 const STRAYS_REMOVED_MAX = 10_000
@@ -32,7 +34,7 @@ export function readBlob(directory: string, file: string, size: number): Uint8Ar
   try {
     if (size < MAP_BYTES_MIN) return readFileSync(path)
     // The mappings of earlier reads end when they are collected.
-    discarded(size)
+    discarded(size * MAPPED_WEIGHT)
     return Bun.mmap(path)
   } catch (error) {
     // Another process may have removed it since.

@@ -29,7 +29,7 @@ const SCHEMA = [
 ]
 
 /** The row of a value in the index: its bytes are either in the row itself or in a file. */
-export interface NewIndexRow {
+interface NewIndexRow {
   readonly file: string | null
   readonly inline: Uint8Array | null
   /** Of the bytes, without the companion data. */
@@ -41,6 +41,10 @@ export interface NewIndexRow {
 export interface IndexRow extends NewIndexRow {
   /** Of this value: another one under the same name has another id. */
   readonly id: number
+}
+
+export interface NamedRow extends NewIndexRow {
+  readonly name: string
 }
 
 export interface Totals {
@@ -83,22 +87,26 @@ export class DiskIndex {
     return totals
   }
 
-  /** Enters a value in the place of an earlier one under its name; says which file that one had, now nobody's. */
-  put(name: string, entry: NewIndexRow, used: number): { readonly id: number; readonly replacedFile: string | null } {
-    const { file, inline, size, meta, checksum } = entry
+  /** Enters values in the places of earlier ones under their names; says which files those had, now nobody's. */
+  put(
+    rows: readonly NamedRow[],
+    used: number,
+  ): readonly { readonly id: number; readonly replacedFile: string | null }[] {
+    const remove = this.#database.query<{ file: string | null }, [string]>(
+      'DELETE FROM blobs WHERE name = ? RETURNING file',
+    )
+    const insert = this.#database.query<
+      { id: number },
+      [string, string | null, number, string, number, Uint8Array, Uint8Array | null]
+    >('INSERT INTO blobs (name, file, size, checksum, used, meta, inline) VALUES (?, ?, ?, ?, ?, ?, ?) RETURNING id')
     return this.#database
-      .transaction(() => {
-        const replaced = this.#database
-          .query<{ file: string | null }, [string]>('DELETE FROM blobs WHERE name = ? RETURNING file')
-          .get(name)
-        const { id } = this.#database
-          .query<{ id: number }, [string, string | null, number, string, number, Uint8Array, Uint8Array | null]>(
-            `INSERT INTO blobs (name, file, size, checksum, used, meta, inline) VALUES (?, ?, ?, ?, ?, ?, ?)
-             RETURNING id`,
-          )
-          .get(name, file, size, checksum, used, meta, inline)!
-        return { id, replacedFile: replaced?.file ?? null }
-      })
+      .transaction(() =>
+        rows.map(({ name, file, inline, size, meta, checksum }) => {
+          const replaced = remove.get(name)
+          const { id } = insert.get(name, file, size, checksum, used, meta, inline)!
+          return { id, replacedFile: replaced?.file ?? null }
+        }),
+      )
       .immediate()
   }
 

@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import { messageOf } from '../core/errors.ts'
 import type { ByteCache, CachedBytes, CacheStats } from './byte-cache.ts'
 import { newBlobName, readBlob, removeBlob, removeStrays, writeBlob } from './disk-files.ts'
-import { DiskIndex, type IndexRow, isDamage, type NewIndexRow } from './disk-index.ts'
+import { DiskIndex, type IndexRow, isDamage, type NamedRow } from './disk-index.ts'
 
 export interface DiskCacheOptions {
   /** Made if missing. Several processes may share it. */
@@ -15,12 +15,18 @@ export interface DiskCacheOptions {
 
 /** Values below this lie in the index itself: a file each would cost more than it holds. */
 const INLINE_BYTES_MAX = 8 << 10
+/** Values that lie in the index are entered together if they come so soon after each other: a transaction each costs more than they hold. */
+const GATHER_MS = 5
 /** Making room goes on to this share of the capacity, so that it is not done at every put. */
 const ROOM = 0.9
+/** Times of use are noted from this share of the capacity on: before, nothing is to go soon, and a reader writes nothing. */
+const NOTED_FROM = 0.5
 const USES_BUFFERED_MAX = 1000
 const USES_BUFFERED_MS = 30_000
 /** Ids of values that this process has checked; beyond this, all are checked once more. */
 const VERIFIED_MAX = 1 << 16
+/** A process that lives for so long looks for what dead ones left: it takes longer than a short command. */
+const TIDY_AFTER_MS = 1000
 /** An index that is damaged again and again says that the disk is: then the cache is left alone. */
 const NEW_STARTS_MAX = 3
 
@@ -37,6 +43,9 @@ export class DiskCache implements ByteCache {
   readonly #uses = new Map<number, number>()
   #usesSince = Date.now()
   readonly #working = new Set<Promise<void>>()
+  #gathered: NamedRow[] = []
+  #entering: Promise<void> | undefined
+  readonly #closed = Promise.withResolvers<void>()
   #closing = false
   #hits = 0
   #misses = 0
@@ -81,6 +90,7 @@ export class DiskCache implements ByteCache {
   /** Waits for what is being written. Afterwards nothing is found and nothing kept. */
   async close(): Promise<void> {
     this.#closing = true
+    this.#closed.resolve()
     // A write that fails may leave a file to remove, which is work again.
     while (this.#working.size > 0) await Promise.all(this.#working)
     this.#flushUses()
@@ -118,24 +128,37 @@ export class DiskCache implements ByteCache {
     const checksum = checksumOf(bytes, meta)
     const size = bytes.length
     if (size < INLINE_BYTES_MAX) {
-      await this.#enter(name, { file: null, inline: bytes, size, meta, checksum })
+      await this.#enterSoon({ name, file: null, inline: bytes, size, meta, checksum })
       return
     }
     const file = newBlobName(name)
     await writeBlob(directory, file, bytes)
     try {
-      await this.#enter(name, { file, inline: null, size, meta, checksum })
+      await this.#enter([{ name, file, inline: null, size, meta, checksum }])
     } catch (error) {
       await removeBlob(directory, file)
       throw error
     }
   }
 
-  async #enter(name: string, entry: NewIndexRow): Promise<void> {
+  #enterSoon(row: NamedRow): Promise<void> {
+    this.#gathered.push(row)
+    this.#entering ??= this.#inBackground(async () => {
+      await Promise.race([Bun.sleep(GATHER_MS), this.#closed.promise])
+      this.#entering = undefined
+      const rows = this.#gathered
+      this.#gathered = []
+      await this.#enter(rows)
+    })
+    return this.#entering
+  }
+
+  async #enter(rows: readonly NamedRow[]): Promise<void> {
     if (this.#index === undefined) throw new Error('the index was lost while a value was written')
-    const { id, replacedFile } = this.#index.put(name, entry, Date.now())
-    this.#trust(id)
-    if (replacedFile !== null) await removeBlob(this.#options.directory, replacedFile)
+    for (const { id, replacedFile } of this.#index.put(rows, Date.now())) {
+      this.#trust(id)
+      if (replacedFile !== null) await removeBlob(this.#options.directory, replacedFile)
+    }
     await this.#makeRoom()
   }
 
@@ -166,13 +189,20 @@ export class DiskCache implements ByteCache {
     if (this.#uses.size === 0) return
     const uses = new Map(this.#uses)
     this.#uses.clear()
-    this.#guard(() => this.#index?.touch(uses))
+    this.#guard(() => {
+      if (this.#index === undefined) return
+      if (this.#index.totals().size >= this.#options.capacityBytes * NOTED_FROM) this.#index.touch(uses)
+    })
   }
 
   /** Removes what other processes left behind, and what is too much for a capacity that was larger earlier. */
   async #tidy(): Promise<void> {
     await this.#makeRoom()
-    if (this.#index === undefined) return
+    const { promise: later, resolve } = Promise.withResolvers<void>()
+    const timer = setTimeout(resolve, TIDY_AFTER_MS)
+    await Promise.race([later, this.#closed.promise])
+    clearTimeout(timer)
+    if (this.#index === undefined || this.#closing) return
     const isNamed = (file: string): boolean => this.#index?.hasFile(file) !== false
     await removeStrays(this.#options.directory, isNamed, () => this.#closing || this.#index === undefined)
   }

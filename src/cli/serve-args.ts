@@ -17,6 +17,7 @@ export const serveArgs = {
     valueHint: 'SIZE',
     description: 'The bound of the disk cache, such as 10GB (the default)',
   },
+  'no-compact': { type: 'boolean', description: 'Leave the small files that changes make as they are' },
   ...serverSqlArgs,
   ...storeArgs,
 } as const
@@ -29,6 +30,7 @@ export interface ServeArgs extends StoreArgs {
   readonly 'read-only': boolean | undefined
   readonly 'allow-other': boolean | undefined
   readonly 'cache-size': string | undefined
+  readonly 'no-compact': boolean | undefined
   readonly 'query-timeout': string | undefined
   readonly 'query-memory': string | undefined
   readonly 'query-result': string | undefined
@@ -45,6 +47,7 @@ export function settingsOf(args: ServeArgs): Omit<ServerSettings, 'logFile' | 'u
     readOnly: args['read-only'] === true,
     allowOther: args['allow-other'] === true,
     cacheBytes: cacheBytesOf(args['cache-size']),
+    noCompact: args['no-compact'] === true,
     sqlLimits: sqlLimitsOf(args),
   }
 }

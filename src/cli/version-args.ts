@@ -31,10 +31,10 @@ export async function snapshotOf(
 }
 
 /** ISO 8601, milliseconds since 1970; without a zone it is UTC, as in all that posixlake prints. Date.parse takes much more. */
-function timeOf(text: string): number {
+export function timeOf(text: string, flag = '--timestamp'): number {
   const [, date, clock = '00:00', zone = 'Z'] =
     /^(\d{4}-\d{2}-\d{2})(?:[T ](\d{2}:\d{2}(?::\d{2}(?:\.\d+)?)?) ?(Z|[+-]\d{2}:\d{2})?)?$/i.exec(text) ?? []
   const time = Date.parse(`${date}T${clock}${zone.toUpperCase()}`)
-  if (Number.isNaN(time)) throw new UsageError(`--timestamp takes a time such as 2026-01-31T12:00:00Z, not ${text}`)
+  if (Number.isNaN(time)) throw new UsageError(`${flag} takes a time such as 2026-01-31T12:00:00Z, not ${text}`)
   return time
 }

@@ -23,6 +23,7 @@ import {
   TimestampMicrosecond,
   Utf8,
 } from 'apache-arrow'
+import { totalLength } from '../core/search.ts'
 import type { Batch, Cell, DataType, Field, Schema } from './types.ts'
 import { cellAt } from './vectors.ts'
 
@@ -236,7 +237,7 @@ function decimals(cells: readonly Cell[]): Uint32Array {
 }
 
 function bytesData<T extends Utf8 | Binary>(base: DataBase, type: T, parts: readonly Uint8Array[]): Data {
-  const data = new Uint8Array(parts.reduce((sum, part) => sum + part.length, 0))
+  const data = new Uint8Array(totalLength(parts))
   let at = 0
   for (const part of parts) {
     data.set(part, at)

@@ -1,4 +1,5 @@
 import { editDistance } from '../core/edit-distance.ts'
+import { keepLargeIntegers } from '../core/raw-json.ts'
 import { TextError } from './errors.ts'
 import { sqlName } from './sql-names.ts'
 import type { DataType, Field, PrimitiveKind, Schema } from './types.ts'
@@ -81,7 +82,7 @@ const NESTING_MAX = 200
 export function schemaFromJson(text: string): Schema {
   let json: unknown
   try {
-    json = JSON.parse(text)
+    json = /\d{16}/.test(text) ? JSON.parse(text, keepLargeIntegers as never) : JSON.parse(text)
   } catch (cause) {
     throw new TextError('bad_schema', 'the schema is not JSON', { cause })
   }
@@ -229,6 +230,11 @@ export function hasInside(type: DataType, kind: PrimitiveKind): boolean {
   }
 }
 
+/** True for names of one column: Delta tells columns apart without their case. */
+export function isSameName(a: string, b: string): boolean {
+  return a.toLowerCase() === b.toLowerCase()
+}
+
 /** The name of a column in data files, statistics and partition values (PROTOCOL.md, "Column Mapping"). */
 export function physicalName(field: Field): string {
   const mapped = field.metadata['delta.columnMapping.physicalName']
@@ -246,11 +252,36 @@ export function fieldId({ metadata }: Field): number | undefined {
  * files: a column that was dropped and added again is another one.
  */
 export function schemaFingerprint(schema: Schema): string {
-  const described = schema.map(field => {
+  const all = schema.map(field => {
     const physical = physicalName(field)
-    return [field.name, typeToDelta(field.type), ...(physical === field.name ? [] : [physical])]
+    return [field.name, typeToDelta(described(field.type)), ...(physical === field.name ? [] : [physical])]
   })
-  return Bun.hash.wyhash(JSON.stringify(described)).toString(36)
+  return Bun.hash.wyhash(JSON.stringify(all)).toString(36)
+}
+
+/** A type whose fields have no metadata but a name in the files that is another one. */
+function described(type: DataType): DataType {
+  switch (type.kind) {
+    case 'struct': {
+      const fields = type.fields.map(field => {
+        const physical = physicalName(field)
+        const metadata = physical === field.name ? {} : { physical }
+        return { ...field, type: described(field.type), metadata }
+      })
+      return { kind: 'struct', fields }
+    }
+    case 'array':
+      return { ...type, element: described(type.element) }
+    case 'map':
+      return { ...type, key: described(type.key), value: described(type.value) }
+    default:
+      return type
+  }
+}
+
+/** The same for rows whose text does not have the names of columns: that of other columns, only under other names, is alike. */
+export function rowsFingerprint(schema: Schema): string {
+  return schemaFingerprint(schema.map(field => ({ ...field, name: physicalName(field) })))
 }
 
 /**

@@ -3,6 +3,8 @@ import type { Batch, Cell, DataType, Utf8Values, Vector } from './types.ts'
 /** A byte-order mark at the start of a value is part of it. */
 const decoder = new TextDecoder('utf-8', { ignoreBOM: true })
 const encoder = new TextEncoder()
+/** Shorter values are copied without a call for each. */
+const COPIED_BYTE_BY_BYTE = 32
 /** Every number of so many digits fits 64 bits. */
 export const LONG_DIGITS = 18
 
@@ -104,7 +106,7 @@ export function constantVector(type: DataType, length: number, cell: Cell): Vect
 }
 
 /** Rows [start, end) of a vector; shares its memory. */
-function sliceVector(vector: Vector, start: number, end: number): Vector {
+export function sliceVector(vector: Vector, start: number, end: number): Vector {
   const { type, values, nulls } = vector
   const length = end - start
   const part = nulls?.subarray(start, end)
@@ -129,13 +131,106 @@ export function sliceBatch(batch: Batch, start: number, end: number): Batch {
 
 /** The rows of a batch whose numbers are listed, in that order. */
 export function takeRows(batch: Batch, rows: ArrayLike<number>): Batch {
-  const vectors = batch.vectors.map(vector =>
-    vectorOf(
-      vector.type,
+  return { rows: rows.length, vectors: batch.vectors.map(vector => takeValues(vector, rows)) }
+}
+
+function takeValues(vector: Vector, rows: ArrayLike<number>): Vector {
+  const { type, values } = vector
+  const { length } = rows
+  if (Array.isArray(values))
+    return vectorOf(
+      type,
       Array.from(rows, row => cellAt(vector, row)),
-    ),
-  )
-  return { rows: rows.length, vectors }
+    )
+  const nulls = vector.nulls === undefined ? undefined : taken(vector.nulls, new Uint8Array(length), rows)
+  if (values instanceof BigInt64Array) {
+    const all = values
+    const found = new BigInt64Array(length)
+    for (let i = 0; i < length; i++) found[i] = all[rows[i]!]!
+    return { type, length, values: found, nulls }
+  }
+  if (isUtf8(values)) return { type, length, values: takeUtf8(values, rows, nulls), nulls }
+  const found = values instanceof Int32Array ? new Int32Array(length) : new Float64Array(length)
+  return { type, length, values: taken(values as Int32Array, found, rows), nulls }
+}
+
+function taken<T extends Uint8Array | Int32Array | Float64Array>(
+  values: Uint8Array | Int32Array | Float64Array,
+  into: T,
+  rows: ArrayLike<number>,
+): T {
+  for (let i = 0; i < into.length; i++) into[i] = values[rows[i]!]!
+  return into
+}
+
+/** Bytes of their own: a few rows do not keep those of all others. */
+function takeUtf8({ bytes, starts, ends }: Utf8Values, rows: ArrayLike<number>, nulls?: Uint8Array): Utf8Values {
+  const { length } = rows
+  const found = { starts: new Uint32Array(length), ends: new Uint32Array(length) }
+  let size = 0
+  for (let i = 0; i < length; i++) {
+    found.starts[i] = size
+    if (nulls?.[i] !== 1) size += ends[rows[i]!]! - starts[rows[i]!]!
+    found.ends[i] = size
+  }
+  const own = new Uint8Array(size)
+  for (let i = 0; i < length; i++) {
+    const from = starts[rows[i]!]!
+    const start = found.starts[i]!
+    const count = found.ends[i]! - start
+    // A call costs more than some bytes.
+    if (count > COPIED_BYTE_BY_BYTE) own.set(bytes.subarray(from, from + count), start)
+    else for (let at = 0; at < count; at++) own[start + at] = bytes[from + at]!
+  }
+  return { bytes: own, ...found }
+}
+
+/** Batches of the same columns as one. */
+export function joinBatches(batches: readonly Batch[]): Batch {
+  const [first] = batches
+  if (first === undefined || batches.length === 1) return first ?? { rows: 0, vectors: [] }
+  const vectors = first.vectors.map((_, i) => joinVectors(batches.map(batch => batch.vectors[i]!)))
+  return { rows: batches.reduce((sum, { rows }) => sum + rows, 0), vectors }
+}
+
+function joinVectors(vectors: readonly Vector[]): Vector {
+  const { type, values } = vectors[0]!
+  const length = vectors.reduce((sum, vector) => sum + vector.length, 0)
+  const isAlike = vectors.every(vector => Array.isArray(vector.values) === Array.isArray(values))
+  if (!isAlike || Array.isArray(values))
+    return vectorOf(
+      type,
+      vectors.flatMap(vector => Array.from({ length: vector.length }, (_, row) => cellAt(vector, row))),
+    )
+  let nulls: Uint8Array | undefined
+  let at = 0
+  const joined = isUtf8(values) ? undefined : new (values.constructor as Float64ArrayConstructor)(length)
+  for (const vector of vectors) {
+    if (vector.nulls !== undefined) {
+      nulls ??= new Uint8Array(length)
+      nulls.set(vector.nulls.subarray(0, vector.length), at)
+    }
+    joined?.set(vector.values as Float64Array, at)
+    at += vector.length
+  }
+  return { type, length, values: joined ?? joinUtf8(vectors, length), nulls }
+}
+
+function joinUtf8(vectors: readonly Vector[], length: number): Utf8Values {
+  const all = vectors.map(({ values }) => values as Utf8Values)
+  const bytes = Buffer.concat(all.map(one => one.bytes))
+  const starts = new Uint32Array(length)
+  const ends = new Uint32Array(length)
+  let at = 0
+  let offset = 0
+  for (const [n, one] of all.entries()) {
+    for (let i = 0; i < vectors[n]!.length; i++) {
+      starts[at] = one.starts[i]! + offset
+      ends[at++] = one.ends[i]! + offset
+    }
+    offset += one.bytes.length
+  }
+  return { bytes, starts, ends }
 }
 
 /** A batch from rows of cells, in schema order. */

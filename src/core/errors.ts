@@ -13,6 +13,14 @@ export abstract class LakeError<Code extends string = string> extends Error {
   }
 }
 
+/**
+ * True if a store cannot be used now, whatever is asked of it: it does not answer, credentials have run out, or the bucket
+ * is gone. It may be otherwise in a moment.
+ */
+export function isStoreAway(error: unknown): boolean {
+  return error instanceof LakeError && ['unavailable', 'access_denied', 'no_bucket'].includes(error.code)
+}
+
 /** The message of anything thrown, for a sentence that has to quote it. */
 export function messageOf(error: unknown): string {
   return error instanceof Error ? error.message : String(error)

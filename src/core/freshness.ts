@@ -1,4 +1,4 @@
-import { LakeError } from './errors.ts'
+import { isStoreAway } from './errors.ts'
 import { withinMs } from './limit.ts'
 
 /** So long whoever asks waits for a look; then it has what is known, and the look goes on behind its back. */
@@ -41,7 +41,7 @@ export class Freshness {
     if (nowMs - this.#lookedMs < this.#forMs) return of.snapshot
     const leftMs = PATIENCE_MS - (nowMs - (this.#lookingMs ?? nowMs))
     const found = of.refresh().catch((error: unknown) => {
-      if (error instanceof LakeError && error.code === 'unavailable') return of.snapshot
+      if (isStoreAway(error)) return of.snapshot
       throw error
     })
     found.catch(() => undefined)

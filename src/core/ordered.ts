@@ -35,20 +35,35 @@ type Tree<T> = Node<T> | undefined
  */
 export class Ordered<T> implements Iterable<T> {
   readonly #ordering: Ordering<T>
-  readonly #root: Tree<T>
+  #tree: Tree<T>
+  /** The items of a tree that is made once it is asked for what the items in order cannot tell. */
+  #source: Source<T> | undefined
 
-  private constructor(ordering: Ordering<T>, root: Tree<T>) {
+  private constructor(ordering: Ordering<T>, tree: Tree<T>, source?: Source<T>) {
     this.#ordering = ordering
-    this.#root = root
+    this.#tree = tree
+    this.#source = source
   }
 
-  /** Of items in any order; of several with the same place the last counts. */
-  static of<T>(ordering: Ordering<T>, items: Iterable<T> = []): Ordered<T> {
-    return new Ordered(ordering, treeOf(ordering, sorted(ordering, items)))
+  /**
+   * Of items in any order; of several with the same place the last counts. `items` may be the way to them: they are looked
+   * at when they are asked for first.
+   */
+  static of<T>(ordering: Ordering<T>, items: Iterable<T> | (() => Iterable<T>) = []): Ordered<T> {
+    const given = typeof items === 'function' ? items : [...items]
+    return new Ordered(ordering, undefined, new Source(ordering, given))
+  }
+
+  get #root(): Tree<T> {
+    if (this.#source !== undefined) {
+      this.#tree = treeOf(this.#ordering, this.#source.items)
+      this.#source = undefined
+    }
+    return this.#tree
   }
 
   get size(): number {
-    return this.#root?.count ?? 0
+    return this.#source?.items.length ?? this.#tree?.count ?? 0
   }
 
   /** The sum of all items' measures. */
@@ -85,6 +100,7 @@ export class Ordered<T> implements Iterable<T> {
 
   /** The item that so many others stand before; from the end for a negative number, as in an array. */
   at(index: number): T | undefined {
+    if (this.#source !== undefined) return this.#source.items.at(index)
     let left = index < 0 ? this.size + index : index
     let node = left < 0 ? undefined : this.#root
     while (node !== undefined) {
@@ -130,7 +146,7 @@ export class Ordered<T> implements Iterable<T> {
   }
 
   [Symbol.iterator](): Iterator<T> {
-    return this.from()
+    return this.#source?.items[Symbol.iterator]() ?? this.from()
   }
 
   /** The items in order, from a position on. */
@@ -148,6 +164,7 @@ export class Ordered<T> implements Iterable<T> {
   }
 
   toArray(): T[] {
+    if (this.#source !== undefined) return [...this.#source.items]
     const items: T[] = []
     collect(this.#root, items)
     return items
@@ -215,6 +232,26 @@ function split<T>(
   return { left: withChildren(ordering, tree, tree.left, left), middle, right }
 }
 
+/** Items that are put in order when they are asked for first. */
+class Source<T> {
+  readonly #ordering: Ordering<T>
+  #given: Iterable<T> | (() => Iterable<T>)
+  #items: readonly T[] | undefined
+
+  constructor(ordering: Ordering<T>, given: Iterable<T> | (() => Iterable<T>)) {
+    this.#ordering = ordering
+    this.#given = given
+  }
+
+  get items(): readonly T[] {
+    if (this.#items === undefined) {
+      this.#items = sorted(this.#ordering, typeof this.#given === 'function' ? this.#given() : this.#given)
+      this.#given = []
+    }
+    return this.#items
+  }
+}
+
 /** All of `left` stands before all of `right`. */
 function joined<T>(ordering: Ordering<T>, left: Tree<T>, right: Tree<T>): Tree<T> {
   if (left === undefined) return right
@@ -225,7 +262,10 @@ function joined<T>(ordering: Ordering<T>, left: Tree<T>, right: Tree<T>): Tree<T
 }
 
 function sorted<T>({ compare }: Ordering<T>, items: Iterable<T>): T[] {
-  const list = [...items].sort(compare)
+  const list = [...items]
+  // What a checkpoint of ours has is in order.
+  if (list.every((item, i) => i === 0 || compare(list[i - 1]!, item) < 0)) return list
+  list.sort(compare)
   // The sort is stable: of several at one place the last one came last.
   return list.filter((item, i) => i + 1 === list.length || compare(item, list[i + 1]!) !== 0)
 }

@@ -78,6 +78,12 @@ export class Recent<T> {
     return value
   }
 
+  /** Drops all values that are made: none will be asked for any more. */
+  close(): void {
+    for (const [key, { bytes }] of this.#entries) if (bytes !== undefined) this.#drop(key, bytes)
+    this.#unused.stop()
+  }
+
   /** Drops the values that were not used lately, but none that is being made. */
   #dropUnused(): boolean {
     for (const [key, { bytes, usedMark }] of this.#entries)

@@ -22,3 +22,19 @@ export function lowerBound(numbers: ArrayLike<number>, value: number): number {
 export function upperBound(numbers: ArrayLike<number>, value: number): number {
   return firstIndex(numbers.length, i => numbers[i]! > value)
 }
+
+/** The number of elements that some lists have together. */
+export function totalLength(lists: readonly { readonly length: number }[]): number {
+  return lists.reduce((sum, { length }) => sum + length, 0)
+}
+
+/** All numbers of some lists, ascending. */
+export function ascending(lists: readonly Uint32Array[]): Uint32Array {
+  const numbers = new Uint32Array(totalLength(lists))
+  let at = 0
+  for (const list of lists) {
+    numbers.set(list, at)
+    at += list.length
+  }
+  return numbers.sort()
+}

@@ -26,3 +26,8 @@ export function durationText(ms: number): string {
   }
   return ms < SECOND_MS ? `${ms}ms` : `${ms / SECOND_MS}s`
 }
+
+/** A number of things in words: `1 row`, `2 rows`. */
+export function counted(count: number | bigint, thing: string): string {
+  return `${count} ${thing}${Number(count) === 1 ? '' : 's'}`
+}

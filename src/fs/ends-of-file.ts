@@ -1,4 +1,6 @@
 import { BoundedMap } from '../core/bounded-map.ts'
+import type { Clock } from '../core/clock.ts'
+import type { Brought } from './brought.ts'
 import type { Caller, Export, Node } from './filesystem.ts'
 import type { Text } from './text/text.ts'
 
@@ -19,7 +21,7 @@ export type FileClient = Caller & Partial<Export> & { readonly key?: string }
 
 /** Returns the caller who reaches a file, and the export. */
 export function fileClientOf({ caller, frozen, others }: Node): FileClient {
-  return { ...caller, frozen, others, key: clientKey({ connection: caller.connection, frozen, others }) }
+  return { ...caller, frozen, others, key: clientKey({ ...caller, frozen, others }) }
 }
 
 /** The end of a file as a client knows it (POSIX, O_APPEND), and the text that it is the end of. */
@@ -72,23 +74,35 @@ export function isEndOf({ version, tail }: EndOfFile, of: bigint): boolean {
 }
 
 /**
- * Tells clients apart. A kernel's client has one connection, and a page cache for each export that it mounts. One that
- * connects anew, or has several connections (`nconnect`), is known by what the others of the file were told.
+ * Tells clients apart. A kernel's client has one connection, which it makes anew from the same port, and a page cache for each
+ * export that it mounts. One that connects from another port, or has several connections (`nconnect`), is known by what the
+ * others of the file were told.
  */
 export function clientKey({
   connection,
+  peer,
   frozen,
   others,
   key,
-}: Pick<FileClient, 'connection' | keyof Export | 'key'>): string {
-  return key ?? `${connection}${frozen === true ? ' frozen' : ''}${others === true ? ' others' : ''}`
+}: Pick<FileClient, 'connection' | 'peer' | keyof Export | 'key'>): string {
+  return key ?? `${peer ?? connection}${frozen === true ? ' frozen' : ''}${others === true ? ' others' : ''}`
 }
 
-interface KnownEnds {
+/** The facts that are kept of a client of a file. */
+export interface KnownEnds {
   /** The oldest first. */
-  ends: EndOfFile[]
+  readonly ends: EndOfFile[]
   /** Until when (ms since the epoch) nothing but its own WRITEs moves what the client is shown; 0: it is never pinned. */
   pinnedUntilMs: number
+  /** Rows that it wrote elsewhere, of which its WRITEs here may still be on their way. */
+  brought?: Brought | undefined
+}
+
+export interface EndsOfFileOptions {
+  readonly pinnedMs: number
+  readonly clock: Clock
+  /** Called, at once, with what is to be kept of a client (`clientKey`) for a later process, or if it is forgotten. */
+  readonly onChange: (client: string, known: KnownEnds | undefined) => void
 }
 
 /**
@@ -100,16 +114,24 @@ interface KnownEnds {
 export class EndsOfFile {
   /** Those who called last come last. */
   readonly #clients = new BoundedMap<string, KnownEnds>(CLIENTS_KEPT)
-  readonly #pinnedMs: number
+  readonly #options: EndsOfFileOptions
 
-  constructor(pinnedMs: number) {
-    this.#pinnedMs = pinnedMs
+  constructor(options: EndsOfFileOptions) {
+    this.#options = options
+  }
+
+  /** Takes over the facts that an earlier process kept of a client. */
+  restore(client: string, known: KnownEnds): void {
+    this.#clients.set(client, known)
   }
 
   /** A client opens the file (LOOKUP), and is shown a version of the table for a while. */
-  open(client: FileClient, size: number, version: bigint, nowMs: number): void {
-    this.tell(client, size, version)
-    this.#knownOf(client).pinnedUntilMs = nowMs + this.#pinnedMs
+  open(client: FileClient, size: number, version: bigint): void {
+    const key = clientKey(client)
+    const known = this.#knownOf(key)
+    this.#tell(known, size, version)
+    known.pinnedUntilMs = this.#nowMs + this.#options.pinnedMs
+    this.#options.onChange(key, known)
   }
 
   /** True if a client that opens the file takes it for what the table has: it knows of no other text of this file. */
@@ -122,39 +144,73 @@ export class EndsOfFile {
    * The end of the text that a client is shown, whatever others have appended since: it is the only one that it knows, so
    * that there is no doubt what its WRITEs mean. Undefined where it is shown what the table has.
    */
-  pinned(client: FileClient, nowMs: number): EndOfFile | undefined {
+  pinned(client: FileClient): EndOfFile | undefined {
     const known = this.#clients.peek(clientKey(client))
-    if (known === undefined || known.ends.length !== 1 || nowMs >= known.pinnedUntilMs) return undefined
+    if (known === undefined || known.ends.length !== 1 || this.#nowMs >= known.pinnedUntilMs) return undefined
     const [end] = known.ends
     return end!.version === undefined ? undefined : end
   }
 
   /** A client was sent attributes with this size, of a version or of a save under way. */
   tell(client: FileClient, size: number, version: bigint | undefined): void {
-    const { ends } = this.#knownOf(client)
+    const key = clientKey(client)
+    const known = this.#knownOf(key)
+    if (this.#tell(known, size, version)) this.#options.onChange(key, known)
+  }
+
+  /** False if that is known already. */
+  #tell({ ends }: KnownEnds, size: number, version: bigint | undefined): boolean {
     const last = ends.at(-1)
-    if (last !== undefined && last.size === size && last.version === version && last.tail.length === 0) return
+    if (last !== undefined && last.size === size && last.version === version && last.tail.length === 0) return false
     ends.push(endOf(size, version))
     // The first says how much of the file the client may know.
     if (ends.length > ENDS_KEPT) ends.splice(1, 1)
+    return true
   }
 
   /** A client has the bytes in front of `offset`, as it read or wrote them; `size`: it also saw that the file ends there. */
   know(client: FileClient, offset: number, size = Number.POSITIVE_INFINITY): void {
-    const ends = this.#clients.peek(clientKey(client))?.ends
-    if (ends === undefined) return
+    const key = clientKey(client)
+    const known = this.#clients.peek(key)
+    if (known === undefined) return
+    const { ends } = known
     const last = ends.at(-1)
     const kept = ends.filter(end => end === last || (end.size >= offset && end.size <= size))
+    if (kept.length === ends.length) return
     ends.splice(0, ends.length, ...kept)
+    this.#options.onChange(key, known)
   }
 
   /** A client wrote up to `end`, behind `before`. What it was told since stands: another of its programs may have it. */
-  wrote(client: string, end: EndOfFile, nowMs: number, before?: EndOfFile): void {
-    const { ends, pinnedUntilMs } = this.#clients.peek(client) ?? { ends: [], pinnedUntilMs: 0 }
+  wrote(client: string, end: EndOfFile, before?: EndOfFile): void {
+    const { ends, pinnedUntilMs, brought } = this.#clients.peek(client) ?? { ends: [], pinnedUntilMs: 0 }
     const at = before === undefined ? ends.length : ends.findLastIndex(known => isSame(known, before))
     const told = ends.slice(at + 1).filter(known => known.size > end.size)
-    const isOver = pinnedUntilMs > 0 && nowMs >= pinnedUntilMs
-    this.#clients.set(client, { ends: [end, ...told], pinnedUntilMs: isOver ? nowMs + this.#pinnedMs : pinnedUntilMs })
+    const isOver = pinnedUntilMs > 0 && this.#nowMs >= pinnedUntilMs
+    const untilMs = isOver ? this.#nowMs + this.#options.pinnedMs : pinnedUntilMs
+    const known = { ends: [end, ...told], pinnedUntilMs: untilMs, brought }
+    this.#set(client, known)
+    this.#options.onChange(client, known)
+  }
+
+  /** True if what a client (`clientKey`) knows is a version, or a later one, or has its rows there. */
+  hasLanded(client: string, version: bigint): boolean {
+    const last = this.#clients.peek(client)?.ends.at(-1)
+    const landed = last?.landed ?? last?.version
+    return landed !== undefined && landed >= version
+  }
+
+  /** Rows that a client wrote elsewhere, whose WRITEs here may still come. */
+  broughtBy(client: string): Brought | undefined {
+    const brought = this.#clients.peek(client)?.brought
+    return brought === undefined || this.#nowMs > brought.untilMs ? undefined : brought
+  }
+
+  /** Notes such rows. */
+  bring(client: string, brought: Brought): void {
+    const known = this.#knownOf(client)
+    known.brought = brought
+    this.#options.onChange(client, known)
   }
 
   /** The ends that a client may write behind, the oldest first. */
@@ -167,12 +223,21 @@ export class EndsOfFile {
     return [...this.#clients.values()].flatMap(({ ends }) => ends).reverse()
   }
 
-  #knownOf(client: FileClient): KnownEnds {
-    const key = clientKey(client)
+  get #nowMs(): number {
+    return this.#options.clock.nowMs()
+  }
+
+  #knownOf(key: string): KnownEnds {
     const there = this.#clients.get(key)
     if (there !== undefined) return there
     const known: KnownEnds = { ends: [], pinnedUntilMs: 0 }
-    this.#clients.set(key, known)
+    this.#set(key, known)
     return known
+  }
+
+  #set(key: string, known: KnownEnds): void {
+    const [first] = this.#clients.keys()
+    if (this.#clients.size === CLIENTS_KEPT && !this.#clients.has(key)) this.#options.onChange(first!, undefined)
+    this.#clients.set(key, known)
   }
 }

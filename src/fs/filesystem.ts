@@ -52,6 +52,8 @@ export interface FileRef extends Export {
 export interface Caller {
   /** The number of the connection that it came over, counted from the server's start. */
   readonly connection: number
+  /** The address and the port of its other end: a client that connects anew, also to a later server, mostly does so from there. */
+  readonly peer?: string
   /** Of its AUTH_SYS credential. */
   readonly uid: number | undefined
   /** The inode number of the other end's socket, if that is one of this machine: /proc tells who holds it. */
@@ -145,8 +147,8 @@ export interface Listing {
 }
 
 export interface ReadResult {
-  /** Not to be written to. */
-  readonly bytes: Uint8Array
+  /** The bytes in parts, as they are kept: to put many together takes longer than to send them. Not to be written to. */
+  readonly data: readonly Uint8Array[]
   readonly eof: boolean
   /**
    * Of the file that the bytes are from. The Linux client keeps the length of the head of a mount's first READ reply, and

@@ -5,14 +5,17 @@ const CLIENTS_KEPT = 64
 /** Texts that are remembered of one client. */
 const TEXTS_KEPT = 32
 /** A program that does not read a file again, as its client has it in its cache, has opened it so long before at most. */
-const OPENED_MS = 5000
+export const OPENED_MS = 5000
+/** Of one client, so many of its calls are remembered, of those that took this long. */
+const SLOW_CALLS_KEPT = 64
+const SLOW_MS = 100
 
 const NO_BYTES = new Uint8Array(0)
 
 /** The image of a save under way. */
 export interface ImageOfSave {
   /** The version of the table that it began with, and the size of its text in bytes. */
-  readonly base: { readonly size: number; readonly snapshot: { readonly version: bigint } }
+  readonly base: { readonly size: number; readonly version: bigint }
   /** The version that shows the image as it was, once there is one. */
   became: bigint | undefined
 }
@@ -31,6 +34,12 @@ interface KnownText<Lineage> {
   readonly firstMs: number
   lastMs: number
   toldMs: number
+}
+
+/** A call that took long: its moments. */
+interface SlowCall {
+  readonly startMs: number
+  readonly endMs: number
 }
 
 /** A text that a client knew. */
@@ -59,6 +68,7 @@ export interface TextsAtStart<Lineage> {
  */
 export class KnownTexts<Lineage> {
   readonly #clients = new BoundedMap<string, KnownText<Lineage>[]>(CLIENTS_KEPT)
+  readonly #slow = new BoundedMap<string, SlowCall[]>(CLIENTS_KEPT)
   readonly #togetherMs: number
 
   /** `togetherMs`: see HoldTimes. */
@@ -90,6 +100,28 @@ export class KnownTexts<Lineage> {
     this.#note(client, lineage, 'wrote', of, size, nowMs)
   }
 
+  /** A call of a client has ended, which began at a moment. */
+  called(client: FileClient, startMs: number, nowMs: number): void {
+    if (nowMs - startMs < SLOW_MS) return
+    const key = clientKey(client)
+    this.#slow.set(key, [...(this.#slow.get(key) ?? []), { startMs, endMs: nowMs }].slice(-SLOW_CALLS_KEPT))
+  }
+
+  /**
+   * The time (ms) between two moments in which no slow call of a client was under way. A program may be held back by those of others: the
+   * kernel lets calls that make names wait for those that look names up in the same folder, and a slow store all of them.
+   */
+  idleMs(client: FileClient, fromMs: number, untilMs: number): number {
+    let [atMs, idleMs] = [fromMs, 0]
+    const calls = this.#slow.peek(clientKey(client)) ?? []
+    for (const { startMs, endMs } of calls.toSorted((one, other) => one.startMs - other.startMs)) {
+      if (startMs >= untilMs || endMs <= atMs) continue
+      idleMs += Math.max(0, startMs - atMs)
+      atMs = endMs
+    }
+    return idleMs + Math.max(0, untilMs - atMs)
+  }
+
   /**
    * Returns what a program of a client knew that has been at work since a moment: what it had in its cache, if it has asked just
    * before whether that is good; else the first that the client read since then; else what it had in its cache if it has
@@ -101,12 +133,15 @@ export class KnownTexts<Lineage> {
     const before = [...Map.groupBy(known, ({ lineage }) => lineage).values()]
       .flatMap(texts => texts.findLast(({ firstMs }) => firstMs <= sinceMs) ?? [])
       .toSorted((left, right) => askedMs(left) - askedMs(right))
-      // Of what it opened and had not in its cache, it has had what came then.
+      // Of what it opened and had not in its cache, it has had what came then; of a text without bytes, nothing comes.
       .map(opened => ({
         opened,
-        text: opened.how === 'told' ? since.find(({ lineage }) => lineage === opened.lineage) : opened,
+        text:
+          opened.how === 'told' && opened.size > 0 ? since.find(({ lineage }) => lineage === opened.lineage) : opened,
       }))
-    const together = before.filter(({ opened }) => askedMs(opened) > sinceMs - this.#togetherMs)
+    const isTogether = (askedMs: number): boolean =>
+      askedMs > sinceMs || this.idleMs(client, askedMs, sinceMs) < this.#togetherMs
+    const together = before.filter(({ opened }) => isTogether(askedMs(opened)))
     const cached = before.slice(-1).filter(({ opened }) => askedMs(opened) > sinceMs - OPENED_MS)
     const [first] = [
       together.flatMap(({ text }) => text ?? []),
@@ -138,6 +173,11 @@ export class KnownTexts<Lineage> {
   }
 }
 
+/** The text in front of an end, of which the version is known. */
+export function textBefore(end: EndOfFile): TextOf {
+  return end.tail.length === 0 ? end.version! : end
+}
+
 function askedMs({ lastMs, toldMs }: KnownText<unknown>): number {
   return Math.max(lastMs, toldMs)
 }
@@ -155,6 +195,6 @@ function textOf<Lineage>({ lineage, of, size }: KnownText<Lineage>): TextOfClien
   }
   const { base, became } = of
   if (became !== undefined) return { lineage, version: became, size, tail: NO_BYTES, landed: became }
-  const { version } = base.snapshot
+  const { version } = base
   return { lineage, version, size: base.size, tail: NO_BYTES, landed: version }
 }

@@ -1,8 +1,11 @@
 import { diffText, type RowText } from './edits/diff.ts'
 import { eachRow } from './edits/multiset.ts'
-import { isContinuation, type Seen, type SeenTexts } from './lineages.ts'
+import { OPENED_MS } from './known-texts.ts'
+import { isContinuation, type Lineage } from './lineage.ts'
 import { RefusedChange } from './names.ts'
 import type { Unseen } from './saves/outcome.ts'
+import type { BroughtBehind } from './saves/renames.ts'
+import { type Seen, type SeenTexts, seenWhole } from './seen-texts.ts'
 import type { ByteRange, TableText } from './text/layout.ts'
 import { isAt, joined, type Text } from './text/text.ts'
 
@@ -14,12 +17,35 @@ import { isAt, joined, type Text } from './text/text.ts'
 
 /** Larger files are not compared with every text that may have been read. */
 const COMPARED_BYTES_MAX = 64 << 20
+/** Versions of the moment before a file was begun that are looked at. */
+const OPENED_MAX = 16
 
 /** The text that a rewrite is compared with, and the rows of it that are not its matter. */
 export interface Base {
   readonly base: TableText
   readonly unseen?: Unseen
-  readonly seen?: Seen
+  /** Ends behind which rows may have been in its client's cache that were not in the table yet. */
+  readonly behind?: readonly BroughtBehind[]
+}
+
+/**
+ * Returns the texts that the name led to in the moment before a program's file was begun (`sinceMs`), the oldest first, but for the newest:
+ * the program may have opened one of them, and read it in its client's cache. RefusedChange if these are too many.
+ */
+export async function mayHaveRead(
+  name: string,
+  lineage: Lineage,
+  sinceMs: number,
+  textOf: (version: bigint) => Promise<TableText>,
+): Promise<Seen[]> {
+  const texts: Seen[] = []
+  for (let text = await textOf(lineage.version); text.snapshot.version > 0n; ) {
+    if (text.snapshot.timestampMs < Math.floor(sinceMs) - OPENED_MS) break
+    if (texts.length === OPENED_MAX) throw diedMeanwhile(name)
+    text = await textOf(text.snapshot.version - 1n)
+    texts.unshift(seenWhole(lineage, text))
+  }
+  return texts
 }
 
 interface Compared {
@@ -41,9 +67,11 @@ export async function baseOf(name: string, seen: SeenTexts, image: Text, current
   const isSimple = first.length === 1 && later.length === 0 && only!.tail.length === 0
   if (isSimple || image.size > COMPARED_BYTES_MAX || !(await isAt(image, 0, current.headerBytes)))
     return asBase(first.at(-1)!, [], undefined, current)
-  const compared = await Promise.all([...first, ...later].map(text => compare(text, image)))
-  const found = bestOf(name, compared.slice(0, first.length), compared.slice(first.length))
-  if (!found.seen.isWhole) throw cannotTell(name)
+  const compareAll = (texts: readonly Seen[]): Promise<Compared[]> =>
+    Promise.all(texts.map(text => compare(text, image)))
+  const [atFirst, since] = await Promise.all([compareAll(first), compareAll(later)])
+  const found = bestOf(name, atFirst, since)
+  if (!found.seen.isWhole || (await fitsAnother(found, atFirst))) throw cannotTell(name)
   return asBase(found.seen, found.removedRanges, found.text, current)
 }
 
@@ -51,7 +79,8 @@ function asBase(seen: Seen, removed: readonly ByteRange[], known: Text | undefin
   const { text, size } = seen
   const own = known === undefined ? undefined : { text: known, ranges: removed.filter(({ end }) => end > size) }
   const unseen = { from: size, own }
-  return { base: isContinuation(text, current) ? current : text, unseen, seen }
+  const behind = [{ line: String(seen.lineage.id), end: size + seen.tail.length }]
+  return { base: isContinuation(text, current) ? current : text, unseen, behind }
 }
 
 /**
@@ -69,15 +98,36 @@ function bestOf(name: string, first: readonly Compared[], later: readonly Compar
   return (isAnew(last) || last.stays ? undefined : later.find(isAnew)) ?? last
 }
 
-function cannotTell(name: string): RefusedChange {
+/** True if a new text that takes rows away without new ones in their place fits another text as well, and takes others out of that. */
+async function fitsAnother(found: Compared, others: readonly Compared[]): Promise<boolean> {
+  if (found.removed <= found.added) return false
+  const removedFrom = async ({ text, removedRanges }: Compared): Promise<Uint8Array> =>
+    joined(await Promise.all(removedRanges.map(({ start, end }) => text.read(start, end))))
+  const rows = await removedFrom(found)
+  for (const other of others)
+    if (other.added === found.added && other.removed === found.removed)
+      if (Buffer.compare(await removedFrom(other), rows) !== 0) return true
+  return false
+}
+
+/** Returns the refusal of a file that was begun before the server died, where what its program had read is not known any more. */
+export function diedMeanwhile(name: string): RefusedChange {
+  return cannotTell(name, 'while the table changed, before the server was started anew')
+}
+
+/** Returns the refusal of a file that was made `when` something happened which may have hidden rows from its program. */
+function cannotTell(
+  name: string,
+  when = 'while other programs of the same machine and of others changed the table',
+): RefusedChange {
   return new RefusedChange(
     'EIO',
-    `${name}: the file that was to take its place was made while other programs of the same machine and of others changed the table, and may be missing rows that its program never saw; the table is as it was: do it again`,
+    `${name}: the file that was to take its place was made ${when}, and may be missing rows that its program never saw; the table is as it was: do it again`,
   )
 }
 
 async function compare(seen: Seen, image: Text): Promise<Compared> {
-  const { text: table, size, tail } = seen
+  const { front: table, size, tail } = seen
   const text = tail.length === 0 && size === table.size ? table : await known(seen)
   const start = table.headerBytes.length
   const { removed, added } = await diffText(text, image, { cut: table.format.cut, baseStart: start, imageStart: start })
@@ -89,8 +139,8 @@ async function compare(seen: Seen, image: Text): Promise<Compared> {
   return { seen, text, added: come, removed: gone, stays, removedRanges: removed }
 }
 
-/** The first bytes of a table's text, and the rows of `tail` behind them. */
-async function known({ text: table, size, tail }: Seen): Promise<RowText> {
+/** The first bytes of a version's text, and the rows of `tail` behind them. */
+async function known({ front: table, size, tail }: Seen): Promise<RowText> {
   const starts: number[] = []
   await eachRow(
     { size: tail.length, read: async (start, end) => tail.subarray(start, end) },

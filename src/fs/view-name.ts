@@ -1,24 +1,34 @@
+import { BoundedMap } from '../core/bounded-map.ts'
 import { messageOf } from '../core/errors.ts'
 import type { Table } from '../table/table.ts'
 import { exactSize } from './attributes.ts'
 import { clientKey, endOf, endOfImage, type FileClient, fileClientOf } from './ends-of-file.ts'
 import { type Change, type CreateHow, FsError, type Node, type TimeNs } from './filesystem.ts'
-import type { Lineage } from './lineages.ts'
+import { type Lineage, textVersion } from './lineage.ts'
 import { exists, isSillyName, noEntry, RefusedChange } from './names.ts'
 import type { HoldTimes } from './saves/hold-times.ts'
 import { type NameAct, type NameEvent, nextName } from './saves/name-state.ts'
-import type { RenameRecord } from './saves/renames.ts'
+import { noteBrought, type RenameRecord } from './saves/renames.ts'
 import type { Saves } from './saves/saves.ts'
 import { openFile } from './saves/spool.ts'
 import type { Scratch } from './scratch/scratch.ts'
-import { type Base, baseOf } from './seen.ts'
+import { type Base, baseOf, diedMeanwhile, mayHaveRead } from './seen.ts'
+import { seenWhole } from './seen-texts.ts'
 import type { TableText } from './text/layout.ts'
-import type { Text } from './text/text.ts'
+import { isSameText, type Text } from './text/text.ts'
 import type { TableView } from './views/table-view.ts'
 
-/** A file whose writer has been done with it for longer than this was not made from what the table is now. */
-const FINISHED_NS = 2_000_000_000n
+/** Clients repeat what was not answered within this time of a restart. */
+const RESTARTED_MS = 120_000
 const COMPLETED_MAX = 64
+
+/** A file whose rows are in the table. */
+interface Taken {
+  readonly text: TableText
+  readonly image: Text
+  /** The text is the image, byte for byte. */
+  readonly asWritten: boolean
+}
 
 export interface ViewNameOptions {
   readonly view: TableView
@@ -46,11 +56,17 @@ export class ViewName {
   #deadline: Timer | undefined
   /** Those who wait until it is there. */
   #waiting: (() => void)[] = []
+  /** The first moments of RENAMEs onto the name that are not answered yet, by the names of their files. */
+  readonly #arrivals = new BoundedMap<string, number>(COMPLETED_MAX)
+  /** The moment of the first call of a client of this process. */
+  #servedMs: number | undefined
   /** The former names of files that took the name, whose RENAME was not answered: it may come once more. */
   #completed: readonly string[] = []
+  readonly #startedMs: number
 
   constructor(options: ViewNameOptions) {
     this.#options = options
+    this.#startedMs = options.nowMs()
   }
 
   get view(): TableView {
@@ -80,6 +96,7 @@ export class ViewName {
 
   /** A client is there again after a restart: what it was doing, it goes on with now or not at all. */
   clientSeen(): void {
+    this.#servedMs = this.#options.nowMs()
     this.#happened({ kind: 'client' })
   }
 
@@ -103,7 +120,7 @@ export class ViewName {
     const { view, nowMs, scratch } = this.#options
     if (view.nameState.kind !== 'created over') return
     const { backup } = view.nameState
-    const isAsBackup = lineage.version === backup.version && scratch.entryOf(backup.id) !== undefined
+    const isAsBackup = textVersion(lineage) === textVersion(backup) && scratch.entryOf(backup.id) !== undefined
     this.#happened({ kind: 'save refused', lineage, isAsBackup, nowMs: nowMs() })
   }
 
@@ -167,6 +184,9 @@ export class ViewName {
     const { view, scratch, editor, onNames } = this.#options
     const { lineages } = view
     const origin = `${fromDirectory.id}/${fromName}`
+    // Stores that are slow, or away, must not make a file look as if it had lain there.
+    const arrivedMs = this.#arrivals.get(origin) ?? this.#options.nowMs()
+    this.#arrivals.set(origin, arrivedMs)
     await this.#finishRenames()
     const entry = await this.#entryToRename(fromDirectory, fromName, origin)
     if (entry === undefined) return
@@ -174,33 +194,23 @@ export class ViewName {
     const old = lineages.get(entry.id)
     const shown = old === undefined ? await this.#options.textOfLineage(entry.id) : await lineages.text(old)
     const { ctime: finished, size } = await scratch.getattr(entry.id)
-    const written = shown === undefined ? { sinceMs: scratch.createdMs(entry.id), finished } : undefined
+    const written =
+      shown === undefined ? { sinceMs: scratch.createdMs(entry.id), finished, renamedMs: arrivedMs } : undefined
     const file = shown === undefined ? openFile(scratch.realPath(entry.id), exactSize(size)) : undefined
     const image = shown ?? file!
     // A version of another view goes on as that one's.
     const becomes = old !== undefined ? 'line' : shown === undefined ? 'file' : 'new'
     try {
       const client = fileClientOf(fromDirectory)
-      let base: Base | undefined
       // A whole new text behind a truncation is a change of what that has left.
       const known = editor.isCut ? undefined : written
-      const find = async (): Promise<Base> => (base = await this.#baseOfReplacement(away, known, image, client))
-      const renaming = { origin, fileId: String(entry.id), becomes } as const
-      const { text, asWritten, record, behind } = await editor.replace(find, image, renaming)
-      if (base?.seen !== undefined) {
-        const { lineage, size, tail } = base.seen
-        lineages.noteBrought(lineage, client, size + tail.length, behind)
-      }
-      const lineage = await this.#complete(record, text)
-      if (old === undefined) {
-        if (!asWritten) lineages.touch(lineage)
-        // It only tells what is appended next.
-        const end = asWritten ? endOf(text.size, text.snapshot.version) : await endOfImage(image).catch(() => undefined)
-        const key = clientKey(client)
-        if (end !== undefined) lineages.noteWrote(lineage, key, end)
-        lineages.noteSaved(lineage, [key], undefined, asWritten)
-      }
+      const find = (): Promise<Base> => this.#baseOfReplacement(away, known, image, client)
+      const renaming = { origin, fileId: String(entry.id), becomes, client: clientKey(client) } as const
+      const { text, asWritten, record } = await editor.replace(find, image, renaming)
+      await this.#complete(record, { text, asWritten, image })
+      this.#arrivals.delete(origin)
     } catch (error) {
+      if (!(error instanceof FsError && error.code === 'EJUKEBOX')) this.#arrivals.delete(origin)
       await this.#putBack(away)
       throw error
     } finally {
@@ -210,24 +220,30 @@ export class ViewName {
   }
 
   /** The name leads to a renamed file, whose rows are in the table. It may be called again if it fails. */
-  async #complete(record: RenameRecord, known?: TableText): Promise<Lineage> {
+  async #complete(record: RenameRecord, taken: Taken): Promise<void> {
     const { view, editor } = this.#options
     const { lineages } = view
-    const { origin, becomes } = record
+    const { text, asWritten, image } = taken
+    const { origin, becomes, client } = record
     const id = BigInt(record.fileId)
     try {
-      const text = known ?? (await lineages.text(await view.lookNow()))
-      await this.#take(id)
+      // It only tells what is appended next.
+      const end = asWritten ? endOf(text.size, text.version) : await endOfImage(image).catch(() => undefined)
       const old = becomes === 'new' ? undefined : lineages.get(id)
-      const lineage = old ?? lineages.start(text, becomes === 'new' ? undefined : id, origin)
-      if (old !== undefined) {
+      if (old === undefined) {
+        // What its client knows of it is noted with it: who dies here has it.
+        const lineage = lineages.start(text, becomes === 'new' ? undefined : id, origin)
+        if (!asWritten) lineages.touch(lineage)
+        if (client !== undefined && end !== undefined) lineages.noteWrote(lineage, client, end)
+        if (client !== undefined) lineages.noteSaved(lineage, [client], undefined, asWritten)
+      } else if (becomes === 'line') {
         lineages.advance(old, text)
         lineages.adopt(old)
         lineages.touch(old)
       }
       this.#happened({ kind: 'RENAME onto' })
-      lineages.whenSaved(lineage, () => editor.renames.end(record))
-      return lineage
+      await this.#take(id)
+      lineages.whenSaved(() => editor.renames.end(record))
     } catch (cause) {
       throw this.#askAgain(cause)
     }
@@ -249,13 +265,33 @@ export class ViewName {
   async #finishRenames(): Promise<void> {
     const { editor, table } = this.#options
     for (const record of editor.renames.open) {
-      const isInTable = await editor.renames.isIn(table, record).catch(cause => {
+      const version = await editor.renames.versionOf(table, record).catch(cause => {
         throw this.#askAgain(cause)
       })
-      if (isInTable) {
-        await this.#complete(record)
-        this.#completed = [...this.#completed, record.origin].slice(-COMPLETED_MAX)
-      } else editor.renames.end(record)
+      if (version === undefined) {
+        editor.renames.end(record)
+        continue
+      }
+      noteBrought(record, this.view.lineages)
+      await this.#finishRename(record, version)
+      this.#completed = [...this.#completed, record.origin].slice(-COMPLETED_MAX)
+    }
+  }
+
+  async #finishRename(record: RenameRecord, version: bigint): Promise<void> {
+    const { view, scratch } = this.#options
+    const id = BigInt(record.fileId)
+    const isFile = record.becomes === 'file' && scratch.entryOf(id) !== undefined
+    let file: ReturnType<typeof openFile> | undefined
+    try {
+      const text = await view.lineages.textOf(version)
+      if (isFile) file = openFile(scratch.realPath(id), exactSize((await scratch.getattr(id)).size))
+      const image = file ?? text
+      await this.#complete(record, { text, image, asWritten: isFile && (await isSameText(text, image)) })
+    } catch (cause) {
+      throw cause instanceof FsError && cause.code === 'EJUKEBOX' ? cause : this.#askAgain(cause)
+    } finally {
+      file?.close()
     }
   }
 
@@ -299,23 +335,39 @@ export class ViewName {
   /**
    * The text that a program read before it wrote the file that now takes the name: rows that came in while it worked were
    * not seen by it, and stay. A file that lay finished while the table changed (a backup that is put back) replaces what
-   * is there now.
+   * is there now; of one from before a restart it is not known how long it lay.
    */
   async #baseOfReplacement(
     away: Lineage | undefined,
-    file: { sinceMs: number; finished: TimeNs } | undefined,
+    file: { sinceMs: number; finished: TimeNs; renamedMs: number } | undefined,
     image: Text,
     client: FileClient,
   ): Promise<Base> {
-    const { view, nowMs } = this.#options
+    const { view, times } = this.#options
     const { lineages } = view
     const lineage = away ?? (await view.lookNow())
     const base = await lineages.text(lineage)
     if (file === undefined) return { base }
-    const isFinished = BigInt(nowMs()) * 1_000_000n - file.finished > FINISHED_NS
+    const isFromBefore = this.#isFromBefore(file)
+    if (isFromBefore && base.snapshot.timestampMs >= Math.floor(file.sinceMs)) throw diedMeanwhile(view.name)
+    const servedNs = BigInt(this.#servedMs ?? 0) * 1_000_000n
+    const lainSince = file.finished > servedNs ? file.finished : servedNs
+    const lainMs = lineages.known.idleMs(client, Number(lainSince / 1_000_000n), file.renamedMs)
+    const isFinished = lainMs > times.finishedMs
     if (isFinished && lineage.mtime > file.finished) return { base }
     const seen = await lineages.seenSince(file.sinceMs, client)
-    return seen === undefined ? { base } : baseOf(view.name, seen, image, base)
+    // What its program read was known to the earlier process alone.
+    const earlier = isFromBefore ? await mayHaveRead(view.name, lineage, file.sinceMs, v => lineages.textOf(v)) : []
+    if (seen === undefined && earlier.length === 0) return { base }
+    const { first = [seenWhole(lineage, base)], later = [] } = seen ?? {}
+    return baseOf(view.name, { first: [...earlier, ...first], later }, image, base)
+  }
+
+  /** True if a program may have been at work on a file when the server died: then it is not known what it had read. */
+  #isFromBefore({ sinceMs, finished }: { sinceMs: number; finished: TimeNs }): boolean {
+    const startedMs = this.#startedMs
+    const isRecent = finished > BigInt(startedMs - RESTARTED_MS) * 1_000_000n
+    return sinceMs < startedMs && isRecent && this.#options.nowMs() - startedMs < RESTARTED_MS
   }
 
   /** Takes the name from state to state; what is to be done for it is told. */

@@ -91,20 +91,20 @@ function unescaped(text: string): string {
 }
 
 /** The mount at a path, the last one if several lie upon each other. Does not touch the mount itself, which may hang. */
-export function mountAt(path: string): MountEntry | undefined {
+export function mountAt(path: string, among: readonly MountEntry[] = mounts()): MountEntry | undefined {
   const wanted = resolve(path)
-  return mounts().findLast(entry => entry.mountPoint === wanted)
+  return among.findLast(entry => entry.mountPoint === wanted)
 }
 
 /** Returns a path without symbolic links. Unlike realpath it never looks at a mount point itself, which may hang. */
-export function canonicalPath(path: string, linksMax = 40): string {
+export function canonicalPath(path: string, linksMax = 40, all: readonly MountEntry[] = mounts()): string {
   const absolute = resolve(path)
-  if (absolute === dirname(absolute) || mountAt(absolute) !== undefined) return absolute
-  const parent = canonicalPath(dirname(absolute), linksMax)
+  if (absolute === dirname(absolute) || mountAt(absolute, all) !== undefined) return absolute
+  const parent = canonicalPath(dirname(absolute), linksMax, all)
   const full = join(parent, basename(absolute))
-  if (mountAt(full) !== undefined || linksMax === 0) return full
+  if (mountAt(full, all) !== undefined || linksMax === 0) return full
   try {
-    return canonicalPath(resolve(parent, readlinkSync(full)), linksMax - 1)
+    return canonicalPath(resolve(parent, readlinkSync(full)), linksMax - 1, all)
   } catch {
     return full // It is no link, or is not there.
   }

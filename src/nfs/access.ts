@@ -15,6 +15,6 @@ export function mayCall(allowed: AllowedUids, credential: Credential): boolean {
 }
 
 /** Returns the caller of a call, for the file system. */
-export function callerOf({ connection, credential, socket, underWay }: Call): Caller {
-  return { connection, uid: credential.flavor === 'sys' ? credential.uid : undefined, socket, call: underWay }
+export function callerOf({ connection, peer, credential, socket, underWay }: Call): Caller {
+  return { connection, peer, uid: credential.flavor === 'sys' ? credential.uid : undefined, socket, call: underWay }
 }

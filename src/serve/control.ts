@@ -14,6 +14,8 @@ export interface ServerStatus {
   /** Sentences about saves that are held. */
   readonly held: readonly string[]
   readonly measuring?: { readonly doneBytes: number; readonly totalBytes: number } | undefined
+  /** The fate of the small files that changes leave, as a sentence; undefined if they are left. */
+  readonly compaction?: string | undefined
   readonly mounts?: readonly TableMount[] | undefined
   readonly problem?: Problem | undefined
 }

@@ -2,6 +2,7 @@ import { appendFileSync, copyFileSync, mkdirSync, statSync, truncateSync } from 
 import { basename, join } from 'node:path'
 import type { Clock } from '../core/clock.ts'
 import { messageOf } from '../core/errors.ts'
+import { counted } from '../core/units.ts'
 import { stateHome } from '../core/xdg.ts'
 import type { FsError } from '../fs/filesystem.ts'
 import type { NewVersion } from '../lake.ts'
@@ -58,7 +59,7 @@ export function versionSentence(
 ): string {
   const rows = ROW_COUNTS.flatMap(([word, ...names]) => {
     const count = Number(metrics[names.find(name => metrics[name] !== undefined) ?? ''] ?? 0)
-    return count > 0 ? [`${count} ${count === 1 ? 'row' : 'rows'} ${word}`] : []
+    return count > 0 ? [`${counted(count, 'row')} ${word}`] : []
   })
   const what = [`version ${version}: ${operation}`, ...rows].join(', ')
   if (durationMs !== undefined) return `${what}, in ${Math.max(1, Math.round(durationMs))} ms`

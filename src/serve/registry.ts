@@ -23,6 +23,8 @@ export interface ServerSettings extends Rights {
   readonly port: number | undefined
   /** The bound of the disk cache, in bytes. */
   readonly cacheBytes: number | undefined
+  /** Small files are left as they are. */
+  readonly noCompact?: boolean
   /** The limits of each SQL statement. */
   readonly sqlLimits: Partial<SqlLimits>
   readonly store: StoreSettings

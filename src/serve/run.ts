@@ -1,4 +1,5 @@
 import { messageOf } from '../core/errors.ts'
+import { COMPACTION } from '../fs/compactor.ts'
 import { type Control, type ControlHandlers, type ServerStatus, startControl } from './control.ts'
 import { ServeError } from './errors.ts'
 import { exportRecords, Mounts } from './mounts.ts'
@@ -35,6 +36,7 @@ export async function runServer(options: RunOptions): Promise<Running> {
   try {
     const server = await serveTable({
       ...settings,
+      ...(settings.noCompact === true ? {} : { compaction: COMPACTION }),
       log,
       onLocked: () => {
         control = startControl(location, handlersOf(life.promise))
@@ -168,6 +170,7 @@ class Life {
       version: this.#options.version,
       held: server.held(),
       measuring: server.measuring(),
+      compaction: server.compaction(),
       mounts: mounts.present,
       problem,
     }

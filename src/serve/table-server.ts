@@ -1,6 +1,7 @@
 import type { Database } from 'bun:sqlite'
 import { join } from 'node:path'
 import { withinMs } from '../core/limit.ts'
+import { type CompactionOptions, Compactor } from '../fs/compactor.ts'
 import { ErrorJournal } from '../fs/error-journal.ts'
 import { ExportedFileSystem } from '../fs/export.ts'
 import type { Export } from '../fs/filesystem.ts'
@@ -34,11 +35,13 @@ export interface ServeOptions extends WantedEndpoint, Rights {
   readonly cacheBytes?: number | undefined
   /** The limits of each SQL statement. */
   readonly sqlLimits?: Partial<SqlLimits> | undefined
+  /** The way in which small files are put together in the background; they are not if it is not given. */
+  readonly compaction?: CompactionOptions | undefined
   readonly holdTimes?: HoldTimes | undefined
   /** Finds the processes that have files open for writing; by default in /proc. */
   readonly openers?: Openers | undefined
   /** Stand-ins for the store, the database and the disk, so that their failures can be tried. */
-  readonly seams?: Seams | undefined
+  readonly seams?: Partial<Seams> | undefined
   readonly log: (sentence: string) => void
   /** Called as soon as no other process can serve the table, and just before one can again. */
   readonly onLocked?: (() => void) | undefined
@@ -75,6 +78,8 @@ export interface TableServer {
   closeExport(rights: Rights): void
   /** The saves that are held, in sentences. */
   held(): string[]
+  /** The fate of the small files that changes leave, as a sentence; undefined if they are left. */
+  compaction(): string | undefined
   /** The progress of the first measuring of other writers' files; undefined if none is going on. */
   measuring(): { doneBytes: number; totalBytes: number } | undefined
   /** Resolves when no save is held. */
@@ -92,20 +97,29 @@ export async function serveTable(options: ServeOptions): Promise<TableServer> {
   const { location, log, onLocked, onUnlock, cacheDirectory, cacheBytes } = options
   // Statements commit in processes of their own.
   let sql: SqlService | undefined
+  let served: { readonly compactor: Compactor | undefined } | undefined
   const lake = await openLake(location, {
     log,
-    onVersion: version => log(versionSentence(version, sql?.hasBegun(version.txnId))),
+    onVersion: version => {
+      const isSql = sql?.hasBegun(version.txnId)
+      log(versionSentence(version, isSql))
+      // What others do to the table is theirs to tidy up.
+      if (version.durationMs !== undefined || isSql === true) served?.compactor?.noteChange()
+    },
     wrapStore: options.seams?.store,
     ...(cacheDirectory === undefined ? {} : { cacheDirectory }),
     ...(cacheBytes === undefined ? {} : { cacheBytes }),
   })
   let state: StateFolder | undefined
   try {
+    await lake.table.lookBack()
     const besideTable = lake.table.store.localPath('_posixlake')
     state = openState({ besideTable, location: lake.location, log, onLocked, onUnlock })
     sql = openSql(lake, { folder: join(state.directory, 'sql'), limits: options.sqlLimits, log })
-    const database = options.seams?.database(state.database) ?? state.database
-    return await serveLake(lake, { ...state, database }, sql, options)
+    const database = options.seams?.database?.(state.database) ?? state.database
+    const parts = await serveLake(lake, { ...state, database }, sql, options)
+    served = parts
+    return serverOf(parts)
   } catch (error) {
     state?.close()
     await lake.close()
@@ -113,7 +127,7 @@ export async function serveTable(options: ServeOptions): Promise<TableServer> {
   }
 }
 
-async function serveLake(lake: Lake, state: StateFolder, sql: SqlService, options: ServeOptions): Promise<TableServer> {
+async function serveLake(lake: Lake, state: StateFolder, sql: SqlService, options: ServeOptions): Promise<Parts> {
   const { log } = options
   const refusals = new RefusalLog(log, lake.clock)
   const errorsPath = join(state.directory, 'errors.log')
@@ -136,8 +150,27 @@ async function serveLake(lake: Lake, state: StateFolder, sql: SqlService, option
     throw error
   })
   const health = new Health({ clock: lake.clock, log, look: tableLook(lake, () => recovery.hasBegun) })
-  const parts: Parts = { lake, state, sql, segments, tree, recovery, exports, endpoints, health, options }
-  return serverOf(parts, listening)
+  const { compaction } = options
+  const compactor = compaction && compactorOf(lake, sql, tree, recovery, { ...options, compaction })
+  return { lake, state, sql, segments, tree, recovery, exports, endpoints, listening, health, compactor, options }
+}
+
+function compactorOf(
+  { table, clock }: Lake,
+  sql: SqlService,
+  tree: LakeTree,
+  recovery: Recovery,
+  { compaction, log }: Pick<ServeOptions, 'compaction' | 'log'>,
+): Compactor {
+  return new Compactor({
+    table,
+    clock,
+    ...(compaction === undefined ? {} : { options: compaction }),
+    mayWrite: () => recovery.hasBegun,
+    isQuiet: () => tree.isQuiet && !sql.isChanging,
+    goOn: () => tree.goOn(),
+    log,
+  })
 }
 
 /** The parts of a server, which listens already. */
@@ -150,12 +183,15 @@ interface Parts {
   readonly recovery: Recovery
   readonly exports: Exports
   readonly endpoints: Endpoints
+  readonly listening: Endpoint
   readonly health: Health
+  readonly compactor: Compactor | undefined
   readonly options: ServeOptions
 }
 
-function serverOf(parts: Parts, { host, port }: Endpoint): TableServer {
-  const { lake, state, sql, segments, tree, recovery, exports, endpoints, health, options } = parts
+function serverOf(parts: Parts): TableServer {
+  const { lake, state, sql, segments, tree, recovery, exports, endpoints, health, compactor, options } = parts
+  const { host, port } = parts.listening
   return {
     lake,
     host,
@@ -175,6 +211,7 @@ function serverOf(parts: Parts, { host, port }: Endpoint): TableServer {
         exports.close(exportOf(rights, true))
     },
     held: () => tree.held(),
+    compaction: () => compactor?.status,
     measuring: () => segments.measuring,
     settle: () => tree.settled(),
     warmUp: async () => {
@@ -186,8 +223,9 @@ function serverOf(parts: Parts, { host, port }: Endpoint): TableServer {
   }
 }
 
-async function stop({ lake, state, sql, tree, endpoints, health, options }: Parts): Promise<void> {
+async function stop({ lake, state, sql, tree, endpoints, health, compactor, options }: Parts): Promise<void> {
   health.stop()
+  await compactor?.stop()
   // Calls that wait for a statement are answered now, and not held against the others.
   await sql.end()
   await endpoints.close(CLOSE_GRACE_MS)
@@ -249,7 +287,7 @@ function treeOf(
     log,
     openers,
     ...(holdTimes === undefined ? {} : { holdTimes }),
-    ...(seams === undefined ? {} : { disk: seams.disk }),
+    ...(seams?.disk === undefined ? {} : { disk: seams.disk }),
   })
 }
 

@@ -1,8 +1,11 @@
 import { TextError } from '../columns/errors.ts'
 import { parseDdl } from '../columns/schema.ts'
-import type { Schema } from '../columns/types.ts'
+import type { DataType, Schema } from '../columns/types.ts'
+import { counted } from '../core/units.ts'
 import { TableError } from '../table/errors.ts'
 import { addColumns, changeNullability, changeProperties, columnOf } from '../table/operations/alter.ts'
+import { dropColumns, renameColumn, widenColumn } from '../table/operations/alter-columns.ts'
+import { addConstraint, dropConstraint } from '../table/operations/constraints.ts'
 import type { CommitResult } from '../table/table.ts'
 import type { Alteration } from './alter-statement.ts'
 import { type Base, type Tried, triedOf, UNCHANGED } from './changing.ts'
@@ -30,8 +33,18 @@ async function changed(
 ): Promise<CommitResult> {
   const { transaction } = base
   switch (alteration.kind) {
+    case 'addConstraint':
+      return addConstraint(base.table, transaction, { ...alteration, nowMs: Date.now(), signal: options.signal })
+    case 'dropConstraint':
+      return dropConstraint(transaction, alteration.name, alteration.ifExists)
     case 'addColumns':
       return addColumns(transaction, columnsOf(alteration.columns))
+    case 'rename':
+      return renameColumn(transaction, alteration.path, alteration.name)
+    case 'drop':
+      return dropColumns(transaction, alteration.paths, alteration.ifExists)
+    case 'type':
+      return widenColumn(transaction, alteration.path, typeOf(alteration.type))
     case 'nullability': {
       const { column, nullable } = alteration
       if (!nullable) await checkNoNulls(base, column, options, refused)
@@ -50,6 +63,16 @@ async function changed(
       return changeProperties(transaction, new Map(alteration.names.map(name => [name, undefined])))
     }
   }
+}
+
+function typeOf(text: string): DataType {
+  const [column, ...more] = columnsOf(`c ${text}`)
+  if (column === undefined || more.length > 0 || !column.nullable || Object.keys(column.metadata).length > 0)
+    throw new SqlError(
+      'invalid_sql',
+      `${text} is more than a type; ALTER COLUMN name TYPE takes a type and nothing else`,
+    )
+  return column.type
 }
 
 function columnsOf(text: string): Schema {
@@ -77,7 +100,7 @@ async function checkNoNulls(
     if (nulls === 0n) return
     throw new TableError(
       'constraint',
-      `the column ${name} cannot be NOT NULL: it is NULL in ${String(nulls)} ${nulls === 1n ? 'row' : 'rows'}`,
+      `the column ${name} cannot be NOT NULL: it is NULL in ${counted(nulls as bigint, 'row')}`,
     )
   } finally {
     session.close()

@@ -10,6 +10,8 @@ export interface Base {
 export interface Changed {
   readonly kind: 'changed'
   readonly version: bigint | undefined
+  /** The application that asked for the change has made it before. */
+  readonly isDone?: true
   readonly inserted: number
   readonly updated: number
   readonly deleted: number

@@ -1,12 +1,14 @@
 import { randomUUID } from 'node:crypto'
 import type { DuckDBResult } from '@duckdb/node-api'
 import type { Batch, Schema } from '../columns/types.ts'
+import { isDone } from '../table/commit/app-versions.ts'
 import { TableError } from '../table/errors.ts'
 import { asMissingFile } from '../table/missing-files.ts'
 import { appended } from '../table/operations/append.ts'
 import { deleted } from '../table/operations/delete.ts'
 import { truncate } from '../table/operations/truncate.ts'
 import { updated } from '../table/operations/update.ts'
+import { asWritten } from '../table/rules/rules.ts'
 import type { Snapshot } from '../table/snapshot.ts'
 import type { Table, Transaction } from '../table/table.ts'
 import { alter } from './alter.ts'
@@ -15,16 +17,20 @@ import { fromDuckDb, MISSING_TABLE, readOnlyTable, SqlError, TABLE_NAME, undecid
 import { merge } from './merge.ts'
 import { duckDb } from './native.ts'
 import { checked, defaultOf, NEW_ROWS, newValues, numbered, placesOf, SOURCE } from './new-rows.ts'
+import { overwrite, wantedToReplace } from './overwrite.ts'
 import { Places } from './places.ts'
 import { HandedRows, RefusedFiles } from './refused-files.ts'
 import { mayMention, type Relation } from './relation.ts'
+import { countedAs, countOf } from './row-count.ts'
 import { batchesOf, PLACE_SCHEMA, type RunOptions, Session, type SessionData, streamed } from './session.ts'
 import { parseStatements, type Statement, type Target } from './statement.ts'
 import { duckTypeOf, quoteName, resultSchema } from './types.ts'
-import { takeVersions } from './versions.ts'
+import { takeVersions, type WithVersions } from './versions.ts'
 
 /** A statement that another writer got in the way of is run again, on the table as it is then. */
 const ATTEMPTS_MAX = 10
+/** If all that others have is the numbers that new rows were to have: each writer in the way has its rows in the table. */
+const NUMBERINGS_MAX = 100
 /** Statements that the engine knows and a table has no use for. What is neither here nor known gets the engine's own words. */
 const REFUSED = [
   ...[
@@ -84,48 +90,56 @@ export async function query(
   sql: string,
   options: RunOptions = {},
 ): Promise<SqlResult> {
-  const { statement } = await theStatement(sql)
+  const taken = takeVersions(sql)
+  const { statement } = await theStatement(taken.sql)
   if (statement.kind !== 'query') {
     throw new SqlError(
       'unsupported',
       'only the newest version of a table can be changed, and this looks at an older one',
     )
   }
-  return runQuery(async () => ({ table, snapshot }), statement, options)
+  return runQuery(async () => ({ table, snapshot }), statement, taken, options)
 }
 
 /**
- * Runs one statement on the newest version: a query, or an INSERT, UPDATE, DELETE, MERGE or TRUNCATE, which is one commit.
+ * Runs one statement on the newest version: a query, or an INSERT (INTO, OVERWRITE, REPLACE WHERE), UPDATE, DELETE, MERGE or TRUNCATE, which is one commit.
  * Rejects with SqlError or TableError, and then nothing has changed.
  */
 export async function execute(source: TableSource, sql: string, options: RunOptions = {}): Promise<StatementResult> {
-  const { statement, returning } = await theStatement(sql)
+  const taken = takeVersions(sql)
+  const { statement, returning } = await theStatement(taken.sql)
   const open = typeof source === 'function' ? source : async () => source
   if (statement.kind === 'query') {
     const newest = async (): Promise<SessionData> => {
       const table = await open()
       return { table, snapshot: await table.refresh() }
     }
-    return { kind: 'rows', result: await runQuery(newest, statement, options) }
+    return { kind: 'rows', result: await runQuery(newest, statement, taken, options) }
   }
   if (options.readOnly === true) throw readOnlyTable(statement.kind)
   if (returning) throw new SqlError('unsupported', 'RETURNING is not supported; run a SELECT behind the statement')
-  return changeNewest(await open(), statement, options)
+  return changeNewest(await open(), statement, taken, options)
 }
 
 /** Runs a change on the newest version, again if another writer got in its way. */
-async function changeNewest(table: Table, statement: ChangingStatement, options: RunOptions): Promise<StatementResult> {
-  const { txnId = randomUUID(), signal, written } = options
+async function changeNewest(
+  table: Table,
+  statement: ChangingStatement,
+  named: NamedVersions,
+  options: RunOptions,
+): Promise<StatementResult> {
+  const { txnId = randomUUID(), app, signal, written } = options
   const refused = new RefusedFiles(table, options.log)
   try {
     for (let attempt = 1; ; attempt++) {
       const snapshot = await table.refresh()
+      if (app !== undefined && isDone(snapshot, app)) return { ...UNCHANGED, isDone: true }
       const tried = await refused.retried(snapshot, async () => {
-        await using transaction = table.begin(snapshot, { txnId, signal })
-        return await change({ table, transaction }, statement, options, refused)
+        await using transaction = table.begin(snapshot, { txnId, app, signal })
+        return await change({ table, transaction }, { statement, named }, options, refused)
       })
       if (tried.kind !== 'conflict') return tried
-      if (attempt === ATTEMPTS_MAX) throw tried.error
+      if (attempt === (tried.isNumbering === true ? NUMBERINGS_MAX : ATTEMPTS_MAX)) throw tried.error
     }
   } catch (error) {
     if (error instanceof TableError && error.code === 'undecided') throw undecided(error, error.cause)
@@ -149,7 +163,7 @@ async function theStatement(text: string): Promise<{ statement: Statement; retur
   const { sql, statement, returning } = only
   // The clauses of a statement that changes rows are taken apart here, so that the engine has not seen it as a whole.
   // Nor does it know our forms of ALTER TABLE.
-  if (statement?.kind !== 'query' && !isAlter(sql)) await checkSyntax(sql)
+  if (statement?.kind !== 'query' && !isAlter(sql)) await checkSyntax(statement?.sql ?? sql)
   if (statement === undefined && isAlter(sql)) throw new SqlError('unsupported', ALTER_FORMS)
   if (statement === undefined) throw new SqlError('invalid_sql', `this statement is not understood: ${sql}`)
   if (statement.kind === 'query' && REFUSED.includes(statement.verb)) {
@@ -165,7 +179,7 @@ function isAlter(sql: string): boolean {
   return /^alter\b/i.test(sql)
 }
 
-const ALTER_FORMS = `this ALTER is not supported; there are ALTER TABLE ${TABLE_NAME} ADD COLUMN name TYPE, ALTER COLUMN name SET NOT NULL (or DROP NOT NULL), SET TBLPROPERTIES ('name' = 'value') and UNSET TBLPROPERTIES ('name')`
+const ALTER_FORMS = `this ALTER is not supported; there are ALTER TABLE ${TABLE_NAME} ADD COLUMN name TYPE, RENAME COLUMN name TO other, DROP COLUMN name, ALTER COLUMN name TYPE type, ALTER COLUMN name SET NOT NULL (or DROP NOT NULL), SET TBLPROPERTIES ('name' = 'value'), UNSET TBLPROPERTIES ('name'), ADD CONSTRAINT name CHECK (condition) and DROP CONSTRAINT name`
 
 /** Rejects with the engine's sentence, the place marked, if a statement is not SQL. */
 async function checkSyntax(sql: string): Promise<void> {
@@ -183,12 +197,17 @@ async function checkSyntax(sql: string): Promise<void> {
 
 async function runQuery(
   data: () => Promise<SessionData>,
-  statement: Statement,
+  { sql }: Statement,
+  named: NamedVersions,
   options: RunOptions,
 ): Promise<SqlResult> {
-  const { sql, versions } = takeVersions(statement.sql)
-  return withTableIfNeeded(sql, async needed => {
-    if (needed) return runOnTable({ ...(await data()), versions }, sql, options)
+  const counted = namesAny(named) ? undefined : countedAs(sql)
+  if (counted !== undefined) {
+    const result = countOf((await data()).snapshot, counted)
+    if (result !== undefined) return { ...result, close: () => undefined }
+  }
+  return withTableIfNeeded(namesAny(named) ? TABLE_NAME : sql, async needed => {
+    if (needed) return runOnTable({ ...(await data()), ...named }, sql, options)
     const running = await begun(undefined, sql, options)
     return { schema: running.schema, batches: () => chunks(running), close: () => running.session.close() }
   })
@@ -273,13 +292,20 @@ async function* chunks({ session, sql, result, schema }: Running): AsyncGenerato
 
 // --- statements that change the table --------------------------------------------------------------------------------
 
+/** Older versions and changes that a statement reads. */
+type NamedVersions = Pick<WithVersions, 'versions' | 'changes'>
+
+function namesAny({ versions, changes }: NamedVersions): boolean {
+  return versions.length + changes.length > 0
+}
+
 type ChangingStatement = Exclude<Statement, { kind: 'query' }>
 /** A statement about rows. */
 type RowStatement = Exclude<ChangingStatement, { kind: 'truncate' | 'alter' }>
 
 async function change(
   base: Base,
-  statement: ChangingStatement,
+  { statement, named }: { readonly statement: ChangingStatement; readonly named: NamedVersions },
   options: RunOptions,
   refused: RefusedFiles,
 ): Promise<Tried> {
@@ -295,8 +321,9 @@ async function change(
     )
   }
   // What an INSERT adds need not follow from the table.
-  return withTableIfNeeded(statement.kind === 'insert' ? besideTarget(statement) : TABLE_NAME, async needed => {
-    const data = needed ? { table, snapshot, ...wantedBy(statement) } : undefined
+  const isBeside = isAppend(statement) && !namesAny(named)
+  return withTableIfNeeded(isBeside ? besideTarget(statement) : TABLE_NAME, async needed => {
+    const data = needed ? { table, snapshot, ...named, ...wantedBy(statement) } : undefined
     const session = await Session.open(data, options, refused)
     try {
       return await changeIn(session, base, statement)
@@ -309,8 +336,14 @@ async function change(
   })
 }
 
+/** True for an INSERT that no condition on rows of the table goes with. */
+function isAppend(statement: RowStatement): statement is Extract<RowStatement, { kind: 'insert' }> {
+  return statement.kind === 'insert' && statement.replaced?.condition === undefined
+}
+
 /** A query that tells which rows a statement is about; none where its syntax is not that of a query. */
 function wantedBy(statement: RowStatement): { readonly wanted?: string } {
+  if (statement.kind === 'insert') return wantedToReplace(statement.replaced, besideTarget(statement))
   if ((statement.kind !== 'delete' && statement.kind !== 'update') || statement.sources !== undefined) return {}
   const { prefix, alias, condition } = statement
   const values = statement.kind === 'update' ? (statement.assignments ?? []).map(each => each.expression) : []
@@ -355,9 +388,10 @@ async function truncateAll(transaction: Transaction): Promise<Tried> {
 async function insert(
   session: Session,
   { transaction }: Base,
-  { sql, target }: Extract<Statement, { kind: 'insert' }>,
+  { sql, target, replaced }: Extract<Statement, { kind: 'insert' }>,
 ): Promise<Tried> {
-  const { schema, partitionColumns } = transaction.base
+  const { partitionColumns } = transaction.base
+  const schema = asWritten(transaction.base.schema)
   const columns = schema.map(
     field =>
       `${quoteName(field.name)} ${duckTypeOf(field.type)} DEFAULT (${defaultOf(field)})${field.nullable ? '' : ' NOT NULL'}`,
@@ -365,6 +399,7 @@ async function insert(
   await session.run(`CREATE TEMP TABLE ${NEW_ROWS} (${columns.join(', ')})`)
   await session.run(sql.slice(0, target.start) + NEW_ROWS + sql.slice(target.end))
   const files = await transaction.write(streamed(session, `SELECT * FROM ${NEW_ROWS}`, schema))
+  if (replaced !== undefined) return overwrite(session, transaction, replaced, files)
   const rows = files.reduce((sum, file) => sum + file.rows, 0)
   if (rows === 0) return UNCHANGED
   return triedOf(await transaction.commit(appended({ rows, files, partitionColumns })), { inserted: rows })
@@ -401,12 +436,12 @@ async function update(
   statement: Extract<Statement, { kind: 'update' }>,
 ): Promise<Tried> {
   const { relation } = session
-  const { schema } = transaction.base
+  const schema = asWritten(transaction.base.schema)
   const { condition: predicate } = statement
   const places = placesOf(relation, statement.alias)
   if (statement.assignments === undefined)
     throw new SqlError('unsupported', 'UPDATE takes SET column = expression, ...')
-  const columns = newValues(schema, statement.alias, statement.assignments)
+  const columns = newValues(transaction.base, statement.alias, statement.assignments)
   const sql = `${statement.prefix} SELECT DISTINCT ON (${places.file}, ${places.row}) ${columns.join(', ')}, ${places.file}, ${places.row}
     FROM ${sourceOf(relation, statement)} WHERE ${predicate ?? 'true'} ORDER BY ${places.file}, ${places.row}`
   const found = new Places(relation.parts)
@@ -417,10 +452,13 @@ async function update(
   if (found.count === 0) return UNCHANGED
   const values = schema.map((_, i) => `c${i}`).join(', ')
   const rows = streamed(session, `SELECT ${values} FROM ${NEW_ROWS} ORDER BY file, row`, schema)
+  await transaction.identityIsChecked()
+  const removed = found.deletions()
+  transaction.tellChanges({ removed, updates: { by: 'place', removed, added: found.count } })
   const files = await transaction.write(checked(rows, schema), {
     order: await found.orderHint(table.store, transaction.base.files),
   })
-  transaction.deleteRows(...found.deletions())
+  transaction.deleteRows(...removed)
   return triedOf(await transaction.commit(updated({ rows: found.count, predicate, files })), { updated: found.count })
 }
 

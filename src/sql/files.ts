@@ -1,13 +1,14 @@
 import { mkdir, open } from 'node:fs/promises'
+import { dirname } from 'node:path'
 import { ParquetError } from '../columns/errors.ts'
 import { RawFooter } from '../columns/parquet/raw-footer.ts'
-import { parseFooter, readMetadata, readRowGroup } from '../columns/parquet/read.ts'
+import { readFooterBytes, readRowGroup } from '../columns/parquet/read.ts'
 import { storeSource } from '../columns/parquet/source.ts'
 import { ParquetFileWriter } from '../columns/parquet/write.ts'
-import { physicalName, schemaFingerprint } from '../columns/schema.ts'
-import type { Field, Schema } from '../columns/types.ts'
+import { schemaFingerprint } from '../columns/schema.ts'
+import type { Batch, Field, Schema } from '../columns/types.ts'
 import { errnoOf, LakeError, messageOf } from '../core/errors.ts'
-import { schemaInFiles } from '../table/column-mapping.ts'
+import { isMapped, schemaInFiles } from '../table/column-mapping.ts'
 import { rowGroupsFor } from '../table/file-pruning.ts'
 import { asMissingFile } from '../table/missing-files.ts'
 import { ANY, type RowFilter } from '../table/row-filter.ts'
@@ -62,8 +63,8 @@ export async function engineFiles(
   const keyOf = (file: LiveFile): string =>
     `${table.store.location}/${file.path}\0${file.sizeBytes}\0${file.modificationTime}\0${fingerprint}`
   // Our own files need not be looked into, unless fields can have gone from inside others since: only mapped ones can.
-  const isMapped = schema.some(field => physicalName(field) !== field.name)
-  const isOurs = (file: LiveFile): boolean => !isMapped && file.tag(TEXT_TAG) !== undefined
+  const mapped = isMapped(schema)
+  const isOurs = (file: LiveFile): boolean => !mapped && file.tag(TEXT_TAG) !== undefined
   const isSure = (file: LiveFile): boolean => !isRefused(file) && (isOurs(file) || known.has(keyOf(file)))
   const remote = new RemoteFiles(table.store.location, folder, schemaInFiles(snapshot), signal)
   const partsOf = async (file: LiveFile): Promise<EnginePart[]> => {
@@ -118,8 +119,7 @@ function remember(key: string): void {
 async function openFile({ store }: Table, file: LiveFile): Promise<OpenFile | LakeError> {
   const source = storeSource(store, file.path, file.sizeBytes)
   try {
-    const metadata = await readMetadata(source)
-    const footer = parseFooter(source, metadata)
+    const { footer, metadata } = await readFooterBytes(source)
     const dataEnd = file.sizeBytes - metadata.length - FOOTER_END_BYTES
     return { file, source, footer, raw: new RawFooter(metadata), dataEnd }
   } catch (cause) {
@@ -141,25 +141,44 @@ async function copied(
   groups: readonly number[],
   signal: AbortSignal | undefined,
 ): Promise<string> {
+  const path = copyPath(folder, live)
+  async function* rows(): AsyncGenerator<Batch> {
+    for (const group of groups) yield await readRowGroup(source, footer, group, schema)
+  }
+  await storeRows(path, schema, rows(), { name: source.name, signal })
+  return path
+}
+
+/**
+ * Writes rows to a new file of this machine, in the types that the engine reads, and gives their number; the folder is made when it is needed.
+ * `name`: what they are rows of. SqlError `failed`, TableError of who gives the rows.
+ */
+export async function storeRows(
+  path: string,
+  schema: Schema,
+  batches: AsyncIterable<Batch>,
+  { name, signal }: { readonly name: string; readonly signal: AbortSignal | undefined },
+): Promise<number> {
+  const isStored = schema.map(({ type }) => type.kind !== 'void')
+  const folder = dirname(path)
   try {
     await mkdir(folder, { recursive: true, mode: 0o700 })
-    const path = copyPath(folder, live)
     const file = await open(path, 'wx', 0o600)
     try {
-      const writer = new ParquetFileWriter({ write: bytes => file.writeFile(bytes) }, schema.map(asStored))
-      for (const group of groups) {
+      const columns = schema.filter((_, i) => isStored[i]!).map(asStored)
+      const writer = new ParquetFileWriter({ write: bytes => file.writeFile(bytes) }, columns)
+      for await (const { rows, vectors } of batches) {
         signal?.throwIfAborted()
-        await writer.write(await readRowGroup(source, footer, group, schema))
+        await writer.write({ rows, vectors: vectors.filter((_, i) => isStored[i]!) })
       }
-      await writer.finish()
+      return (await writer.finish()).rows
     } finally {
       await file.close()
     }
-    return path
   } catch (cause) {
     signal?.throwIfAborted()
     if (cause instanceof LakeError) throw new SqlError('failed', cause.message, { cause })
     const why = errnoOf(cause) === 'ENOSPC' ? 'the disk is full' : messageOf(cause)
-    throw new SqlError('failed', `${source.name} cannot be made readable for SQL in ${folder}: ${why}`, { cause })
+    throw new SqlError('failed', `${name} cannot be made readable for SQL in ${folder}: ${why}`, { cause })
   }
 }

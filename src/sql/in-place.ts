@@ -5,6 +5,7 @@ import { type Footer, leavesOf } from '../columns/parquet/read.ts'
 import { UnsupportedError } from '../columns/parquet/unsupported.ts'
 import { physicalName } from '../columns/schema.ts'
 import type { DataType, Field, Schema } from '../columns/types.ts'
+import { isWidened } from '../table/type-widening.ts'
 
 const CODECS = ['UNCOMPRESSED', 'SNAPPY', 'GZIP', 'BROTLI', 'ZSTD', 'LZ4_RAW']
 const ENCODINGS = [
@@ -32,7 +33,7 @@ export function readsInPlace(footer: Footer, schema: Schema): boolean {
     const found = sameChildren(root, schema, true)
     if (found === undefined) return false
     const nodes = found.filter(node => node !== undefined)
-    const isAlike = found.every((node, i) => node === undefined || isSame(node, schema[i]!.type))
+    const isAlike = found.every((node, i) => node === undefined || isSame(node, schema[i]!.type, isWidened(schema[i]!)))
     return isAlike && rowGroups.every(({ columns }) => nodes.flatMap(leavesOf).every(leaf => isRead(leaf, columns)))
   } catch (error) {
     // Our reader says better what cannot be read.
@@ -78,7 +79,11 @@ function asciiFolded(name: string): string {
   return name.replaceAll(/[A-Z]/g, letter => letter.toLowerCase())
 }
 
-function isSame(node: SchemaNode, type: DataType): boolean {
+/**
+ * `mayBeNarrow`: values of the file may have to become others. The engine compares with the file's own values what a statement
+ * looks for (0.75 as the integer 1), unless the column is known to be a widened one (`relation.ts`).
+ */
+function isSame(node: SchemaNode, type: DataType, mayBeNarrow: boolean): boolean {
   if (node.repetition === 'REPEATED') return false
   switch (type.kind) {
     case 'struct': {
@@ -86,24 +91,28 @@ function isSame(node: SchemaNode, type: DataType): boolean {
       const found = sameChildren(node, type.fields, false)
       // A struct that has nothing of what it should have is an error to the engine.
       if (found === undefined || found.every(child => child === undefined)) return false
-      return found.every((child, i) => child === undefined || isSame(child, type.fields[i]!.type))
+      return found.every((child, i) => child === undefined || isSame(child, type.fields[i]!.type, mayBeNarrow))
     }
     case 'array': {
       const [repeated] = node.children
       if (node.annotation?.kind !== 'LIST' || repeated === undefined) return false
-      return isSame(elementOf(node, repeated, type.element).node, type.element)
+      return isSame(elementOf(node, repeated, type.element).node, type.element, mayBeNarrow)
     }
     case 'map': {
       const [key, value] = node.children[0]?.children ?? []
-      return node.annotation?.kind === 'MAP' && isSame(key!, type.key) && isSame(value!, type.value)
+      return (
+        node.annotation?.kind === 'MAP' &&
+        isSame(key!, type.key, mayBeNarrow) &&
+        isSame(value!, type.value, mayBeNarrow)
+      )
     }
     default:
-      return node.physical !== undefined && isSameLeaf(node, type)
+      return node.physical !== undefined && isSameLeaf(node, type, mayBeNarrow)
   }
 }
 
 /** The engine goes by the converted type where there is one, and knows not all of the logical ones. */
-function isSameLeaf(node: SchemaNode, type: DataType): boolean {
+function isSameLeaf(node: SchemaNode, type: DataType, mayBeNarrow: boolean): boolean {
   const { physical, convertedType } = node
   const form = formOf(node)
   switch (type.kind) {
@@ -113,8 +122,8 @@ function isSameLeaf(node: SchemaNode, type: DataType): boolean {
     case 'long':
       return form.kind === 'integer' && isKnown(node) && form.bits + (form.isSigned ? 0 : 1) <= BITS[type.kind]!
     case 'double':
-      if (form.kind === 'integer') return isKnown(node) && form.bits <= EXACT_BITS
-      return form.kind === 'double' || form.kind === 'float'
+      if (form.kind === 'integer') return mayBeNarrow && isKnown(node) && form.bits <= EXACT_BITS
+      return form.kind === 'double' || (mayBeNarrow && form.kind === 'float')
     case 'float':
     case 'boolean':
       return form.kind === type.kind
@@ -124,6 +133,8 @@ function isSameLeaf(node: SchemaNode, type: DataType): boolean {
     case 'timestamp_ntz':
       return form.kind === 'timestamp' && form.unit !== 'NANOS'
     case 'decimal': {
+      if (!mayBeNarrow && (form.kind === 'integer' ? 0 : form.kind === 'decimal' && form.scale) !== type.scale)
+        return false
       if (form.kind === 'integer') return isKnown(node) && DIGITS[form.bits]! <= type.precision - type.scale
       if (form.kind !== 'decimal' || convertedType !== 'DECIMAL') return false
       return form.scale <= type.scale && form.precision - form.scale <= type.precision - type.scale

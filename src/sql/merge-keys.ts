@@ -1,3 +1,4 @@
+import { isSameName } from '../columns/schema.ts'
 import { parseExactJson } from '../columns/text/json.ts'
 import type { DataType, Schema } from '../columns/types.ts'
 import { SOURCE } from './new-rows.ts'
@@ -33,7 +34,7 @@ export async function keyCondition(
   const types = new Map((await session.rows(`DESCRIBE ${SOURCE}`)).map(([name, type]) => [String(name), String(type)]))
   const conditions: string[] = []
   for (const [column, sourceColumn] of await keysOf(session, schema, statement, [...types.keys()])) {
-    const { name, type } = schema.find(field => same(field.name, column))!
+    const { name, type } = schema.find(field => isSameName(field.name, column))!
     const sourceType = types.get(sourceColumn) ?? ''
     if (ALIKE[type.kind]?.includes(sourceType) !== true) continue
     const values = await valuesOf(session, sourceColumn)
@@ -81,7 +82,8 @@ async function keysOf(
   const [[text] = []] = await session.rows(`SELECT json_serialize_sql(${quoteText(`SELECT 1 ${from}`)})`)
   const node = joinIn(parseExactJson(String(text)))
   if (node === undefined) return []
-  const nameIn = (names: readonly string[], name: string): string | undefined => names.find(each => same(each, name))
+  const nameIn = (names: readonly string[], name: string): string | undefined =>
+    names.find(each => isSameName(each, name))
   const columns = schema.map(({ name }) => name)
   const using = Array.isArray(node['using_columns']) ? (node['using_columns'] as unknown[]).map(String) : []
   const pairs = using.map(name => [nameIn(columns, name), nameIn(sourceColumns, name)] as const)
@@ -96,7 +98,7 @@ async function keysOf(
     if (((value ?? {}) as Node)['type'] !== 'COLUMN_REF' || !Array.isArray(names)) return undefined
     const [first = '', second, ...rest] = names.map(String)
     if (second === undefined) return nameIn(other, first) === undefined ? nameIn(own, first) : undefined
-    return rest.length === 0 && same(first, table) ? nameIn(own, second) : undefined
+    return rest.length === 0 && isSameName(first, table) ? nameIn(own, second) : undefined
   }
   for (const { left, right } of equalitiesIn(node['condition'])) {
     for (const [one, two] of [
@@ -128,8 +130,4 @@ function equalitiesIn(value: unknown): { readonly left: unknown; readonly right:
   if (node['type'] === 'COMPARE_EQUAL') return [{ left: node['left'], right: node['right'] }]
   const children = node['type'] === 'CONJUNCTION_AND' ? node['children'] : []
   return Array.isArray(children) ? children.flatMap(equalitiesIn) : []
-}
-
-function same(a: string, b: string): boolean {
-  return a.toLowerCase() === b.toLowerCase()
 }

@@ -1,5 +1,8 @@
+import { isSameName } from '../columns/schema.ts'
 import type { Schema } from '../columns/types.ts'
 import { merged } from '../table/operations/merge.ts'
+import { asWritten } from '../table/rules/rules.ts'
+import type { Snapshot } from '../table/snapshot.ts'
 import { type Base, type Tried, triedOf, UNCHANGED } from './changing.ts'
 import { SqlError } from './errors.ts'
 import { keyCondition } from './merge-keys.ts'
@@ -21,7 +24,8 @@ const INSERTED = 3
  */
 export async function merge(session: Session, { table, transaction }: Base, statement: MergeStatement): Promise<Tried> {
   const { relation } = session
-  const { schema } = transaction.base
+  const snapshot = transaction.base
+  const schema = asWritten(snapshot.schema)
   await session.run(`CREATE TEMP TABLE ${SOURCE} AS ${statement.prefix} SELECT * FROM ${statement.source}`)
   const sourceColumns = (await session.run(`SELECT * FROM ${SOURCE} LIMIT 0`)).columnNames()
   const columns = schema.map(({ type }, i) => `c${i} ${duckTypeOf(type)}`)
@@ -32,7 +36,7 @@ export async function merge(session: Session, { table, transaction }: Base, stat
   if (keys !== undefined) await session.narrow(keys)
   for (const [i, clause] of statement.clauses.entries()) {
     const rows = clauseRows(session, statement, statement.clauses.slice(0, i), clause, keys)
-    await runClause(session, schema, statement, clause.action, rows, sourceColumns)
+    await runClause(session, snapshot, statement, clause.action, rows, sourceColumns)
   }
   await checkChangedOnce(session)
   const changed = new Places(relation.parts)
@@ -43,6 +47,12 @@ export async function merge(session: Session, { table, transaction }: Base, stat
   const kept = `SELECT ${values} FROM ${NEW_ROWS} WHERE action <> ${DELETED}`
   const rows = streamed(session, `${kept} ORDER BY action, file, row, rowid`, schema)
   const order = await updated.orderHint(table.store, transaction.base.files)
+  // What may be set was looked at clause by clause.
+  await transaction.identityIsChecked()
+  transaction.tellChanges({
+    removed: changed.deletions(),
+    updates: { by: 'place', removed: updated.deletions(), added: updated.count },
+  })
   const files = await transaction.write(checked(rows, schema), { order })
   const written = files.reduce((sum, file) => sum + file.rows, 0)
   const counts = {
@@ -82,13 +92,14 @@ function clauseRows(
 
 async function runClause(
   session: Session,
-  schema: Schema,
+  snapshot: Snapshot,
   statement: MergeStatement,
   action: MergeAction,
   rows: string,
   sourceColumns: readonly string[],
 ): Promise<void> {
   const { alias, sourceAlias, prefix } = statement
+  const { schema } = snapshot
   const { file, row } = placesOf(session.relation, alias)
   const inSourceOrder = `ORDER BY ${sourceAlias ?? SOURCE}.rowid`
   const select = (sql: string, order = ''): Promise<unknown> =>
@@ -109,21 +120,17 @@ async function runClause(
       return
     case 'update': {
       const assignments = action.assignments ?? byName(statement, sourceColumns)
-      await select(`${newValues(schema, alias, assignments).join(', ')}, ${file}, ${row}, ${UPDATED}`)
+      await select(`${newValues(snapshot, alias, assignments).join(', ')}, ${file}, ${row}, ${UPDATED}`)
       return
     }
     case 'insert': {
       const assignments = insertedValues(schema, statement, action, sourceColumns)
       // What nothing is assigned to has its default.
-      const missing = schema.filter(({ name }) => !assignments.some(({ column }) => isName(column, name)))
+      const missing = schema.filter(({ name }) => !assignments.some(({ column }) => isSameName(column, name)))
       const all = [...assignments, ...missing.map(({ name }) => ({ column: name, expression: undefined }))]
-      await select(`${newValues(schema, alias, all).join(', ')}, NULL, NULL, ${INSERTED}`, inSourceOrder)
+      await select(`${newValues(snapshot, alias, all, true).join(', ')}, NULL, NULL, ${INSERTED}`, inSourceOrder)
     }
   }
-}
-
-function isName(a: string, b: string): boolean {
-  return a.toLowerCase() === b.toLowerCase()
 }
 
 /** Every column of the source for the column of its name. */

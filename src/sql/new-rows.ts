@@ -1,7 +1,11 @@
 import { TextError } from '../columns/errors.ts'
+import { isSameName } from '../columns/schema.ts'
 import type { Batch, Field, Schema } from '../columns/types.ts'
 import { cellAt } from '../columns/vectors.ts'
 import { defaultCell, defaultSql } from '../table/defaults.ts'
+import { identityOf } from '../table/rules/identity.ts'
+import { generationOf } from '../table/rules/rules.ts'
+import type { Snapshot } from '../table/snapshot.ts'
 import { SqlError } from './errors.ts'
 import { literal, type Relation } from './relation.ts'
 import type { Assignment } from './statement.ts'
@@ -31,13 +35,33 @@ export function numbered(sql: string, width: number): string {
   return `SELECT * FROM (${sql}) AS changed (${names.join(', ')})`
 }
 
-/** The values of a row of `alias` once columns are assigned, as SQL in the schema's order. SqlError for columns that are not there. */
-export function newValues(schema: Schema, alias: string, assignments: readonly Assignment[]): string[] {
+/** Refuses to set what only the table gives; an identity column of rows that are there is never set. SqlError. */
+function checkSettable(field: Field, { expression }: Assignment, isNew: boolean): void {
+  const identity = identityOf(field)
+  if (identity === undefined || expression === undefined) return
+  if (isNew && identity.allowsExplicit) return
+  throw new SqlError(
+    'invalid_sql',
+    `the column ${field.name} is an identity column, which is not set: the table itself numbers the rows`,
+  )
+}
+
+/**
+ * The values of a row of `alias` once columns are assigned, as SQL in the schema's order. Generated columns that are not
+ * assigned are NULL: they are worked out when the row is written. `isNew`: the row is not in the table yet. SqlError for
+ * columns that are not there.
+ */
+export function newValues(
+  { schema, protocol }: Snapshot,
+  alias: string,
+  assignments: readonly Assignment[],
+  isNew = false,
+): string[] {
   const assigned = new Set<string>()
   for (const { column } of assignments) {
     if (assigned.has(column.toLowerCase())) throw new SqlError('invalid_sql', `the column ${column} is set twice`)
     assigned.add(column.toLowerCase())
-    if (!schema.some(({ name }) => name.toLowerCase() === column.toLowerCase())) {
+    if (!schema.some(({ name }) => isSameName(name, column))) {
       throw new SqlError(
         'invalid_sql',
         `there is no column ${column}; the table has ${schema.map(({ name }) => name).join(', ')}`,
@@ -46,8 +70,10 @@ export function newValues(schema: Schema, alias: string, assignments: readonly A
   }
   return schema.map(field => {
     const { name, type } = field
-    const assignment = assignments.find(({ column }) => column.toLowerCase() === name.toLowerCase())
+    const assignment = assignments.find(({ column }) => isSameName(column, name))
+    if (assignment === undefined && generationOf(field, protocol) !== undefined) return `NULL::${duckTypeOf(type)}`
     if (assignment === undefined) return `${alias}.${quoteName(name)}`
+    checkSettable(field, assignment, isNew)
     return `CAST((${assignment.expression ?? defaultOf(field)}) AS ${duckTypeOf(type)})`
   })
 }

@@ -1,9 +1,9 @@
 import { randomUUID } from 'node:crypto'
 import { mkdirSync } from 'node:fs'
 import { join } from 'node:path'
+import { takeAway } from '../core/take-away.ts'
 import { SqlChild } from './child.ts'
 import { tooMany } from './limits.ts'
-import { takeAway } from './take-away.ts'
 
 /** A process that used more than this is not kept: memory that was freed does not all go back to the system. */
 const KEPT_BYTES_MAX = 512e6

@@ -1,4 +1,5 @@
 import type { DuckDBConnection } from '@duckdb/node-api'
+import { isSameName } from '../columns/schema.ts'
 import { JsonNumber, parseExactJson } from '../columns/text/json.ts'
 import { parseDate, parseTimestamp, ScalarError } from '../columns/text/scalars.ts'
 import {
@@ -50,7 +51,7 @@ const OPAQUE: readonly unknown[] = ['SHOW_REF', 'PIVOT', 'DELIM_GET', 'COLUMN_DA
 /** A statement that is longer lists values, and is not worth its tree. */
 const SQL_CHARS_MAX = 200_000
 const DATE = /^\d{4}-\d{2}-\d{2}$/
-const TIMESTAMP = /^\d{4}-\d{2}-\d{2}(?:[ T]\d{2}:\d{2}:\d{2}(?:\.\d{1,6})?)?$/
+const TIMESTAMP = /^\d{4}-\d{2}-\d{2}(?:[ T]\d{2}:\d{2}:\d{2}(?:\.\d{1,6})?Z?)?$/
 
 /**
  * Returns the condition of a query on the rows of the table, as far as its syntax tells: the table must be named once,
@@ -263,7 +264,7 @@ function columnOf(value: unknown, { name, isJoined }: Reference): ColumnPath | u
   const [first = '', ...rest] = names as string[]
   // Without a column of such a name it may be something else: `filesFor` finds none then, and rules nothing out.
   if (rest.length === 0) return isJoined ? undefined : [first]
-  return rest.length === 1 && first.toLowerCase() === name.toLowerCase() ? rest : undefined
+  return rest.length === 1 && isSameName(first, name) ? rest : undefined
 }
 
 /** A constant; undefined for anything else. */
@@ -308,7 +309,7 @@ function castOf(node: Node): Literal | undefined {
         return DATE.test(text.text) ? { kind: 'date', days: parseDate(text.text) } : undefined
       case 'TIMESTAMP':
       case 'TIMESTAMP WITH TIME ZONE':
-        return TIMESTAMP.test(text.text) ? { kind: 'timestamp', micros: parseTimestamp(text.text, false) } : undefined
+        return TIMESTAMP.test(text.text) ? { kind: 'timestamp', micros: parseTimestamp(text.text, true) } : undefined
       default:
         return undefined
     }

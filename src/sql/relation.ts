@@ -5,6 +5,7 @@ import type { Cell, DataType, Field } from '../columns/types.ts'
 import { lowerBound } from '../core/search.ts'
 import type { LiveFile, Snapshot } from '../table/snapshot.ts'
 import type { Table } from '../table/table.ts'
+import { isWidened } from '../table/type-widening.ts'
 import { TABLE_NAME } from './errors.ts'
 import { duckTypeOf, quoteName, quoteText, withLogicalNames } from './types.ts'
 
@@ -112,7 +113,7 @@ async function defineFiles(
   }
   appender.closeSync()
   const variable = filesVariable(schemaName)
-  await connection.run(`SET VARIABLE ${variable} = (SELECT list(path ORDER BY rowid) FROM ${name})`)
+  await connection.run(`SET VARIABLE ${quoteName(variable)} = (SELECT list(path ORDER BY rowid) FROM ${name})`)
   await connection.run(`DROP TABLE ${name}`)
   // list() of nothing is NULL.
   if (parts.length === 0) return
@@ -137,7 +138,10 @@ function isPartition(snapshot: Snapshot, field: Field): boolean {
 }
 
 function columnExpression(snapshot: Snapshot, field: Field, index: number): string {
-  return isPartition(snapshot, field) ? `v.c${index}` : withLogicalNames(`p.c${index}`, field.type)
+  if (isPartition(snapshot, field)) return `v.c${index}`
+  const column = withLogicalNames(`p.c${index}`, field.type)
+  // The engine makes a value that is looked for one of the file's own type, so that 0.75 would be found as the integer 1.
+  return isWidened(field) ? `CASE WHEN p.file_row_number >= 0 THEN ${column} END` : column
 }
 
 function emptyColumns(snapshot: Snapshot): string {

@@ -1,10 +1,12 @@
 import { createHash } from 'node:crypto'
 import { type FileHandle, mkdir, open } from 'node:fs/promises'
 import { join } from 'node:path'
+import { ParquetError } from '../columns/errors.ts'
+import { isIntact } from '../columns/parquet/decode.ts'
 import { findChild } from '../columns/parquet/match.ts'
 import type { SchemaNode } from '../columns/parquet/metadata.ts'
 import { PARQUET_MAGIC, type RawFooter } from '../columns/parquet/raw-footer.ts'
-import { chunkRanges, type Footer, leavesOf } from '../columns/parquet/read.ts'
+import { chunkPlaces, type Footer, leavesOf } from '../columns/parquet/read.ts'
 import type { ByteSource } from '../columns/parquet/source.ts'
 import type { Schema } from '../columns/types.ts'
 import type { LiveFile } from '../table/snapshot.ts'
@@ -121,6 +123,7 @@ export class RemoteFiles {
     await this.#each(
       wanted.filter(({ leaves }) => leaves.length > 0),
       async ({ part, leaves }) => {
+        await mend(part, leaves)
         for (const { leafIndex } of leaves) part.here.add(leafIndex)
         await rewriteFooter(part)
       },
@@ -128,7 +131,9 @@ export class RemoteFiles {
   }
 
   #missingLeaves({ footer: { root }, here }: RemotePart, columns: ReadonlySet<number> | undefined): SchemaNode[] {
-    const nodes = columns === undefined ? [root] : [...columns].flatMap(i => findChild(root, this.#schema[i]!) ?? [])
+    // A number may be one that only looks like a column's: of a constant, or of another relation.
+    const fields = [...(columns ?? [])].flatMap(i => this.#schema[i] ?? [])
+    const nodes = columns === undefined ? [root] : fields.flatMap(field => findChild(root, field) ?? [])
     return nodes.flatMap(leavesOf).filter(({ leafIndex }) => !here.has(leafIndex))
   }
 
@@ -141,6 +146,22 @@ export class RemoteFiles {
       }
     }
     await Promise.all(Array.from({ length: Math.min(PARALLEL, items.length) }, runSome))
+  }
+}
+
+/** Fetches those column chunks once more that were damaged on their way: the engine does not look at their checksums. */
+async function mend(part: RemotePart, leaves: readonly SchemaNode[]): Promise<void> {
+  const { source, footer, groups, path } = part
+  const places = groups.flatMap(group => chunkPlaces(source, footer, group, leaves))
+  await using out = await open(path, 'r+')
+  for (const { start, end, chunk } of places) {
+    const bytes = new Uint8Array(end - start)
+    await out.read(bytes, 0, bytes.length, start)
+    if (isIntact(bytes, chunk)) continue
+    const again = (await source.readAnew?.(start, end)) ?? bytes
+    if (!isIntact(again, chunk))
+      throw new ParquetError('corrupt', `${source.name}: the column ${chunk.path.join('.')} is damaged`)
+    await writeAt(out, again, start)
   }
 }
 
@@ -165,7 +186,7 @@ async function writeAt(out: FileHandle, bytes: Uint8Array, position: number): Pr
 }
 
 function rangesOf({ source, footer, groups }: RemotePart, leaves: readonly SchemaNode[]): Range[] {
-  return split(joined(groups.flatMap(group => chunkRanges(source, footer, group, leaves))))
+  return split(joined(groups.flatMap(group => chunkPlaces(source, footer, group, leaves))))
 }
 
 /** Ranges in order, those that are near each other as one. */

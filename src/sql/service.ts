@@ -1,11 +1,12 @@
 import { join } from 'node:path'
 import { csv, type TextFormatName } from '../columns/text/formats/index.ts'
 import { type Clock, systemClock } from '../core/clock.ts'
+import { takeAway } from '../core/take-away.ts'
 import type { Table } from '../table/table.ts'
 import { bytesAnswer, FileAnswer, type SqlAnswer } from './answer.ts'
 import { ProcessEnded } from './child.ts'
 import { SqlError } from './errors.ts'
-import { changesText } from './format.ts'
+import { changesText, resultText } from './format.ts'
 import { type RecordedStatement, StatementLedger } from './ledger.ts'
 import {
   overMemory,
@@ -18,8 +19,8 @@ import {
 } from './limits.ts'
 import { ProcessPool, type Slot } from './pool.ts'
 import type { StatementAnswer } from './protocol.ts'
+import { countedAs, countOf } from './row-count.ts'
 import { mayModify } from './statement.ts'
-import { takeAway } from './take-away.ts'
 
 const IDLE_MS = 60_000
 /** The interval at which the memory of a process that runs a statement is looked at, in milliseconds. */
@@ -106,6 +107,11 @@ export class SqlService {
     return txnId !== undefined && this.#ledger.hasBegun(txnId)
   }
 
+  /** True if a statement is under way that may change the table. */
+  get isChanging(): boolean {
+    return [...this.#runs.keys()].some(({ mayChange }) => mayChange)
+  }
+
   /** Processes that live, for who wants to know. */
   get processes(): number {
     return this.#pool.size
@@ -155,7 +161,7 @@ export class SqlService {
     signal?.addEventListener('abort', gone, { once: true })
     const timer = this.#timer(() => ending.abort(overTime(this.#limits, run.hasProcess)))
     try {
-      return (await this.#known(run)) ?? (await this.#inProcess(run))
+      return (await this.#known(run)) ?? (await this.#counted(run)) ?? (await this.#inProcess(run))
     } finally {
       clearTimeout(timer)
       signal?.removeEventListener('abort', gone)
@@ -170,6 +176,15 @@ export class SqlService {
   async #known({ sql, mayChange, call, format }: Run): Promise<SqlAnswer | undefined> {
     const changed = mayChange ? await this.#ledger.known(sql, call) : undefined
     return changed && bytesAnswer(changesText(changed, format))
+  }
+
+  /** The log tells how many rows there are: no process is needed for that. */
+  async #counted({ sql, format }: Run): Promise<SqlAnswer | undefined> {
+    const name = countedAs(sql)
+    if (name === undefined) return undefined
+    const snapshot = await this.#options.table.refresh().catch(() => undefined)
+    const result = snapshot && countOf(snapshot, name)
+    return result && bytesAnswer(Buffer.concat(await Array.fromAsync(resultText(result, format))))
   }
 
   async #inProcess(run: Run): Promise<SqlAnswer> {

@@ -1,12 +1,12 @@
-import { randomUUID } from 'node:crypto'
-import { existsSync, mkdirSync, readdirSync, statfsSync } from 'node:fs'
+import { statfsSync } from 'node:fs'
 import { availableParallelism } from 'node:os'
 import { dirname, join } from 'node:path'
 import type { DuckDBConnection, DuckDBInstance, DuckDBResult } from '@duckdb/node-api'
 import type { Batch, Schema } from '../columns/types.ts'
 import { LakeError } from '../core/errors.ts'
-import { isAlive } from '../core/processes.ts'
-import { cacheHome } from '../core/xdg.ts'
+import { spillFolder } from '../core/spill-folder.ts'
+import { takeAway } from '../core/take-away.ts'
+import type { AppVersion } from '../table/commit/app-versions.ts'
 import { filesFor, rowGroupsFor } from '../table/file-pruning.ts'
 import { ANY } from '../table/row-filter.ts'
 import type { Snapshot } from '../table/snapshot.ts'
@@ -19,10 +19,11 @@ import { filterOf, wantedOf } from './predicate.ts'
 import { RefusedFiles } from './refused-files.ts'
 import { defineCount, defineData, type Relation, redefineDeleted } from './relation.ts'
 import type { RemoteFiles } from './remote-files.ts'
+import { liveRows } from './row-count.ts'
 import { columnsRead } from './scans.ts'
-import { takeAway } from './take-away.ts'
+import { defineChanges } from './table-changes.ts'
 import { duckTypeOf, quoteName } from './types.ts'
-import type { OlderVersion } from './versions.ts'
+import type { NamedChanges, OlderVersion } from './versions.ts'
 import type { WrittenFile } from './written.ts'
 
 /** The memory of the engine if nothing else is said; beyond it, it spills. */
@@ -44,6 +45,8 @@ export interface RunOptions {
   readonly readOnly?: boolean
   /** Becomes the `txnId` of the commit, if there is one. */
   readonly txnId?: string
+  /** Makes a change once for each version of an application: nothing is done if the table has it. */
+  readonly app?: AppVersion | undefined
   /** The files that the table's store has made since the statement began, if that is kept; emptied when it is over. */
   readonly written?: WrittenFile[]
 }
@@ -56,6 +59,8 @@ export interface SessionData {
   readonly wanted?: string
   /** Older versions that are there, too. */
   readonly versions?: readonly OlderVersion[]
+  /** Changes of versions that are there, too. */
+  readonly changes?: readonly NamedChanges[]
 }
 
 /** An engine for one statement, with one table in it, if the statement is about one. */
@@ -89,6 +94,7 @@ export class Session {
   /** SqlError, TableError. Without `data` the engine has no table. `refused`: files that it cannot read as they are. */
   static async open(data: SessionData | undefined, options: RunOptions, refused?: RefusedFiles): Promise<Session> {
     const duck = await duckDb()
+    // The engine gives its files the same names in every process.
     const spill = options.spillFolder ?? spillFolder()
     const instance = await duck.DuckDBInstance.create(':memory:', {
       memory_limit: `${options.memoryBytes ?? MEMORY_BYTES}B`,
@@ -106,6 +112,8 @@ export class Session {
       await connection.run(`CREATE SCHEMA ${INTERNAL_SCHEMA}`)
       const opened = data && (await relationOf(connection, spill, data, options, refused))
       if (data !== undefined) await defineVersions(connection, spill, data, options, refused)
+      for (const named of data?.changes ?? [])
+        await defineChanges(connection, data!.table, named, { folder: join(spill, 'changes'), signal: options.signal })
       // A statement reads this table and nothing else of the machine.
       await connection.run('SET enable_external_access = false')
       await connection.run('SET lock_configuration = true')
@@ -174,28 +182,6 @@ export class Session {
   }
 }
 
-/**
- * A folder for what a session's engine spills, which makes it when it needs it. Each session has one of its own: the engine
- * gives its files the same names in every process. Those of processes that were killed are taken away.
- */
-function spillFolder(): string {
-  const parent = join(cacheHome(), 'spill')
-  mkdirSync(parent, { recursive: true, mode: 0o700 })
-  for (const name of readdirSync(parent)) {
-    if (!isAlive(Number.parseInt(name, 10))) takeAway(join(parent, name))
-  }
-  return join(parent, `${process.pid}-${randomUUID()}`)
-}
-
-/** Takes away what sessions of this process spilled, for a process that has to end now. */
-export function removeOwnSpill(): void {
-  const parent = join(cacheHome(), 'spill')
-  if (!existsSync(parent)) return
-  for (const name of readdirSync(parent)) {
-    if (name.startsWith(`${process.pid}-`)) takeAway(join(parent, name))
-  }
-}
-
 /** In bytes. */
 function spillBytesMax(folder: string): number {
   const { bavail, bsize } = statfsSync(dirname(folder))
@@ -251,16 +237,6 @@ async function defineVersions(
     const view = `VIEW ${quoteName(schema)}.${TABLE_NAME}`
     await defineData(connection, table, snapshot, schema, parts, view)
   }
-}
-
-/** Returns the number of rows of a version, if its log tells it of every file. */
-function liveRows({ files }: Snapshot): bigint | undefined {
-  let live = 0n
-  for (const { rows, vector } of files) {
-    if (rows === undefined) return undefined
-    live += BigInt(rows) - BigInt(vector?.cardinality ?? 0)
-  }
-  return live
 }
 
 /** The columns of a row's place in the table: the number of the file, the physical row. */

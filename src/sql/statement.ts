@@ -18,6 +18,11 @@ export interface Parsed {
   readonly returning: boolean
 }
 
+/** Rows whose place new ones take: those of a condition, or all. */
+export interface Replaced {
+  readonly condition: string | undefined
+}
+
 /** A new value: `column = expression`. */
 export interface Assignment {
   readonly column: string
@@ -29,7 +34,14 @@ export type Statement =
   /** Everything that does not change the table; the engine says whether it is a query. */
   | { readonly kind: 'query'; readonly sql: string; readonly verb: string }
   | { readonly kind: 'truncate'; readonly sql: string; readonly target: Target }
-  | { readonly kind: 'insert'; readonly sql: string; readonly target: Target }
+  | {
+      readonly kind: 'insert'
+      /** With INTO, as the engine knows it, whatever it replaces. */
+      readonly sql: string
+      readonly target: Target
+      /** OVERWRITE or REPLACE WHERE: the rows take the place of others. */
+      readonly replaced?: Replaced
+    }
   | {
       readonly kind: 'delete'
       readonly sql: string
@@ -247,9 +259,27 @@ function aliasOf(cursor: Cursor, target: Target, alias: Token | undefined): stri
 
 function parseInsert(cursor: Cursor): Statement | undefined {
   if (cursor.skipWord('or')) cursor.at++
-  if (!cursor.skipWord('into')) return undefined
+  const into = cursor.token
+  const isOverwrite = cursor.skipWord('overwrite')
+  if (!cursor.skipWord('into', ...(isOverwrite ? ['table'] : [])) && !isOverwrite) return undefined
   const target = cursor.target()
-  return target && { kind: 'insert', sql: cursor.sql, target }
+  if (target === undefined || into === undefined) return undefined
+  if (isOverwrite) return insertInto(cursor, into, target, { condition: undefined })
+  if (!isWord(cursor.token, 'replace') || !isWord(cursor.tokens[cursor.at + 1], 'where'))
+    return { kind: 'insert', sql: cursor.sql, target }
+  cursor.at += 2
+  const condition = cursor.until('select', 'values', 'table', 'from', 'with')
+  if (condition === undefined || cursor.atEnd) return undefined
+  return insertInto(cursor, into, target, { condition })
+}
+
+/** The statement from `into` on as the engine knows it: INTO, the target, and what is left. */
+function insertInto({ sql, token }: Cursor, into: Token, target: Target, replaced: Replaced): Statement {
+  const front = `${sql.slice(0, into.start)}INTO `
+  const name = sql.slice(target.start, target.end)
+  const rest = token === undefined ? '' : sql.slice(token.start)
+  const own = { ...target, start: front.length, end: front.length + name.length }
+  return { kind: 'insert', sql: `${front}${name} ${rest}`, target: own, replaced }
 }
 
 function parseAlter(cursor: Cursor): Statement | undefined {

@@ -106,6 +106,12 @@ export function isSymbol(token: Token | undefined, symbol: string): boolean {
 }
 
 /** The name that a token stands for. */
-export function nameOf(token: Token): string {
-  return token.kind === 'quoted' ? token.text.slice(1, -1).replaceAll('""', '"') : token.text
+export function nameOf({ kind, text }: Token): string {
+  return kind === 'quoted' ? unquoted(text) : text
+}
+
+/** A name without the quotes of DuckDB or of Spark that it may have. */
+export function unquoted(name: string): string {
+  const quote = name[0]
+  return quote === '"' || quote === '`' ? name.slice(1, -1).replaceAll(quote + quote, quote) : name
 }

@@ -1,9 +1,9 @@
+import { takeAway } from '../core/take-away.ts'
 import { namedFiles } from '../table/commit/file-actions.ts'
 import type { Action } from '../table/log/actions/index.ts'
 import { readCommit } from '../table/log/load.ts'
 import { isOutside, LOG_FOLDER } from '../table/log/paths.ts'
 import type { Table } from '../table/table.ts'
-import { takeAway } from './take-away.ts'
 
 /** A file that a statement made, by paths inside the table: while it was being written, and then. */
 export interface WrittenFile {

@@ -1,10 +1,12 @@
 import type { ByteCache } from '../cache/byte-cache.ts'
-import type { ObjectStore, ObjectWriter } from './object-store.ts'
+import { totalLength } from '../core/search.ts'
+import { type ObjectStore, type ObjectWriter, readAnew } from './object-store.ts'
 
 /** Objects are kept in blocks: a part of one that is read again need not be read as the same part. */
 const BLOCK_BYTES = 256 << 10
 /** So many blocks are kept as one, where all of them are fetched together: each that is kept costs a file. */
 const GROUP_BLOCKS = 4
+const GROUP_BYTES = BLOCK_BYTES * GROUP_BLOCKS
 /** Blocks that are missing side by side are fetched together, but no more than these at once. */
 const RUN_BLOCKS_MAX = 32
 /** Ranges that are fetched at the same time for one read. */
@@ -27,6 +29,8 @@ export function cachedStore(store: ObjectStore, cache: ByteCache): ObjectStore {
       end === undefined || !GIVEN_ONCE.test(path) ? store.read(path, start, end) : blocks.read(path, start, end),
     readOnce: (path, start, end) =>
       GIVEN_ONCE.test(path) ? blocks.readOnce(path, start, end) : store.read(path, start, end),
+    readAnew: (path, start, end) =>
+      GIVEN_ONCE.test(path) ? blocks.readAnew(path, start, end) : readAnew(store, path, start, end),
     stat: path => store.stat(path),
     list: (prefix, startAfter) => store.list(prefix, startAfter),
     write: async (path, bytes) => {
@@ -45,7 +49,7 @@ function keyOf(store: ObjectStore, path: string, block: number): string {
 }
 
 function groupKeyOf(store: ObjectStore, path: string, group: number): string {
-  return `object\0${store.location}/${path}\0${BLOCK_BYTES * GROUP_BLOCKS}\0${group}`
+  return `object\0${store.location}/${path}\0${GROUP_BYTES}\0${group}`
 }
 
 /** Keeps a whole object, if its name is given once. */
@@ -114,6 +118,15 @@ class Blocks {
     return rangeOf(blocks as Uint8Array[], start - first * BLOCK_BYTES, end - start)
   }
 
+  /** Fetches all anew, in whole groups, which go before the blocks in them. */
+  async readAnew(path: string, start: number, end: number): Promise<Uint8Array> {
+    if (end <= start) return this.#store.read(path, start, end)
+    const first = Math.floor(start / GROUP_BYTES) * GROUP_BLOCKS
+    const count = Math.ceil(end / GROUP_BYTES) * GROUP_BLOCKS - first
+    const whole = await this.#fetchAndKeep(path, first, count)
+    return rangeOf([whole], start - first * BLOCK_BYTES, end - start)
+  }
+
   /** The blocks from one on that hold what is before `end`, as far as they are kept. */
   async #kept(path: string, first: number, end: number): Promise<(Uint8Array | undefined)[]> {
     const count = Math.ceil(end / BLOCK_BYTES) - first
@@ -162,7 +175,7 @@ class Blocks {
 
 /** Bytes from an offset on in blocks that lie one behind the other; fewer where the last block of the object is short. */
 function rangeOf(blocks: readonly Uint8Array[], offset: number, count: number): Uint8Array {
-  const sizeBytes = blocks.reduce((sum, { length }) => sum + length, 0)
+  const sizeBytes = totalLength(blocks)
   // In a buffer of its own: what is in the cache may be a mapping of a file, and is not to be written to.
   const bytes = new Uint8Array(Math.max(0, Math.min(count, sizeBytes - offset)))
   let at = -offset

@@ -2,6 +2,7 @@ import { randomUUID } from 'node:crypto'
 import { open, readdir, stat, unlink } from 'node:fs/promises'
 import { join } from 'node:path'
 import { errnoOf, messageOf } from '../core/errors.ts'
+import { compareByBytes } from '../core/text-order.ts'
 import { readWhole, storageError } from './local.ts'
 import { MadeFolders } from './made-folders.ts'
 import type { ReadableFile } from './readable-file.ts'
@@ -38,7 +39,7 @@ export async function localEntry(path: string): Promise<LocalEntry> {
 
 /** The names in a folder, in the order of their bytes. */
 export async function localNames(folder: string): Promise<string[]> {
-  return (await readdir(folder)).sort((a, b) => Buffer.compare(Buffer.from(a), Buffer.from(b)))
+  return (await readdir(folder)).sort(compareByBytes)
 }
 
 /**

@@ -1,14 +1,15 @@
 import { randomUUID } from 'node:crypto'
-import { constants } from 'node:fs'
-import { type FileHandle, link, open, readdir, rename, rm, stat, unlink } from 'node:fs/promises'
+import { closeSync, constants, fdatasync, fsync, linkSync, openSync, renameSync, unlinkSync, write } from 'node:fs'
+import { type FileHandle, open, readdir, readFile, rm, stat, unlink } from 'node:fs/promises'
 import { dirname, join, relative, resolve } from 'node:path'
 import { BoundedMap } from '../core/bounded-map.ts'
 import { errnoOf, messageOf } from '../core/errors.ts'
+import { compareByBytes } from '../core/text-order.ts'
+import { writeWhole } from '../core/whole-io.ts'
 import { MadeFolders } from './made-folders.ts'
 import {
   checkFolder,
   checkPath,
-  comparePaths,
   type ObjectInfo,
   type ObjectStore,
   type ObjectWriter,
@@ -22,6 +23,10 @@ const TEMPORARY = /^\.posixlake-[0-9a-f-]{36}\.tmp$/
 const FOLDER_ATTEMPTS_MAX = 50
 const LEFTOVER_MS = 24 * 3600 * 1000
 const FOLDERS_KEPT = 10_000
+/** So few bytes are written without a change of threads, which takes longer, as do names that are made and taken away. */
+const AT_ONCE_BYTES = 64 << 10
+/** Files of a listing that are looked at together: each by itself would wait for its turn three times as long as it takes. */
+const STATS_AT_ONCE = 64
 
 /** The faults that a disk can have. */
 type LocalErrorCode = keyof typeof ADVICE
@@ -29,6 +34,7 @@ type LocalErrorCode = keyof typeof ADVICE
 const CODES: Readonly<Record<string, LocalErrorCode>> = {
   ENOENT: 'not_found',
   ENOTDIR: 'not_found',
+  EISDIR: 'not_found',
   EACCES: 'access_denied',
   EPERM: 'access_denied',
   ENOSPC: 'no_space',
@@ -78,6 +84,8 @@ class LocalStore implements ObjectStore {
     const full = this.#full(path)
     let file: FileHandle | undefined
     try {
+      // One call of the system's threads, and not four.
+      if (start === 0 && end === undefined) return await readFile(full)
       file = await open(full, 'r')
       // What is asked for may come from a damaged file: no more is made room for than there is.
       const info = await file.stat()
@@ -106,7 +114,7 @@ class LocalStore implements ObjectStore {
   async list(prefix: string, startAfter = ''): Promise<ObjectInfo[]> {
     const found: ObjectInfo[] = []
     await this.#walk(checkFolder(this.location, prefix), startAfter, found)
-    return found.sort((a, b) => comparePaths(a.path, b.path))
+    return found.sort((a, b) => compareByBytes(a.path, b.path))
   }
 
   async #walk(folder: string, startAfter: string, found: ObjectInfo[]): Promise<void> {
@@ -119,14 +127,16 @@ class LocalStore implements ObjectStore {
       if (failure.code === 'not_found') return
       throw failure
     }
+    const files: string[] = []
     for (const entry of entries) {
       const path = folder === '' ? entry.name : `${folder}/${entry.name}`
       if (entry.isDirectory()) await this.#walk(path, startAfter, found)
       else if (TEMPORARY.test(entry.name)) await this.#sweep(path)
-      else if ((entry.isFile() || entry.isSymbolicLink()) && comparePaths(path, startAfter) > 0) {
-        const info = await this.stat(path)
-        if (info !== undefined) found.push(info)
-      }
+      else if ((entry.isFile() || entry.isSymbolicLink()) && compareByBytes(path, startAfter) > 0) files.push(path)
+    }
+    for (let i = 0; i < files.length; i += STATS_AT_ONCE) {
+      const infos = await Promise.all(files.slice(i, i + STATS_AT_ONCE).map(path => this.stat(path)))
+      for (const info of infos) if (info !== undefined) found.push(info)
     }
   }
 
@@ -142,26 +152,31 @@ class LocalStore implements ObjectStore {
 
   async create(path: string): Promise<ObjectWriter> {
     const full = this.#full(path)
-    const temporary = await this.#temporary(full)
-    return new LocalWriter(full, temporary.path, temporary.file, () => this.#tidy(full))
+    return new LocalWriter(full, await this.#temporary(full), () => this.#tidy(full))
   }
 
-  async putIfAbsent(path: string, bytes: Uint8Array): Promise<'written' | 'exists'> {
+  putIfAbsent(path: string, bytes: Uint8Array): Promise<'written' | 'exists'> {
+    return this.putAfter(path, bytes, Promise.resolve())
+  }
+
+  async putAfter(path: string, bytes: Uint8Array, after: Promise<unknown>): Promise<'written' | 'exists'> {
     const full = this.#full(path)
     const temporary = await this.#temporary(full)
     try {
-      await writeWhole(temporary.file, bytes)
-      await temporary.file.datasync()
-      await temporary.file.close()
+      await writeAll(temporary.fd, bytes)
+      const synced = inThread(fdatasync, temporary.fd)
+      await Promise.allSettled([synced, after])
+      await synced
+      await after
       // link(2) fails if the name is taken, and never shows a file that is not whole.
-      await link(temporary.path, full)
+      linkSync(temporary.path, full)
       await syncFolder(dirname(full))
       return 'written'
     } catch (error) {
       if (errnoOf(error) === 'EEXIST') return 'exists'
       throw storageError(full, error)
     } finally {
-      await dropTemporary(temporary.file, temporary.path)
+      temporary.drop()
       await this.#tidy(full)
     }
   }
@@ -186,19 +201,19 @@ class LocalStore implements ObjectStore {
     for (const path of paths) await this.delete(path)
   }
 
-  async #temporary(full: string): Promise<{ path: string; file: FileHandle }> {
+  async #temporary(full: string): Promise<TemporaryFile> {
     const folder = dirname(full)
     const path = join(folder, `.posixlake-${randomUUID()}.tmp`)
     this.#onWrite?.(relative(this.location, path), relative(this.location, full))
     try {
       if (this.#folders.has(folder)) {
-        const file = await openNew(path)
-        if (file !== undefined) return { path, file }
+        const file = openNew(path)
+        if (file !== undefined) return file
       }
       // The folder is new, or another process took it away with the last object in it; and it may do so once more.
       for (let attempt = 1; ; attempt++) {
         try {
-          return { path, file: await this.#inNewFolder(folder, path) }
+          return await this.#inNewFolder(folder, path)
         } catch (error) {
           if (errnoOf(error) !== 'ENOENT' || attempt === FOLDER_ATTEMPTS_MAX) throw error
         }
@@ -210,9 +225,9 @@ class LocalStore implements ObjectStore {
   }
 
   /** A new file in a folder that is made, too; ENOENT where somebody else takes away what is made. */
-  #inNewFolder(folder: string, path: string): Promise<FileHandle> {
+  #inNewFolder(folder: string, path: string): Promise<TemporaryFile> {
     return this.#made.make(folder, async topmost => {
-      const file = await open(path, 'wx', 0o644)
+      const file = new TemporaryFile(path)
       try {
         // Each folder on the way is an entry of the one above it.
         for (let made = folder; topmost !== undefined; made = dirname(made)) {
@@ -220,7 +235,7 @@ class LocalStore implements ObjectStore {
           if (made === topmost || made === dirname(made)) break
         }
       } catch (error) {
-        await dropTemporary(file, path)
+        file.drop()
         throw error
       }
       this.#folders.set(folder, true)
@@ -233,23 +248,50 @@ class LocalStore implements ObjectStore {
   }
 }
 
+/** A new file under a name that it has while it is written. Methods throw the system's Error. */
+class TemporaryFile {
+  readonly path: string
+  readonly fd: number
+  #isOpen = true
+
+  constructor(path: string) {
+    this.path = path
+    this.fd = openSync(path, 'wx', 0o644)
+  }
+
+  close(): void {
+    if (!this.#isOpen) return
+    this.#isOpen = false
+    closeSync(this.fd)
+  }
+
+  /** Takes the name away, if it is there. What cannot be removed is swept later: it must not hide how the write went. */
+  drop(): void {
+    try {
+      this.close()
+    } catch {}
+    try {
+      unlinkSync(this.path)
+    } catch {}
+  }
+}
+
 class LocalWriter implements ObjectWriter {
   readonly #full: string
-  readonly #temporary: string
-  readonly #file: FileHandle
+  readonly #temporary: TemporaryFile
   readonly #dropped: () => Promise<void>
+  #hasEnded = false
 
   /** `dropped`: the object will not be there. */
-  constructor(full: string, temporary: string, file: FileHandle, dropped: () => Promise<void>) {
+  constructor(full: string, temporary: TemporaryFile, dropped: () => Promise<void>) {
     this.#full = full
     this.#temporary = temporary
-    this.#file = file
     this.#dropped = dropped
   }
 
   async write(bytes: Uint8Array): Promise<void> {
     try {
-      await writeWhole(this.#file, bytes)
+      await writeAll(this.#temporary.fd, bytes)
     } catch (error) {
       throw storageError(this.#full, error)
     }
@@ -257,31 +299,47 @@ class LocalWriter implements ObjectWriter {
 
   async close(): Promise<void> {
     try {
-      await this.#file.datasync()
-      await this.#file.close()
-      await rename(this.#temporary, this.#full)
+      await inThread(fdatasync, this.#temporary.fd)
+      this.#temporary.close()
+      renameSync(this.#temporary.path, this.#full)
       await syncFolder(dirname(this.#full))
     } catch (error) {
       throw storageError(this.#full, error)
     }
   }
 
+  async end(): Promise<{ readonly durable: Promise<void> }> {
+    try {
+      renameSync(this.#temporary.path, this.#full)
+    } catch (error) {
+      throw storageError(this.#full, error)
+    }
+    this.#hasEnded = true
+    return { durable: this.#synced() }
+  }
+
+  /** The bytes and the name go to the disk at the same time. */
+  async #synced(): Promise<void> {
+    const done = await Promise.allSettled([inThread(fdatasync, this.#temporary.fd), syncFolder(dirname(this.#full))])
+    try {
+      this.#temporary.close()
+      for (const each of done) if (each.status === 'rejected') throw each.reason
+    } catch (error) {
+      throw storageError(this.#full, error)
+    }
+  }
+
   async abort(): Promise<void> {
-    await dropTemporary(this.#file, this.#temporary)
+    if (this.#hasEnded) return
+    this.#temporary.drop()
     await this.#dropped()
   }
 }
 
-/** Takes a temporary file away. What cannot be removed is swept later: it must not hide how the write went. */
-async function dropTemporary(file: FileHandle, path: string): Promise<void> {
-  await file.close().catch(() => undefined)
-  await rm(path, { force: true }).catch(() => undefined)
-}
-
 /** A new file, or undefined if its folder is not there. */
-async function openNew(path: string): Promise<FileHandle | undefined> {
+function openNew(path: string): TemporaryFile | undefined {
   try {
-    return await open(path, 'wx', 0o644)
+    return new TemporaryFile(path)
   } catch (error) {
     if (errnoOf(error) === 'ENOENT') return undefined
     throw error
@@ -304,18 +362,32 @@ export async function readWhole(file: FileHandle, start: number, end: number): P
   return done === bytes.length ? bytes : bytes.subarray(0, done)
 }
 
-async function writeWhole(file: FileHandle, bytes: Uint8Array): Promise<void> {
-  let done = 0
-  while (done < bytes.length) done += (await file.write(bytes, done, bytes.length - done)).bytesWritten
+async function writeAll(fd: number, bytes: Uint8Array): Promise<void> {
+  if (bytes.length <= AT_ONCE_BYTES) {
+    writeWhole(fd, bytes)
+    return
+  }
+  for (let done = 0; done < bytes.length; ) done += await writeSome(fd, bytes, done)
+}
+
+function writeSome(fd: number, bytes: Uint8Array, start: number): Promise<number> {
+  return new Promise((resolve, reject) => {
+    write(fd, bytes, start, bytes.length - start, null, (error, count) => (error ? reject(error) : resolve(count)))
+  })
+}
+
+/** Waits for the disk, in another thread. */
+function inThread(sync: typeof fsync, fd: number): Promise<void> {
+  return new Promise((resolve, reject) => sync(fd, error => (error ? reject(error) : resolve())))
 }
 
 /** Makes the names in a folder durable. */
 async function syncFolder(path: string): Promise<void> {
-  const folder = await open(path, constants.O_RDONLY)
+  const folder = openSync(path, constants.O_RDONLY)
   try {
-    await folder.sync()
+    await inThread(fsync, folder)
   } finally {
-    await folder.close()
+    closeSync(folder)
   }
 }
 

@@ -62,6 +62,11 @@ export interface ObjectStore {
    * Not there: `read` is the same.
    */
   readOnce?(path: string, start: number, end: number): Promise<Uint8Array>
+  /**
+   * The same as `read`, past whatever is kept, which is replaced: for whoever finds that bytes were damaged on their way
+   * here. Not there: nothing is kept, and `read` is the same.
+   */
+  readAnew?(path: string, start: number, end: number): Promise<Uint8Array>
   /** undefined if there is no such object. */
   stat(path: string): Promise<ObjectInfo | undefined>
   /** Every object below the folder `prefix` (recursive), whose path sorts after `startAfter`, sorted by path (bytewise); empty where the folder is missing. */
@@ -72,6 +77,11 @@ export interface ObjectStore {
   create(path: string): Promise<ObjectWriter>
   /** Creates the object if no object has that path: durable when it resolves with 'written'. Exactly one of several racing callers gets 'written'. */
   putIfAbsent(path: string, bytes: Uint8Array): Promise<'written' | 'exists'>
+  /**
+   * The same as `putIfAbsent` once `after` has resolved, for a store that can do a part of it meanwhile; rejects as `after`
+   * does, and then there is no such object. Not there: see the function of this name.
+   */
+  putAfter?(path: string, bytes: Uint8Array, after: Promise<unknown>): Promise<'written' | 'exists'>
   /** Removes an object; no error if it is missing. */
   delete(path: string): Promise<void>
   /** Removes objects; no error for those that are missing. */
@@ -98,16 +108,33 @@ export function checkFolder(location: string, prefix: string): string {
   return prefix === '' ? '' : checkPath(location, prefix.replace(/\/$/, ''))
 }
 
-/** Orders paths by their bytes in UTF-8, which is not the order of JavaScript's strings. */
-export function comparePaths(a: string, b: string): number {
-  return Buffer.compare(Buffer.from(a), Buffer.from(b))
-}
-
 export interface ObjectWriter {
   write(bytes: Uint8Array): Promise<void>
   close(): Promise<void>
+  /**
+   * The same as `close`, but resolves as soon as the object is visible; it is durable when `durable` resolves. For objects
+   * that nobody looks for until then: a power cut may leave other bytes under their names. Not there: `close` does.
+   */
+  end?(): Promise<{ readonly durable: Promise<void> }>
   /** Drops what was written; nothing becomes visible. */
   abort(): Promise<void>
+}
+
+/** Reads bytes once more that were found to be damaged. */
+export function readAnew(store: ObjectStore, path: string, start: number, end: number): Promise<Uint8Array> {
+  return store.readAnew?.(path, start, end) ?? store.read(path, start, end)
+}
+
+/** Puts an object that must not be there before `after` has resolved; rejects as that does. */
+export async function putAfter(
+  store: ObjectStore,
+  path: string,
+  bytes: Uint8Array,
+  after: Promise<unknown>,
+): Promise<'written' | 'exists'> {
+  if (store.putAfter !== undefined) return store.putAfter(path, bytes, after)
+  await after
+  return store.putIfAbsent(path, bytes)
 }
 
 /** Writes all of an object and ends it; where that fails, nothing becomes visible. */

@@ -7,7 +7,13 @@ export interface RetryPolicy {
   readonly delayMsMax: number
 }
 
-export const RETRIES: RetryPolicy = { attemptsMax: 10, totalMsMax: 20_000, firstDelayMs: 100, delayMsMax: 5000 }
+/** Bounded by time alone: with short delays by chance, ten attempts are over in three seconds. */
+export const RETRIES: RetryPolicy = {
+  attemptsMax: Number.POSITIVE_INFINITY,
+  totalMsMax: 20_000,
+  firstDelayMs: 100,
+  delayMsMax: 5000,
+}
 
 /** Says that there is use in another attempt; undefined: there is none. `afterMs`: no earlier, the store says. */
 export type Retry = { readonly afterMs?: number | undefined } | undefined

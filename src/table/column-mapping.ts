@@ -13,7 +13,8 @@ interface MappedTable {
 const PREFIX = 'delta.columnMapping.'
 const ID = `${PREFIX}id`
 const PHYSICAL_NAME = `${PREFIX}physicalName`
-const MODE = `${PREFIX}mode`
+/** The property that says how the columns of a table are mapped. */
+export const MAPPING_MODE = `${PREFIX}mode`
 const MAX_COLUMN_ID = `${PREFIX}maxColumnId`
 
 /**
@@ -30,6 +31,46 @@ export function withPhysicalNames(schema: Schema, snapshot: MappedTable & { read
     id++
     return { ...field.metadata, [ID]: id, [PHYSICAL_NAME]: newPhysicalName(metadata.id, id, field.name) }
   })
+}
+
+/** Metadata once columns are mapped that were not. */
+interface Mapped {
+  readonly schema: Schema
+  readonly configuration: Readonly<Record<string, string>>
+}
+
+/**
+ * Maps the columns of a table, by name if its configuration does not say how: those that have no id yet get one. `hasFiles`: they keep their names, which are
+ * those in the files that are there; else each gets one that no other column ever has.
+ */
+export function mapColumns(
+  schema: Schema,
+  configuration: ReadonlyMap<string, string>,
+  { id: tableId, hasFiles }: { readonly id: string; readonly hasFiles: boolean },
+): Mapped {
+  const mode = configuration.get(MAPPING_MODE) ?? 'name'
+  let id = highestId(schema, configuration)
+  const mapped = mapFields(schema, ({ name, metadata }) => {
+    if (metadata[ID] !== undefined) return metadata
+    id++
+    return { ...metadata, [ID]: id, [PHYSICAL_NAME]: hasFiles ? name : newPhysicalName(tableId, id, name) }
+  })
+  return {
+    schema: mapped,
+    configuration: { ...Object.fromEntries(configuration), [MAPPING_MODE]: mode, [MAX_COLUMN_ID]: String(id) },
+  }
+}
+
+/** The field of a name, as it is spelled or else in any case. */
+export function fieldNamed(schema: Schema, name: string): Field | undefined {
+  return (
+    schema.find(other => other.name === name) ?? schema.find(other => other.name.toLowerCase() === name.toLowerCase())
+  )
+}
+
+/** True if columns of a schema have names in the files that are not their own, or may get such. */
+export function isMapped(schema: Schema): boolean {
+  return schema.some(({ metadata }) => metadata[PHYSICAL_NAME] !== undefined)
 }
 
 function newPhysicalName(tableId: string, id: number, name: string): string {
@@ -54,7 +95,7 @@ export function schemaInFiles({
   schema,
   metadata,
 }: Pick<MappedTable, 'metadata'> & { readonly schema: Schema }): Schema {
-  if (metadata.configuration.get(MODE) === 'id') return schema
+  if (metadata.configuration.get(MAPPING_MODE) === 'id') return schema
   return mapFields(schema, ({ metadata: { [ID]: id, ...others }, metadata: all }) => (id === undefined ? all : others))
 }
 

@@ -41,7 +41,7 @@ const SCALE_MAX = 100
 const CUT_MICROS = 999n
 const DAY_MICROS = 86_400_000_000n
 const DATE = /^\d{4}-\d{2}-\d{2}$/
-const TIMESTAMP = /^\d{4}-\d{2}-\d{2}(?:[ T]\d{2}:\d{2}:\d{2}(?:\.\d{1,6})?)?$/
+const TIMESTAMP = /^\d{4}-\d{2}-\d{2}(?:[ T]\d{2}:\d{2}:\d{2}(?:\.\d{1,6})?Z?)?$/
 const REPLACEMENT = '\ufffd'
 
 /** The order of two values of one type. */
@@ -80,7 +80,7 @@ export function reachOf(literal: Literal, type: DataType): Reach | undefined {
       if (literal.kind === 'timestamp') return one(literal.micros)
       if (literal.kind === 'date') return one(BigInt(literal.days) * DAY_MICROS)
       return literal.kind === 'text' && TIMESTAMP.test(literal.text)
-        ? parsed(() => parseTimestamp(literal.text, false))
+        ? parsed(() => parseTimestamp(literal.text, true))
         : undefined
     default:
       return undefined

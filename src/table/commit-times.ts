@@ -84,6 +84,22 @@ export async function versionAt(store: ObjectStore, metadata: TableMetadata, tim
   )
 }
 
+/** The oldest version that was committed at a time or later. TableError `no_such_version`, `corrupt_log`. */
+export async function versionSince(store: ObjectStore, metadata: TableMetadata, timestampMs: number): Promise<bigint> {
+  const versions = await listVersions(store)
+  const before = await versionAt(store, metadata, timestampMs - 1).catch((error: unknown) => {
+    if (error instanceof TableError && error.code === 'no_such_version') return undefined
+    throw error
+  })
+  const [newest] = versions
+  if (before !== undefined && before === newest?.version)
+    throw new TableError(
+      'no_such_version',
+      `${store.location}: no version is as young as ${new Date(timestampMs).toISOString()}; the newest is ${before}`,
+    )
+  return before === undefined ? (versions.at(-1)?.version ?? 0n) : before + 1n
+}
+
 async function inCommitTime(store: ObjectStore, version: bigint): Promise<number> {
   const found = ownTime((await readCommit(store, version))?.actions ?? [])
   if (found !== undefined) return found

@@ -1,6 +1,9 @@
 import { TextError } from '../columns/errors.ts'
+import { compileExpression } from '../columns/expressions/compile.ts'
+import { ExpressionError } from '../columns/expressions/errors.ts'
 import { parseScalar, ScalarError } from '../columns/text/scalars.ts'
-import type { Cell, Field, Schema } from '../columns/types.ts'
+import type { Cell, Field } from '../columns/types.ts'
+import { systemClock } from '../core/clock.ts'
 
 const NUMBER = /^[+-]?(?:\d+\.?\d*|\.\d+)(?:e[+-]?\d+)?$/i
 /** Quotes and backslashes inside mean different things in different versions of Spark. */
@@ -24,20 +27,20 @@ export function defaultCell(field: Field): Cell {
   } catch (error) {
     if (!(error instanceof ScalarError)) throw error
   }
-  throw new TextError(
-    'bad_value',
-    `the default value of column ${field.name} is ${sql}, which posixlake does not work out; give the column a value`,
-    { column: field.name },
-  )
+  return worked(field, sql)
 }
 
-/** Refuses rows without a column that has a default value, where all get NULL in its place. TextError `bad_header`. */
-export function checkDefaults(names: readonly string[], schema: Schema, line = 1): void {
-  const missing = schema.find(field => !names.includes(field.name) && defaultSql(field) !== undefined)
-  if (missing === undefined) return
-  throw new TextError(
-    'bad_header',
-    `line ${line}: the column ${missing.name} is missing, which has the default value ${defaultSql(missing)}; write its values, too`,
-    { line, column: missing.name },
-  )
+/** The value of an expression, at the time it is asked for. */
+function worked({ name, type }: Field, sql: string): Cell {
+  try {
+    const nowMs = systemClock.nowMs()
+    return compileExpression(sql, [], { nowMs, type }).over({ rows: 1, vectors: [] })(0)
+  } catch (cause) {
+    if (!(cause instanceof ExpressionError)) throw cause
+    throw new TextError(
+      'bad_value',
+      `the default value of column ${name} is ${sql}, which posixlake does not work out (${cause.message}); give the column a value`,
+      { cause, column: name },
+    )
+  }
 }

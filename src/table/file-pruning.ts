@@ -2,28 +2,15 @@ import { findChild } from '../columns/parquet/match.ts'
 import type { SchemaNode } from '../columns/parquet/metadata.ts'
 import type { ChunkStatistics, RawFooter } from '../columns/parquet/raw-footer.ts'
 import type { Footer } from '../columns/parquet/read.ts'
-import { physicalName } from '../columns/schema.ts'
-import type { DataType, Field, Schema } from '../columns/types.ts'
+import { isSameName, physicalName } from '../columns/schema.ts'
+import type { Field, Schema } from '../columns/types.ts'
 import { schemaInFiles } from './column-mapping.ts'
-import {
-  type ColumnRange,
-  compare,
-  type Ordered,
-  type Reach,
-  rangeOf,
-  rangeOfValue,
-  reachOf,
-  UNKNOWN,
-} from './column-ranges.ts'
+import { type ColumnRange, compare, type Ordered, type Reach, rangeOfValue, reachOf, UNKNOWN } from './column-ranges.ts'
 import { rangeOfBounds } from './footer-ranges.ts'
 import type { LiveFile } from './live-files.ts'
-import { keepNumbers } from './log/json.ts'
-import { isObject } from './log/shapes.ts'
+import { LoggedStatistics, type Statistics, type StatisticsColumn } from './logged-statistics.ts'
 import type { ColumnPath, Comparison, RowFilter } from './row-filter.ts'
 import type { Snapshot } from './snapshot.ts'
-
-/** Numbers with more digits than a double has. */
-const LONG_NUMBER = /\d{16}/
 
 /**
  * The files of a version that can have rows under a filter: the others are ruled out by their partition values and their
@@ -54,10 +41,7 @@ export function rowGroupsFor(
 }
 
 /** A column that a filter speaks of. */
-interface Column {
-  readonly type: DataType
-  /** Physical names, from the top. */
-  readonly path: readonly string[]
+interface Column extends StatisticsColumn {
   readonly isPartition: boolean
 }
 
@@ -82,7 +66,7 @@ class Columns {
     let found: Field | undefined
     const path: string[] = []
     for (const name of names) {
-      const same = fields.filter(field => field.name.toLowerCase() === name.toLowerCase())
+      const same = fields.filter(field => isSameName(field.name, name))
       found = same[0]
       if (found === undefined || same.length > 1) return undefined
       path.push(physicalName(found))
@@ -96,47 +80,7 @@ class Columns {
   }
 }
 
-/** The facts that are known of the values of columns in some rows. */
-interface Statistics {
-  /** True if a column has no value but NULL. */
-  isAllNull(column: Column): boolean
-  /** False if a column has no NULL. */
-  hasNull(column: Column): boolean
-  range(column: Column): ColumnRange
-}
-
-/** The statistics of a file in the log, which are parsed when they are first asked for. */
-class LoggedStatistics implements Statistics {
-  readonly #file: LiveFile
-  #parsed: Readonly<Record<string, unknown>> | undefined
-
-  constructor(file: LiveFile) {
-    this.#file = file
-  }
-
-  isAllNull({ path }: Column): boolean {
-    const { rows } = this.#file
-    return rows !== undefined && rows > 0 && this.#of('nullCount', path) === rows
-  }
-
-  hasNull({ path }: Column): boolean {
-    return this.#of('nullCount', path) !== 0
-  }
-
-  range({ type, path }: Column): ColumnRange {
-    return rangeOf(type, this.#of('minValues', path), this.#of('maxValues', path))
-  }
-
-  /** One of a column's: JSON, or undefined. */
-  #of(kind: 'minValues' | 'maxValues' | 'nullCount', path: readonly string[]): unknown {
-    this.#parsed ??= parsedStats(this.#file.add.stats)
-    let at: unknown = this.#parsed[kind]
-    for (const name of path) at = isObject(at) && Object.hasOwn(at, name) ? at[name] : undefined
-    return at
-  }
-}
-
-type LeafOf = (column: Column) => SchemaNode | undefined
+type LeafOf = (column: StatisticsColumn) => SchemaNode | undefined
 
 /** The statistics of a row group in a footer. Columns inside of others, and damaged statistics, are not known of. */
 class GroupStatistics implements Statistics {
@@ -152,22 +96,22 @@ class GroupStatistics implements Statistics {
     this.#leafOf = leafOf
   }
 
-  isAllNull(column: Column): boolean {
+  isAllNull(column: StatisticsColumn): boolean {
     const known = this.#of(column)
     return known !== undefined && known.entries > 0 && known.nulls === known.entries
   }
 
-  hasNull(column: Column): boolean {
+  hasNull(column: StatisticsColumn): boolean {
     return this.#of(column)?.nulls !== 0
   }
 
-  range(column: Column): ColumnRange {
+  range(column: StatisticsColumn): ColumnRange {
     const leaf = this.#leafOf(column)
     const known = this.#of(column)
     return leaf === undefined || known === undefined ? UNKNOWN : rangeOfBounds(column.type, leaf, known)
   }
 
-  #of(column: Column): ChunkStatistics | undefined {
+  #of(column: StatisticsColumn): ChunkStatistics | undefined {
     const leaf = this.#leafOf(column)
     const chunk = leaf && this.#footer.rowGroups[this.#group]?.columns[leaf.leafIndex]
     if (leaf === undefined || chunk?.path.join('\0') !== leaf.path.join('\0')) return undefined
@@ -191,17 +135,6 @@ function leavesByColumn(schema: Schema, { root }: Footer): LeafOf {
       // Two could be meant: who reads the file says so.
       return undefined
     }
-  }
-}
-
-function parsedStats(text: string | null | undefined): Readonly<Record<string, unknown>> {
-  try {
-    const json: unknown = LONG_NUMBER.test(text ?? '')
-      ? JSON.parse(text ?? '{}', keepNumbers as never)
-      : JSON.parse(text ?? '{}')
-    return isObject(json) ? json : {}
-  } catch {
-    return {}
   }
 }
 

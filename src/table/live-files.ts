@@ -1,5 +1,6 @@
 import type { Cell } from '../columns/types.ts'
 import { type Difference, hashOf, Ordered, type Ordering } from '../core/ordered.ts'
+import { compareByBytes } from '../core/text-order.ts'
 import { decodeTextTag, type FileTextSizes } from './data-files/text-sizes.ts'
 import type { AddAction, DeletionVectorDescriptor } from './log/actions/index.ts'
 import { vectorId } from './log/actions/index.ts'
@@ -64,7 +65,8 @@ export class LiveFile {
 
 /** The name of a logical file: a path in the store, and a vector. */
 export function logicalKey(path: string, vector: DeletionVectorDescriptor | null | undefined): string {
-  return `${path}\0${vectorId(vector)}`
+  // No path has a NUL in it.
+  return vector === null || vector === undefined ? path : `${path}\0${vectorId(vector)}`
 }
 
 /** `numRecords` of statistics. It stands first as a rule; columns may have that name too, and so may their bounds. */
@@ -96,16 +98,7 @@ export type FilePlace = Pick<LiveFile, 'modificationTime' | 'path'>
 
 /** The order in which a table's views show its files: by modification time, then by the bytes of the path. */
 export function inViewOrder(a: FilePlace, b: FilePlace): number {
-  return a.modificationTime - b.modificationTime || byBytes(a.path, b.path)
-}
-
-/** Texts without these characters stand in the order of their UTF-16 units as in that of their UTF-8 bytes. */
-const ABOVE_SURROGATES = /[\ud800-\uffff]/
-
-function byBytes(a: string, b: string): number {
-  if (a === b) return 0
-  if (ABOVE_SURROGATES.test(a) || ABOVE_SURROGATES.test(b)) return Buffer.compare(Buffer.from(a), Buffer.from(b))
-  return a < b ? -1 : 1
+  return a.modificationTime - b.modificationTime || compareByBytes(a.path, b.path)
 }
 
 const viewOrdering: Ordering<LiveFile> = { compare: inViewOrder, hash: ({ hash }) => hash }
@@ -146,8 +139,8 @@ export class LiveFiles implements Iterable<LiveFile> {
   static of(files: readonly LiveFile[]): LiveFiles {
     return new LiveFiles(
       Ordered.of(viewOrdering, files),
-      Ordered.of(pathOrdering, files),
-      Ordered.of(referenceOrdering, files.flatMap(referencesOf)),
+      Ordered.of(pathOrdering, () => files),
+      Ordered.of(referenceOrdering, () => files.flatMap(referencesOf)),
     )
   }
 
@@ -200,6 +193,11 @@ export class LiveFiles implements Iterable<LiveFile> {
 
   toArray(): LiveFile[] {
     return this.#inOrder.toArray()
+  }
+
+  /** The logical files that are not among others, in view order. */
+  notIn(others: LiveFiles): LiveFile[] {
+    return this.toArray().filter(file => others.get(file.path)?.key !== file.key)
   }
 
   /** The files that are others than in `before`, in view order; a file whose vector changed is one difference. */

@@ -1,7 +1,6 @@
 import { LakeError } from '../core/errors.ts'
 import type { ObjectStore } from '../storage/object-store.ts'
 import { TableError } from './errors.ts'
-import type { LiveFile } from './live-files.ts'
 import type { Snapshot } from './snapshot.ts'
 
 /** Files that are looked for at the same time. */
@@ -13,20 +12,21 @@ const PARALLEL = 64
  */
 export async function asMissingFile(store: ObjectStore, snapshot: Snapshot, error: unknown): Promise<unknown> {
   if (error instanceof TableError) return error
-  const file = await missingFile(store, snapshot).catch(() => undefined)
-  if (file === undefined) return error
+  const paths = snapshot.files.map(({ path }) => path)
+  const path = await firstMissing(store, paths).catch(() => undefined)
+  if (path === undefined) return error
   return new TableError(
     'missing_file',
-    `${store.location}: version ${snapshot.version} cannot be read: its file ${file.path} is gone; VACUUM, or whoever removed it, has ended this version`,
+    `${store.location}: version ${snapshot.version} cannot be read: its file ${path} is gone; VACUUM, or whoever removed it, has ended this version`,
     { cause: error instanceof LakeError ? error : undefined },
   )
 }
 
-/** The first file of a version that is not there. */
-async function missingFile(store: ObjectStore, { files }: Snapshot): Promise<LiveFile | undefined> {
-  for (let start = 0; start < files.length; start += PARALLEL) {
-    const some = files.slice(start, start + PARALLEL)
-    const found = await Promise.all(some.map(({ path }) => store.stat(path)))
+/** The first of some files that is not there. */
+export async function firstMissing(store: ObjectStore, paths: readonly string[]): Promise<string | undefined> {
+  for (let start = 0; start < paths.length; start += PARALLEL) {
+    const some = paths.slice(start, start + PARALLEL)
+    const found = await Promise.all(some.map(path => store.stat(path)))
     const missing = found.indexOf(undefined)
     if (missing >= 0) return some[missing]
   }

@@ -15,6 +15,34 @@ export interface OrderRun {
   readonly row: number
 }
 
+/** Gathers which rows of which files the rows of a new one are, in its order: hints say it in the same form as places. */
+export class Origins {
+  readonly #refs = new Map<string, number>()
+  readonly #runs: OrderRun[] = []
+  #rows = 0
+
+  /** The rows that are told of. */
+  get rows(): number {
+    return this.#rows
+  }
+
+  get hint(): OrderHint {
+    return { refs: [...this.#refs.keys()], runs: this.#runs }
+  }
+
+  /** The next rows are those with these numbers, ascending and counted from `firstRow`, of the file at `path`. */
+  add(path: string, firstRow: number, rows: readonly number[]): void {
+    const ref = this.#refs.get(path) ?? this.#refs.size
+    this.#refs.set(path, ref)
+    for (let i = 0; i < rows.length; ) {
+      const start = i
+      while (i < rows.length && rows[i]! - rows[start]! === i - start) i++
+      this.#runs.push({ count: i - start, ref, row: firstRow + rows[start]! })
+    }
+    this.#rows += rows.length
+  }
+}
+
 const VERSION = 1
 
 /** A hint as text: the runs as delta-encoded varints in base64. */

@@ -1,6 +1,6 @@
 import { BoundedMap } from '../core/bounded-map.ts'
 import { localStore } from '../storage/local.ts'
-import { type ObjectStore, StorageError } from '../storage/object-store.ts'
+import { type ObjectStore, putAfter, readAnew, StorageError } from '../storage/object-store.ts'
 import { isOutside } from './log/paths.ts'
 
 /** Files outside that were found to be what they should be. */
@@ -40,6 +40,10 @@ class OutsideFiles implements ObjectStore {
     return this.#inside.readOnce(path, start, end)
   }
 
+  async readAnew(path: string, start: number, end: number): Promise<Uint8Array> {
+    return isOutside(path) ? this.read(path, start, end) : readAnew(this.#inside, path, start, end)
+  }
+
   async stat(path: string): ReturnType<ObjectStore['stat']> {
     if (!isOutside(path)) return this.#inside.stat(path)
     const info = await this.#outside.stat(path.slice(1))
@@ -64,6 +68,10 @@ class OutsideFiles implements ObjectStore {
 
   putIfAbsent(path: string, bytes: Uint8Array): ReturnType<ObjectStore['putIfAbsent']> {
     return this.#inside.putIfAbsent(path, bytes)
+  }
+
+  putAfter(path: string, bytes: Uint8Array, after: Promise<unknown>): ReturnType<ObjectStore['putIfAbsent']> {
+    return putAfter(this.#inside, path, bytes, after)
   }
 
   delete(path: string): Promise<void> {

@@ -1,3 +1,4 @@
+import { counted } from '../core/units.ts'
 import { INDEXED_BY_DEFAULT, type IndexedColumns } from './data-files/statistics.ts'
 
 /** A table's properties (PROTOCOL.md, "Table Properties"), as `metaData.configuration` has them. */
@@ -42,22 +43,38 @@ export function cleansUpLog(configuration: Configuration): boolean {
 }
 
 /** A time as `durationMs` reads it, without `interval`: 7 days. */
-export function durationText(ms: number): string {
+export function intervalText(ms: number): string {
   const [unit, unitMs] = Object.entries(UNITS_MS).findLast(([, size]) => ms >= size && ms % size === 0) ?? [
     'second',
     1000,
   ]
-  const count = ms / unitMs
-  return `${count} ${unit}${count === 1 ? '' : 's'}`
+  return counted(ms / unitMs, unit)
 }
+
+/**
+ * The forms in which checkpoints have statistics: as text, and in the types of their columns. Who switches the text off and
+ * says nothing of the other form is not left without any.
+ */
+export function checkpointStatistics(configuration: Configuration): {
+  readonly asText: boolean
+  readonly asStruct: boolean
+} {
+  const flag = (name: string): string | undefined => configuration.get(`delta.checkpoint.${name}`)?.trim().toLowerCase()
+  const asText = flag('writeStatsAsJson') !== 'false'
+  const asStruct = flag('writeStatsAsStruct')
+  return { asText, asStruct: asStruct === undefined ? !asText : asStruct === 'true' }
+}
+
+/** The property that names the columns which get statistics. */
+export const STATISTICS_COLUMNS = 'delta.dataSkippingStatsColumns'
 
 /**
  * The columns that get statistics: those that `delta.dataSkippingStatsColumns` names, else as many as
  * `delta.dataSkippingNumIndexedCols` says, -1 for all. What is not understood counts as not said.
  */
 export function indexedColumns(configuration: Configuration): IndexedColumns {
-  const named = namesOf(configuration.get('delta.dataSkippingStatsColumns'))
-  if (named !== undefined) return { kind: 'named', paths: named }
+  const named = columnPaths(configuration.get(STATISTICS_COLUMNS))
+  if (named !== undefined) return { kind: 'named', paths: named.map(path => path.map(name => name.toLowerCase())) }
   const text = configuration.get('delta.dataSkippingNumIndexedCols')?.trim() ?? ''
   if (!/^(?:-1|\d+)$/.test(text)) return INDEXED_BY_DEFAULT
   const count = Number(text)
@@ -68,14 +85,20 @@ export function indexedColumns(configuration: Configuration): IndexedColumns {
 const PATH = /\s*((?:`(?:[^`]|``)+`|[^`.,\s]+)(?:\.(?:`(?:[^`]|``)+`|[^`.,\s]+))*)\s*(?:,|$)/y
 const NAME = /`((?:[^`]|``)+)`|[^`.]+/g
 
-/** The names of a list of columns, in lower case; undefined if it is none. */
-function namesOf(text: string | undefined): string[][] | undefined {
+/** The names of a list of columns, as `columnPathsText` makes it; undefined if it is none. */
+export function columnPaths(text: string | undefined): string[][] | undefined {
   if (text === undefined || text.trim() === '') return undefined
   const paths: string[][] = []
   for (PATH.lastIndex = 0; PATH.lastIndex < text.length; ) {
     const path = PATH.exec(text)?.[1]
     if (path === undefined) return undefined
-    paths.push([...path.matchAll(NAME)].map(([bare, quoted]) => (quoted?.replaceAll('``', '`') ?? bare).toLowerCase()))
+    paths.push([...path.matchAll(NAME)].map(([bare, quoted]) => quoted?.replaceAll('``', '`') ?? bare))
   }
   return paths
+}
+
+/** Columns as a property lists them. */
+export function columnPathsText(paths: readonly (readonly string[])[]): string {
+  const shown = (name: string): string => (/^\w+$/.test(name) ? name : `\`${name.replaceAll('`', '``')}\``)
+  return paths.map(path => path.map(shown).join('.')).join(',')
 }

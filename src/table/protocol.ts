@@ -35,8 +35,15 @@ const WRITABLE: ReadonlySet<string> = new Set([
   'inCommitTimestamp',
   'inCommitTimestamp-preview',
   'domainMetadata',
+  'rowTracking',
   'clustering',
 ])
+
+/** The property of a table that has a change data feed. */
+export const FEED_PROPERTY = 'delta.enableChangeDataFeed'
+
+/** The property of a table whose rows keep their ids. */
+export const TRACKING_PROPERTY = 'delta.enableRowTracking'
 
 const READER_VERSION_MAX = 3
 const WRITER_VERSION_MAX = 7
@@ -81,10 +88,7 @@ export function checkWritable(
       `${location}: the table is append-only (delta.appendOnly); rows can be added, not changed or removed`,
     )
   }
-  if (deletes && isTrue(configuration.get('delta.enableChangeDataFeed'))) refuse('the change data feed')
-  for (const key of configuration.keys())
-    if (key.startsWith('delta.constraints.')) refuse(`the CHECK constraint ${key.slice('delta.constraints.'.length)}`)
-  for (const field of schema) checkField(field, refuse)
+  for (const { type } of schema) if (type.kind === 'struct') checkMembers(type.fields, refuse)
 }
 
 /** Refuses to take files away from a table that may need them in a way we do not know of (PROTOCOL.md, "Vacuum Protocol Check"). */
@@ -103,13 +107,15 @@ export function checkVacuum(protocol: ProtocolAction, location: string): void {
   )
 }
 
-function checkField(field: Field, refuse: (what: string) => never): void {
-  for (const key of Object.keys(field.metadata)) {
-    if (key === 'delta.invariants') refuse(`an invariant on column ${field.name}`)
-    if (key === 'delta.generationExpression') refuse(`the generated column ${field.name}`)
-    if (key.startsWith('delta.identity.')) refuse(`the identity column ${field.name}`)
+/** Only columns are generated or identities; nobody has said what that is to mean of a member of one. */
+function checkMembers(fields: readonly Field[], refuse: (what: string) => never): void {
+  for (const { name, metadata, type } of fields) {
+    for (const key of Object.keys(metadata)) {
+      if (key === 'delta.generationExpression') refuse(`the generated member ${name} of a column`)
+      if (key.startsWith('delta.identity.')) refuse(`the identity member ${name} of a column`)
+    }
+    if (type.kind === 'struct') checkMembers(type.fields, refuse)
   }
-  if (field.type.kind === 'struct') for (const child of field.type.fields) checkField(child, refuse)
 }
 
 /** True if rows are removed by deletion vectors; else the files that hold them are written anew. */
@@ -118,6 +124,21 @@ export function usesDeletionVectors(protocol: ProtocolAction, configuration: Rea
     (protocol.writerFeatures ?? []).includes('deletionVectors') &&
     isTrue(configuration.get('delta.enableDeletionVectors'))
   )
+}
+
+/** True if checkpoints are written in the form of version 2 (PROTOCOL.md, "V2 Checkpoint Table Feature"). */
+export function usesV2Checkpoints(
+  { readerFeatures }: ProtocolAction,
+  configuration: ReadonlyMap<string, string>,
+): boolean {
+  return (readerFeatures ?? []).includes('v2Checkpoint') && configuration.get('delta.checkpointPolicy') === 'v2'
+}
+
+/** True if a change of rows must tell which it changed (PROTOCOL.md, "Writer Requirements for AddCDCFile"). */
+export function hasChangeFeed(protocol: ProtocolAction, configuration: ReadonlyMap<string, string>): boolean {
+  const { minWriterVersion, writerFeatures } = protocol
+  const isSupported = minWriterVersion >= 7 ? (writerFeatures ?? []).includes('changeDataFeed') : minWriterVersion >= 4
+  return isSupported && isTrue(configuration.get(FEED_PROPERTY))
 }
 
 /** True if columns have other names in the files than in the schema (PROTOCOL.md, "Column Mapping"). */
@@ -142,12 +163,46 @@ export function areVectorsOnDemand(configuration: ReadonlyMap<string, string>): 
  * `deletionVectors` need more.
  */
 export function newProtocol(schema: Schema, configuration: ReadonlyMap<string, string> = new Map()): ProtocolAction {
-  const features = [
-    ...(isTrue(configuration.get('delta.enableDeletionVectors')) ? ['deletionVectors'] : []),
-    ...(schema.some(({ type }) => hasInside(type, 'timestamp_ntz')) ? ['timestampNtz'] : []),
+  const plain = { minReaderVersion: 1, minWriterVersion: 2 }
+  const known = isTrue(configuration.get('delta.enableInCommitTimestamps'))
+    ? withFeatures(plain, [], ['inCommitTimestamp'])
+    : plain
+  return protocolWith(known, schema, configuration)
+}
+
+/** The features that properties ask for (PROTOCOL.md, "Table Features"); those of which either one does stand together. */
+const BY_PROPERTY: readonly (readonly [property: string, asks: (value: string) => boolean, features: string[]])[] = [
+  ['delta.enableDeletionVectors', isTrue, ['deletionVectors']],
+  ['delta.columnMapping.mode', mode => mode === 'name' || mode === 'id', ['columnMapping']],
+  ['delta.enableTypeWidening', isTrue, ['typeWidening', 'typeWidening-preview']],
+  ['delta.checkpointPolicy', policy => policy === 'v2', ['v2Checkpoint']],
+]
+
+/** The features that concern readers which columns and properties ask for and a protocol has not. */
+function featuresFor(
+  { readerFeatures = [] }: ProtocolAction,
+  schema: Schema,
+  configuration: ReadonlyMap<string, string>,
+): string[] {
+  const asked = BY_PROPERTY.flatMap(([property, asks, features]) => {
+    const value = configuration.get(property)
+    const isThere = features.some(feature => readerFeatures?.includes(feature))
+    return value !== undefined && asks(value) && !isThere ? [features[0]!] : []
+  })
+  return schema.some(({ type }) => hasInside(type, 'timestamp_ntz')) ? [...asked, 'timestampNtz'] : asked
+}
+
+/** The protocol of a table once its columns and properties are these; the same object where it has what they need. */
+export function protocolWith(
+  protocol: ProtocolAction,
+  schema: Schema,
+  configuration: ReadonlyMap<string, string>,
+): ProtocolAction {
+  const forWriters = [
+    ...(isTrue(configuration.get(FEED_PROPERTY)) ? ['changeDataFeed'] : []),
+    ...(isTrue(configuration.get(TRACKING_PROPERTY)) ? ['rowTracking', 'domainMetadata'] : []),
   ]
-  const forWriters = isTrue(configuration.get('delta.enableInCommitTimestamps')) ? ['inCommitTimestamp'] : []
-  return withFeatures({ minReaderVersion: 1, minWriterVersion: 2 }, features, forWriters)
+  return withFeatures(protocol, featuresFor(protocol, schema, configuration), forWriters)
 }
 
 /** Features that older versions of writers have by their number (PROTOCOL.md, "Supported Writer Features"). */
@@ -159,6 +214,24 @@ const BY_WRITER_VERSION: readonly (readonly [version: number, features: readonly
   [6, ['identityColumns']],
 ]
 
+/** True if writers of a table have to know of a feature, by its name or by the version of writers. */
+export function hasWriterFeature(protocol: ProtocolAction, feature: string): boolean {
+  return featuresOf(protocol).includes(feature)
+}
+
+function featuresOf({ minWriterVersion, writerFeatures: named }: ProtocolAction): readonly string[] {
+  return named ?? BY_WRITER_VERSION.flatMap(([version, names]) => (version <= minWriterVersion ? names : []))
+}
+
+/** The protocol of a table that has CHECK constraints; the same object where that is known of it. */
+export function withConstraints(protocol: ProtocolAction): ProtocolAction {
+  if (hasWriterFeature(protocol, 'checkConstraints')) return protocol
+  // Older writers know the version, and not the names.
+  return protocol.writerFeatures == null
+    ? { ...protocol, minWriterVersion: 3 }
+    : withFeatures(protocol, [], ['checkConstraints'])
+}
+
 /**
  * The protocol with features that concern readers and writers, and such as concern writers alone; the same object where it
  * has them all.
@@ -169,13 +242,14 @@ export function withFeatures(
   forWriters: readonly string[] = [],
 ): ProtocolAction {
   const { minReaderVersion, minWriterVersion } = protocol
-  const writer =
-    protocol.writerFeatures ??
-    BY_WRITER_VERSION.flatMap(([version, names]) => (version <= minWriterVersion ? names : []))
+  const writer = featuresOf(protocol)
   const reader = protocol.readerFeatures ?? (minReaderVersion >= 2 ? ['columnMapping'] : [])
   const lacksForReaders = features.some(feature => !reader.includes(feature))
   const lacksForWriters = [...features, ...forWriters].some(feature => !writer.includes(feature))
   if (!lacksForReaders && !lacksForWriters) return protocol
+  const isOldEnough = protocol.writerFeatures === undefined && [...features, ...forWriters].join() === 'columnMapping'
+  // Versions that have no lists of features, and so are known to more readers, have it, too.
+  if (isOldEnough) return { ...protocol, minReaderVersion: 2, minWriterVersion: Math.max(5, minWriterVersion) }
   const writerFeatures = [...new Set([...writer, ...features, ...forWriters])]
   if (!lacksForReaders) return { ...protocol, minWriterVersion: 7, writerFeatures }
   return {

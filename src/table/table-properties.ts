@@ -1,6 +1,7 @@
 import { editDistance } from '../core/edit-distance.ts'
 import { TableError } from './errors.ts'
 import { durationMs } from './properties.ts'
+import { FEED_PROPERTY, TRACKING_PROPERTY } from './protocol.ts'
 import { VECTORS_ON_DEMAND, VECTORS_PROPERTY } from './tags.ts'
 
 /** A form of values: what it is called, and whether a value has it. */
@@ -16,12 +17,19 @@ const COUNT: Form = { expected: 'a number above 0', fits: value => /^[1-9]\d*$/.
 /** The properties that posixlake heeds (PROTOCOL.md; "Table Properties" of Delta's documentation). */
 const PROPERTIES: Readonly<Record<string, Form>> = {
   'delta.appendOnly': FLAG,
+  'delta.checkpoint.writeStatsAsJson': FLAG,
+  'delta.checkpoint.writeStatsAsStruct': FLAG,
   'delta.checkpointInterval': COUNT,
+  'delta.checkpointPolicy': { expected: 'classic or v2', fits: value => value === 'classic' || value === 'v2' },
+  'delta.columnMapping.mode': { expected: "'name'", fits: value => value === 'name' },
   'delta.dataSkippingNumIndexedCols': { expected: 'a number from -1 on', fits: value => /^(?:-1|\d+)$/.test(value) },
   'delta.dataSkippingStatsColumns': { expected: 'names of columns', fits: value => value.trim() !== '' },
   'delta.deletedFileRetentionDuration': TIME,
+  [FEED_PROPERTY]: FLAG,
   'delta.enableDeletionVectors': FLAG,
   'delta.enableExpiredLogCleanup': FLAG,
+  'delta.enableTypeWidening': FLAG,
+  [TRACKING_PROPERTY]: FLAG,
   'delta.logRetentionDuration': TIME,
   [VECTORS_PROPERTY]: { expected: VECTORS_ON_DEMAND, fits: value => value === VECTORS_ON_DEMAND },
 }

@@ -18,15 +18,18 @@ import { commitPath } from './log/paths.ts'
 import { SnapshotBuilder } from './log/replay.ts'
 import { listVersions } from './log/segment.ts'
 import { withOutsideFiles } from './outside-files.ts'
-import type { Snapshot } from './snapshot.ts'
+import { following, keepsText, type Snapshot } from './snapshot.ts'
 import { readVector } from './vectors/store.ts'
 
 export type { Deletion, Operation } from './commit/change.ts'
 export type { Conflict } from './commit/conflicts.ts'
 export { type CommitResult, type Committed, committed, type Transaction } from './commit/transaction.ts'
 export type { NewFile } from './data-files/new-file.ts'
+export type { MovedRows } from './data-files/rows-writer.ts'
 export type { HistoryEntry } from './history.ts'
 
+/** Commits that only put files together are seldom more than this in a row. */
+const LOOKED_BACK_MAX = 64n
 /** Deletion vectors at hand, in bytes. */
 const VECTORS_BYTES = 64 << 20
 /** So many rows may be deleted on the log's word that the file has as many. */
@@ -103,6 +106,22 @@ export class Table {
     return this.#refreshing
   }
 
+  /**
+   * Looks back for the version from which on the newest one's text is shown (Snapshot.textVersion), which the log tells
+   * who reads its commits one by one: an earlier process may have done so. Rejects as reading the log does.
+   */
+  async lookBack(): Promise<void> {
+    const newest = this.#snapshot
+    let { textVersion } = newest
+    while (newest.version - textVersion < LOOKED_BACK_MAX && textVersion > 0n) {
+      const commit = await readCommit(this.store, textVersion)
+      if (commit === undefined || !keepsText(commit.actions)) break
+      textVersion--
+    }
+    Object.assign(newest, { textVersion })
+    if (textVersion < newest.lineVersion) Object.assign(newest, { lineVersion: textVersion })
+  }
+
   /** The newest version, without a look for new ones if the last one counts, or if the store does not answer in time. */
   readonly recent = (): Promise<Snapshot> => this.#freshness.recent(this)
 
@@ -161,7 +180,7 @@ export class Table {
   #next(before: Snapshot, actions: readonly Action[], timestampMs: number): Snapshot {
     const builder = new SnapshotBuilder(this.store.location, before, this.#checkpoints.tombstonesOver(before))
     builder.apply(actions, timestampMs)
-    return builder.finish(before.version + 1n)
+    return following(before, builder.finish(before.version + 1n), actions)
   }
 
   #tell(version: bigint, actions: readonly Action[], startedMs?: number): void {
@@ -277,8 +296,9 @@ export class Table {
     await this.#checkpoints.write(this.#snapshot)
   }
 
-  /** Waits for what goes on in the background. */
+  /** Waits for what goes on in the background, and drops what is at hand. */
   async close(): Promise<void> {
     await this.#checkpoints.close()
+    this.#vectors.close()
   }
 }

@@ -62,13 +62,15 @@ describe('jobs that run side by side', () => {
     const [cut, cutFile] = write('cut', report(passes))
     const { stdout, stderr } = lanes(2, [
       bash('good', good, goodFile),
-      bash('bad', `${bad}exit 1`, badFile),
+      bash('bad', `${bad}printf 'error: expected d\\n(fail) d\\n(pass) e\\n'; exit 1`, badFile),
       bash('cut', `${cut}kill -9 $$`, cutFile),
       bash('none', 'echo nothing', join(folder.path, 'none')),
     ])
     expect(stdout).toBe('4 passed, 3 failed\n')
     expect(stderr).toContain('slow:    x.ts: a "b" > c (32 s)')
     expect(stderr).toContain('failed:  y.ts: d\n')
+    // Again at the end, without what came after it.
+    expect(stderr).toEndWith('\n\nerror: expected d\n(fail) d\n\nnothing\n')
     expect(stderr).toContain('ended by SIGKILL')
   })
 

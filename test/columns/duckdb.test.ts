@@ -3,7 +3,7 @@ import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { type DuckDBConnection, DuckDBInstance } from '@duckdb/node-api'
 import { ParquetError } from '../../src/columns/errors.ts'
-import { readFooter } from '../../src/columns/parquet/read.ts'
+import { decodeFirstRows, fetchRowGroup, readFooter } from '../../src/columns/parquet/read.ts'
 import { schemaOfFooter } from '../../src/columns/parquet/schema.ts'
 import { parseDdl, sqlType } from '../../src/columns/schema.ts'
 import type { Batch, Cell, Schema } from '../../src/columns/types.ts'
@@ -341,5 +341,39 @@ describe('a file of ours', () => {
     // In DuckDB's dictionaries -0 and 0 are one value.
     const unsigned = (rows: Cell[][]): string => JSON.stringify(spelled(rows)).replaceAll('"-0"', '"0"')
     expect(unsigned(await readRows(bytes, schema))).toBe(unsigned(cellsOf(batch)))
+  })
+})
+
+describe('the first rows of a row group', () => {
+  test('are those of all of it, out of the first bytes of its pages, or are refused', async () => {
+    for (const [codec, nulls] of [
+      ['snappy', false],
+      ['snappy', true],
+      ['uncompressed', true],
+      ['zstd', false],
+    ] as const) {
+      const some = nulls ? 'CASE WHEN i % 7 < 3 THEN NULL ELSE i * 31 END' : 'i * 31'
+      const bytes = await copied(
+        `SELECT ${some} AS n, i % 10 AS few, ${some} / 8 AS x, 'text ' || ${some} AS s, i % 3 = 0 AS flag FROM range(60000) t(i)`,
+        `, ROW_GROUP_SIZE 60000, COMPRESSION ${codec}`,
+      )
+      const source = memorySource('first.parquet', bytes)
+      const footer = await readFooter(source)
+      const schema = await schemaOf(bytes)
+      const all = await readRows(bytes, schema)
+      for (const rows of [1, 100, 5000, 60_000]) {
+        const whole = decodeFirstRows(await fetchRowGroup(source, footer, 0, schema), schema, rows)
+        expect(Bun.deepEquals(cellsOf(whole), all.slice(0, rows))).toBe(true)
+        for (const most of [20, 5000, 40_000]) {
+          const fetched = await fetchRowGroup(source, footer, 0, schema, new Map(), most)
+          const isEnough = rows === 100 && most === 40_000 && codec === 'snappy'
+          try {
+            expect(Bun.deepEquals(cellsOf(decodeFirstRows(fetched, schema, rows)), all.slice(0, rows))).toBe(true)
+          } catch (error) {
+            expect([error instanceof ParquetError, isEnough]).toEqual([true, false])
+          }
+        }
+      }
+    }
   })
 })

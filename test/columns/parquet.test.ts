@@ -71,6 +71,8 @@ describe('a Parquet file', () => {
     expect(file).toMatchObject({ rows: 0, csvBytes: 0, jsonlBytes: 0, rowGroups: [] })
     expect(await readRows(bytes, ALL_TYPES)).toEqual([])
     expect(JSON.parse(file.stats)).toMatchObject({ numRecords: 0, minValues: {} })
+    // num_rows is 0, and row_groups a list of structs.
+    expect(Buffer.from(bytes).includes(Buffer.of(0x16, 0x00, 0x19, 0x0c))).toBe(true)
   })
 
   test('holds columns of one value, of NULLs only, and of pages that are many', async () => {

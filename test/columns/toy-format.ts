@@ -33,6 +33,7 @@ export const tabbed: TextFormat<'tabbed'> = {
   },
   measure: (batch, schema) => rowsOf(batch, schema).reduce((sum, { length }) => sum + length, 0),
   nullsSize: added => added.length * '\tnull'.length,
+  namesInRows: false,
   cut: bytes => start => bytes.indexOf(LF, start) + 1,
   frame: undefined,
   recorded: undefined,

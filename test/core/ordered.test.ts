@@ -114,11 +114,34 @@ describe('an ordered set', () => {
     }
   })
 
+  test('of a way to its items takes it when it is asked for them, once', () => {
+    let taken = 0
+    const set = Ordered.of(ordering, () => {
+      taken++
+      return [3, 1, 2, 1].map((key, i) => ({ key, weight: i }))
+    })
+    expect(taken).toBe(0)
+    expect([set.size, set.at(0), set.at(-1), set.at(3)]).toEqual([
+      3,
+      { key: 1, weight: 3 },
+      { key: 3, weight: 0 },
+      undefined,
+    ])
+    expect([...set].map(({ key }) => key)).toEqual([1, 2, 3])
+    expect(set.without({ key: 2, weight: 0 }).toArray()).toEqual([
+      { key: 1, weight: 3 },
+      { key: 3, weight: 0 },
+    ])
+    expect(set.toArray()).toEqual([...set.from()])
+    expect(taken).toBe(1)
+  })
+
   test('takes steps in the logarithm of its size for a change, and for finding one', () => {
     const set = Ordered.of(
       ordering,
       Array.from({ length: 100_000 }, (_, key) => ({ key, weight: 1 })),
-    )
+    ).with({ key: 1, weight: 1 })
+    // The first change has put the items in order.
     compared = 0
     const after = set.with({ key: 50_000, weight: 3 }).with({ key: 100_001, weight: 1 }).without({ key: 7, weight: 0 })
     expect(after.changesSince(set).length).toBe(3)

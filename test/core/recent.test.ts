@@ -4,14 +4,20 @@ import { Recent } from '../../src/core/recent.ts'
 const sized = (recent: Recent<number>, key: string, bytes: number): Promise<number> =>
   recent.get(key, () => Promise.resolve(bytes))
 
+/** Values that are as large as they say, of 10,000 bytes at most, and the bytes that were dropped. */
+function noting(): { readonly recent: Recent<number>; readonly dropped: number[] } {
+  const dropped: number[] = []
+  const recent = new Recent<number>(
+    10_000,
+    bytes => bytes,
+    bytes => dropped.push(bytes),
+  )
+  return { recent, dropped }
+}
+
 describe('values that are kept at hand', () => {
   test('are those used last, as many as fit, each with what it takes by itself', async () => {
-    const dropped: number[] = []
-    const recent = new Recent<number>(
-      10_000,
-      bytes => bytes,
-      bytes => dropped.push(bytes),
-    )
+    const { recent, dropped } = noting()
     for (const key of ['a', 'b', 'c']) await sized(recent, key, 2000)
     await sized(recent, 'a', 0)
     await sized(recent, 'd', 2000)
@@ -19,6 +25,13 @@ describe('values that are kept at hand', () => {
     expect(dropped).toEqual([3024])
     for (let i = 0; i < 1000; i++) await sized(recent, `small ${i}`, 0)
     expect(recent.size).toBe(9)
+  })
+
+  test('are dropped when nothing will be asked for any more', async () => {
+    const { recent, dropped } = noting()
+    for (const key of ['a', 'b']) await sized(recent, key, 2000)
+    recent.close()
+    expect([recent.size, dropped]).toEqual([0, [3024, 3024]])
   })
 
   test('are dropped each when it was not asked for in a minute, but for those that are being made', async () => {

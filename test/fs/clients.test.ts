@@ -1,4 +1,5 @@
-import { describe, expect, test } from 'bun:test'
+import { describe, expect, spyOn, test } from 'bun:test'
+import { Lineages } from '../../src/fs/lineages.ts'
 import { type Handle, NfsClient } from '../nfs/client.ts'
 import { codeOf, HELD, type ServedTable, serveNew } from './served.ts'
 
@@ -157,6 +158,27 @@ describe('clients that append to what each of them takes for the end', () => {
   }, 60_000)
 })
 
+test('rows are kept that come while the place of a WRITE is looked for, and are seen by the open of another client', async () => {
+  const { placeOf } = Lineages.prototype
+  for (const stability of ['FILE_SYNC', 'UNSTABLE'] as const) {
+    await using s = await serveNew(DDL, ROWS)
+    await using a = await another(s)
+    await using b = await another(s)
+    let isFirst = true
+    using _ = spyOn(Lineages.prototype, 'placeOf').mockImplementation(async function (this: Lineages, ...args) {
+      const place = await placeOf.apply(this, args)
+      if (!isFirst) return place
+      isFirst = false
+      await s.elsewhere("INSERT INTO data VALUES (4, 'Dave')")
+      await b.client.walk(await b.client.mount(s.server.exportPath), 'data/data.csv')
+      return place
+    })
+    await a.client.write(a.csv, 0n, `${TEXT}5,Eve who has more bytes than Dave\n`, stability)
+    if (stability === 'UNSTABLE') await a.client.commit(a.csv)
+    expect(await s.read()).toBe(`${TEXT}4,Dave\n5,Eve who has more bytes than Dave\n`)
+  }
+})
+
 describe('a client that changes rows of a text that others have changed since', () => {
   test('changes them, and takes away none that it did not know of', async () => {
     await using s = await serveNew(DDL, ROWS)
@@ -181,6 +203,64 @@ describe('a client that changes rows of a text that others have changed since', 
 })
 
 describe('a file that one client renames onto data.csv', () => {
+  test('is refused where it fits two texts that its programs had, and would take another row out of each', async () => {
+    await using s = await serveNew(DDL, ROWS, { ...HELD, togetherMs: 3_600_000 })
+    await using a = await another(s)
+    const data = await a.client.walk(await a.client.mount(s.server.exportPath), 'data')
+    const rename = async (text: string): Promise<string> => {
+      const { handle } = await a.client.create(data, 'sedX')
+      await a.client.write(handle, 0n, text)
+      return codeOf(a.client.rename(data, 'sedX', data, 'data.csv'))
+    }
+    expect(await a.client.readText(a.csv)).toBe(TEXT)
+    const { handle } = await s.client.create(s.data, 'sedY')
+    const changed = `${HEADER}1,Alice\n3,Carol\n4,Dave\n`
+    await s.client.write(handle, 0n, changed)
+    await s.client.rename(s.data, 'sedY', s.data, 'data.csv')
+    expect(await a.client.readText(await a.client.walk(data, 'data.csv'))).toBe(changed)
+    // Bob was taken out of the first text, or Dave of the second one.
+    expect(await rename(`${HEADER}1,Alice\n3,Carol\n`)).toBe('EIO')
+    expect(await s.read()).toBe(changed)
+    expect(await s.read('.errors')).toContain('may be missing rows that its program never saw')
+    expect(await rename(`${HEADER}1,Alice\n3,Carol\n4,David\n`)).toBe('OK')
+    expect(await s.read()).toBe(`${HEADER}1,Alice\n3,Carol\n4,David\n`)
+  }, 60_000)
+
+  test('is refused where it has rows that another program of its machine appended behind a change by others', async () => {
+    await using s = await serveNew(DDL, ROWS, { ...HELD, togetherMs: 3_600_000 })
+    await using a = await another(s)
+    await a.client.readText(a.csv)
+    const data = await a.client.walk(await a.client.mount(s.server.exportPath), 'data')
+    const { handle } = await a.client.create(data, 'sedX')
+    const changed = `${HEADER}1,Al\n2,Bob\n3,Carol\n`
+    const other = await s.client.create(s.data, 'sedY')
+    await s.client.write(other.handle, 0n, changed)
+    await s.client.rename(s.data, 'sedY', s.data, 'data.csv')
+    await a.client.write(a.csv, END, '4,Dave\n')
+    expect(await a.client.readText(a.csv)).toBe(`${TEXT}4,Dave\n`)
+    await a.client.write(handle, 0n, `${HEADER}1,Alice\n2,Bobby\n3,Carol\n4,Dave\n`)
+    expect(await codeOf(a.client.rename(data, 'sedX', data, 'data.csv'))).toBe('EIO')
+    expect(await s.read()).toBe(`${changed}4,Dave\n`)
+    expect(await s.read('.errors')).toContain('may be missing rows that its program never saw')
+  })
+
+  test('is refused where the table changed while it was made, and the server does not know any more what its program read', async () => {
+    await using s = await serveNew(DDL, ROWS)
+    await s.read()
+    const { handle } = await s.client.create(s.data, 'sedX')
+    await using other = await another(s)
+    await other.client.write(other.csv, END, '4,Dave\n')
+    await s.client.write(handle, 0n, TEXT.replace('Bob', 'Bobby'))
+    await using again = await s.killed()
+    expect(await codeOf(again.client.rename(again.data, 'sedX', again.data, 'data.csv'))).toBe('EIO')
+    expect(await again.read()).toBe(`${TEXT}4,Dave\n`)
+    expect(await again.read('.errors')).toContain('before the server was started anew')
+    const { handle: next } = await again.client.create(again.data, 'sedY')
+    await again.client.write(next, 0n, `${HEADER}4,Dave\n`)
+    await again.client.rename(again.data, 'sedY', again.data, 'data.csv')
+    expect(await again.read()).toBe(`${HEADER}4,Dave\n`)
+  })
+
   test('leaves rows that only others have read since it was made', async () => {
     await using s = await serveNew(DDL, ROWS)
     await using other = await another(s)

@@ -1,8 +1,11 @@
 import { describe, expect, test } from 'bun:test'
 import { parseDdl, schemaToJson } from '../../src/columns/schema.ts'
 import { localStore } from '../../src/storage/local.ts'
+import type { ObjectStore } from '../../src/storage/object-store.ts'
+import { openTable } from '../../src/table/table.ts'
 import { bytes, ENCODING, type HandmadeGroup, handmade, int32s, pageV1, REQUIRED, TYPE } from '../columns/handmade.ts'
-import { commitLines, foreignTable } from '../table/fixture.ts'
+import { memoryStore } from '../helpers/memory-store.ts'
+import { append, changedRows, commitLines, foreignTable } from '../table/fixture.ts'
 import { codeOf, type ServedTable, serveMade } from './served.ts'
 
 /** Files with the columns `ID` and `Name` of a table by another writer, which calls them `id` and `name`. */
@@ -39,6 +42,50 @@ function serveFiles(...files: readonly (readonly (readonly string[])[])[]): Prom
     await commitLines(store, 1n, adds)
   })
 }
+
+/** A table by another writer with a change data feed and three rows. */
+function serveFed(withVectors: boolean, made: (store: ObjectStore) => void): Promise<ServedTable> {
+  return serveMade(async directory => {
+    const store = localStore(directory)
+    made(store)
+    const features = { readerFeatures: ['deletionVectors'], writerFeatures: ['deletionVectors', 'changeDataFeed'] }
+    await foreignTable(store, {
+      protocol: withVectors ? { minReaderVersion: 3, minWriterVersion: 7, ...features } : { minWriterVersion: 4 },
+      metaData: {
+        configuration: {
+          'delta.enableChangeDataFeed': 'true',
+          ...(withVectors ? { 'delta.enableDeletionVectors': 'true' } : {}),
+        },
+      },
+    })
+    await append(await openTable(store), 0, 3)
+  })
+}
+
+describe('a table with a change data feed', () => {
+  for (const withVectors of [true, false]) {
+    test(`is edited, and tells of it, ${withVectors ? 'by deletion vectors' : 'by files that are written anew'}`, async () => {
+      let store = memoryStore()
+      await using s = await serveFed(withVectors, made => {
+        store = made
+      })
+      const { handle } = await s.client.create(s.data, 'temp')
+      await s.client.write(handle, 0n, 'id,name\n0,row 0\n1,edited\n9,new\n')
+      await s.client.rename(s.data, 'temp', s.data, 'data.csv')
+      expect(await s.read()).toBe('id,name\n0,row 0\n1,edited\n9,new\n')
+      const table = await openTable(store)
+      expect(await changedRows(table, 1n)).toEqual([
+        '0 row 0 insert 1',
+        '1 edited update_postimage 2',
+        '1 row 1 insert 1',
+        '1 row 1 update_preimage 2',
+        '2 row 2 delete 2',
+        '2 row 2 insert 1',
+        '9 new insert 2',
+      ])
+    })
+  }
+})
 
 describe('a table of files by another writer', () => {
   test('whose row groups have no rows, some or all, is served as any other', async () => {

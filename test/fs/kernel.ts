@@ -1,11 +1,16 @@
-import type { Fattr, Handle, NfsClient } from '../nfs/client.ts'
+import { type Fattr, type Handle, type NfsClient, NfsClientError } from '../nfs/client.ts'
 
 const PAGE = 4096
 
 export const idsIn = (text: string): number[] => [...text.matchAll(/^(\d+),/gm)].map(([, id]) => Number(id))
 
-/** A call to the server, whose reply may be long in coming. */
+/** A call to the server, whose reply may be long in coming; it is sent again if the server dies before that. */
 export type Rpc = <T>(call: () => Promise<T>) => Promise<T>
+
+/** The connection of a machine, which is another one after the server has died. */
+export interface Wire {
+  client: NfsClient
+}
 
 interface Page {
   readonly bytes: Uint8Array
@@ -14,6 +19,8 @@ interface Page {
   dirty: { start: number; end: number } | undefined
   writeback: Promise<void> | undefined
 }
+
+export type FileName = 'data.csv' | 'data.jsonl'
 
 /** What Linux keeps of a file: see fs/nfs/inode.c, file.c and write.c of Linux 6.1 for what happens to it. */
 class Inode {
@@ -51,7 +58,7 @@ function ctimeOf({ ctime }: { readonly ctime: Fattr['ctime'] }): bigint {
 
 /** A model of the Linux NFS client with a page cache of its own, and of the programs that use it. */
 export class Kernel {
-  readonly #client: NfsClient
+  readonly #wire: Wire
   readonly #data: Handle
   readonly #rpc: Rpc
   readonly #inodes = new Map<string, Inode>()
@@ -59,11 +66,15 @@ export class Kernel {
   #temps = 0
   readonly #name: string
 
-  constructor(name: string, client: NfsClient, data: Handle, rpc: Rpc) {
+  constructor(name: string, wire: Wire, data: Handle, rpc: Rpc) {
     this.#name = name
-    this.#client = client
+    this.#wire = wire
     this.#data = data
     this.#rpc = rpc
+  }
+
+  get #client(): NfsClient {
+    return this.#wire.client
   }
 
   /** `cat data.csv` */
@@ -100,11 +111,14 @@ export class Kernel {
   readonly #watchers = new Set<(id: number) => unknown>()
 
   /** `sed -i`; true if its rename succeeded. `change` gets what it read, and which rows were not closed when it began. */
-  async sed(change: (text: string, pending: ReadonlySet<number>) => string): Promise<boolean> {
+  async sed(
+    change: (text: string, pending: ReadonlySet<number>) => string,
+    file: FileName = 'data.csv',
+  ): Promise<boolean> {
     const pending = new Set(this.pending)
     const note = (id: number): unknown => pending.add(id)
     this.#watchers.add(note)
-    const inode = await this.#open()
+    const inode = await this.#open(file)
     const temp = `sed${this.#name}${this.#temps++}`
     const { handle } = await this.#rpc(() => this.#client.create(this.#data, temp))
     const read = await this.#readAll(inode)
@@ -114,19 +128,18 @@ export class Kernel {
     const fresh = this.#inodeOf(handle)
     this.#cache(fresh, 0, new TextEncoder().encode(text))
     fresh.size = text.length
-    try {
-      await this.#rpc(() => this.#client.rename(this.#data, temp, this.#data, 'data.csv'))
+    const isDone = await this.#patiently(async () => {
+      await this.#client.rename(this.#data, temp, this.#data, file)
       return true
-    } catch {
-      await this.#client.remove(this.#data, temp)
-      return false
-    }
+    })
+    if (isDone !== true) await this.#patiently(() => this.#client.remove(this.#data, temp))
+    return isDone === true
   }
 
   // --- attributes --------------------------------------------------------------------------------------------------
 
-  async #open(): Promise<Inode> {
-    const { handle, attributes, began } = await this.#began(() => this.#client.lookup(this.#data, 'data.csv'))
+  async #open(file: FileName = 'data.csv'): Promise<Inode> {
+    const { handle, attributes, began } = await this.#began(() => this.#client.lookup(this.#data, file))
     const inode = this.#inodeOf(handle)
     if (attributes !== undefined) this.#take(inode, attributes, began)
     return inode
@@ -343,7 +356,8 @@ export class Kernel {
       try {
         return await this.#rpc(call)
       } catch (error) {
-        if ((error as { code?: string }).code !== 'EJUKEBOX') return undefined
+        if (!(error instanceof NfsClientError)) throw error
+        if (error.code !== 'EJUKEBOX') return undefined
       }
     }
   }

@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'bun:test'
 import { momentMs } from '../../src/core/clock.ts'
 import { type ImageOfSave, KnownTexts } from '../../src/fs/known-texts.ts'
-import type { Lineage } from '../../src/fs/lineages.ts'
+import type { Lineage } from '../../src/fs/lineage.ts'
 
 const A = { connection: 1, uid: 0, socket: undefined }
 const B = { ...A, connection: 2 }
@@ -30,7 +30,7 @@ function made() {
 }
 
 /** A save of which the version before is `base`, with a text of 100 bytes. */
-const saveOf = (base: bigint): ImageOfSave => ({ base: { size: 100, snapshot: { version: base } }, became: undefined })
+const saveOf = (base: bigint): ImageOfSave => ({ base: { size: 100, version: base }, became: undefined })
 
 describe('what a program of a client knew when it began', () => {
   test('is what its client read last before, or first since, also within one millisecond', () => {
@@ -45,6 +45,24 @@ describe('what a program of a client knew when it began', () => {
     // Another program of the client reads on.
     reads(A, 3n, 30)
     expect(at(A, begun)).toEqual([[[2n, 20]], [[3n, 30]]])
+  })
+
+  test('is a text without bytes that it was told of, as it sends no READ for that', () => {
+    const { at, known, now, reads } = made()
+    known.opened(A, lineage, 0n, 0, now())
+    const begun = now()
+    const other = { id: 1001n } as Lineage
+    known.opened(A, other, 1n, 10, now())
+    known.read(A, other, 1n, 10, now())
+    expect(at(A, begun)).toEqual([[[0n, 0]], [[1n, 10]]])
+    reads(A, 1n, 10)
+    expect(at(A, begun)).toEqual([
+      [[0n, 0]],
+      [
+        [1n, 10],
+        [1n, 10],
+      ],
+    ])
   })
 
   test('is not what was in its cache, once it was told of another text and did not read that', () => {
@@ -103,6 +121,37 @@ describe('what a program of a client knew when it began', () => {
     clock.ms += 1000
     known.told(A, other, 2n, 20, now())
     expect(known.at(A, now())?.first.map(({ version }) => version)).toEqual([2n])
+  })
+
+  test('is one of those that it opened before others of its calls held it back', () => {
+    const { clock, known, now } = made()
+    const other = { id: 1001n } as Lineage
+    known.read(A, lineage, 1n, 10, now())
+    const startMs = now()
+    clock.ms += 1000
+    known.read(A, other, 2n, 20, now())
+    const begun = now()
+    expect(known.at(A, begun)?.first.map(({ version }) => version)).toEqual([2n])
+    known.called(A, startMs, now())
+    expect(known.at(A, begun)?.first.map(({ version }) => version)).toEqual([1n, 2n])
+    expect(known.at(A, begun + 249)?.first.map(({ version }) => version)).toEqual([1n, 2n])
+    expect(known.at(A, begun + 251)?.first.map(({ version }) => version)).toEqual([2n])
+  })
+
+  test('does not depend on how long its calls took, as far as time goes by between them', () => {
+    const { clock, known, now } = made()
+    const beganMs = now()
+    const during = (fromMs: number, toMs: number): void => known.called(A, beganMs + fromMs, beganMs + toMs)
+    clock.ms += 10_000
+    during(1000, 2000)
+    during(1500, 2500)
+    during(1600, 1700)
+    during(2520, 2540)
+    during(4000, 5000)
+    expect(known.idleMs(A, beganMs, beganMs + 6000)).toBe(1000 + 1500 + 1000)
+    expect(known.idleMs(A, beganMs + 1200, beganMs + 4500)).toBe(1500)
+    expect(known.idleMs(A, beganMs + 1200, beganMs + 1300)).toBe(0)
+    expect(known.idleMs(B, beganMs, beganMs + 6000)).toBe(6000)
   })
 
   test('has rows of its own behind those of a version', () => {

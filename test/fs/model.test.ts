@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'bun:test'
-import { type Handle, NfsClient } from '../nfs/client.ts'
+import { type Handle, NfsClient, NfsClientError } from '../nfs/client.ts'
 import { seeded } from '../nfs/random.ts'
 import { codeOf, HELD, type ServedTable, serveNew } from './served.ts'
 
@@ -160,6 +160,31 @@ class Session {
     Object.assign(this.#times, HELD)
   }
 
+  /**
+   * A new file takes the name of a view; `isOpen`: that is open, and renamed by the client before. Where the server has died since the
+   * file was begun it may be refused, as nobody knows what its program had read: then all is as it was, and it is done again.
+   */
+  async #replaced(view: View, rows: readonly string[], isOpen: boolean): Promise<void> {
+    const begun = this.log.length
+    const { handle } = await this.s.client.create(this.s.data, 'temp')
+    await this.s.client.write(handle, 0n, this.#saved(view, rows))
+    if (isOpen) await this.#send(s => s.client.rename(s.data, view.name, s.data, '.nfs01'))
+    let isRefused = false
+    try {
+      await this.#end(s => s.client.rename(s.data, 'temp', s.data, view.name))
+    } catch (error) {
+      const hasDied = this.log.slice(begun).includes('  killed')
+      if (!hasDied || !(error instanceof NfsClientError && error.code === 'EIO')) throw error
+      expect(await this.s.read('.errors')).toContain('do it again')
+      expect(await this.s.read(`data/${view.name}`)).toBe(this.#text(view))
+      await this.s.client.remove(this.s.data, 'temp')
+      isRefused = true
+    }
+    Object.assign(this.#times, HELD)
+    if (isOpen) await this.s.client.remove(this.s.data, '.nfs01')
+    if (isRefused) await this.#replaced(view, rows, isOpen)
+  }
+
   /** Writes from `offset` on as clients do: in one stable WRITE, or in several, in any order, with COMMITs in between. */
   async #write(file: Handle, offset: number, text: string, meanwhile?: () => Promise<void>): Promise<void> {
     const bytes = new TextEncoder().encode(text)
@@ -296,20 +321,14 @@ class Session {
       const view = this.#view()
       await this.#reads(view)
       const rows = this.#edited()
-      const { handle } = await this.s.client.create(this.s.data, 'temp')
-      await this.s.client.write(handle, 0n, this.#saved(view, rows))
-      await this.#end(s => s.client.rename(s.data, 'temp', s.data, view.name))
+      await this.#replaced(view, rows, false)
       this.#expect(rows)
     },
     'perl -pi': async () => {
       const view = this.#view()
       await this.#reads(view)
       const rows = this.#edited()
-      const { handle } = await this.s.client.create(this.s.data, 'temp')
-      await this.s.client.write(handle, 0n, this.#saved(view, rows))
-      await this.#send(s => s.client.rename(s.data, view.name, s.data, '.nfs01'))
-      await this.#end(s => s.client.rename(s.data, 'temp', s.data, view.name))
-      await this.s.client.remove(this.s.data, '.nfs01')
+      await this.#replaced(view, rows, true)
       this.#expect(rows)
     },
     vim: async () => {

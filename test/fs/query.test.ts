@@ -164,7 +164,7 @@ function view(): { query: QueryView; asked: string[]; finish(sql: string, text: 
 describe('an answer', () => {
   const caller = { connection: 1, uid: 0, socket: undefined }
   const text = async (query: QueryView, who = caller): Promise<string> =>
-    new TextDecoder().decode((await query.of(who).read(0n, 100)).bytes)
+    Buffer.concat((await query.of(who).read(0n, 100)).data).toString()
   const ask = async (query: QueryView, sql: string, who = caller): Promise<unknown> => {
     const file = query.of(who)
     await file.truncate(0n, await file.attributes())

@@ -1,12 +1,14 @@
-import { cpSync, mkdirSync, rmSync } from 'node:fs'
-import { join } from 'node:path'
+import { cpSync, existsSync, linkSync, mkdirSync, readdirSync, rmSync } from 'node:fs'
+import { join, relative } from 'node:path'
 import { parseDdl } from '../../src/columns/schema.ts'
 import { errnoOf } from '../../src/core/errors.ts'
+import type { CompactionOptions } from '../../src/fs/compactor.ts'
 import type { HoldTimes } from '../../src/fs/saves/hold-times.ts'
 import { type Seams, serveTable, type TableServer } from '../../src/serve/table-server.ts'
 import { execute } from '../../src/sql/engine.ts'
 import { openStore } from '../../src/storage/location.ts'
 import { createTable } from '../../src/table/operations/create.ts'
+import { optimize } from '../../src/table/operations/optimize.ts'
 import { openTable } from '../../src/table/table.ts'
 import { temporaryFolder } from '../helpers/temporary.ts'
 import { type Handle, NfsClient, type NfsClientError } from '../nfs/client.ts'
@@ -26,12 +28,15 @@ export const HELD: HoldTimes = {
   abandonedMs: HOUR_MS,
   answeredMs: HOUR_MS,
   pinnedMs: HOUR_MS,
+  finishedMs: 2000,
   // Programs of one client work one after the other, and quickly.
   togetherMs: 0,
 }
 
 /** A table that is served over TCP, and a client that sends the calls which a kernel would. */
 export interface ServedTable extends AsyncDisposable {
+  /** The table's folder. */
+  readonly directory: string
   readonly server: TableServer
   readonly client: NfsClient
   readonly root: Handle
@@ -45,8 +50,15 @@ export interface ServedTable extends AsyncDisposable {
   names(): Promise<string[]>
   /** Another process changes the table, by SQL. */
   elsewhere(sql: string): Promise<void>
-  /** The table of a server that was killed at this moment and started again; the one before it is over. */
-  killed(holdTimes?: HoldTimes): Promise<ServedTable>
+  /** Another process puts all files together; true if there were several. */
+  compacted(): Promise<boolean>
+  /**
+   * The table of a server that was killed at this moment and started again; the one before it is over. `onKilled` gets the folder
+   * that the killed one left behind, before the next one takes it up.
+   */
+  killed(holdTimes?: HoldTimes, onKilled?: (directory: string) => void): Promise<ServedTable>
+  /** The same table, where it is, after its server has ended and was started again; the one before it is over. */
+  restarted(seams?: Partial<Seams>): Promise<ServedTable>
 }
 
 /** Serves a new table with the columns of `ddl`, whose rows are those of a first save, if there are any. */
@@ -54,13 +66,22 @@ export async function serveNew(
   ddl: string,
   rows: string,
   holdTimes: HoldTimes = HELD,
-  seams?: Seams,
+  seams?: Partial<Seams>,
+  others: ServedOthers = {},
 ): Promise<ServedTable> {
   const folder = temporaryFolder()
   const directory = join(folder.path, 'table')
   mkdirSync(directory)
-  await createTable(openStore({ kind: 'local', directory }), { schema: parseDdl(ddl) })
-  return serveFolder(folder, holdTimes, rows, undefined, seams)
+  const { configuration = {} } = others
+  await createTable(openStore({ kind: 'local', directory }), { schema: parseDdl(ddl), configuration })
+  return serveFolder(folder, holdTimes, rows, undefined, seams, others)
+}
+
+/** What only some tests ask for. */
+export interface ServedOthers {
+  readonly configuration?: Readonly<Record<string, string>>
+  readonly compaction?: CompactionOptions
+  readonly log?: (sentence: string) => void
 }
 
 /** Serves a table that `make` makes in the folder that it is given, by another writer as a rule. */
@@ -79,7 +100,8 @@ async function serveFolder(
   holdTimes: HoldTimes,
   rows: string,
   known?: bigint,
-  seams?: Seams,
+  seams?: Partial<Seams>,
+  { compaction, log = () => undefined }: ServedOthers = {},
 ): Promise<ServedTable> {
   const directory = join(folder.path, 'table')
   const server = await serveTable({
@@ -91,7 +113,8 @@ async function serveFolder(
     cacheDirectory: join(folder.path, 'cache'),
     holdTimes,
     seams,
-    log: () => undefined,
+    compaction,
+    log,
   })
   const client = await NfsClient.connect({ port: server.port })
   const root = await client.mount(server.exportPath)
@@ -108,7 +131,13 @@ async function serveFolder(
     await server.stop()
     folder[Symbol.dispose]()
   }
+  const stop = async (): Promise<void> => {
+    isOver = true
+    client.close()
+    await server.stop()
+  }
   return {
+    directory,
     server,
     client,
     root,
@@ -120,11 +149,17 @@ async function serveFolder(
     elsewhere: async sql => {
       await execute(await openTable(openStore({ kind: 'local', directory })), sql)
     },
-    killed: async (times = holdTimes) => {
+    compacted: async () => (await optimize(await openTable(openStore({ kind: 'local', directory })))).commits > 0,
+    killed: async (times = holdTimes, onKilled) => {
       const after = temporaryFolder()
       copyNow(directory, join(after.path, 'table'))
+      onKilled?.(join(after.path, 'table'))
       await dispose()
       return serveFolder(after, times, '', first)
+    },
+    restarted: async others => {
+      await stop()
+      return serveFolder(folder, holdTimes, '', first, others)
     },
     [Symbol.asyncDispose]: dispose,
   }
@@ -134,7 +169,8 @@ async function serveFolder(
 function copyNow(from: string, to: string): void {
   for (let attempt = 1; ; attempt++) {
     try {
-      cpSync(from, to, { recursive: true })
+      cpSync(from, to, { recursive: true, preserveTimestamps: true })
+      linkAgain(join(from, '_posixlake', 'files'), join(to, '_posixlake', 'files'))
       return
     } catch (error) {
       // A checkpoint in the background renamed its temporary file meanwhile.
@@ -150,4 +186,15 @@ export async function codeOf(call: Promise<unknown>): Promise<string> {
     () => 'OK',
     (error: NfsClientError) => error.code,
   )
+}
+
+/** Users' own files are known by their inodes, which a restart leaves as they are. */
+function linkAgain(from: string, to: string): void {
+  if (!existsSync(from)) return
+  for (const entry of readdirSync(from, { recursive: true, withFileTypes: true })) {
+    if (!entry.isFile()) continue
+    const path = join(to, relative(from, entry.parentPath), entry.name)
+    rmSync(path, { force: true })
+    linkSync(join(entry.parentPath, entry.name), path)
+  }
 }

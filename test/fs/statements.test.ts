@@ -92,7 +92,7 @@ function view(run: (sql: string) => Promise<Text>) {
   const caller: Caller = { connection: 1, uid: 0, socket: undefined }
   const client = { frozen: true, readOnly: false, others: false, caller }
   const write = (sql: string) => query.of(caller).write(0n, new TextEncoder().encode(sql), 'file_sync', client)
-  const read = async () => new TextDecoder().decode((await query.of(caller).read(0n, 1000)).bytes)
+  const read = async () => Buffer.concat((await query.of(caller).read(0n, 1000)).data).toString()
   return { query, caller, client, write, read }
 }
 

@@ -1,7 +1,7 @@
+import { compareByBytes } from '../../src/core/text-order.ts'
 import {
   checkFolder,
   checkPath,
-  comparePaths,
   type ObjectInfo,
   type ObjectStore,
   type ObjectWriter,
@@ -32,8 +32,8 @@ export function memoryStore(location = 'memory:', nowMs: () => number = Date.now
       const folder = checkFolder(location, prefix)
       return [...objects.keys()]
         .filter(path => folder === '' || path.startsWith(`${folder}/`))
-        .filter(path => comparePaths(path, startAfter) > 0)
-        .sort(comparePaths)
+        .filter(path => compareByBytes(path, startAfter) > 0)
+        .sort(compareByBytes)
         .map(path => infoOf(path)!)
     },
     write: async (path, bytes) => put(path, bytes),

@@ -30,6 +30,8 @@ export type S3Fault =
   | { readonly cut: 'before' | 'after' | 'half' }
   /** Nothing is answered, ever. */
   | { readonly hang: true }
+  /** What comes is no HTTP. */
+  | { readonly garbled: true }
   /** The body is changed, and its checksum is not. */
   | { readonly corrupt: true }
 
@@ -107,6 +109,7 @@ class StandIn implements S3Server {
     this.requests.push(request)
     const fault = this.fault?.(request)
     if (fault !== undefined && 'hang' in fault) return
+    if (fault !== undefined && 'garbled' in fault) return void incoming.socket.end('\0\0no answer at all\r\n\r\n')
     if (fault !== undefined && 'cut' in fault && fault.cut === 'before') return void incoming.socket.destroy()
     if (fault !== undefined && 'status' in fault) return send(response, errorAnswer(request, fault))
     const answer = await this.#answer(request)

@@ -1,3 +1,4 @@
+import { errnoOf } from '../../src/core/errors.ts'
 import { dirpath, exports, MOUNT_PROGRAM, MOUNT_V3, mountlist, mountres3 } from '../../src/nfs/mount3/wire.ts'
 import { statusName } from '../../src/nfs/nfs3/status.ts'
 import * as wire from '../../src/nfs/nfs3/wire.ts'
@@ -40,6 +41,8 @@ export interface ClientOptions {
   readonly port: number
   /** AUTH_SYS; 'none' for AUTH_NONE. Root if not given. */
   readonly uid?: number | 'none'
+  /** The port to connect from, as a kernel does that connects anew; any if not given. */
+  readonly localPort?: number | undefined
 }
 
 export interface ClientEntry {
@@ -61,6 +64,9 @@ export const noChange: wire.Sattr3 = {
 
 export type NewAttributes = Partial<wire.Sattr3>
 
+/** A reply to READ: its data are in one part. */
+type Read = Omit<Decoded<typeof wire.READ3resok>, 'data'> & { readonly data: Uint8Array }
+
 const renameFailure = wire.RENAME3resok
 const linkFailure = struct({ file_attributes: wire.post_op_attr, linkdir_wcc: wire.wcc_data })
 
@@ -80,11 +86,12 @@ export class NfsClient implements AsyncDisposable {
     this.#uid = uid
   }
 
-  static async connect({ host = '127.0.0.1', port, uid = 0 }: ClientOptions): Promise<NfsClient> {
+  static async connect({ host = '127.0.0.1', port, uid = 0, localPort }: ClientOptions): Promise<NfsClient> {
     let client: NfsClient | undefined
     const socket = await Bun.connect({
       hostname: host,
       port,
+      ...(localPort === undefined ? {} : { localPort, localAddress: host }),
       socket: {
         data: (_, chunk) => client?.received(chunk),
         drain: () => client?.flush(),
@@ -97,9 +104,33 @@ export class NfsClient implements AsyncDisposable {
     return client
   }
 
+  /** Connects from a port that is this client's alone, so that it may connect anew from there as Linux does (xs_get_srcport). */
+  static async fromOwnPort(port: number): Promise<NfsClient> {
+    for (;;) {
+      // Below those that the system gives out.
+      const localPort = 20_000 + Math.floor(Math.random() * 12_000)
+      try {
+        return await NfsClient.connect({ port, localPort })
+      } catch (error) {
+        if (errnoOf(error) !== 'EADDRINUSE') throw error
+      }
+    }
+  }
+
+  /** The port that it is connected from. */
+  get localPort(): number {
+    return this.#socket.localPort
+  }
+
   close(): void {
     this.#socket.end()
     this.fail(new Error('The client was closed.'))
+  }
+
+  /** The connection breaks, and its port is free again. */
+  drop(): void {
+    this.#socket.terminate()
+    this.fail(new Error('The connection was dropped.'))
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -250,8 +281,10 @@ export class NfsClient implements AsyncDisposable {
     return (await this.#nfs(5, 'READLINK', wire.READLINK3args, wire.READLINK3resok, wire.post_op_attr, args)).data
   }
 
-  read(file: Handle, offset: bigint, count: number): Promise<Decoded<typeof wire.READ3resok>> {
-    return this.#nfs(6, 'READ', wire.READ3args, wire.READ3resok, wire.post_op_attr, { file, offset, count })
+  async read(file: Handle, offset: bigint, count: number): Promise<Read> {
+    const args = { file, offset, count }
+    const read = await this.#nfs(6, 'READ', wire.READ3args, wire.READ3resok, wire.post_op_attr, args)
+    return { ...read, data: read.data[0]! }
   }
 
   /** The whole file, in READs of `count` bytes. */

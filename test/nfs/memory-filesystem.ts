@@ -116,7 +116,7 @@ export class MemoryFileSystem implements FileSystem {
     const inode = file(this.#inode(node))
     const start = offset > inode.size ? inode.size : Number(offset)
     const end = Math.min(inode.size, start + count)
-    return { bytes: inode.bytes.subarray(start, end), eof: end === inode.size, attributes: attributesOf(inode) }
+    return { data: [inode.bytes.subarray(start, end)], eof: end === inode.size, attributes: attributesOf(inode) }
   }
 
   async write(node: Node, offset: bigint, bytes: Uint8Array, stability: Stability) {

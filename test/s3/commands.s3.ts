@@ -1,15 +1,18 @@
 import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
-import { existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
 import { s3Store } from '../../src/storage/s3/store.ts'
-import { type Minio, startMinio } from '../helpers/minio.ts'
+import { startMinio } from '../helpers/minio.ts'
+import { startS3Proxy } from '../helpers/s3-proxy.ts'
 import { type S3Server, startS3Server } from '../helpers/s3-server.ts'
+import type { StoreServer } from '../helpers/store-server.ts'
+import { credentialsFor } from '../helpers/sts.ts'
 
 const BINARY = resolve(process.env['POSIXLAKE'] ?? 'dist/posixlake')
 const PEOPLE = 'id,name,age,city\n1,Alice,30,Oslo\n2,Bob,25,Bergen\n3,Carl,41,Oslo\n'
 
-let minio: Minio
+let minio: StoreServer
 let folder = ''
 
 beforeAll(async () => {
@@ -48,10 +51,13 @@ async function done(...args: readonly string[]): Promise<string> {
   return out
 }
 
-/** Tables that are being made on this machine. */
-function imports(): string[] {
-  const path = join(folder, 'home', '.cache', 'posixlake', 'imports')
-  return existsSync(path) ? readdirSync(path) : []
+/** Tables that are being made on this machine, and whatever else is kept of tables here. */
+function keptHere(): string[] {
+  return [join('.cache', 'posixlake', 'imports'), join('.local', 'state', 'posixlake')].flatMap(name => {
+    const path = join(folder, 'home', name)
+    // What is known of stores is no part of a table.
+    return existsSync(path) ? readdirSync(path).filter(entry => entry !== 'stores') : []
+  })
 }
 
 async function keysBelow(prefix: string): Promise<string[]> {
@@ -158,6 +164,34 @@ describe('a table on S3', () => {
   })
 })
 
+test('the policy in the README is enough to write a table, its first two statements to read one, and no more', async () => {
+  const readme = readFileSync(join(import.meta.dir, '..', '..', 'README.md'), 'utf8')
+  const json = /```json\n(\{\n {2}"Version"[\s\S]*?)```/.exec(readme)![1]!
+  const whole = JSON.parse(json.replaceAll('BUCKET', 'posixlake-test').replaceAll('PREFIX', 'allowed/people'))
+  const reading = await credentialsFor(minio, { ...whole, Statement: whole.Statement.slice(0, 2) })
+  const writing = await credentialsFor(minio, whole)
+  const table = 's3://posixlake-test/allowed/people'
+  const run = async (keys: Readonly<Record<string, string>>, ...args: readonly string[]): Promise<Ended> =>
+    posixlake(args, { ...keys, XDG_STATE_HOME: join(folder, 'home', `state-${keys['AWS_ACCESS_KEY_ID']}`) })
+  expect(await run(writing, 'create', table, '--from-csv', 'people.csv')).toMatchObject({ status: 0 })
+  expect(await run(writing, 's3-test', `${table}/check`)).toMatchObject({ status: 0 })
+  for (const statement of ["INSERT INTO data VALUES (5, 'Eve', 33, 'Oslo')", 'DELETE FROM data WHERE id = 1'])
+    expect(await run(writing, 'query', table, statement)).toMatchObject({ status: 0 })
+  expect(await run(writing, 'optimize', table)).toMatchObject({ status: 0 })
+  expect(await run(writing, 'vacuum', table, '--retain', '0s', '--force')).toMatchObject({ status: 0 })
+  expect((await run(reading, 'cat', table)).out).toBe(
+    'id,name,age,city\n2,Bob,25,Bergen\n3,Carl,41,Oslo\n5,Eve,33,Oslo\n',
+  )
+  expect((await run(reading, 'query', table, 'SELECT max(id) FROM data', '--format', 'csv')).out).toEndWith('\n5\n')
+  expect(await run(reading, 'history', table)).toMatchObject({ status: 0 })
+  const refused = await run(reading, 'query', table, "INSERT INTO data VALUES (6, 'Fay', 20, 'Oslo')")
+  expect(refused.status).toBe(1)
+  expect(refused.err).toContain('may not do s3:PutObject there')
+  const elsewhere = await run(writing, 'create', 's3://posixlake-test/elsewhere', '--schema', 'id:Int64')
+  expect(elsewhere.status).toBe(1)
+  expect(elsewhere.err).toContain('may not do s3:ListBucket there')
+}, 120_000)
+
 describe('what cannot be is told in one line, with exit status 1, and leaves nothing behind:', () => {
   const cases: readonly (readonly [string, readonly string[], string, Readonly<Record<string, string>>?])[] = [
     [
@@ -194,15 +228,86 @@ describe('what cannot be is told in one line, with exit status 1, and leaves not
   ]
   for (const [name, args, sentence, environment] of cases) {
     test(`${name} (${args[0]})`, async () => {
-      const before = await keysBelow('')
+      const before = [await keysBelow(''), keptHere()]
       const { status, out, err } = await posixlake(args, environment)
       expect(err).toContain(sentence)
       expect({ status, out, lines: err.trimEnd().split('\n').length }).toEqual({ status: 1, out: '', lines: 1 })
       expect(err).not.toMatch(/wrong-secret|unknown-key|secret-of-a-test|minio-of-a-test/)
-      expect(await keysBelow('')).toEqual(before)
-      expect(imports()).toEqual([])
+      expect([await keysBelow(''), keptHere()]).toEqual(before)
     })
   }
+
+  test('a log of which a part is missing or cut off (cat, query, serve)', async () => {
+    const { environment } = minio
+    const log: Readonly<Record<string, Readonly<Record<string, string | undefined>>>> = {
+      'cut-off': { '00000000000000000001.json': '{"commitInfo":{"timestamp":1,"operation":"WRI' },
+      empty: { '00000000000000000001.json': '' },
+      gap: { '00000000000000000002.json': '{"commitInfo":{"timestamp":1,"operation":"WRITE"}}\n' },
+      headless: {
+        '00000000000000000000.json': undefined,
+        '00000000000000000001.json': '{"txn":{"appId":"a","version":1}}\n',
+      },
+    }
+    for (const [name, files] of Object.entries(log)) {
+      const table = `s3://posixlake-test/half-${name}`
+      await done('create', table, '--schema', 'id:Int64')
+      const store = s3Store({ location: table, bucket: 'posixlake-test', prefix: `half-${name}`, environment })
+      for (const [file, text] of Object.entries(files))
+        if (text === undefined) await store.delete(`_delta_log/${file}`)
+        else await store.write(`_delta_log/${file}`, new TextEncoder().encode(text))
+      const before = [await keysBelow(''), keptHere()]
+      for (const args of [
+        ['cat', table],
+        ['query', table, 'FROM data'],
+        ['query', table, 'INSERT INTO data VALUES (1)'],
+        ['serve', table],
+      ]) {
+        const { status, out, err } = await posixlake(args)
+        expect({ name, args, status, out, lines: err.trimEnd().split('\n').length }).toMatchObject({
+          status: 1,
+          out: '',
+          lines: 1,
+        })
+        expect(err).toContain('_delta_log')
+      }
+      expect([await keysBelow(''), keptHere()]).toEqual(before)
+    }
+  }, 120_000)
+
+  test('a store that does not let these keys write', async () => {
+    await using server: S3Server = await startS3Server('posixlake-test')
+    server.fault = ({ action }) => (action === 'PutObject' ? { status: 403, code: 'AccessDenied' } : undefined)
+    const before = keptHere()
+    const args = ['create', 's3://posixlake-test/t', '--from-csv', 'people.csv', '--endpoint', server.endpoint]
+    const { status, err } = await posixlake(args)
+    expect(status).toBe(1)
+    expect(err).toContain('may not do s3:PutObject there')
+    expect([server.buckets.get('posixlake-test')!.size, server.uploads, keptHere()]).toEqual([0, 0, before])
+  })
+
+  test('an endpoint that takes connections and never answers, after seconds', async () => {
+    await using proxy = await startS3Proxy(minio.endpoint)
+    proxy.fault = () => 'hang'
+    const startMs = performance.now()
+    const { status, err } = await posixlake(['cat', 's3://posixlake-test/people', '--endpoint', proxy.endpoint])
+    expect(status).toBe(1)
+    expect(err).toContain('cannot be reached: it did not answer in time')
+    expect(performance.now() - startMs).toBeLessThan(20_000)
+  }, 60_000)
+
+  test('a proxy before a good store that does not say that a name is taken; what is there can be read', async () => {
+    await using proxy = await startS3Proxy(minio.endpoint)
+    proxy.lies = true
+    const table = 's3://posixlake-test/behind-a-liar'
+    await done('create', table, '--from-csv', 'people.csv')
+    const before = [await keysBelow(''), keptHere()]
+    const insert = ['query', table, "INSERT INTO data VALUES (9, 'Ida', 20, 'Oslo')", '--endpoint', proxy.endpoint]
+    const { status, err } = await posixlake(insert)
+    expect(status).toBe(1)
+    expect(err).toContain('is not safe to write a table to')
+    expect([await keysBelow(''), keptHere()]).toEqual(before)
+    expect(await done('cat', table, '--endpoint', proxy.endpoint)).toBe(PEOPLE)
+  })
 
   test('a store without conditional writes', async () => {
     await using server: S3Server = await startS3Server('posixlake-test')

@@ -1,12 +1,13 @@
 import { afterAll, beforeAll, expect, test } from 'bun:test'
 import { probe } from '../../src/storage/s3/probe.ts'
 import { type S3Store, s3Store } from '../../src/storage/s3/store.ts'
-import { type Minio, startMinio } from '../helpers/minio.ts'
+import { startMinio } from '../helpers/minio.ts'
+import type { StoreServer } from '../helpers/store-server.ts'
 import { bytes, failure, storeContract } from '../storage/contract.ts'
 
 const PART_BYTES = 5 << 20
 
-let minio: Minio
+let minio: StoreServer
 
 beforeAll(async () => {
   minio = await startMinio()

@@ -6,7 +6,7 @@ import { localStore } from '../../src/storage/local.ts'
 import { createTable } from '../../src/table/operations/create.ts'
 import { openTable, type Table } from '../../src/table/table.ts'
 import { temporaryFolder } from '../helpers/temporary.ts'
-import { actionsAt, append, foreignTable, readRows, SCHEMA } from '../table/fixture.ts'
+import { actionsAt, append, changedRows, foreignTable, readRows, SCHEMA } from '../table/fixture.ts'
 
 async function altered(table: Table, what: string): Promise<bigint | undefined> {
   const done = await execute(table, `ALTER TABLE data ${what}`)
@@ -67,7 +67,7 @@ describe('ALTER TABLE', () => {
     expect(await refusal(table, 'ADD COLUMN n INTEGRE')).toContain('INTEGRE')
     for (const what of ['ADD COLUMN', 'RENAME COLUMN a TO b', 'DROP COLUMN name', 'nonsense'])
       expect(await refusal(table, what)).not.toBe('it was done')
-    expect(await refusal(table, 'DROP COLUMN name')).toContain('ADD COLUMN name TYPE')
+    expect(await refusal(table, 'RENAME name TO other')).toContain('ADD COLUMN name TYPE')
     const other = await execute(table, 'ALTER TABLE other ADD COLUMN a INT').catch((error: unknown) => messageOf(error))
     expect(other).toBe('there is no table other; the table is called data')
   })
@@ -103,7 +103,7 @@ describe('ALTER TABLE', () => {
     expect(await refusal(table, `SET TBLPROPERTIES ('delta.appendOnyl' = 'true')`)).toBe(
       'the property delta.appendOnyl is none that posixlake heeds, and is not set; is delta.appendOnly meant?',
     )
-    expect(await refusal(table, `SET TBLPROPERTIES ('delta.enableChangeDataFeed' = 'true')`)).toContain('none that')
+    expect(await refusal(table, `SET TBLPROPERTIES ('delta.enableInCommitTimestamps' = 'true')`)).toContain('none that')
     expect(await refusal(table, `SET TBLPROPERTIES ('delta.logRetentionDuration' = 'soon')`)).toBe(
       `the property delta.logRetentionDuration takes a time such as 'interval 7 days', not "soon"`,
     )
@@ -119,5 +119,44 @@ describe('ALTER TABLE', () => {
     expect(table.snapshot.protocol).toMatchObject({ minReaderVersion: 3, readerFeatures: ['deletionVectors'] })
     await execute(table, 'DELETE FROM data WHERE id = 1')
     expect(table.snapshot.files[0]!.vector?.cardinality).toBe(1)
+  })
+
+  test('switches the change data feed on, which then tells of updates as such', async () => {
+    using folder = temporaryFolder()
+    const table = await people(folder.path)
+    await altered(table, `SET TBLPROPERTIES ('delta.enableChangeDataFeed' = 'true')`)
+    const { protocol } = table.snapshot
+    expect(protocol).toMatchObject({ minReaderVersion: 1, minWriterVersion: 7 })
+    expect(protocol.writerFeatures).toContain('changeDataFeed')
+    await execute(table, 'UPDATE data SET id = id + 10 WHERE id = 1')
+    await execute(
+      table,
+      `MERGE INTO data USING (VALUES (11, 5), (2, 6), (99, 7)) AS new (id, n) ON data.id = new.id
+       WHEN MATCHED AND n = 5 THEN DELETE WHEN MATCHED THEN UPDATE SET id = 20 WHEN NOT MATCHED THEN INSERT (id) VALUES (new.id)`,
+    )
+    await execute(table, 'DELETE FROM data WHERE id = 20')
+    await execute(table, `INSERT INTO data VALUES (5, 'five')`)
+    await execute(table, 'TRUNCATE data')
+    expect(await changedRows(table, 3n, 6n)).toEqual([
+      '1 row 1 update_preimage 3',
+      '11 row 1 delete 4',
+      '11 row 1 update_postimage 3',
+      '2 row 2 update_preimage 4',
+      '20 row 2 delete 5',
+      '20 row 2 update_postimage 4',
+      '5 five insert 6',
+      '99 null insert 4',
+    ])
+    expect(await changedRows(table, 7n)).toEqual(['0 row 0 delete 7', '5 five delete 7', '99 null delete 7'])
+    await execute(table, `INSERT INTO data VALUES (1, 'a'), (2, 'b')`)
+    await execute(table, `INSERT INTO data REPLACE WHERE id = 2 VALUES (2, 'c')`)
+    await execute(table, `INSERT OVERWRITE data VALUES (3, 'd')`)
+    expect(await changedRows(table, 9n)).toEqual([
+      '1 a delete 10',
+      '2 b delete 9',
+      '2 c delete 10',
+      '2 c insert 9',
+      '3 d insert 10',
+    ])
   })
 })

@@ -176,6 +176,26 @@ describe('SQL and our reader take from a file', () => {
     expect(own(readdirSync(spill))).toEqual(own(before))
   })
 
+  test('values of a file whose type is narrower than the table says, though nothing was widened, are compared as they are shown', async () => {
+    using folder = temporaryFolder()
+    for (const type of ['Float64', 'Decimal(15,2)', 'Int64']) {
+      const table = await tableOf(join(folder.path, type), `n:${type}`, [oneRow(int('n', 1)), oneRow(int('n', 2))])
+      for (const [condition, count] of [
+        ['n > 0.75', 2],
+        ['n < 1.25', 1],
+        ['n = 1.25', 0],
+        ['n IN (0.75, 2)', 1],
+        ['n > 5000000000', 0],
+      ]) {
+        const outcome = await execute(table, `SELECT n FROM data WHERE ${condition}`)
+        if (outcome.kind !== 'rows') throw new Error('there are no rows')
+        let found = 0
+        for await (const batch of outcome.result.batches()) found += batch.rows
+        expect([type, condition, found]).toEqual([type, condition, count])
+      }
+    }
+  })
+
   test('what cannot be read is the same sentence', async () => {
     using folder = temporaryFolder()
     const file = oneRow(int('ID', 1), int('Id', 2))

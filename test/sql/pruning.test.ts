@@ -1,9 +1,11 @@
 import { describe, expect, test } from 'bun:test'
+import { parseDdl } from '../../src/columns/schema.ts'
 import { csvOf, execute } from '../../src/sql/engine.ts'
 import { filterOf } from '../../src/sql/predicate.ts'
 import { Session } from '../../src/sql/session.ts'
 import { localStore } from '../../src/storage/local.ts'
 import { filesFor } from '../../src/table/file-pruning.ts'
+import { createTable } from '../../src/table/operations/create.ts'
 import { openTable, type Table } from '../../src/table/table.ts'
 import { Random } from '../columns/values.ts'
 import { temporaryFolder } from '../helpers/temporary.ts'
@@ -140,6 +142,18 @@ describe('a query', () => {
     const table = await ordered(folder.path, 8)
     expect(await answer(table, sql)).toBe(expected)
     expect(await filesRead(table, sql)).toBe(files)
+  })
+
+  test('leaves files out by times, as the views show them, too', async () => {
+    using folder = temporaryFolder()
+    const table = await createTable(localStore(folder.path), { schema: parseDdl('seen:Timestamp,wall:Timestamp_ntz') })
+    for (const day of [1, 2, 3])
+      await execute(table, `INSERT INTO data VALUES ('2026-01-0${day} 12:00:00', '2026-01-0${day} 12:00:00')`)
+    for (const column of ['seen', 'wall'])
+      for (const time of ["'2026-01-03T12:00:00Z'", "TIMESTAMPTZ '2026-01-03 12:00:00Z'", "TIMESTAMP '2026-01-03'"]) {
+        const sql = `SELECT count(*) FROM data WHERE ${column} >= ${time}`
+        expect([sql, await answer(table, sql), await filesRead(table, sql)]).toEqual([sql, '1', 1])
+      }
   })
 
   test('leaves row groups unread, too', async () => {

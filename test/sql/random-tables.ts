@@ -241,7 +241,7 @@ function literalOf(random: Random, cell: Cell, type: DataType): string {
     case 'timestamp':
     case 'timestamp_ntz': {
       const time = formatTimestamp((cell as bigint) + random.of([-1_000n, -1n, 0n, 0n, 1n, 1_000n]))
-      const text = time.replace('T', random.of(['T', ' ']))
+      const text = `${time.replace('T', random.of(['T', ' ']))}${random.of(['', 'Z'])}`
       return random.of([`TIMESTAMP '${text}'`, `'${text}'`, `TIMESTAMPTZ '${text}'`, `DATE '${time.slice(0, 10)}'`])
     }
     default:

@@ -70,6 +70,19 @@ describe('a query of a table that is elsewhere', () => {
     for (const [i, bytes] of all.bytes.entries()) expect(bytes).toBeGreaterThan(sizes[i]! / 2)
   })
 
+  test('takes no constant for a column, nor the columns of changes for its own', async () => {
+    const { table, run } = await elsewhere(100, 1)
+    expect((await run(`SELECT id FROM data WHERE city = 'c3' OR city = 'c99 city' OR id = 7`)).text).toBe('id\n7\n')
+    await run(`ALTER TABLE data SET TBLPROPERTIES ('delta.enableChangeDataFeed' = 'true')`)
+    await run(`INSERT INTO data VALUES (1000, 'new', 'x')`)
+    const { version } = table.snapshot
+    const changed = `SELECT c.id, c.note, _change_type FROM table_changes('data', ${version}) c`
+    expect((await run(changed)).text).toBe('id,note,_change_type\n1000,x,insert\n')
+    expect((await run(`${changed} JOIN data USING (id) WHERE data.city = 'new'`)).text).toBe(
+      'id,note,_change_type\n1000,x,insert\n',
+    )
+  })
+
   test('fetches nothing to count all rows, and footers alone to count them in other words', async () => {
     const { run } = await elsewhere()
     const none = Array.from({ length: FILES }, () => 0)

@@ -115,6 +115,16 @@ describe('statements in processes of their own', () => {
     expect(await b.run('TRUNCATE data')).toBe('inserted,updated,deleted\n0,0,2\n')
   })
 
+  test('tell the number of rows without a process', async () => {
+    const b = await bench()
+    await execute(b.table, `INSERT INTO data VALUES (1, 'a'), (2, NULL)`)
+    expect(await b.run('SELECT count(*) FROM data')).toBe('count_star()\n2\n')
+    expect(await b.run('SELECT count(*) AS n FROM data', { format: 'json', readOnly: true })).toBe('[{"n":2}\n]\n')
+    expect(b.service.processes).toBe(0)
+    await b.service.end()
+    expect((await b.failure('SELECT count(*) FROM data')).message).toContain('being stopped')
+  })
+
   test('sees at once what another writer changed, and what it changed is seen', async () => {
     const b = await bench()
     expect(await b.rows()).toBe('id,name\n')

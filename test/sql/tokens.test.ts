@@ -70,7 +70,9 @@ describe('the kind of a statement', () => {
       'DELETE data',
       'TRUNCATE data, other',
       'UPDATE data d e SET a = 1',
-      'INSERT OVERWRITE data SELECT 1',
+      'INSERT data SELECT 1',
+      'INSERT INTO data REPLACE WHERE a = 1',
+      'INSERT OVERWRITE',
     ])
       expect([sql, kind(sql)]).toEqual([sql, undefined])
   })

@@ -1,6 +1,9 @@
 import { describe, expect, test } from 'bun:test'
+import { join } from 'node:path'
+import { parseDdl } from '../../src/columns/schema.ts'
+import type { Field } from '../../src/columns/types.ts'
 import { cellAt } from '../../src/columns/vectors.ts'
-import { query } from '../../src/sql/engine.ts'
+import { execute, query } from '../../src/sql/engine.ts'
 import { takeVersions } from '../../src/sql/versions.ts'
 import { localStore } from '../../src/storage/local.ts'
 import { createTable } from '../../src/table/operations/create.ts'
@@ -66,12 +69,104 @@ describe('a query of older versions', () => {
   })
 })
 
+describe('a query of changes', () => {
+  test('has the rows that versions changed, beside the table itself, by numbers and by times', async () => {
+    using folder = temporaryFolder()
+    let nowMs = Date.UTC(2026, 0, 1)
+    const clock = { nowMs: () => nowMs }
+    const configuration = {
+      'delta.enableInCommitTimestamps': 'true',
+      'delta.enableDeletionVectors': 'true',
+      'delta.enableChangeDataFeed': 'true',
+    }
+    const nothing: Field = { name: 'v', type: { kind: 'void' }, nullable: true, metadata: {} }
+    const schema = [...parseDdl('id:Int64,name:String,s:struct<a:int>'), nothing]
+    const table = await createTable(localStore(folder.path), { schema, clock, configuration })
+    const change = async (sql: string): Promise<void> => {
+      nowMs += 86_400_000
+      const done = await execute(table, sql)
+      if (done.kind === 'rows') throw new Error('it changed nothing')
+    }
+    await change(`INSERT INTO data VALUES (1, 'a', {a: 7}, NULL), (2, 'b', NULL, NULL)`)
+    await change(`UPDATE data SET name = 'c' WHERE id = 2`)
+    await change('DELETE FROM data WHERE id = 1')
+    const facts = 'SELECT id, name, s.a, v, _change_type, _commit_version'
+    expect(await rowsOf(table, `${facts} FROM table_changes('data', 1) ORDER BY ALL`)).toEqual([
+      [1n, 'a', 7, null, 'delete', 3n],
+      [1n, 'a', 7, null, 'insert', 1n],
+      [2n, 'b', null, null, 'insert', 1n],
+      [2n, 'b', null, null, 'update_preimage', 2n],
+      [2n, 'c', null, null, 'update_postimage', 2n],
+    ])
+    const counted = async (args: string): Promise<unknown> =>
+      (await rowsOf(table, `SELECT count(*)::INT FROM table_changes(${args}) AS c WHERE c.id > 0`))[0]![0]
+    expect(await counted(`'data', 2, 2`)).toBe(2)
+    expect(await counted(`data, 0, 0`)).toBe(0)
+    expect(await counted(`"DATA", '3'`)).toBe(1)
+    expect(await counted(`'data', '2026-01-03'`)).toBe(3)
+    expect(await counted(`'data', 1, '2026-01-03T00:00:00Z' /* the second one */`)).toBe(4)
+    const joined = `SELECT table_changes.id, data.name FROM table_changes('data', 1, 1) JOIN data USING (id)
+      WHERE _commit_timestamp = TIMESTAMPTZ '2026-01-02 00:00:00' UNION ALL SELECT id, 'gone' FROM TABLE_CHANGES('data', 3)`
+    expect(await rowsOf(table, joined)).toEqual([
+      [2n, 'c'],
+      [1n, 'gone'],
+    ])
+    for (const [args, why] of [
+      [`'data'`, 'table_changes takes the table, and versions or times'],
+      [`'data', 1, 2, 3`, 'table_changes takes the table, and versions or times'],
+      [`'data', 1 + 1`, 'table_changes takes the table, and versions or times'],
+      [`'data', 'soon'`, 'table_changes takes the table, and versions or times'],
+      [`'data', 1`.slice(0, 6), 'table_changes takes the table, and versions or times'],
+      [`'other', 1`, 'there is no table other; the table is called data'],
+      [`'data', 9`, 'there are no changes from version 9 on'],
+      [`'data', 1, 9`, 'there is no version 9'],
+    ])
+      await expect(rowsOf(table, `FROM table_changes(${args})`)).rejects.toThrow(why)
+    const plain = await createTable(localStore(join(folder.path, 'plain')), { schema: SCHEMA })
+    await expect(rowsOf(plain, "FROM table_changes('data', 0)")).rejects.toThrow('no change data feed at version 0')
+  })
+})
+
+test('a statement that changes the table may read older versions, and changes', async () => {
+  using folder = temporaryFolder()
+  const configuration = { 'delta.enableDeletionVectors': 'true', 'delta.enableChangeDataFeed': 'true' }
+  const table = await createTable(localStore(folder.path), { schema: SCHEMA, configuration })
+  const change = async (sql: string): Promise<void> => {
+    const done = await execute(table, sql)
+    expect([sql, done.kind === 'changed' && done.version]).toEqual([sql, table.snapshot.version])
+  }
+  const ids = async (): Promise<unknown[]> =>
+    (await rowsOf(table, 'SELECT id::INT, name FROM data ORDER BY ALL')).map(row => row.join(' '))
+  await change(`INSERT INTO data VALUES (1, 'a'), (2, 'b'), (3, 'c')`)
+  await change('DELETE FROM data WHERE id < 3')
+  await change('INSERT INTO data SELECT * FROM data VERSION AS OF 1 AS old WHERE old.id = 1')
+  expect(await ids()).toEqual(['1 a', '3 c'])
+  await change(`INSERT INTO data SELECT id, name FROM table_changes('data', 2, 2) WHERE id = 2`)
+  expect(await ids()).toEqual(['1 a', '2 b', '3 c'])
+  await change(`UPDATE data SET name = old.name || '!' FROM data FOR VERSION AS OF 2 old WHERE old.id = data.id`)
+  await change(`DELETE FROM data WHERE id NOT IN (SELECT id FROM data VERSION AS OF 2) AND id < 2`)
+  expect(await ids()).toEqual(['2 b', '3 c!'])
+  expect((await table.history(1))[0]!.parameters).toEqual({
+    predicate: '["id NOT IN (SELECT id FROM \\"version 2\\".data) AND id < 2"]',
+  })
+  await change(`MERGE INTO data USING data VERSION AS OF 1 AS old ON old.id = data.id
+    WHEN MATCHED AND data.id = 3 THEN UPDATE SET name = old.name WHEN NOT MATCHED THEN INSERT *`)
+  expect(await ids()).toEqual(['1 a', '2 b', '3 c'])
+  await change(`INSERT OVERWRITE data SELECT id, name FROM table_changes('data', 1, 1) WHERE id > 1`)
+  expect(await ids()).toEqual(['2 b', '3 c'])
+  await change('INSERT OVERWRITE data FROM data VERSION AS OF 1')
+  expect(await ids()).toEqual(['1 a', '2 b', '3 c'])
+  await expect(execute(table, 'DELETE FROM data VERSION AS OF 1')).rejects.toThrow('the table is called data')
+  await expect(execute(table, 'INSERT INTO data FROM data VERSION AS OF 99')).rejects.toThrow('there is no version 99')
+})
+
 test('texts and comments that look like a version are none', () => {
   for (const sql of [
     `SELECT 'data VERSION AS OF 3'`,
     'SELECT 1 -- data VERSION AS OF 3',
     'SELECT version as of_ FROM data',
     'SELECT * FROM datas VERSION AS OF 3',
+    `SELECT 'table_changes(1)', table_changes FROM data`,
   ])
-    expect(takeVersions(sql)).toEqual({ sql, versions: [] })
+    expect(takeVersions(sql)).toEqual({ sql, versions: [], changes: [] })
 })

@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'bun:test'
-import { type ObjectStore, StorageError } from '../../src/storage/object-store.ts'
+import { type ObjectStore, putAfter, StorageError } from '../../src/storage/object-store.ts'
 
 /** A store of a test's own, empty; it goes with the test. */
 export interface OpenedStore extends AsyncDisposable {
@@ -64,6 +64,34 @@ export function storeContract(name: string, open: () => Promise<OpenedStore>): v
       const winner = outcomes.indexOf('written')
       expect(Buffer.from(await store.read('log/1.json')).toString()).toBe(`writer ${winner}`)
       expect((await store.list('')).map(({ path }) => path)).toEqual(['log/1.json'])
+    })
+
+    test('puts nothing before what it is to come after, and nothing where that fails', async () => {
+      await using opened = await open()
+      const { store } = opened
+      const first = Promise.withResolvers<void>()
+      const put = putAfter(store, 'log/1.json', bytes('one'), first.promise)
+      await Bun.sleep(20)
+      expect(await store.stat('log/1.json')).toBeUndefined()
+      first.resolve()
+      expect(await put).toBe('written')
+      expect(await putAfter(store, 'log/1.json', bytes('two'), Promise.resolve())).toBe('exists')
+      const broken = Promise.reject(new StorageError('io', 'the disk reported an error'))
+      expect(await failure(() => putAfter(store, 'log/2.json', bytes('two'), broken))).toMatchObject({ code: 'io' })
+      expect((await store.list('')).map(({ path }) => path)).toEqual(['log/1.json'])
+    })
+
+    test('shows an object that is written piece by piece and ended at once, and says when it is durable', async () => {
+      await using opened = await open()
+      const { store } = opened
+      const out = await store.create('x/ended')
+      await out.write(bytes('whole'))
+      const ended = await (out.end?.() ?? out.close())
+      expect(Buffer.from(await store.read('x/ended')).toString()).toBe('whole')
+      await ended?.durable
+      // It is too late for that.
+      if (ended !== undefined) await out.abort()
+      expect((await store.list('')).map(({ path }) => path)).toEqual(['x/ended'])
     })
 
     test('shows an object that is written piece by piece when it is closed, and never when it is aborted', async () => {

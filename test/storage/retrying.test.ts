@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'bun:test'
-import { type RetryPolicy, type RetrySeams, retried } from '../../src/storage/retrying.ts'
+import { RETRIES, type RetryPolicy, type RetrySeams, retried } from '../../src/storage/retrying.ts'
 
 const POLICY: RetryPolicy = { attemptsMax: 5, totalMsMax: 10_000, firstDelayMs: 100, delayMsMax: 400 }
 
@@ -60,6 +60,12 @@ describe('what is tried again', () => {
     const seams = clockwork()
     await expect(retried(failing(99).run, () => ({ afterMs: 6000 }), POLICY, seams)).rejects.toThrow('failure 2')
     expect(seams.sleeps).toEqual([6000])
+  })
+
+  test('goes on for its time, however short the delays are by chance', async () => {
+    const seams = clockwork(0.1)
+    await expect(retried(failing(999).run, () => ({}), RETRIES, seams)).rejects.toThrow('failure')
+    expect(seams.nowMs()).toBeGreaterThan(RETRIES.totalMsMax - RETRIES.delayMsMax)
   })
 
   test('is given up at once where there is no use in it', async () => {

@@ -5,8 +5,15 @@ import { bytes, failure, storeContract } from './contract.ts'
 
 const KEYS = { AWS_ACCESS_KEY_ID: 'test-key', AWS_SECRET_ACCESS_KEY: 'test-secret' }
 
-/** As it is, but that the times between attempts are not waited for. */
-const seams = { nowMs: () => performance.now(), sleep: async () => undefined, random: Math.random }
+/** Nothing is waited for, and all the same the time is over in the end. */
+let skippedMs = 0
+const seams = {
+  nowMs: () => performance.now() + skippedMs,
+  sleep: async (ms: number) => {
+    skippedMs += ms
+  },
+  random: Math.random,
+}
 
 function storeOf({ endpoint }: { readonly endpoint: string }, options: Partial<S3StoreOptions> = {}): S3Store {
   return s3Store({
@@ -48,6 +55,7 @@ describe('a read from S3', () => {
     ['is told to slow down', { status: 503, code: 'SlowDown' }],
     ['finds the store in trouble', { status: 500, code: 'InternalError' }],
     ['has its connection reset', { cut: 'before' }],
+    ['gets what is no answer', { garbled: true }],
     ['gets half of a body', { cut: 'half' }],
     ['gets a body whose checksum is wrong', { corrupt: true }],
   ] as const) {
@@ -60,6 +68,19 @@ describe('a read from S3', () => {
       expect(actions(server).filter(action => action === 'GetObject').length).toBe(3)
     })
   }
+
+  test('of the first bytes of what may be no longer has its checksum checked, and no more of it is read if it is', async () => {
+    await using server = await startS3Server('bucket')
+    const [store, reader] = [storeOf(server), storeOf(server)]
+    await store.write('x', bytes('a text that is damaged on its way'))
+    faultFirst(server, 'GetObject', { corrupt: true })
+    expect(text(await reader.read('x', 0, 1000))).toBe('a text that is damaged on its way')
+    const large = new Uint8Array(1 << 20).fill(7)
+    await store.write('large', large)
+    expect(await reader.read('large', 0, 10)).toEqual(large.subarray(0, 10))
+    expect(await reader.read('large', 0, 20)).toEqual(large.subarray(0, 20))
+    expect(server.requests.at(-1)!.headers['range']).toBe('bytes=0-19')
+  })
 
   test('that hangs is done again', async () => {
     await using server = await startS3Server('bucket')
@@ -104,6 +125,15 @@ describe('a read from S3', () => {
 })
 
 describe('a write to S3', () => {
+  for (const code of ['BadDigest', 'XAmzContentSHA256Mismatch', 'XAmzContentChecksumMismatch', 'IncompleteBody']) {
+    test(`that comes there damaged (${code}) is done again`, async () => {
+      await using server = await startS3Server('bucket')
+      const store = storeOf(server)
+      faultFirst(server, 'PutObject', { status: 400, code })
+      expect(await store.putIfAbsent('x', bytes('text'))).toBe('written')
+    })
+  }
+
   test('that wins, and whose reply is lost, says that the name is taken: its writer reads it back', async () => {
     await using server = await startS3Server('bucket')
     const store = storeOf(server)

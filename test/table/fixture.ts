@@ -10,6 +10,7 @@ import { TableError } from '../../src/table/errors.ts'
 import type { Action } from '../../src/table/log/actions/index.ts'
 import { readActions } from '../../src/table/log/json.ts'
 import { commitPath } from '../../src/table/log/paths.ts'
+import { changes } from '../../src/table/operations/changes.ts'
 import type { Snapshot } from '../../src/table/snapshot.ts'
 import type { Committed, Table } from '../../src/table/table.ts'
 import { commit, writeDataFiles } from '../helpers/changes.ts'
@@ -60,6 +61,20 @@ export async function readRows(table: Table, snapshot: Snapshot = table.snapshot
 /** The first column of every live row, as numbers. */
 export async function readIds(table: Table, snapshot: Snapshot = table.snapshot): Promise<number[]> {
   return (await readRows(table, snapshot)).map(([id]) => Number(id))
+}
+
+/** The rows that versions changed: columns, change type and version of each, without its time, in some order of their own. */
+export async function changedRows(table: Table, from: bigint, to?: bigint): Promise<string[]> {
+  const found: string[] = []
+  for await (const { rows: count, vectors } of (await changes(table, from, to)).batches())
+    for (let row = 0; row < count; row++)
+      found.push(
+        vectors
+          .slice(0, -1)
+          .map(vector => String(cellAt(vector, row)))
+          .join(' '),
+      )
+  return found.sort()
 }
 
 /** The actions of one version, as they stand in the log. */

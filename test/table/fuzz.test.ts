@@ -8,6 +8,7 @@ import { fileTextSizes, type Snapshot } from '../../src/table/snapshot.ts'
 import { openTable } from '../../src/table/table.ts'
 import { decodeBitmap, encodeBitmap } from '../../src/table/vectors/bitmap.ts'
 import { readVector, writeVectors } from '../../src/table/vectors/store.ts'
+import { damaged, interesting } from '../helpers/damage.ts'
 import { memoryStore } from '../helpers/memory-store.ts'
 import { seeded } from '../nfs/random.ts'
 import { append, commitLines, foreignTable, remove } from './fixture.ts'
@@ -23,33 +24,6 @@ const SEED = Number(process.env['SEED'] ?? 1)
 const TIMEOUT_MS = Math.max(60_000, CASES * 10)
 
 const encoder = new TextEncoder()
-
-function damaged(bytes: Uint8Array, random: Random): Uint8Array {
-  const copy = bytes.slice()
-  const at = random.below(bytes.length)
-  switch (random.below(6)) {
-    case 0:
-      return copy.subarray(0, at)
-    case 1: {
-      // Some bytes twice.
-      const end = Math.min(bytes.length, at + random.below(40))
-      return Buffer.concat([copy.subarray(0, end), copy.subarray(at)])
-    }
-    case 2:
-      return Buffer.concat([copy.subarray(0, at), copy.subarray(Math.min(bytes.length, at + 1 + random.below(40)))])
-    case 3:
-      // Numbers are where memory is announced.
-      new DataView(copy.buffer).setUint32(Math.min(at, Math.max(0, copy.length - 4)), interesting(random), true)
-      return copy
-    default:
-      for (let i = 1 + random.below(3); i > 0; i--) copy[random.below(copy.length)] = random.below(256)
-      return copy
-  }
-}
-
-function interesting(random: Random): number {
-  return [0, 1, 2, 0x7fff_ffff, 0x8000_0000, 0xffff_ffff, 0xffff, 0x10000, random.below(2 ** 32)][random.below(9)]!
-}
 
 const VALUES: readonly (() => unknown)[] = [
   () => null,
@@ -194,6 +168,7 @@ async function lookedAt(store: ObjectStore): Promise<string> {
     const rows = await sentenceOr(() => table.deletedRows(file))
     if (rows !== undefined && file.rows !== undefined) expect((rows.at(-1) ?? -1) < file.rows).toBe(true)
   }
+  await table.close()
   return essence(table.snapshot)
 }
 

@@ -34,6 +34,7 @@ test('what posixlake writes into logs and footers is named in one file', () => {
 test('an operation is a file that names it, and no other file of table/ does', () => {
   const named = lines(/\bname: .*'(?:[A-Z]+ ?)+'/, 'table/**/*.ts').map(line => line.split(':')[0])
   expect([...new Set(named)]).toEqual([
+    'table/operations/alter-columns.ts',
     'table/operations/alter.ts',
     'table/operations/append.ts',
     'table/operations/create.ts',

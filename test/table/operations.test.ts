@@ -388,6 +388,43 @@ describe('optimize', () => {
     expect(table.snapshot.files.map(({ add }) => add.partitionValues?.['p'] ?? null).sort()).toEqual(['a', null].sort())
   })
 
+  test('leaves partitions alone that a condition does not pick, and refuses one that picks none', async () => {
+    const schema = parseDdl('id:Int64,day:Date,p:String')
+    const table = await createTable(memoryStore(), { schema, partitionColumns: ['day', 'p'] })
+    const types = schema.map(({ type }) => type)
+    for (let i = 0; i < 3; i++) {
+      const add = await writeDataFiles(table, [
+        batchOf(types, [
+          [BigInt(i), 0, 'a'],
+          [BigInt(10 + i), 1, 'a'],
+          [BigInt(20 + i), 1, null],
+        ]),
+      ])
+      await commit(table, { base: table.snapshot, operation: 'WRITE', add, delete: [] })
+    }
+    const files = (): string[] =>
+      table.snapshot.files.map(({ add }) => JSON.stringify(Object.values(add.partitionValues ?? {}))).sort()
+    for (const where of ['id > 3', 'day', 'day > 5', 'nothing = 1', 'rand() > 1', "p = 'a'; x", ''])
+      await expect(optimize(table, { where })).rejects.toMatchObject({ code: 'unsupported_feature' })
+    await expect(optimize(table, { where: 'ID > 3 OR p IS NULL' })).rejects.toThrow(
+      'the condition ID > 3 OR p IS NULL cannot be used: it picks partitions, and id is no partition column; those are day, p',
+    )
+    expect(await optimize(table, { where: "day = '2999-01-01'" })).toMatchObject({ commits: 0 })
+    const where = "Day = '1970-01-02' AND p IS NULL"
+    expect(await optimize(table, { where })).toEqual({ commits: 1, removedFiles: 3, addedFiles: 1 })
+    const [first] = await actionsAt(table.store, table.snapshot.version)
+    expect(first!.commitInfo?.operationParameters).toMatchObject({ predicate: JSON.stringify([where]) })
+    // NULL is not TRUE.
+    expect(await optimize(table, { where: "p <> 'b' AND day < '1970-01-02'" })).toMatchObject({ removedFiles: 3 })
+    expect(files()).toEqual([
+      ...new Array(1).fill('["1970-01-01","a"]'),
+      ...new Array(3).fill('["1970-01-02","a"]'),
+      ...new Array(1).fill('["1970-01-02",null]'),
+    ])
+    const plain = await createTable(memoryStore(), { schema: SCHEMA })
+    await expect(optimize(plain, { where: 'id = 1' })).rejects.toThrow('the table has none')
+  })
+
   test('begins anew where another writer changed a file meanwhile, and loses nothing', async () => {
     const store = memoryStore()
     const table = await createTable(store, { schema: SCHEMA })

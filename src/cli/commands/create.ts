@@ -1,6 +1,7 @@
 import { readdirSync, type Stats, statSync } from 'node:fs'
 import { parseDdl } from '../../columns/schema.ts'
 import { errnoOf } from '../../core/errors.ts'
+import { counted } from '../../core/units.ts'
 import { schemaSql } from '../../fs/views/schema-sql.ts'
 import { localMatches } from '../../storage/local-files.ts'
 import { type Location, openStore, parseLocation, s3Text } from '../../storage/location.ts'
@@ -61,6 +62,10 @@ export default command({
       description:
         'Rewrite files where rows are changed, so that readers without deletion vectors always read the table',
     },
+    'column-mapping': {
+      type: 'boolean',
+      description: 'Let columns be renamed and dropped, which readers of the table have to know',
+    },
     name: { type: 'string', valueHint: 'NAME', description: 'The name in the metadata' },
     ...storeArgs,
   },
@@ -85,6 +90,7 @@ export default command({
       ...(args.name === undefined ? {} : { name: args.name }),
       ...(args['partition-by'] === undefined ? {} : { partitionColumns: namesOf(args['partition-by']) }),
       ...(args['no-deletion-vectors'] === true ? { deletionVectors: false } : {}),
+      ...(args['column-mapping'] === true ? { columnMapping: true } : {}),
     }
     await checkFree(location)
     const table =
@@ -99,7 +105,10 @@ export default command({
   },
 })
 
-type TableOptions = Pick<ImportOptions, 'schema' | 'name' | 'dialect' | 'partitionColumns' | 'deletionVectors'>
+type TableOptions = Pick<
+  ImportOptions,
+  'schema' | 'name' | 'dialect' | 'partitionColumns' | 'deletionVectors' | 'columnMapping'
+>
 
 function namesOf(list: string): string[] {
   const names = list.split(',').map(name => name.trim())
@@ -188,5 +197,6 @@ async function filesOf(patterns: readonly string[]): Promise<string[]> {
 
 function describe(name: string, { snapshot }: Table): string {
   const rows = snapshot.files.reduce((sum, file) => sum + (file.rows ?? 0), 0)
-  return `${name}: ${rows === 0 ? 'no rows' : `${rows} ${rows === 1 ? 'row' : 'rows'} in ${snapshot.files.length} ${snapshot.files.length === 1 ? 'file' : 'files'}`}\n${schemaSql(snapshot)}`
+  const content = rows === 0 ? 'no rows' : `${counted(rows, 'row')} in ${counted(snapshot.files.length, 'file')}`
+  return `${name}: ${content}\n${schemaSql(snapshot)}`
 }

@@ -1,5 +1,6 @@
 import type { HistoryEntry } from '../../table/table.ts'
 import { command, UsageError } from '../command.ts'
+import { metricsText } from '../metrics-text.ts'
 import { openTableOf } from '../open-table.ts'
 import { print } from '../output.ts'
 import { outputWidth, renderTable, visible } from '../render.ts'
@@ -36,13 +37,7 @@ export default command({
       String(entry.version),
       new Date(entry.timestampMs).toISOString(),
       visible(entry.operation),
-      visible(
-        Object.entries(entry.metrics)
-          // What did not happen is told by --format jsonl.
-          .filter(([, value]) => value !== '0')
-          .map(([name, value]) => `${name}=${typeof value === 'string' ? value : JSON.stringify(value)}`)
-          .join(' '),
-      ),
+      visible(metricsText(entry)),
       visible(entry.engine ?? ''),
     ])
     for await (const line of renderTable(columns, rows, { width: outputWidth() })) await print(line)

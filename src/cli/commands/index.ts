@@ -20,6 +20,7 @@ export const COMMANDS: readonly ListedCommand[] = [
   { name: 'cat', summary: 'Print a table', load: () => import('./cat.ts') },
   { name: 'schema', summary: "Print a table's columns", load: () => import('./schema.ts') },
   { name: 'history', summary: "Print a table's commits", load: () => import('./history.ts') },
+  { name: 'changes', summary: 'Print the rows that versions of a table changed', load: () => import('./changes.ts') },
   { name: 'undo', summary: 'Take back the last commit of a table', load: () => import('./undo.ts') },
   { name: 'restore', summary: 'Make a table as it was at an older version', load: () => import('./restore.ts') },
   { name: 'optimize', summary: 'Put the small files of a table together', load: () => import('./optimize.ts') },

@@ -146,6 +146,8 @@ async function mountAttached({ joined, started }: Attachment, { settings, reques
   if (exposed !== undefined) note(exposed)
   if (!started && settings.cacheBytes !== undefined)
     note('The server of the table runs already, and keeps the bound of its cache: --cache-size counts for a new one.')
+  if (!started && settings.noCompact === true)
+    note('The server of the table runs already, and goes on as it was started: --no-compact counts for a new one.')
   return where
 }
 

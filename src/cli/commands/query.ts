@@ -1,18 +1,15 @@
-import { ParquetFileWriter } from '../../columns/parquet/write.ts'
-import { textFormats } from '../../columns/text/formats/index.ts'
-import { execute, query, type RunOptions, type SqlResult, type StatementResult } from '../../sql/engine.ts'
+import { removeOwnSpill } from '../../core/spill-folder.ts'
+import { execute, query, type RunOptions, type StatementResult } from '../../sql/engine.ts'
 import { SqlError } from '../../sql/errors.ts'
-import { resultText } from '../../sql/format.ts'
 import { defaultMemoryBytes, inWordsOfLimits, type SqlLimits } from '../../sql/limits.ts'
-import { removeOwnSpill } from '../../sql/session.ts'
 import { takeBackNow, type WrittenFile } from '../../sql/written.ts'
 import type { ObjectStore } from '../../storage/object-store.ts'
 import { hasLog } from '../../table/log/segment.ts'
 import { openTable, type Table } from '../../table/table.ts'
 import { command, UsageError } from '../command.ts'
 import { interruptible } from '../interrupt.ts'
-import { note, print } from '../output.ts'
-import { outputWidth, renderTable, rowTexts, tableColumns } from '../render.ts'
+import { note } from '../output.ts'
+import { checkTerminal, ROW_FORMATS, type RowFormat, showRows } from '../show-rows.ts'
 import { sqlLimitsOf, statementArgs } from '../sql-args.ts'
 import { storeArgs, useStore } from '../store-args.ts'
 import { storeOf } from '../store-of.ts'
@@ -20,10 +17,8 @@ import { settle } from '../table-of.ts'
 import { snapshotOf, versionArgs } from '../version-args.ts'
 import { withinLimits } from '../within-limits.ts'
 
-const FORMATS = ['table', ...textFormats.map(({ name }) => name), 'parquet', 'arrow'] as const
-type Format = (typeof FORMATS)[number]
-
 interface QueryArgs {
+  readonly txn?: string | undefined
   readonly format: string
   readonly version?: string | undefined
   readonly timestamp?: string | undefined
@@ -37,6 +32,7 @@ export default command({
     `posixlake query ./people "UPDATE data SET age = age + 1 WHERE name = 'Bob'"`,
     'posixlake query ./people "FROM data" --format parquet > people.parquet',
     'posixlake query ./people - < report.sql',
+    'posixlake query ./people --txn nightly:7 "INSERT INTO data ..."      # once, however often it is run',
   ],
   args: {
     table: { type: 'positional', required: true, description: 'The table: a directory or s3://bucket/prefix' },
@@ -45,16 +41,19 @@ export default command({
       required: true,
       description: 'One statement: a query, INSERT, UPDATE, DELETE, MERGE or TRUNCATE; - reads it from standard input',
     },
-    format: { type: 'enum', options: [...FORMATS], default: 'table', description: FORMATS.join(', ') },
+    format: { type: 'enum', options: [...ROW_FORMATS], default: 'table', description: ROW_FORMATS.join(', ') },
+    txn: {
+      type: 'string',
+      valueHint: 'APP:NUMBER',
+      description: 'Change the table only if this application has not told it of this number or a higher one',
+    },
     ...versionArgs,
     ...statementArgs,
     ...storeArgs,
   },
   run: async args => {
-    const { format } = args
-    if ((format === 'parquet' || format === 'arrow') && process.stdout.isTTY) {
-      throw new UsageError(`${format} is not for a terminal; send it to a file: > result.${format}`)
-    }
+    checkTerminal(args.format)
+    const app = appOf(args.txn)
     const limits = { timeoutMs: Number.POSITIVE_INFINITY, memoryBytes: defaultMemoryBytes(1), ...sqlLimitsOf(args) }
     const sql = args.sql === '-' ? await Bun.stdin.text() : args.sql
     useStore(args.table, args)
@@ -70,13 +69,21 @@ export default command({
       withinLimits(
         limits,
         interrupt,
-        signal => run(store, sql, args, { ...limits, signal, written, log: note }).catch(inTheseWords(limits)),
+        signal => run(store, sql, args, { ...limits, signal, written, log: note, app }).catch(inTheseWords(limits)),
         lastResort,
       ),
     ).finally(close)
     return undefined
   },
 })
+
+/** UsageError for what names no application and no number. */
+function appOf(text: string | undefined): RunOptions['app'] {
+  if (text === undefined) return undefined
+  const [, appId, number] = /^(.+):(\d{1,15})$/s.exec(text) ?? []
+  if (appId === undefined) throw new UsageError(`--txn takes a name and a number, such as nightly:7, not ${text}`)
+  return { appId, version: Number(number) }
+}
 
 /** For what the engine says of limits that it was set. */
 function inTheseWords(limits: Pick<SqlLimits, 'memoryBytes'>): (error: unknown) => never {
@@ -91,15 +98,16 @@ async function run(store: ObjectStore, sql: string, args: QueryArgs, options: Ru
     opened ??= openTable(store)
     return opened
   }
-  const format = args.format as Format
+  const format = args.format as RowFormat
   // A statement that is not about the table need not wait for it, but there must be one: opening it says what is there.
   if (!(await hasLog(store))) await open()
   if (args.version !== undefined || args.timestamp !== undefined) {
     const table = await open()
-    await show(await query(table, await snapshotOf(table, args), sql, options), format)
+    await showRows(await query(table, await snapshotOf(table, args), sql, options), format)
   } else {
     const outcome = await execute(open, sql, options)
-    if (outcome.kind === 'rows') await show(outcome.result, format)
+    if (outcome.kind === 'rows') await showRows(outcome.result, format)
+    else if (outcome.isDone) note(`nothing changed: ${args.txn} or a later one is done already`)
     else tell(outcome)
   }
   await (await opened)?.close()
@@ -113,29 +121,4 @@ function tell({ version, inserted, updated, deleted }: Extract<StatementResult, 
         ? `version ${version}: the table is changed`
         : `version ${version}: ${inserted} inserted, ${updated} updated, ${deleted} deleted`,
   )
-}
-
-async function show(result: SqlResult, format: Format): Promise<void> {
-  const { schema } = result
-  switch (format) {
-    case 'table':
-      for await (const line of renderTable(tableColumns(schema), rowTexts(schema, result.batches()), {
-        width: outputWidth(),
-      }))
-        await print(line)
-      return
-    case 'parquet': {
-      const writer = new ParquetFileWriter({ write: bytes => print(bytes) }, schema, { statistics: false })
-      for await (const batch of result.batches()) await writer.write(batch)
-      await writer.finish()
-      return
-    }
-    case 'arrow': {
-      const { arrowStream } = await import('../../columns/arrow.ts')
-      for await (const bytes of arrowStream(schema, result.batches())) await print(bytes)
-      return
-    }
-    default:
-      for await (const bytes of resultText(result, format)) await print(bytes)
-  }
 }

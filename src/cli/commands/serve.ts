@@ -16,7 +16,19 @@ import { storeFlags } from '../store-args.ts'
 
 /** The command line that serves a table with these settings. */
 export function serveCommand(settings: ServerSettings): string[] {
-  const { location, host, port, readOnly, allowOther, cacheBytes, logFile, untilUnmounted, sqlLimits, store } = settings
+  const {
+    location,
+    host,
+    port,
+    readOnly,
+    allowOther,
+    cacheBytes,
+    noCompact,
+    logFile,
+    untilUnmounted,
+    sqlLimits,
+    store,
+  } = settings
   const executable = Bun.main.startsWith('/$bunfs/') ? [process.execPath] : [process.execPath, Bun.main]
   return [
     ...executable,
@@ -28,6 +40,7 @@ export function serveCommand(settings: ServerSettings): string[] {
     ...(readOnly ? ['--read-only'] : []),
     ...(allowOther ? ['--allow-other'] : []),
     ...(cacheBytes === undefined ? [] : ['--cache-size', String(cacheBytes)]),
+    ...(noCompact === true ? ['--no-compact'] : []),
     ...sqlLimitFlags(sqlLimits),
     ...storeFlags(store),
     ...(logFile === undefined ? [] : ['--log', logFile]),

@@ -58,6 +58,7 @@ function asJson({ record, status, silence, mounts }: FoundServer): object {
     state: record.state ?? null,
     command: again,
     held: status?.held ?? [],
+    compaction: status === undefined ? null : (status.compaction ?? 'off'),
     problem:
       problem === undefined ? null : { since: new Date(problem.sinceMs).toISOString(), message: problem.sentence },
   }
@@ -79,6 +80,7 @@ function asText(found: FoundServer): string {
   if (record.log !== undefined) lines.push(['log', record.log])
   if (record.state !== undefined && record.location.startsWith('s3:')) lines.push(['files', record.state])
   for (const sentence of status?.held ?? []) lines.push(['held', sentence])
+  if (status !== undefined) lines.push(['compacts', status.compaction ?? 'off'])
   const measuring = status?.measuring
   if (measuring !== undefined)
     lines.push([

@@ -1,5 +1,6 @@
 import { undo } from '../../table/operations/restore.ts'
 import { command } from '../command.ts'
+import { metricsText } from '../metrics-text.ts'
 import { openTableOf } from '../open-table.ts'
 import { note, print } from '../output.ts'
 import { visible } from '../render.ts'
@@ -24,10 +25,7 @@ export default command({
       await print(`${JSON.stringify(json)}\n`)
       return undefined
     }
-    const metrics = Object.entries(undone.metrics)
-      .filter(([, value]) => value !== '0')
-      .map(([name, value]) => `${name}=${typeof value === 'string' ? value : JSON.stringify(value)}`)
-    const what = [undone.operation, ...metrics].join(' ')
+    const what = `${undone.operation} ${metricsText(undone)}`.trimEnd()
     note(`version ${undone.version} of ${time} is taken back: ${visible(what)}`)
     note(`version ${version}: the table is as it was at version ${as}`)
     return undefined

@@ -1,5 +1,6 @@
+import { counted } from '../../core/units.ts'
 import { vacuum } from '../../table/operations/vacuum.ts'
-import { durationMs, durationText } from '../../table/properties.ts'
+import { durationMs, intervalText } from '../../table/properties.ts'
 import { command, UsageError } from '../command.ts'
 import { interruptible } from '../interrupt.ts'
 import { openTableOf } from '../open-table.ts'
@@ -38,10 +39,9 @@ export default command({
       return undefined
     }
     for (const { path } of files) await print(`${path}\n`)
-    const count = files.length === 1 ? '1 file' : `${files.length} files`
     const what = dryRun ? 'would be deleted' : files.length === 1 ? 'was deleted' : 'were deleted'
     note(
-      `${count} (${megabytes(sizeBytes)}) ${what}; what versions of the last ${durationText(done.retainMs)} need stays`,
+      `${counted(files.length, 'file')} (${megabytes(sizeBytes)}) ${what}; what versions of the last ${intervalText(done.retainMs)} need stays`,
     )
     return undefined
   },

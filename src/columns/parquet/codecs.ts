@@ -1,6 +1,6 @@
 import { brotliDecompressSync, gunzipSync } from 'node:zlib'
 import { lz4Decompress, lz4Legacy } from './lz4.ts'
-import { snappyDecompress } from './snappy.ts'
+import { snappyDecompress, snappyFirst } from './snappy.ts'
 import { UnsupportedError } from './unsupported.ts'
 
 /** No page that is read is larger, whatever its header announces. */
@@ -11,6 +11,15 @@ export function decompress(bytes: Uint8Array, size: number, codec: string): Uint
   const out = decompressCodec(bytes, size, codec)
   if (out.length !== size) throw new Error(`a page has ${out.length} bytes where ${size} are announced`)
   return out
+}
+
+/**
+ * At least the first `least` of the `size` bytes that a page has uncompressed, out of as much of it as there is; fewer where it has
+ * no more. Throws as `decompress`.
+ */
+export function decompressFirst(bytes: Uint8Array, size: number, codec: string, least: number): Uint8Array {
+  if (least < size && codec === 'SNAPPY') return snappyFirst(bytes, least)
+  return codec === 'UNCOMPRESSED' ? bytes : decompress(bytes, size, codec)
 }
 
 function decompressCodec(bytes: Uint8Array, size: number, codec: string): Uint8Array {

@@ -1,4 +1,4 @@
-import { decompress } from './codecs.ts'
+import { decompress, decompressFirst } from './codecs.ts'
 import { decodeValues, type EncodedValues } from './encodings.ts'
 import { countValues, joinLevels, readerOf, readLevels, readLevelsV1 } from './levels.ts'
 import { type ColumnChunk, type DataPageHeader, type PageHeader, readPageHeader, type SchemaNode } from './metadata.ts'
@@ -22,11 +22,19 @@ interface Page extends EncodedValues {
 
 /**
  * Decodes one column chunk. Throws Error with what is wrong in it, UnsupportedError for what is not read; the caller adds
- * the file and column. The definition levels of a flat column (`isFlat`) are left out where no value is NULL.
+ * the file and column. The definition levels of a flat column (`isFlat`) are left out where no value is NULL. With
+ * `entriesMax` the pages that have so many first entries are decoded, and the bytes behind them need not be there.
  */
-export function decodeChunk(bytes: Uint8Array, chunk: ColumnChunk, node: SchemaNode, isFlat = false): LeafColumn {
+export function decodeChunk(
+  bytes: Uint8Array,
+  chunk: ColumnChunk,
+  node: SchemaNode,
+  isFlat = false,
+  entriesMax = chunk.entries,
+): LeafColumn {
   const reader = readerOf(bytes)
-  const { entries: expected, codec } = chunk
+  const { codec } = chunk
+  const expected = Math.min(chunk.entries, entriesMax)
   const pages: Page[] = []
   let dictionary: PhysicalValues | undefined
   let entries = 0
@@ -34,7 +42,12 @@ export function decodeChunk(bytes: Uint8Array, chunk: ColumnChunk, node: SchemaN
     if (reader.offset >= bytes.length) throw new Error(`it holds ${entries} of ${expected} values`)
     const header = readPageHeader(reader)
     const body = bytes.subarray(reader.offset, reader.offset + header.compressedSize)
-    if (body.length !== header.compressedSize) throw new Error('a page is cut off')
+    const first = firstOf(header, expected - entries, chunk.entries - entries, isFlat)
+    // A page that has a checksum is read as a whole.
+    if (body.length !== header.compressedSize && (first === undefined || header.crc !== undefined))
+      throw new Error('a page is cut off')
+    if (header.crc !== undefined && header.crc !== Bun.hash.crc32(body))
+      throw new Error('the checksum of a page is wrong: the file is damaged')
     reader.offset += header.compressedSize
     if (header.type === 'INDEX_PAGE') continue
     if (header.type === 'DICTIONARY_PAGE' && header.dictionary !== undefined) {
@@ -44,7 +57,9 @@ export function decodeChunk(bytes: Uint8Array, chunk: ColumnChunk, node: SchemaN
       dictionary = decodePlain(decompress(body, header.uncompressedSize, codec), node, values)
       continue
     }
-    const page = readPage(header, body, codec, node, expected - entries)
+    const page = first
+      ? readFirst(first, header.uncompressedSize, body, codec, node)
+      : readPage(header, body, codec, node, chunk.entries - entries)
     pages.push(page)
     entries += page.entries
   }
@@ -68,6 +83,24 @@ export function decodeChunk(bytes: Uint8Array, chunk: ColumnChunk, node: SchemaN
   }
 }
 
+/** False if pages of a column chunk are not what their writer wrote, as far as their headers and checksums tell. */
+export function isIntact(bytes: Uint8Array, { entries: expected }: ColumnChunk): boolean {
+  try {
+    const reader = readerOf(bytes)
+    for (let entries = 0; entries < expected; ) {
+      const { compressedSize, crc, data } = readPageHeader(reader)
+      const body = bytes.subarray(reader.offset, reader.offset + compressedSize)
+      if (body.length !== compressedSize) return false
+      if (crc !== undefined && crc !== Bun.hash.crc32(body)) return false
+      reader.offset += compressedSize
+      entries += data?.entries ?? 0
+    }
+    return true
+  } catch {
+    return false
+  }
+}
+
 function readPage(header: PageHeader, body: Uint8Array, codec: string, node: SchemaNode, left: number): Page {
   const { type, data, uncompressedSize } = header
   if (data === undefined || type !== (data.version === 1 ? 'DATA_PAGE' : 'DATA_PAGE_V2'))
@@ -75,7 +108,47 @@ function readPage(header: PageHeader, body: Uint8Array, codec: string, node: Sch
   if (data.entries > left) throw new Error(`a page announces ${data.entries} values where ${left} are left`)
   return data.version === 1
     ? readPageV1(data, decompress(body, uncompressedSize, codec), node)
-    : readPageV2(data, body, uncompressedSize, codec, node)
+    : readPageV2(data, body, uncompressedSize, (bytes, size) => decompress(bytes, size, codec), node)
+}
+
+/** The first entries of a page. */
+interface FirstEntries {
+  readonly data: DataPageHeader
+  /** The bytes that they are likely to have, uncompressed. */
+  readonly bytes: number
+}
+
+/** Values that stand one behind the other, whatever is behind them. */
+const CUT_ENCODINGS = ['PLAIN', 'PLAIN_DICTIONARY', 'RLE_DICTIONARY', 'DELTA_BINARY_PACKED']
+
+/** Returns the part of a data page that is wanted; undefined for other pages, those of which all is wanted and those that cannot be cut. */
+function firstOf(
+  { data, uncompressedSize }: PageHeader,
+  wanted: number,
+  left: number,
+  isFlat: boolean,
+): FirstEntries | undefined {
+  if (data === undefined || data.entries <= wanted || data.entries > left || !isFlat) return undefined
+  if (!CUT_ENCODINGS.includes(data.encoding) || (data.version === 1 && data.definitionEncoding === 'BIT_PACKED'))
+    return undefined
+  // Twice as much as they have if all are alike, behind the levels.
+  const bytes = Math.ceil((2 * uncompressedSize * wanted) / data.entries + data.entries / 4) + SPARE_BYTES
+  return { data: { ...data, entries: wanted }, bytes }
+}
+
+const SPARE_BYTES = 4096
+
+function readFirst(
+  { data, bytes: least }: FirstEntries,
+  size: number,
+  body: Uint8Array,
+  codec: string,
+  node: SchemaNode,
+): Page {
+  const inflate = (bytes: Uint8Array, length: number): Uint8Array => decompressFirst(bytes, length, codec, least)
+  const page =
+    data.version === 1 ? readPageV1(data, inflate(body, size), node) : readPageV2(data, body, size, inflate, node)
+  return { ...page, isFirst: true }
 }
 
 /** The levels are compressed with the values, each kind behind its size. */
@@ -93,7 +166,7 @@ function readPageV2(
   data: DataPageHeader,
   body: Uint8Array,
   uncompressedSize: number,
-  codec: string,
+  inflate: (bytes: Uint8Array, size: number) => Uint8Array,
   node: SchemaNode,
 ): Page {
   const { entries, encoding, repetitionSize, definitionSize } = data
@@ -103,7 +176,7 @@ function readPageV2(
   const definition = readLevels(body, repetitionSize, levelBytes, node.maxDefinition, entries)
   const packed = body.subarray(levelBytes)
   const isCompressed = data.isCompressed && packed.length > 0
-  const bytes = isCompressed ? decompress(packed, uncompressedSize - levelBytes, codec) : packed
+  const bytes = isCompressed ? inflate(packed, uncompressedSize - levelBytes) : packed
   const count = countValues(definition, node.maxDefinition, entries)
   return { entries, repetition, definition, count, encoding, bytes }
 }

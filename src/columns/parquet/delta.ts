@@ -5,18 +5,25 @@ const SMALL_WIDTH_MAX = 24
 const WIDTH_MAX = 52
 
 /**
- * Fills `out` with the numbers of a page in DELTA_BINARY_PACKED (Encodings.md, "Delta Encoding") and gives where they end;
+ * Fills `out` with the numbers of a page in DELTA_BINARY_PACKED (Encodings.md, "Delta Encoding"), or with the first ones of them
+ * (`isFirst`), and gives where they end, or the block of the last one;
  * undefined where a number or a sum does not stay exact as a double (writers let them wrap around), or the page is not as
  * it should be: then nobody may rely on `out`.
  */
-export function readDelta(bytes: Uint8Array, start: number, out: Int32Array | BigInt64Array): number | undefined {
+export function readDelta(
+  bytes: Uint8Array,
+  start: number,
+  out: Int32Array | BigInt64Array,
+  isFirst = false,
+): number | undefined {
   const reader = new DeltaReader(bytes, start)
   const blockSize = reader.varint()
   const parts = reader.varint()
   const announced = reader.varint()
   let value = reader.zigZag()
   const partSize = blockSize / parts
-  if (!(announced === out.length && announced > 0 && partSize > 0 && partSize % 8 === 0)) return undefined
+  const isEnough = announced === out.length || (isFirst && announced > out.length)
+  if (!(isEnough && out.length > 0 && partSize > 0 && partSize % 8 === 0)) return undefined
   const put = out instanceof Int32Array ? intoInts(out) : intoLongs(out)
   if (!put(0, value)) return undefined
   const deltas = new Float64Array(partSize)

@@ -16,11 +16,13 @@ export interface EncodedValues {
   readonly count: number
   readonly encoding: string
   readonly bytes: Uint8Array
+  /** The page has more values. */
+  readonly isFirst?: boolean
 }
 
 /** Decodes the values of a page. Throws Error with what is wrong in them, UnsupportedError for what is not read. */
 export function decodeValues(
-  { bytes, count, encoding }: EncodedValues,
+  { bytes, count, encoding, isFirst = false }: EncodedValues,
   node: SchemaNode,
   dictionary: PhysicalValues | undefined,
 ): PhysicalValues {
@@ -40,8 +42,8 @@ export function decodeValues(
     case 'DELTA_BINARY_PACKED':
       checkType(node, encoding, ['INT32', 'INT64'])
       return node.physical === 'INT32'
-        ? { kind: 'int32', array: unpackInt32(reader, bytes, count) }
-        : { kind: 'int64', array: unpackInt64(reader, bytes, count) }
+        ? { kind: 'int32', array: unpackInt32(reader, bytes, count, isFirst) }
+        : { kind: 'int64', array: unpackInt64(reader, bytes, count, isFirst) }
     case 'DELTA_LENGTH_BYTE_ARRAY':
       checkType(node, encoding, ['BYTE_ARRAY'])
       return { kind: 'bytes', array: deltaLengths(reader, bytes, count) }
@@ -74,9 +76,9 @@ function checkedWidth(array: Utf8Values, { physical, typeLength }: SchemaNode): 
  * DELTA_BINARY_PACKED numbers of 32 bits. Writers give the first one of an unsigned column 33 bits, of which hyparquet
  * drops the highest: what that makes wrong is the same for every value, and is put right here.
  */
-function unpackInt32(reader: Reader, bytes: Uint8Array, count: number): Int32Array {
+function unpackInt32(reader: Reader, bytes: Uint8Array, count: number, isFirst = false): Int32Array {
   const array = new Int32Array(count)
-  if (count === 0 || unpackFast(reader, bytes, array)) return array
+  if (count === 0 || unpackFast(reader, bytes, array, isFirst)) return array
   const first = Number(BigInt.asIntN(32, checkDeltaHeader(reader)))
   deltaBinaryUnpack(reader, count, array)
   const error = first - array[0]!
@@ -84,17 +86,17 @@ function unpackInt32(reader: Reader, bytes: Uint8Array, count: number): Int32Arr
   return array
 }
 
-function unpackInt64(reader: Reader, bytes: Uint8Array, count: number): BigInt64Array {
+function unpackInt64(reader: Reader, bytes: Uint8Array, count: number, isFirst: boolean): BigInt64Array {
   const array = new BigInt64Array(count)
-  if (count === 0 || unpackFast(reader, bytes, array)) return array
+  if (count === 0 || unpackFast(reader, bytes, array, isFirst)) return array
   checkDeltaHeader(reader)
   deltaBinaryUnpack(reader, count, array)
   return array
 }
 
 /** False where the numbers wrap around, or are damaged; then nothing is read. */
-function unpackFast(reader: Reader, bytes: Uint8Array, array: Int32Array | BigInt64Array): boolean {
-  const end = readDelta(bytes, reader.offset, array)
+function unpackFast(reader: Reader, bytes: Uint8Array, array: Int32Array | BigInt64Array, isFirst: boolean): boolean {
+  const end = readDelta(bytes, reader.offset, array, isFirst)
   if (end === undefined) return false
   reader.offset = end
   return true

@@ -310,6 +310,8 @@ export interface PageHeader {
   readonly type: string
   readonly uncompressedSize: number
   readonly compressedSize: number
+  /** CRC-32 of the page as it is stored, behind its header, where its writer gave one. */
+  readonly crc: number | undefined
   readonly data: DataPageHeader | undefined
   readonly dictionary: { readonly values: number; readonly encoding: string } | undefined
 }
@@ -332,10 +334,12 @@ export interface DataPageHeader {
 export function readPageHeader(reader: Reader): PageHeader {
   const header = Struct.read(reader)
   const dictionary = header.struct(7)
+  const crc = header.number(4)
   return {
     type: header.named(1, PageTypes) ?? '',
     uncompressedSize: header.count(2),
     compressedSize: header.count(3),
+    crc: crc === undefined ? undefined : crc >>> 0,
     data: dataPageHeader(header.struct(5), header.struct(8)),
     dictionary:
       dictionary === undefined

@@ -2,9 +2,9 @@ import { messageOf } from '../../core/errors.ts'
 import { ParquetError } from '../errors.ts'
 import { physicalName } from '../schema.ts'
 import type { Batch, Cell, Field, Schema, Vector } from '../types.ts'
-import { constantVector, nullVector, vectorOf } from '../vectors.ts'
+import { constantVector, nullVector, sliceVector, vectorOf } from '../vectors.ts'
 import { flatVector } from './convert.ts'
-import { decodeChunk, type LeafColumn } from './decode.ts'
+import { decodeChunk, isIntact, type LeafColumn } from './decode.ts'
 import { findChild } from './match.ts'
 import { type ColumnChunk, type FileMetadata, readFileMetadata, type SchemaNode } from './metadata.ts'
 import { NestedReader } from './nested.ts'
@@ -39,7 +39,23 @@ export interface Footer {
 
 /** Reads a file's footer. ParquetError names the file. */
 export async function readFooter(source: ByteSource): Promise<Footer> {
-  return parseFooter(source, await readMetadata(source))
+  return (await readFooterBytes(source)).footer
+}
+
+/** Reads a file's footer, and gives the bytes of it, too. ParquetError names the file. */
+export async function readFooterBytes(source: ByteSource): Promise<{ footer: Footer; metadata: Uint8Array }> {
+  const readFrom = async (from: ByteSource): Promise<{ footer: Footer; metadata: Uint8Array }> => {
+    const metadata = await readMetadata(from)
+    return { footer: parseFooter(from, metadata), metadata }
+  }
+  try {
+    return await readFrom(source)
+  } catch (error) {
+    // It may have been damaged on its way.
+    const { readAnew } = source
+    if (readAnew === undefined || !(error instanceof ParquetError && error.code === 'corrupt')) throw error
+    return readFrom({ ...source, read: readAnew })
+  }
 }
 
 /** Reads the bytes of a file's metadata. ParquetError names the file. */
@@ -109,7 +125,7 @@ export async function readRowGroup(
   for (const field of wanted) {
     const found = findColumn(source, footer, rowGroup, field, constants)
     const bytes: Uint8Array[] = []
-    for (const { start, end } of found.chunks) bytes.push(await readBytes(source, start, end))
+    for (const chunk of found.chunks) bytes.push(await readIntact(source, chunk, [chunk]))
     vectors.push(decodeColumn({ ...found, bytes }, field, rows))
   }
   return { rows, vectors }
@@ -129,31 +145,59 @@ interface FetchedColumn extends FoundColumn {
 /** Between chunks that are wanted, so much is read along: one read costs more than some bytes. */
 const GAP_BYTES_MAX = 64 * 1024
 
-/** Fetches what `readRowGroup` decodes, in as few reads as there are gaps. ParquetError names file and column. */
+/**
+ * Fetches what `readRowGroup` decodes, in as few reads as there are gaps. With `chunkBytesMax`, only so many first bytes of
+ * each column chunk, which are enough for some first rows. ParquetError names file and column.
+ */
 export async function fetchRowGroup(
   source: ByteSource,
   footer: Footer,
   rowGroup: number,
   schema: Schema,
   constants: ConstantValues = new Map(),
+  chunkBytesMax = Number.POSITIVE_INFINITY,
 ): Promise<FetchedRowGroup> {
   const { rows } = rowGroupOf(source, footer, rowGroup)
-  const found = schema.map(field => findColumn(source, footer, rowGroup, field, constants))
+  const found = schema.map(field => {
+    const column = findColumn(source, footer, rowGroup, field, constants)
+    const chunks = column.chunks.map(chunk => ({ ...chunk, end: Math.min(chunk.end, chunk.start + chunkBytesMax) }))
+    return { ...column, chunks }
+  })
   const ranges: { start: number; end: number }[] = []
-  for (const { start, end } of found.flatMap(({ chunks }) => chunks).sort((a, b) => a.start - b.start)) {
+  const chunks = found.flatMap(column => column.chunks).sort((a, b) => a.start - b.start)
+  for (const { start, end } of chunks) {
     const last = ranges.at(-1)
     if (last !== undefined && start <= last.end + GAP_BYTES_MAX) last.end = Math.max(last.end, end)
     else ranges.push({ start, end })
   }
   const read = new Map<number, Uint8Array>()
   await Promise.all(
-    ranges.map(async ({ start, end }) => read.set(start, inOwnBuffer(await readBytes(source, start, end)))),
+    ranges.map(async range => {
+      const isWhole = chunkBytesMax === Number.POSITIVE_INFINITY
+      const inside = chunks.filter(({ start }) => isWhole && start >= range.start && start < range.end)
+      read.set(range.start, inOwnBuffer(await readIntact(source, range, inside)))
+    }),
   )
-  const bytesOf = (chunk: Chunk): Uint8Array => {
+  const bytesOf = (chunk: ChunkPlace): Uint8Array => {
     const { start } = ranges.findLast(range => range.start <= chunk.start)!
     return read.get(start)!.subarray(chunk.start - start, chunk.end - start)
   }
   return { rows, columns: found.map(column => ({ ...column, bytes: column.chunks.map(bytesOf) })) }
+}
+
+/**
+ * Reads a range of a file with some column chunks in it. What is seen to be damaged is read again from where the file is:
+ * it may have been damaged on its way. Whether the file itself is, decoding tells.
+ */
+async function readIntact(
+  source: ByteSource,
+  { start, end }: { readonly start: number; readonly end: number },
+  chunks: readonly ChunkPlace[],
+): Promise<Uint8Array> {
+  const bytes = await readBytes(source, start, end)
+  if (source.readAnew === undefined) return bytes
+  const areIntact = chunks.every(place => isIntact(bytes.subarray(place.start - start, place.end - start), place.chunk))
+  return areIntact ? bytes : source.readAnew(start, end)
 }
 
 /** Bytes whose buffer holds nothing else, so that it can be given away. */
@@ -164,6 +208,16 @@ function inOwnBuffer(bytes: Uint8Array): Uint8Array {
 /** The rows of what was fetched for the same columns. ParquetError names file and column. */
 export function decodeRowGroup({ rows, columns }: FetchedRowGroup, schema: Schema): Batch {
   return { rows, vectors: schema.map((field, i) => decodeColumn(columns[i]!, field, rows)) }
+}
+
+/** The first rows of what was fetched for the same columns, none of which is nested. Throws as `decodeRowGroup`. */
+export function decodeFirstRows({ rows, columns }: FetchedRowGroup, schema: Schema, rowsMax: number): Batch {
+  const wanted = Math.min(rows, rowsMax)
+  const vectors = schema.map((field, i) => {
+    const vector = decodeColumn(columns[i]!, field, rows, wanted)
+    return sliceVector(vector, 0, wanted)
+  })
+  return { rows: wanted, vectors }
 }
 
 function rowGroupOf({ name }: ByteSource, footer: Footer, rowGroup: number): Footer['rowGroups'][number] {
@@ -180,7 +234,7 @@ interface FoundColumn {
   readonly constant: Cell | undefined
   /** Undefined where the file lacks the column. */
   readonly node: SchemaNode | undefined
-  readonly chunks: readonly Chunk[]
+  readonly chunks: readonly ChunkPlace[]
 }
 
 function findColumn(
@@ -200,10 +254,16 @@ function findColumn(
   return { where, constant, node, chunks: readable(where, () => chunksBelow(source, footer, rowGroup, node)) }
 }
 
-function decodeColumn({ where, constant, node, chunks, bytes }: FetchedColumn, field: Field, rows: number): Vector {
-  if (constant !== undefined) return constantVector(field.type, rows, constant)
-  if (node === undefined) return nullVector(field.type, rows)
-  return readable(where, () => columnOf(node, field, rows, chunks, bytes))
+/** With `rowsMax`, of a column that is not nested at least so many first rows. */
+function decodeColumn(
+  { where, constant, node, chunks, bytes }: FetchedColumn,
+  field: Field,
+  rows: number,
+  rowsMax = rows,
+): Vector {
+  if (constant !== undefined) return constantVector(field.type, rowsMax, constant)
+  if (node === undefined) return nullVector(field.type, rowsMax)
+  return readable(where, () => columnOf(node, field, rows, rowsMax, chunks, bytes))
 }
 
 /** Only what is in the bytes can be corrupt: a store that does not answer fails in its own way, outside of this. */
@@ -226,14 +286,15 @@ function columnOf(
   node: SchemaNode,
   field: Field,
   rows: number,
-  chunks: readonly Chunk[],
+  rowsMax: number,
+  chunks: readonly ChunkPlace[],
   bytes: readonly Uint8Array[],
 ): Vector {
   const isFlat = node.physical !== undefined && node.repetition !== 'REPEATED'
   if (isFlat) {
     const { chunk } = chunks[0]!
     if (chunk.entries !== rows) throw new Error(`it has ${chunk.entries} values for ${rows} rows`)
-    return flatVector(decodeChunk(bytes[0]!, chunk, node, true), node, field.type)
+    return flatVector(decodeChunk(bytes[0]!, chunk, node, true, rowsMax), node, field.type)
   }
   const leaves = new Map<SchemaNode, LeafColumn>()
   for (const [i, { leaf, chunk }] of chunks.entries()) leaves.set(leaf, decodeChunk(bytes[i]!, chunk, leaf))
@@ -242,13 +303,13 @@ function columnOf(
   return { ...vector, cut: reader.cut, notUtf8: reader.notUtf8 }
 }
 
-/** Returns the byte ranges of the chunks of some leaves of a row group. ParquetError names file and column. */
-export function chunkRanges(
+/** Returns the chunks of some leaves of a row group, and their places. ParquetError names file and column. */
+export function chunkPlaces(
   source: ByteSource,
   footer: Footer,
   rowGroup: number,
   leaves: readonly SchemaNode[],
-): { readonly start: number; readonly end: number }[] {
+): ChunkPlace[] {
   return leaves.flatMap(leaf => {
     const where = `${source.name}: column ${leaf.path.join('.')} of row group ${rowGroup}`
     return readable(where, () => chunksBelow(source, footer, rowGroup, leaf))
@@ -256,14 +317,14 @@ export function chunkRanges(
 }
 
 /** One column chunk and its place in the file. */
-interface Chunk {
+export interface ChunkPlace {
   readonly leaf: SchemaNode
   readonly chunk: ColumnChunk
   readonly start: number
   readonly end: number
 }
 
-function chunksBelow(source: ByteSource, footer: Footer, rowGroup: number, node: SchemaNode): Chunk[] {
+function chunksBelow(source: ByteSource, footer: Footer, rowGroup: number, node: SchemaNode): ChunkPlace[] {
   const { columns } = footer.rowGroups[rowGroup]!
   const slack = LEAVES_HEADER_OUT.test(footer.createdBy) ? LEFT_OUT_BYTES_MAX : 0
   return leavesOf(node).map(leaf => {

@@ -3,8 +3,22 @@ const LOOP_BYTES_MAX = 32
 /** Four bytes are moved at a time: the last move may go this far beyond what it is for. */
 const REACH_BYTES = 4
 
+/** Compressors work on pieces of so many bytes, so that no literal or copy is longer. */
+const ELEMENT_BYTES = 1 << 16
+
 /** Decompresses a raw Snappy block into `size` bytes. Throws Error if the block is malformed or has another size. */
 export function snappyDecompress(input: Uint8Array, size: number): Uint8Array {
+  const out = decompressUntil(input, size, size)
+  if (out.length !== size) throw new Error(`a Snappy block has ${out.length} bytes where ${size} are announced`)
+  return out
+}
+
+/** Decompresses `least` first bytes of a raw Snappy block, or some more, out of as much of it as there is. Throws Error as above. */
+export function snappyFirst(input: Uint8Array, least: number): Uint8Array {
+  return decompressUntil(input, least, least + ELEMENT_BYTES)
+}
+
+function decompressUntil(input: Uint8Array, least: number, size: number): Uint8Array {
   const out = new Uint8Array(size + REACH_BYTES)
   const from = new DataView(input.buffer, input.byteOffset, input.byteLength)
   const into = new DataView(out.buffer)
@@ -13,7 +27,7 @@ export function snappyDecompress(input: Uint8Array, size: number): Uint8Array {
   while (at < end && input[at]! > 0x7f) at++
   at++
   let to = 0
-  while (at < end) {
+  while (at < end && (to < least || least === size)) {
     const tag = input[at++]!
     if ((tag & 3) === 0) {
       let length = tag >>> 2
@@ -60,6 +74,5 @@ export function snappyDecompress(input: Uint8Array, size: number): Uint8Array {
     else out.copyWithin(to, source, source + length)
     to += length
   }
-  if (to !== size) throw new Error(`a Snappy block has ${to} bytes where ${size} are announced`)
-  return out.subarray(0, size)
+  return out.subarray(0, to)
 }

@@ -1,4 +1,4 @@
-import type { ObjectStore } from '../../storage/object-store.ts'
+import { type ObjectStore, readAnew } from '../../storage/object-store.ts'
 import type { ReadableFile } from '../../storage/readable-file.ts'
 import { ParquetError } from '../errors.ts'
 
@@ -9,20 +9,14 @@ export interface ByteSource {
   readonly sizeBytes: number
   /** Exactly the bytes [start, end). Rejects with ParquetError if the file has fewer, or as the system or store fails. */
   read(start: number, end: number): Promise<Uint8Array>
+  /** The same, past what is kept of it, for whoever finds that it is damaged; not there where nothing is kept. */
+  readAnew?(start: number, end: number): Promise<Uint8Array>
 }
 
 /** Any file. */
 export function fileSource(file: ReadableFile): ByteSource {
   const { name, sizeBytes } = file
-  return {
-    name,
-    sizeBytes,
-    read: async (start, end) => {
-      const bytes = await file.read(start, end)
-      if (bytes.length !== end - start) throw cutOff(name, start + bytes.length, end)
-      return bytes
-    },
-  }
+  return { name, sizeBytes, read: exactly(name, (start, end) => file.read(start, end)) }
 }
 
 /** An object of a store. `isOnce`: what is made of its bytes is kept, so that they need not be. */
@@ -35,7 +29,19 @@ export function storeSource(
   const read = (start: number, end: number): Promise<Uint8Array> =>
     (isOnce ? store.readOnce?.(path, start, end) : undefined) ?? store.read(path, start, end)
   // A file of a shallow clone has an absolute path.
-  return fileSource({ name: path.startsWith('/') ? path : `${store.location}/${path}`, sizeBytes, read })
+  const name = path.startsWith('/') ? path : `${store.location}/${path}`
+  const again = exactly(name, (start, end) => readAnew(store, path, start, end))
+  return { ...fileSource({ name, sizeBytes, read }), ...(store.localPath(path) === undefined && { readAnew: again }) }
+}
+
+type Read = ByteSource['read']
+
+function exactly(name: string, read: Read): Read {
+  return async (start, end) => {
+    const bytes = await read(start, end)
+    if (bytes.length !== end - start) throw cutOff(name, start + bytes.length, end)
+    return bytes
+  }
 }
 
 function cutOff(name: string, end: number, wanted: number): ParquetError {

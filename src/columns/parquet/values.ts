@@ -1,3 +1,4 @@
+import { totalLength } from '../../core/search.ts'
 import type { Utf8Values } from '../types.ts'
 import type { SchemaNode } from './metadata.ts'
 import { UnsupportedError } from './unsupported.ts'
@@ -102,9 +103,7 @@ export function joinValues(parts: readonly PhysicalValues[], node: SchemaNode): 
   if (parts.length === 1) return first
   if (first.kind === 'bytes') return joinBytes(parts.map(part => part.array as Utf8Values))
   const arrays = parts.map(part => part.array as Int32Array)
-  const array = new (arrays[0]!.constructor as Int32ArrayConstructor)(
-    arrays.reduce((sum, part) => sum + part.length, 0),
-  )
+  const array = new (arrays[0]!.constructor as Int32ArrayConstructor)(totalLength(arrays))
   let at = 0
   for (const part of arrays) {
     array.set(part, at)

@@ -1,11 +1,11 @@
-import type { ColumnChunk, DecodedArray, KeyValue, SchemaElement } from 'hyparquet'
+import type { ColumnChunk, DecodedArray, KeyValue, SchemaElement, Statistics } from 'hyparquet'
 import { ByteWriter, ParquetWriter } from 'hyparquet-writer'
 import { discarded } from '../../core/garbage.ts'
 import { fieldId, physicalName } from '../schema.ts'
 import type { Batch, Cell, DataType, Field, Schema, Vector } from '../types.ts'
 import { cellAt, sliceBatch } from '../vectors.ts'
 import { writeChunk } from './encode/chunk.ts'
-import { flatColumn } from './encode/flat.ts'
+import { type FlatColumn, flatColumn } from './encode/flat.ts'
 
 export const ROW_GROUP_ROWS = 131_072
 /** A row group is decoded as a whole, so the first one is small: the first rows of a cold file are there at once. */
@@ -18,6 +18,9 @@ export interface ByteSink {
   write(bytes: Uint8Array): Promise<void> | void
 }
 
+/** The statistics of a column chunk (parquet.thrift, Statistics). */
+export type ChunkStatistics = Pick<Statistics, 'null_count' | 'min_value' | 'max_value'>
+
 /** A file that is written to its end. */
 export interface WrittenFile {
   readonly sizeBytes: number
@@ -29,8 +32,11 @@ export interface ParquetWriteOptions {
   readonly rowGroupRows?: number
   /** False for a file whose footer need not tell the bounds of its columns. */
   readonly statistics?: boolean
-  /** Hears of the rows of each row group before they are written. */
-  readonly onRowGroup?: (batches: readonly Batch[]) => void
+  /**
+   * Hears of the rows of each row group that is encoded, and for each column of its statistics, as the footer has them;
+   * undefined for columns that the library encodes.
+   */
+  readonly onRowGroup?: (batches: readonly Batch[], statistics: readonly (ChunkStatistics | undefined)[]) => void
 }
 
 /** Writes a Parquet file that any engine reads, row group by row group. */
@@ -76,13 +82,19 @@ export class ParquetFileWriter {
     }
   }
 
+  /** Ends a row group behind the rows that were written, unless it has none. */
+  async endRowGroup(): Promise<void> {
+    if (this.#pendingRows > 0) await this.#rowGroup()
+  }
+
   /** Writes what is left and the footer. `keyValue` is asked for its key-value metadata once all rows are written. */
   async finish(keyValue: () => ReadonlyMap<string, string> = () => new Map()): Promise<WrittenFile> {
-    if (this.#pendingRows > 0) await this.#rowGroup()
+    await this.endRowGroup()
     const pairs = [...keyValue()].map(([key, value]): KeyValue => ({ key, value }))
     // A list without items is written as one of bytes, and arrow-rs refuses the file.
     if (pairs.length > 0) this.#writer.kvMetadata = pairs
     await this.#writer.finish()
+    if (this.#rowGroups === 0) typeRowGroups(this.#out.getBytes())
     await this.#flush()
     return { sizeBytes: this.#flushed, rows: this.#rows }
   }
@@ -92,17 +104,19 @@ export class ParquetFileWriter {
     const rows = this.#pendingRows
     this.#pending = []
     this.#pendingRows = 0
-    this.#onRowGroup?.(batches)
     this.#rowGroups++
     this.#rows += rows
     const start = this.#out.offset
-    const columns = this.#schema.flatMap((field, i) =>
-      this.#columnChunks(
-        field,
-        batches.map(batch => batch.vectors[i]!),
-        rows,
-      ),
-    )
+    const statistics: (ChunkStatistics | undefined)[] = []
+    const columns = this.#schema.flatMap((field, i) => {
+      const vectors = batches.map(batch => batch.vectors[i]!)
+      const flat = flatColumn(vectors, field.type, rows)
+      if (flat === undefined) return this.#byLibrary(field, vectors, rows)
+      const chunk = this.#flatChunk(field, flat)
+      statistics[i] = chunk.meta_data?.statistics
+      return [chunk]
+    })
+    this.#onRowGroup?.(batches, statistics)
     const total = columns.reduce((sum, { meta_data }) => sum + (meta_data?.total_uncompressed_size ?? 0n), 0n)
     const num_rows = BigInt(rows)
     this.#writer.row_groups.push({
@@ -115,21 +129,16 @@ export class ParquetFileWriter {
     await this.#flush()
   }
 
-  /** Writes a column of a row group; one that is made of several has a chunk for each. */
-  #columnChunks(field: Field, vectors: readonly Vector[], rows: number): ColumnChunk[] {
-    const flat = flatColumn(vectors, field.type, rows)
-    if (flat === undefined) return this.#byLibrary(field, vectors, rows)
+  #flatChunk(field: Field, flat: FlatColumn): ColumnChunk {
     const { type } = leafElement(field.type)
     if (type === undefined) throw new Error(`the type ${field.type.kind} has no physical type`)
-    return [
-      writeChunk(this.#out, flat, {
-        type,
-        path: [physicalName(field)],
-        isOptional: field.nullable,
-        isDecimal: field.type.kind === 'decimal',
-        statistics: this.#statistics,
-      }),
-    ]
+    return writeChunk(this.#out, flat, {
+      type,
+      path: [physicalName(field)],
+      isOptional: field.nullable,
+      isDecimal: field.type.kind === 'decimal',
+      statistics: this.#statistics,
+    })
   }
 
   /** hyparquet-writer knows row groups of several columns: it is given a part of one, whose chunks are taken over. */
@@ -158,6 +167,20 @@ export class ParquetFileWriter {
     this.#flushed += bytes.length
     this.#out.index = 0
   }
+}
+
+/** In a footer, `num_rows` that is 0 and `row_groups` that are a list of nothing, without a type. */
+const NO_ROW_GROUPS = Uint8Array.of(0x16, 0x00, 0x19, 0x00)
+const LIST_OF_STRUCTS = 0x0c
+
+/**
+ * Makes the empty list of row groups one of structs: arrow-rs refuses one without a type, which the library writes. Only the
+ * schema stands before it, and neither names nor types have such bytes.
+ */
+function typeRowGroups(file: Uint8Array): void {
+  const at = Buffer.from(file.buffer, file.byteOffset, file.byteLength).indexOf(NO_ROW_GROUPS)
+  if (at < 0) throw new Error('the footer of a file without rows has no list of row groups')
+  file[at + NO_ROW_GROUPS.length - 1] = LIST_OF_STRUCTS
 }
 
 /** Bounds may be views of the rows' bytes, which would keep all of them in memory until the file is finished. */

@@ -1,16 +1,18 @@
-import { isAscii, isUtf8 } from 'node:buffer'
+import { isUtf8 } from 'node:buffer'
+import { counted } from '../../core/units.ts'
 import { TextError } from '../errors.ts'
-import type { Batch, Field } from '../types.ts'
-import { builderOf, type ColumnBuilder } from './column-builders.ts'
-import type { ParseOptions } from './formats/format.ts'
+import type { Field, Vector } from '../types.ts'
+import { columnOf } from './csv-columns.ts'
+import type { ParsedRows, ParseOptions } from './formats/format.ts'
 import { decodeText } from './json.ts'
-import { isKeptBy } from './literals.ts'
+import { keeps } from './literals.ts'
 import { emptyIsNull, ScalarError } from './scalars.ts'
 
 const QUOTE = 0x22
 const COMMA = 0x2c
 const LF = 0x0a
 const CR = 0x0d
+const SAMPLE_BYTES = 1 << 16
 const decoder = new TextDecoder('utf-8', { ignoreBOM: true })
 
 /**
@@ -19,28 +21,68 @@ const decoder = new TextDecoder('utf-8', { ignoreBOM: true })
  * CR LF (and CR CR LF) ends a row as LF does; empty lines are skipped, unless the table has one column: there they are NULL. The last row
  * may lack its newline. TextError names the line and the column of the first field that does not fit.
  */
-export function parseCsv(bytes: Uint8Array, fields: readonly Field[], options: ParseOptions = {}): Batch {
+export function parseCsv(bytes: Uint8Array, fields: readonly Field[], options: ParseOptions = {}): ParsedRows {
   return new CsvRows(bytes, fields, options).parse()
 }
 
+/** The fields of a column as they are found, row by row. */
+class Fields {
+  starts: Uint32Array
+  ends: Uint32Array
+  /** Columns without any have no marks. */
+  nulls: Uint8Array | undefined
+
+  constructor(capacity: number) {
+    this.starts = new Uint32Array(capacity)
+    this.ends = new Uint32Array(capacity)
+  }
+
+  grow(capacity: number): void {
+    this.starts = grown(this.starts, new Uint32Array(capacity))
+    this.ends = grown(this.ends, new Uint32Array(capacity))
+    this.nulls &&= grown(this.nulls, new Uint8Array(capacity))
+  }
+}
+
+function grown<T extends Uint8Array | Uint32Array>(from: T, into: T): T {
+  into.set(from)
+  return into
+}
+
+/**
+ * Finds the fields of all rows first, then reads them column by column: one loop for all values of a type is several times as
+ * fast as one for the fields of a row, each of another type.
+ */
 class CsvRows {
   readonly #bytes: Uint8Array
   readonly #fields: readonly Field[]
   readonly #firstLine: number
   readonly #lines: Uint32Array | undefined
   readonly #delimiter: number
-  readonly #builders: readonly ColumnBuilder[]
+  readonly #columns: readonly Fields[]
+  #rowStarts: Uint32Array
+  readonly #rowsMax: number
+  readonly #bytesMax: number
   readonly #foundTypes: boolean
-  /** The fields with doubled quotes, without them, one behind the other. */
+  /** The fields with doubled quotes, without them, one behind the other: their places are counted on behind the text. */
   #unquoted = new Uint8Array(0)
   #unquotedEnd = 0
   #at = 0
   #rows = 0
+  /** The columns of the row behind those that are whole. */
+  #begun = 0
 
   constructor(
     bytes: Uint8Array,
     fields: readonly Field[],
-    { firstLine = 1, lines, delimiter = COMMA, foundTypes = false }: ParseOptions,
+    {
+      firstLine = 1,
+      lines,
+      delimiter = COMMA,
+      foundTypes = false,
+      rowsMax = Number.POSITIVE_INFINITY,
+      bytesMax = Number.POSITIVE_INFINITY,
+    }: ParseOptions,
   ) {
     this.#bytes = bytes
     this.#fields = fields
@@ -48,20 +90,58 @@ class CsvRows {
     this.#lines = lines
     this.#delimiter = delimiter
     this.#foundTypes = foundTypes
-    const capacity = countLines(bytes) + 1
-    this.#builders = fields.map(field => builderOf(field.type, bytes, capacity))
+    this.#rowsMax = rowsMax
+    this.#bytesMax = Math.min(bytes.length, bytesMax)
+    const capacity = Math.min(rowsMax, likelyRows(bytes, this.#bytesMax))
+    this.#columns = fields.map(() => new Fields(capacity))
+    this.#rowStarts = new Uint32Array(capacity)
   }
 
-  parse(): Batch {
+  parse(): ParsedRows {
     const bytes = this.#bytes
-    if (!isAscii(bytes)) this.#checkEncoding()
-    while (this.#at < bytes.length) {
-      if (this.#skipEmptyLine()) continue
-      this.#row()
-      this.#rows++
+    if (!isUtf8(bytes)) this.#checkEncoding()
+    try {
+      while (this.#at < this.#bytesMax && this.#rows < this.#rowsMax) {
+        if (this.#skipEmptyLine()) continue
+        this.#wholeRows()
+        if (this.#at >= this.#bytesMax || this.#rows === this.#rowsMax || this.#skipEmptyLine()) continue
+        this.#row()
+        this.#rows++
+        this.#begun = 0
+      }
+    } catch (error) {
+      // A value in front of it that does not fit comes first.
+      if (error instanceof TextError) this.#vectors()
+      throw error
     }
-    const all = this.#unquotedEnd === 0 ? bytes : this.#withUnquoted()
-    return { rows: this.#rows, vectors: this.#builders.map(builder => builder.finish(this.#rows, all)) }
+    return { rows: this.#rows, vectors: this.#vectors(), end: Math.min(this.#at, bytes.length) }
+  }
+
+  /** Reads all that was found. TextError of the first value that does not fit, row by row. */
+  #vectors(): Vector[] {
+    const all = this.#unquotedEnd === 0 ? this.#bytes : this.#withUnquoted()
+    const vectors: Vector[] = []
+    let wrong: { readonly row: number; readonly column: number; readonly what: string } | undefined
+    for (const [column, { type, nullable }] of this.#fields.entries()) {
+      const rows = wrong?.row ?? this.#rows + (column < this.#begun ? 1 : 0)
+      const { starts, ends, nulls } = this.#columns[column]!
+      const place = { row: 0 }
+      try {
+        const isKept = this.#foundTypes ? keeps(type) : undefined
+        const firstNull = nullable ? undefined : nulls?.subarray(0, rows).indexOf(1)
+        const end = firstNull === undefined || firstNull < 0 ? rows : firstNull
+        const fields = { bytes: all, starts: starts.subarray(0, end), ends: ends.subarray(0, end) }
+        vectors.push(columnOf(type, { ...fields, nulls: nulls?.subarray(0, end) }, place, isKept))
+        if (end < rows) wrong = { row: end, column, what: 'a value is expected, as the column is NOT NULL' }
+      } catch (error) {
+        if (!(error instanceof ScalarError)) throw error
+        const { row } = place
+        const found = decoder.decode(all.subarray(starts[row], Math.min(ends[row]!, starts[row]! + 40)))
+        wrong = { row, column, what: `${error.message} is expected, not ${JSON.stringify(found)}` }
+      }
+    }
+    if (wrong !== undefined) throw this.#bad(wrong.column, this.#rowStarts[wrong.row]!, wrong.what)
+    return vectors
   }
 
   #checkEncoding(): void {
@@ -101,37 +181,86 @@ class CsvRows {
     return true
   }
 
+  /**
+   * Takes rows as long as they have the fields that they should and end in a newline, as all but a few do; the others are
+   * left to `#row`. All that it needs is at hand, as most of the time goes here.
+   */
+  #wholeRows(): void {
+    const bytes = this.#bytes
+    const delimiter = this.#delimiter
+    // Most bytes of most texts are beyond both.
+    const most = Math.max(delimiter, LF)
+    const columns = this.#columns
+    const last = columns.length - 1
+    const end = bytes.lastIndexOf(LF)
+    let at = this.#at
+    let isWhole = last >= 0
+    while (isWhole && at <= end && at < this.#bytesMax && this.#rows < this.#rowsMax) {
+      const rowStart = at
+      if (this.#rows === this.#rowStarts.length) this.#grow()
+      const row = this.#rows
+      this.#rowStarts[row] = rowStart
+      for (let column = 0; isWhole && column <= last; column++) {
+        const start = at
+        let byte = bytes[at]!
+        if (byte === QUOTE) {
+          this.#at = at
+          this.#begun = column
+          byte = this.#quotedField(column, rowStart)
+          at = this.#at
+          isWhole = byte === (column === last ? LF : delimiter) && (column === last || at <= end)
+          continue
+        }
+        while (byte > most || (byte !== delimiter && byte !== LF)) byte = bytes[++at]!
+        let stop = at++
+        if (column === last) while (stop > start && bytes[stop - 1] === CR) stop--
+        isWhole = byte === (column === last ? LF : delimiter)
+        if (!isWhole) break
+        if (stop === start) this.#null(column)
+        else {
+          const { starts, ends } = columns[column]!
+          starts[row] = start
+          ends[row] = stop
+        }
+      }
+      this.#at = isWhole ? at : rowStart
+      if (isWhole) this.#rows++
+    }
+    this.#begun = 0
+  }
+
+  #grow(): void {
+    const capacity = Math.min(this.#rowsMax, Math.ceil(this.#rowStarts.length * 1.5) + 16)
+    for (const fields of this.#columns) fields.grow(capacity)
+    this.#rowStarts = grown(this.#rowStarts, new Uint32Array(capacity))
+  }
+
   #row(): void {
     const start = this.#at
+    if (this.#rows === this.#rowStarts.length) this.#grow()
     if (this.#fields.length === 0) throw this.#wrongCount(start, undefined)
+    this.#rowStarts[this.#rows] = start
     const last = this.#fields.length - 1
     for (let column = 0; column <= last; column++) {
-      const separator = this.#field(column, start)
+      const isQuoted = this.#bytes[this.#at] === QUOTE
+      const separator = isQuoted ? this.#quotedField(column, start) : this.#plainField(column)
       if (column < last && separator !== this.#delimiter) throw this.#wrongCount(start, column + 1)
       if (column === last && separator === this.#delimiter) throw this.#wrongCount(start, undefined)
     }
   }
 
   /** Takes one field and what ends it: the delimiter, a newline (CR LF too), or 0 at the end of the text. */
-  #field(column: number, rowStart: number): number {
+  #plainField(column: number): number {
     const bytes = this.#bytes
     const delimiter = this.#delimiter
     const start = this.#at
-    if (bytes[start] === QUOTE) return this.#quotedField(column, rowStart)
     let end = start
-    const { length } = bytes
-    let byte = 0
-    while (end < length) {
-      byte = bytes[end]!
-      if (byte === delimiter || byte === LF) break
-      end++
-    }
-    const separator = end < length ? byte : 0
+    while (end < bytes.length && bytes[end] !== delimiter && bytes[end] !== LF) end++
+    const separator = bytes[end] ?? 0
     this.#at = end + 1
-    let stop = end
-    if (separator !== delimiter) while (stop > start && bytes[stop - 1] === CR) stop--
-    if (stop === start) this.#null(column, rowStart)
-    else this.#put(column, rowStart, bytes, start, stop)
+    if (separator !== delimiter) while (end > start && bytes[end - 1] === CR) end--
+    if (end === start) this.#null(column)
+    else this.#put(column, start, end)
     return separator
   }
 
@@ -164,12 +293,12 @@ class CsvRows {
       throw this.#bad(column, rowStart, `${mark} or the end of the line behind the closing quote is expected`)
     }
     this.#at = next + 1
-    if (end === start && emptyIsNull(this.#fields[column]!.type)) this.#null(column, rowStart)
-    else if (!doubled) this.#put(column, rowStart, bytes, start, end)
+    if (end === start && emptyIsNull(this.#fields[column]!.type)) this.#null(column)
+    else if (!doubled) this.#put(column, start, end)
     else {
-      const from = this.#unquotedEnd
+      const from = bytes.length + this.#unquotedEnd
       this.#unquote(start, end)
-      this.#put(column, rowStart, this.#unquoted, from, this.#unquotedEnd)
+      this.#put(column, from, bytes.length + this.#unquotedEnd)
     }
     return separator
   }
@@ -177,8 +306,9 @@ class CsvRows {
   /** Adds the bytes [start, end) with one quote for each two. */
   #unquote(start: number, end: number): void {
     const bytes = this.#bytes
-    // None of its fields is longer than it is with its doubled quotes.
-    if (this.#unquoted.length === 0) this.#unquoted = new Uint8Array(bytes.length)
+    const needed = this.#unquotedEnd + end - start
+    if (needed > this.#unquoted.length)
+      this.#unquoted = grown(this.#unquoted, new Uint8Array(Math.max(needed, 2 * this.#unquoted.length, 1 << 16)))
     const out = this.#unquoted
     let to = this.#unquotedEnd
     for (let i = start; i < end; i++) {
@@ -192,28 +322,24 @@ class CsvRows {
   #withUnquoted(): Uint8Array {
     const { length } = this.#bytes
     const all = new Uint8Array(length + this.#unquotedEnd)
-    all.set(this.#bytes)
+    // What is behind the last row stays as it is: nothing.
+    all.set(this.#bytes.subarray(0, this.#at))
     all.set(this.#unquoted.subarray(0, this.#unquotedEnd), length)
     return all
   }
 
-  #put(column: number, rowStart: number, bytes: Uint8Array, start: number, end: number): void {
-    try {
-      const { type } = this.#fields[column]!
-      if (this.#foundTypes && !isKeptBy(type, bytes, start, end))
-        throw new ScalarError(`a value that a ${type.kind} keeps`)
-      this.#builders[column]!.put(this.#rows, bytes, start, end)
-    } catch (error) {
-      if (!(error instanceof ScalarError)) throw error
-      const found = decoder.decode(bytes.subarray(start, Math.min(end, start + 40)))
-      throw this.#bad(column, rowStart, `${error.message} is expected, not ${JSON.stringify(found)}`)
-    }
+  #put(column: number, start: number, end: number): void {
+    const { starts, ends } = this.#columns[column]!
+    starts[this.#rows] = start
+    ends[this.#rows] = end
+    this.#begun = column + 1
   }
 
-  #null(column: number, rowStart: number): void {
-    if (!this.#fields[column]!.nullable)
-      throw this.#bad(column, rowStart, 'a value is expected, as the column is NOT NULL')
-    this.#builders[column]!.putNull(this.#rows)
+  #null(column: number): void {
+    const fields = this.#columns[column]!
+    fields.nulls ??= new Uint8Array(fields.starts.length)
+    fields.nulls[this.#rows] = 1
+    this.#begun = column + 1
   }
 
   #nameOf(column: number): string {
@@ -244,8 +370,10 @@ class CsvRows {
   }
 }
 
-function counted(count: number, thing: string): string {
-  return `${count} ${thing}${count === 1 ? '' : 's'}`
+/** A guess at the number of rows in so many first bytes, by those in front. */
+function likelyRows(bytes: Uint8Array, length: number): number {
+  const head = bytes.subarray(0, SAMPLE_BYTES)
+  return Math.ceil(((countLines(head) + 1) / Math.max(1, head.length)) * length * 1.05) + 1
 }
 
 /** The raw fields of one line, whose quotes do not go on behind it. */

@@ -1,9 +1,10 @@
 import type { Batch, DataType, Field, Schema, Utf8Values, Vector } from '../types.ts'
 import { cellAt, isNullAt, isUtf8 } from '../vectors.ts'
+import { ShortDouble, shortDoubleSize, writeShortDouble } from './doubles.ts'
 import { decimalSize, longSize, wholeSize, writeDecimal, writeLong, writeWhole } from './integers.ts'
 import { cellToJson } from './json.ts'
 import { type RenderedText, ROW_INDEX_STRIDE } from './rendered.ts'
-import { formatScalar } from './scalars.ts'
+import { formatDouble, formatScalar } from './scalars.ts'
 
 const QUOTE = 0x22
 const COMMA = 0x2c
@@ -14,7 +15,6 @@ const CR = 0x0d
 const TEXT_BYTES_MAX = 0xffff_ffff
 /** Below this a loop is quicker than a call of `set`. */
 const LOOP_BYTES_MAX = 40
-const TYPICAL_FIELD_BYTES = 16
 const FIELD_NEEDS_QUOTES = /[",\n\r]/
 /** Rows that are written column by column before the next ones: their text stays in the processor's cache. */
 const BLOCK_ROWS = 1024
@@ -69,11 +69,12 @@ export function renderCsv(batch: Batch, schema: Schema): RenderedText {
   return { bytes, rows, index }
 }
 
-/** The size in bytes of the batch as CSV rows, without rendering them. */
-export function csvSize(batch: Batch, schema: Schema): number {
-  const lengths = rowLengths(columnsOf(batch, schema), batch.rows)
+/** The size in bytes of the values of a column, without what separates them. */
+export function fieldsSize(field: Field, vector: Vector): number {
+  const lengths = new Uint32Array(vector.length)
+  columnText(field, vector).measure(lengths)
   let size = 0
-  for (let row = 0; row < batch.rows; row++) size += lengths[row]!
+  for (const length of lengths) size += length
   return size
 }
 
@@ -94,6 +95,7 @@ function columnText({ type }: Field, vector: Vector): ColumnText {
   if (values instanceof Int32Array && type.kind !== 'date') return new IntegerText(values, nulls)
   if (values instanceof BigInt64Array && type.kind === 'long') return new LongText(values, nulls)
   if (values instanceof BigInt64Array && type.kind === 'decimal') return new ShortDecimalText(values, nulls, type.scale)
+  if (values instanceof Float64Array && type.kind === 'double') return new DoubleText(values, nulls)
   return new OtherText(vector, type)
 }
 
@@ -214,6 +216,63 @@ class ShortDecimalText implements ColumnText {
   }
 }
 
+class DoubleText implements ColumnText {
+  readonly #values: Float64Array
+  readonly #nulls: Uint8Array | undefined
+  readonly #digits: Float64Array
+  /** 0: the value is NULL, or its text is among the others. */
+  readonly #scales: Uint8Array
+  readonly #sizes: Uint8Array
+  /** The texts that are not short, in their order; those of the rows to be written next begin at `#otherAt`. */
+  readonly #others = new Texts()
+  #otherAt = 0
+
+  constructor(values: Float64Array, nulls: Uint8Array | undefined) {
+    this.#values = values
+    this.#nulls = nulls
+    this.#digits = new Float64Array(values.length)
+    this.#scales = new Uint8Array(values.length)
+    this.#sizes = new Uint8Array(values.length)
+  }
+
+  measure(lengths: Uint32Array): void {
+    const values = this.#values
+    const nulls = this.#nulls
+    const sizes = this.#sizes
+    const short = new ShortDouble()
+    for (let row = 0; row < lengths.length; row++) {
+      if (nulls !== undefined && nulls[row] === 1) continue
+      const value = values[row]!
+      let size: number
+      if (short.find(value)) {
+        const { digits, scale } = short
+        this.#digits[row] = digits
+        this.#scales[row] = scale
+        size = shortDoubleSize(value, digits, scale)
+      } else size = this.#others.put(formatDouble(value))
+      sizes[row] = size
+      lengths[row]! += size
+    }
+  }
+
+  write(out: Uint8Array, view: DataView, at: Uint32Array, from: number, to: number, separator: number): void {
+    const values = this.#values
+    const digits = this.#digits
+    const scales = this.#scales
+    const sizes = this.#sizes
+    const { bytes } = this.#others
+    for (let row = from; row < to; row++) {
+      const start = at[row]!
+      const end = start + sizes[row]!
+      const scale = scales[row]!
+      if (scale > 0) writeShortDouble(view, start, end, values[row]!, digits[row]!, scale)
+      else for (let i = start; i < end; i++) out[i] = bytes[this.#otherAt++]!
+      view.setUint8(end, separator)
+      at[row] = end + 1
+    }
+  }
+}
+
 class StringText implements ColumnText {
   readonly #values: Utf8Values
   readonly #nulls: Uint8Array | undefined
@@ -308,8 +367,8 @@ function writeQuoted(out: Uint8Array, start: number, bytes: Uint8Array, from: nu
 class OtherText implements ColumnText {
   readonly #vector: Vector
   readonly #type: DataType
-  /** The fields, quoted where they need it, one behind the other; field i ends at ends[i]. */
-  #bytes: Uint8Array = new Uint8Array(0)
+  /** The fields, one behind the other; field i ends at ends[i]. */
+  readonly #texts = new Texts()
   readonly #ends: Uint32Array
 
   constructor(vector: Vector, type: DataType) {
@@ -320,27 +379,11 @@ class OtherText implements ColumnText {
 
   measure(lengths: Uint32Array): void {
     const vector = this.#vector
-    const ends = this.#ends
-    let bytes = new Uint8Array(Math.max(64, vector.length * TYPICAL_FIELD_BYTES))
-    let at = 0
+    const texts = this.#texts
     for (let row = 0; row < lengths.length; row++) {
-      if (!isNullAt(vector, row)) {
-        const text = this.#text(row)
-        // A character takes at most three bytes; quotes double it at most.
-        const needed = at + text.length * 6 + 2
-        if (needed > bytes.length) {
-          const larger = new Uint8Array(Math.max(needed, bytes.length * 2))
-          larger.set(bytes.subarray(0, at))
-          bytes = larger
-        }
-        const end = at + this.#put(bytes, at, text)
-        lengths[row]! += end - at
-        at = end
-      }
-      ends[row] = at
+      if (!isNullAt(vector, row)) lengths[row]! += texts.put(this.#text(row))
+      this.#ends[row] = texts.size
     }
-    if (at > TEXT_BYTES_MAX) throw new Error('the text of a column has more than 4 GB')
-    this.#bytes = bytes
   }
 
   #text(row: number): string {
@@ -351,13 +394,8 @@ class OtherText implements ColumnText {
     return isNested ? cellToJson(cell, type) : formatScalar(cell, type)
   }
 
-  #put(out: Uint8Array, at: number, text: string): number {
-    if (text !== '' && !FIELD_NEEDS_QUOTES.test(text)) return encoder.encodeInto(text, out.subarray(at)).written
-    return encoder.encodeInto(`"${text.replaceAll('"', '""')}"`, out.subarray(at)).written
-  }
-
   write(out: Uint8Array, _view: DataView, at: Uint32Array, from: number, to: number, separator: number): void {
-    const bytes = this.#bytes
+    const { bytes } = this.#texts
     const ends = this.#ends
     for (let row = from, start = from === 0 ? 0 : ends[from - 1]!; row < to; row++) {
       let next = at[row]!
@@ -367,5 +405,42 @@ class OtherText implements ColumnText {
       out[next] = separator
       at[row] = next + 1
     }
+  }
+}
+
+/** Fields that are made from strings, one behind the other, quoted where they need it. */
+class Texts {
+  bytes: Uint8Array = new Uint8Array(1024)
+  size = 0
+
+  /** Gives the field's size. */
+  put(text: string): number {
+    // A character takes at most three bytes; quotes double it at most.
+    const needed = this.size + text.length * 6 + 2
+    if (needed > TEXT_BYTES_MAX) throw new Error('the text of a column has more than 4 GB')
+    if (needed > this.bytes.length) {
+      const larger = new Uint8Array(Math.min(TEXT_BYTES_MAX, Math.max(needed, this.bytes.length * 2)))
+      larger.set(this.bytes.subarray(0, this.size))
+      this.bytes = larger
+    }
+    const written = this.#putPlain(text) || this.#putQuoted(text)
+    this.size += written
+    return written
+  }
+
+  /** 0 for a text that is empty, needs quotes or is not ASCII: it is left to others. */
+  #putPlain(text: string): number {
+    const { bytes, size } = this
+    for (let i = 0; i < text.length; i++) {
+      const code = text.charCodeAt(i)
+      if (code > 0x7f || NEEDS_QUOTES[code] === 1) return 0
+      bytes[size + i] = code
+    }
+    return text.length
+  }
+
+  #putQuoted(text: string): number {
+    const field = text !== '' && !FIELD_NEEDS_QUOTES.test(text) ? text : `"${text.replaceAll('"', '""')}"`
+    return encoder.encodeInto(field, this.bytes.subarray(this.size)).written
   }
 }

@@ -7,17 +7,12 @@ const ZERO = 0x30
 const POINT = 0x2e
 const TWO_32 = 4_294_967_296
 
+/** Two digits: the bytes of 00, 01, ..., 99. */
+const PAIRS = Array.from({ length: 100 }, (_, i) => ((ZERO + ((i / 10) | 0)) << 8) | (ZERO + (i % 10)))
 /** Four digits at a time: the bytes of 0000, 0001, ..., 9999, the first one highest. */
 const QUADS = new Uint32Array(10_000)
-for (let i = 0; i < 10_000; i++) {
-  const high = (i / 100) | 0
-  QUADS[i] = (digitPair(high) * 65_536 + digitPair(i - high * 100)) >>> 0
-}
-
-function digitPair(n: number): number {
-  const tens = (n / 10) | 0
-  return ((ZERO + tens) << 8) | (ZERO + n - tens * 10)
-}
+for (let high = 0, i = 0; high < 100; high++)
+  for (let low = 0; low < 100; low++) QUADS[i++] = PAIRS[high]! * 65_536 + PAIRS[low]!
 
 /** The length of a whole number of less than 2^53 in decimal. */
 export function wholeSize(value: number): number {
@@ -107,15 +102,15 @@ function withoutEight(low: number, high: number): number {
 }
 
 /** The digits of a whole number from 0 to 2^53. */
-function digitsOf(n: number): number {
+export function digitsOf(n: number): number {
   if (n < 1e4) return n < 100 ? (n < 10 ? 1 : 2) : n < 1000 ? 3 : 4
   if (n < 1e8) return n < 1e6 ? (n < 1e5 ? 5 : 6) : n < 1e7 ? 7 : 8
   if (n < 1e12) return n < 1e10 ? (n < 1e9 ? 9 : 10) : n < 1e11 ? 11 : 12
   return n < 1e14 ? (n < 1e13 ? 13 : 14) : n < 1e15 ? 15 : 16
 }
 
-/** Writes a whole number from 0 to 2^53 into [start, end), which is as long as its digits. */
-function writeDigits(out: DataView, start: number, end: number, value: number): void {
+/** Writes a whole number from 0 to 2^53 into [start, end), which is as long as its digits, or longer: then zeros come first. */
+export function writeDigits(out: DataView, start: number, end: number, value: number): void {
   let to = end
   let n = value
   while (n >= 1e8) {

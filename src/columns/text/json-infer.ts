@@ -1,4 +1,5 @@
 import { TextError } from '../errors.ts'
+import { isSameName } from '../schema.ts'
 import type { DataType, Field, Schema } from '../types.ts'
 import type { TypeInference } from './formats/format.ts'
 import { SchemaInference } from './infer.ts'
@@ -103,7 +104,7 @@ class Values {
 
   #newField(key: string, line: number): Values {
     if (key === '') throw this.#refused(line, 'an object with a key that is empty')
-    const other = [...this.#fields.keys()].find(name => name.toLowerCase() === key.toLowerCase())
+    const other = [...this.#fields.keys()].find(name => isSameName(name, key))
     if (other !== undefined) throw this.#refused(line, `an object with the keys ${other} and ${key}`)
     const values = new Values(`${this.#path}.${key}`)
     this.#fields.set(key, values)

@@ -152,25 +152,28 @@ function isDecimal(bytes: Uint8Array, start: number, end: number, scale: number)
 const decoder = new TextDecoder('utf-8', { ignoreBOM: true })
 
 /**
- * True if a column of `type`, if that was found from other values (see `SchemaInference`), keeps this one too, if its parser
- * takes it: that may take what the type would not have been chosen for, such as 007 for 7.
+ * Tells whether a column of `type`, if that was found from other values (see `SchemaInference`), keeps the bytes [start, end),
+ * too, if its parser takes them: that may take what the type would not have been chosen for, such as 007 for 7. Undefined
+ * for a type that keeps all.
  */
-export function isKeptBy(type: DataType, bytes: Uint8Array, start: number, end: number): boolean {
+export function keeps(type: DataType): ((bytes: Uint8Array, start: number, end: number) => boolean) | undefined {
   switch (type.kind) {
     case 'string':
-      return true
+      return undefined
     case 'long':
-      return isShortNumber(bytes, start, end, false, LONG_DIGITS) || (literalAt(bytes, start, end).types & LONG) !== 0
-    case 'double': {
-      if (isShortNumber(bytes, start, end, true)) return true
-      const { types, hasExponent, isMarked } = literalAt(bytes, start, end)
-      return (types & DOUBLE) !== 0 && (hasExponent !== true || isMarked === true)
-    }
+      return (bytes, start, end) =>
+        isShortNumber(bytes, start, end, false, LONG_DIGITS) || (literalAt(bytes, start, end).types & LONG) !== 0
+    case 'double':
+      return (bytes, start, end) => {
+        if (isShortNumber(bytes, start, end, true)) return true
+        const { types, hasExponent, isMarked } = literalAt(bytes, start, end)
+        return (types & DOUBLE) !== 0 && (hasExponent !== true || isMarked === true)
+      }
     case 'decimal':
-      return isDecimal(bytes, start, end, type.scale)
+      return (bytes, start, end) => isDecimal(bytes, start, end, type.scale)
     default:
       // The parsers of the others take blanks around a value and no other spelling that says more than the value does.
-      return isMark(bytes[start]!) && isMark(bytes[end - 1]!)
+      return (bytes, start, end) => isMark(bytes[start]!) && isMark(bytes[end - 1]!)
   }
 }
 

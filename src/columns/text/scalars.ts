@@ -140,7 +140,7 @@ function parseDouble(text: string): number {
 }
 
 /** Days since 1970-01-01 in the proleptic Gregorian calendar. */
-function daysFromCivil(year: number, month: number, day: number): number {
+export function daysFromCivil(year: number, month: number, day: number): number {
   const y = month <= 2 ? year - 1 : year
   const era = Math.floor(y / 400)
   const yearOfEra = y - era * 400
@@ -149,7 +149,8 @@ function daysFromCivil(year: number, month: number, day: number): number {
   return era * 146_097 + dayOfEra - 719_468
 }
 
-function civilFromDays(days: number): [year: number, month: number, day: number] {
+/** The day of a calendar that a number of days since 1970-01-01 is. */
+export function civilFromDays(days: number): [year: number, month: number, day: number] {
   const z = days + 719_468
   const era = Math.floor(z / 146_097)
   const doe = z - era * 146_097

@@ -6,18 +6,30 @@ const POINT = 0x2e
 export const DOUBLE_DIGITS_EXACT = 15
 const POWERS_OF_TEN = Array.from({ length: DOUBLE_DIGITS_EXACT + 1 }, (_, i) => 10 ** i)
 
+/** So many digits fit 32 bits. */
+const WORD_DIGITS = 9
+
+/** The whole number of up to 9 digits at [start, end), or -1 where there is anything else. */
+export function digitsAt(bytes: Uint8Array, start: number, end: number): number {
+  let value = 0
+  for (let i = start; i < end; i++) {
+    const digit = bytes[i]! - ZERO
+    if (digit < 0 || digit > 9) return -1
+    value = (Math.imul(value, 10) + digit) | 0
+  }
+  return value
+}
+
 /** The whole number of up to 15 digits at [start, end), or NaN where the slow way must look. */
 export function shortInteger(bytes: Uint8Array, start: number, end: number): number {
-  let i = start
-  const negative = bytes[i] === MINUS
-  if (negative) i++
-  if (end - i > 15 || i === end) return Number.NaN
-  let value = 0
-  for (; i < end; i++) {
-    const byte = bytes[i]!
-    if (byte < ZERO || byte > NINE) return Number.NaN
-    value = value * 10 + (byte - ZERO)
-  }
+  const negative = bytes[start] === MINUS
+  const first = negative ? start + 1 : start
+  if (end - first > DOUBLE_DIGITS_EXACT || end === first) return Number.NaN
+  const middle = end - first > WORD_DIGITS ? end - WORD_DIGITS : first
+  const top = digitsAt(bytes, first, middle)
+  const rest = digitsAt(bytes, middle, end)
+  if (top < 0 || rest < 0) return Number.NaN
+  const value = top * 1e9 + rest
   return negative ? -value : value
 }
 

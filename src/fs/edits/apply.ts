@@ -2,14 +2,24 @@ import { FIRST_ROW_GROUP_ROWS } from '../../columns/parquet/write.ts'
 import { schemaFingerprint } from '../../columns/schema.ts'
 import type { Batch } from '../../columns/types.ts'
 import { REPLACEMENT, textWouldBeLost } from '../../table/commit/copy-on-write.ts'
+import { keepsIds } from '../../table/commit/row-tracking.ts'
+import { movesSince, type RowMoves } from '../../table/moved-rows.ts'
 import { appended } from '../../table/operations/append.ts'
 import { deleted } from '../../table/operations/delete.ts'
 import { merged } from '../../table/operations/merge.ts'
 import type { OrderHint } from '../../table/order-hint.ts'
 import { mayUseDeletionVectors } from '../../table/protocol.ts'
-import type { Snapshot } from '../../table/snapshot.ts'
-import { type Committed, committed, type Operation, type Table, type Transaction } from '../../table/table.ts'
-import { type ByteRange, type Section, TableText } from '../text/layout.ts'
+import { isContinued, type Snapshot } from '../../table/snapshot.ts'
+import {
+  type CommitResult,
+  type Committed,
+  committed,
+  type MovedRows,
+  type Operation,
+  type Table,
+  type Transaction,
+} from '../../table/table.ts'
+import { type ByteRange, openText, type Section, TableText } from '../text/layout.ts'
 import { type Segments, textKind } from '../text/segments.ts'
 import type { Text } from '../text/text.ts'
 import {
@@ -19,10 +29,13 @@ import {
   type ChangePlan,
   countAdded,
   countRemoved,
+  lacksDefaults,
+  removedBatches,
   reorder,
+  withChanges,
 } from './change-plan.ts'
 import { occursAny } from './headers.ts'
-import { countChanges, type EditCounts } from './pairing.ts'
+import { countChanges, type EditCounts, keyColumn } from './pairing.ts'
 
 const REPLACEMENT_BYTES = Buffer.from(REPLACEMENT)
 
@@ -35,22 +48,63 @@ export interface ApplyOptions {
   readonly editId: string
 }
 
+/** Other writers may have the numbers that new rows were to have so many times, or put files together. */
+const ATTEMPTS_MAX = 100
+
 /** Commits a plan: new rows in a new file, removed rows in deletion vectors, all in one version. Rejects with TableError. */
 export async function applyPlan(plan: ChangePlan, options: ApplyOptions): Promise<Committed> {
-  const { table, snapshot, editId } = options
-  await using transaction = table.begin(snapshot, { txnId: editId })
-  if (plan.schema !== undefined) transaction.changeSchema(plan.schema)
-  if (plan.removed.length > 0 && !mayUseDeletionVectors(snapshot.protocol, snapshot.metadata.configuration)) {
-    // A partitioned table's rows may change their folder, and have no places in the view to keep.
-    if (snapshot.partitionColumns.length === 0) return await applyByRewriting(transaction, plan, options)
+  const { table, snapshot } = options
+  for (let attempt = 1; ; attempt++) {
+    // Whether there is a newer one, the commit finds out.
+    const newest = table.snapshot
+    const moves = await movesSince(table.store, snapshot, newest)
+    const result = await tryPlan(plan, { ...options, newest, moves })
+    if (result.kind !== 'conflict' || attempt === ATTEMPTS_MAX) return committed(result)
+    const canBeTried = result.isNumbering === true || result.isPlacing === true
+    if (!canBeTried && (await movesSince(table.store, newest, table.snapshot)) === undefined) return committed(result)
   }
-  const deletions = await plan.removedRows()
-  const order = await orderHint(plan.base, plan.added)
+}
+
+/** A plan that goes on top of a newer version, in which files may have been put together. */
+interface Attempt extends ApplyOptions {
+  readonly newest: Snapshot
+  readonly moves: RowMoves | undefined
+}
+
+async function tryPlan(given: ChangePlan, options: Attempt): Promise<CommitResult> {
+  const { table, snapshot, editId, newest, moves } = options
+  // Without deletion vectors, a partitioned table's rows may change their folder, and have no places in the view to keep;
+  // rows that are made of their text no longer say which they were.
+  const isByRewriting =
+    given.removed.length > 0 &&
+    !mayUseDeletionVectors(snapshot.protocol, snapshot.metadata.configuration) &&
+    snapshot.partitionColumns.length === 0 &&
+    !keepsIds(snapshot)
+  const plan = isByRewriting ? await onNewest(given, options) : given
+  const base = plan === given ? snapshot : newest
+  await using transaction = table.begin(base, { txnId: editId, placedIn: newest })
+  if (plan.schema !== undefined) transaction.changeSchema(plan.schema)
+  await transaction.replaces(() => removedBatches(plan))
+  if (plan.removed.length > 0) {
+    const key = keyColumn(transaction.schema)
+    transaction.tellChanges({
+      removed: await plan.removedRows(),
+      updates: { by: 'key', column: key < 0 ? undefined : key },
+    })
+  }
+  if (isByRewriting) return await applyByRewriting(transaction, plan, options)
+  const removed = await plan.removedRows()
+  const deletions = moves?.rows(removed) ?? removed
+  const places = await orderHint(plan.base, plan.added)
+  const order = places && (moves?.places(places) ?? places)
   const counts = await countsOf(plan)
   transaction.deleteRows(...deletions)
   await transaction.write(addedBatches(plan), { order })
-  const made = committed(await transaction.commit(operationOf(counts, transaction.base)))
-  if (schemaFingerprint(transaction.schema) === schemaFingerprint(made.snapshot.schema)) {
+  const made = await transaction.commit(operationOf(counts, transaction.base))
+  if (made.kind === 'conflict') return made
+  // Rows that the table gave values have another text.
+  const isAsGiven = !transaction.givesValues && !lacksDefaults(plan)
+  if (isAsGiven && schemaFingerprint(transaction.schema) === schemaFingerprint(made.snapshot.schema)) {
     try {
       prime(made.snapshot, transaction.added, plan, options.segments)
     } catch {
@@ -60,11 +114,25 @@ export async function applyPlan(plan: ChangePlan, options: ApplyOptions): Promis
   return made
 }
 
+/** A plan as one of the newest text, if that goes on from its base and only files were put together; else as it is. */
+async function onNewest(plan: ChangePlan, { table, segments, newest, moves }: Attempt): Promise<ChangePlan> {
+  const { snapshot, size, format } = plan.base
+  if (moves === undefined || !isContinued(snapshot, newest)) return plan
+  const shown = plan.schema === undefined ? newest : { ...newest, schema: snapshot.schema }
+  const base = await openText(table, shown, segments, format, plan.base)
+  const added = plan.added.map(range => (range.anchor === size ? { ...range, anchor: base.size } : range))
+  return withChanges({ ...plan, base, added })
+}
+
 /**
  * The same for a table that does not enable deletion vectors: each touched file is written anew, with the edited rows in
  * their places, and stands where it stood. Files whose rows stand among its rows are taken in.
  */
-async function applyByRewriting(transaction: Transaction, plan: ChangePlan, options: ApplyOptions): Promise<Committed> {
+async function applyByRewriting(
+  transaction: Transaction,
+  plan: ChangePlan,
+  options: ApplyOptions,
+): Promise<CommitResult> {
   const { base, removed } = plan
   const sections = await base.sectionsOf(removed)
   const left = new Set(plan.added)
@@ -85,7 +153,7 @@ async function applyByRewriting(transaction: Transaction, plan: ChangePlan, opti
   }
   transaction.removeFiles(...new Set(sections.flatMap(({ files }) => [...files])))
   const counts = await countsOf(plan)
-  return committed(await transaction.commit(operationOf(counts, transaction.base)))
+  return transaction.commit(operationOf(counts, transaction.base))
 }
 
 /** Refuses to write rows anew which are not the same in their text as in their file. */
@@ -136,8 +204,11 @@ function spliced(
   return pieces
 }
 
-async function* batchesOf(pieces: readonly Piece[], plan: ChangePlan): AsyncGenerator<Batch> {
-  for (const piece of pieces) yield* batchesIn(plan, piece.text, piece)
+async function* batchesOf(pieces: readonly Piece[], plan: ChangePlan): AsyncGenerator<Batch | MovedRows> {
+  for (const piece of pieces) {
+    const isMoved = piece.text === plan.base
+    for await (const batch of batchesIn(plan, piece.text, piece)) yield isMoved ? { moved: batch } : batch
+  }
 }
 
 /** The places of the new rows. None is needed for rows at the very end: that is where a new file stands anyway. */

@@ -2,7 +2,9 @@ import { schemaFingerprint } from '../../columns/schema.ts'
 import { inputOf } from '../../columns/text/formats/index.ts'
 import type { RenderedText } from '../../columns/text/rendered.ts'
 import type { Batch, Field, Schema } from '../../columns/types.ts'
+import { constantVector } from '../../columns/vectors.ts'
 import { onceDone } from '../../core/once.ts'
+import { defaultCell, defaultSql } from '../../table/defaults.ts'
 import type { ByteRange, TableText } from '../text/layout.ts'
 import type { Text } from '../text/text.ts'
 import type { AddedRange } from './diff.ts'
@@ -63,8 +65,12 @@ export interface AddedPiece {
 
 /** A plan that takes away other rows. */
 export function withRemoved(plan: ChangePlan, removed: readonly ByteRange[]): ChangePlan {
-  const change = { ...plan, removed }
-  return { ...change, removedRows: removedRowsOf(change) }
+  return withChanges({ ...plan, removed })
+}
+
+/** A plan that is another one but for its rows: they are looked up anew. */
+export function withChanges(plan: ChangePlan): ChangePlan {
+  return { ...plan, removedRows: removedRowsOf(plan) }
 }
 
 /** Looks the rows of a change up when they are asked for, once. */
@@ -90,6 +96,16 @@ export function countAdded({ added }: Pick<ChangePlan, 'added'>): number {
 /** The batches of a plan's added rows, in the schema's column order. */
 export async function* addedBatches(plan: ChangePlan): AsyncGenerator<Batch> {
   for (const range of plan.added) yield* batchesIn(plan, plan.source, range)
+}
+
+/** The batches of the rows that a plan takes away, in the schema's column order. */
+export async function* removedBatches(plan: ChangePlan): AsyncGenerator<Batch> {
+  for (const range of plan.removed) yield* batchesIn(plan, plan.base, range)
+}
+
+/** True if rows get the default values of columns that they do not have. */
+export function lacksDefaults({ fields, base }: Change): boolean {
+  return base.snapshot.schema.some(field => !fields.includes(field) && defaultSql(field) !== undefined)
 }
 
 /** The batches of rows of a plan's base or source, in the schema's column order. They were parsed before, or rendered. */
@@ -120,13 +136,13 @@ export class KeptRows {
   }
 }
 
-/** A batch of rows with some fields, as one of rows of a schema: in its order, NULL where there is no such field. */
+/** A batch of rows with some fields, as one of rows of a schema: in its order, with the default value where there is no such field. */
 export function reorder(batch: Batch, fields: readonly Field[], schema: Schema): Batch {
   if (schemaFingerprint(fields) === schemaFingerprint(schema)) return batch
   const vectors = schema.map(field => {
     const at = fields.findIndex(other => other.name === field.name)
     const vector = at < 0 ? undefined : batch.vectors[at]
-    return vector ?? { type: field.type, length: batch.rows, values: new Array<null>(batch.rows).fill(null) }
+    return vector ?? constantVector(field.type, batch.rows, defaultCell(field))
   })
   return { rows: batch.rows, vectors }
 }

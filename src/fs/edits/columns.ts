@@ -1,4 +1,5 @@
 import { TextError } from '../../columns/errors.ts'
+import { isSameName } from '../../columns/schema.ts'
 import { matchHeader, textStart } from '../../columns/text/csv.ts'
 import {
   type HeaderNaming,
@@ -10,7 +11,8 @@ import {
 import type { Field, Schema } from '../../columns/types.ts'
 import { isNullAt } from '../../columns/vectors.ts'
 import { withPhysicalNames } from '../../table/column-mapping.ts'
-import { checkDefaults, defaultCell } from '../../table/defaults.ts'
+import { defaultCell } from '../../table/defaults.ts'
+import { generationOf } from '../../table/rules/rules.ts'
 import type { ByteRange, TableText } from '../text/layout.ts'
 import { isAt, lineOf, type Text } from '../text/text.ts'
 import { parsedPieces, rowPieces, withLines } from './pieces.ts'
@@ -65,7 +67,6 @@ export async function columnsOfImage(base: TableText, image: Text, head: Head): 
     const expected = new TextDecoder().decode(base.headerBytes).trimEnd()
     throw new TextError('bad_header', `line 1: this is not the table's header; expected ${expected}`, { line: 1 })
   }
-  checkDefaults(head.names, schema)
   if (rows.start < rows.end) await refuseLoss(base, new Set(head.names))
   return columnsOfHeader(base, image, naming, head.names, rows, head.headers)
 }
@@ -81,7 +82,6 @@ export async function columnsOfAppended(base: TableText, image: Text, head: Head
   if (header === undefined || header.endOffset === range.end - range.start) return asBefore
   const line = await lineOf(image, range.start)
   checkNames(header.names, schema, `line ${line}: the column`)
-  checkDefaults(header.names, schema, line)
   matchHeader(header.names, schema)
   const rows = { start: range.start + header.endOffset, end: range.end }
   const headers = [...head.headers, first.slice(0, header.endOffset)]
@@ -175,7 +175,7 @@ function checkNames(names: readonly string[], schema: Schema, what: string): voi
   for (const name of names) {
     if (known.includes(name)) continue
     if (name === '') throw new TextError('bad_header', `${what} "" is new, and a column has a name`, { column: name })
-    const alike = known.find(other => other.toLowerCase() === name.toLowerCase())
+    const alike = known.find(other => isSameName(other, name))
     if (alike !== undefined) {
       const message = `${what} ${name} differs from ${alike} in upper and lower case only, and other engines take both for one; write ${alike}`
       throw new TextError('bad_header', message, { column: name })
@@ -189,8 +189,11 @@ function checkNames(names: readonly string[], schema: Schema, what: string): voi
  * in an editor must not lose it. Costs reading the old rows up to the first value. TextError `bad_header` or `missing_key`.
  */
 export async function refuseLoss(base: TableText, names: ReadonlySet<string>): Promise<void> {
-  const { schema } = base.snapshot
-  const missing = schema.flatMap((field, i) => (names.has(field.name) ? [] : [i]))
+  const { schema, protocol } = base.snapshot
+  // Of generated columns nothing is lost: their values follow from the others.
+  const missing = schema.flatMap((field, i) =>
+    names.has(field.name) || generationOf(field, protocol) !== undefined ? [] : [i],
+  )
   if (missing.length === 0) return
   const rows = { start: base.headerBytes.length, end: base.size }
   for await (const { batch } of parsedPieces(base, rows, schema, inputOf(base.format))) {

@@ -129,6 +129,9 @@ class Walk {
   #imageEnd: number
   #same = 0
   #busyBytes = 0
+  #garbageBytes = 0
+  /** The bytes of both that are compared now. */
+  readonly #buffers = [new Uint8Array(BLOCK_BYTES), new Uint8Array(BLOCK_BYTES)] as const
 
   constructor(base: RowText, image: Text, options: DiffOptions, useSuffix: boolean) {
     this.#base = base
@@ -180,15 +183,21 @@ class Walk {
         continue
       }
       const take = Math.min(block, length - done)
-      const [left, right] = await Promise.all([
-        this.#base.read(b + done, b + done + take),
-        this.#image.read(i + done, i + done + take),
-      ])
+      const [left, right] = await this.#blocks(b + done, i + done, take)
       if (Buffer.compare(left, right) !== 0) return done + firstDifference(left, right)
       done += take
       await this.#pause(take)
     }
     return length
+  }
+
+  /** As many bytes of both texts, until the next ones are read. */
+  async #blocks(b: number, i: number, length: number): Promise<[Uint8Array, Uint8Array]> {
+    for (const { peek } of [this.#base, this.#image]) if (peek === undefined) this.#garbageBytes += length
+    return Promise.all([
+      peeked(this.#base, b, b + length, this.#buffers[0]),
+      peeked(this.#image, i, i + length, this.#buffers[1]),
+    ])
   }
 
   /** The number of bytes from here on that are equal by construction. */
@@ -206,10 +215,7 @@ class Walk {
     let done = 0
     while (done < length) {
       const take = Math.min(BLOCK_BYTES, length - done)
-      const [left, right] = await Promise.all([
-        this.#base.read(this.#baseEnd - done - take, this.#baseEnd - done),
-        this.#image.read(this.#imageEnd - done - take, this.#imageEnd - done),
-      ])
+      const [left, right] = await this.#blocks(this.#baseEnd - done - take, this.#imageEnd - done - take, take)
       if (Buffer.compare(left, right) !== 0) {
         done += lastDifference(left, right)
         break
@@ -258,6 +264,7 @@ class Walk {
     for (let bytes = WINDOW_BYTES_MIN; ; bytes = Math.min(WINDOW_BYTES_MAX, bytes * WINDOW_GROWTH)) {
       const left = await this.#window(this.#base, b, this.#baseEnd, bytes)
       const right = await this.#window(this.#image, i, this.#imageEnd, bytes)
+      this.#garbageBytes += bytes
       await this.#pause(bytes)
       if (right.cutOff && this.#imageEnd < this.#image.size) return undefined
       const aligned = left.window.align(right.window, CALM_ROWS, left.whole && right.whole, bytes === WINDOW_BYTES_MAX)
@@ -306,10 +313,15 @@ class Walk {
   async #pause(bytes: number): Promise<void> {
     this.#busyBytes += bytes
     if (this.#busyBytes < BLOCK_BYTES) return
-    discarded(this.#busyBytes)
+    discarded(this.#garbageBytes)
     this.#busyBytes = 0
+    this.#garbageBytes = 0
     await new Promise(setImmediate)
   }
+}
+
+function peeked(text: Text, start: number, end: number, buffer: Uint8Array): Promise<Uint8Array> {
+  return text.peek?.(start, end, buffer) ?? text.read(start, end)
 }
 
 function firstDifference(a: Uint8Array, b: Uint8Array): number {

@@ -1,6 +1,6 @@
 import { discarded } from '../../core/garbage.ts'
 import type { ByteRange, TableText } from '../text/layout.ts'
-import type { Text } from '../text/text.ts'
+import { nearReads, type Text } from '../text/text.ts'
 import { bareLine } from './columns.ts'
 import { eachRow } from './multiset.ts'
 import { PIECE_BYTES } from './pieces.ts'
@@ -14,9 +14,10 @@ export async function withoutHeaders<R extends ByteRange>(
 ): Promise<R[]> {
   const headers = headerLines.map(line => Buffer.from(bareLine(line))).filter(header => header.length > 0)
   const { cut } = base.format
+  const source = nearReads(image)
   const left: R[] = []
   for (const range of ranges) {
-    if (!(await occursAny(image, range, headers))) {
+    if (!(await occursAny(source, range, headers))) {
       left.push(range)
       continue
     }

@@ -1,12 +1,15 @@
 import type { RowCut } from '../../columns/text/formats/index.ts'
 import { discarded } from '../../core/garbage.ts'
 import type { ByteRange } from '../text/layout.ts'
-import type { Text } from '../text/text.ts'
+import { nearReads, type Text } from '../text/text.ts'
 import { hashRow } from './row-hash.ts'
 
 /** Rows that are kept in memory at a time, with 28 bytes each; more of them take more passes. */
 const ROWS_PER_PASS = 1 << 20
 const READ_BYTES = 1 << 20
+/** The work of so many bytes or ranges is done before others get their turn. */
+const TURN_BYTES = 1 << 20
+const TURN_RANGES = 256
 
 /** Marks by row: row 0 is the first row of the first range. */
 export class RowMarks {
@@ -37,11 +40,14 @@ export async function eachRow(
   cut: RowCut,
   visit: (row: number, bytes: Uint8Array, start: number, end: number, at: number) => void,
 ): Promise<number> {
+  const source = ranges.length > 1 ? nearReads(text) : text
   let row = 0
+  let turnBytes = 0
+  let turnRanges = 0
   for (const range of ranges) {
     let want = READ_BYTES
     for (let at = range.start; at < range.end; ) {
-      const bytes = await text.read(at, Math.min(range.end, at + want))
+      const bytes = await source.read(at, Math.min(range.end, at + want))
       const last = at + bytes.length === range.end
       const next = cut(bytes)
       let start = 0
@@ -58,6 +64,10 @@ export async function eachRow(
       discarded(start)
       // One row is longer than what was read.
       want = start === 0 ? want * 2 : READ_BYTES
+      turnBytes += bytes.length
+      if (turnBytes < TURN_BYTES && ++turnRanges < TURN_RANGES) continue
+      turnBytes = 0
+      turnRanges = 0
       await new Promise(setImmediate)
     }
   }

@@ -17,7 +17,7 @@ export interface EditCounts {
 /**
  * Tells how many of the rows that an edit takes away come back changed: those whose key comes back, each as often as it
  * is on both sides. The key is the column named `id`, else the first integer column; in a table without one, as many as
- * come are taken to be changed. Only the numbers in the history depend on it: what is removed and added is known without.
+ * come are taken to be changed. Only the numbers in the history and the change data feed depend on it: what is removed and added is known without.
  * Both texts are rows of `schema` in a format, as posixlake writes it.
  */
 export async function countChanges(
@@ -47,7 +47,8 @@ function hashOfField(cut: FieldCut): RowHash {
   }
 }
 
-function keyColumn(schema: Schema): number {
+/** The index of the column whose values tell rows apart, or -1. */
+export function keyColumn(schema: Schema): number {
   const named = schema.findIndex(field => field.name === 'id')
   return named >= 0 ? named : schema.findIndex(field => INTEGERS.has(field.type.kind))
 }

@@ -3,6 +3,7 @@ import type { TextInput } from '../../columns/text/formats/index.ts'
 import type { Batch, Field } from '../../columns/types.ts'
 import { discarded } from '../../core/garbage.ts'
 import { defaultCell } from '../../table/defaults.ts'
+import { asWritten } from '../../table/rules/rules.ts'
 import type { ByteRange } from '../text/layout.ts'
 import { lineOf, type Text } from '../text/text.ts'
 import { ROW_BYTES_MAX, rowTooLong } from './row-window.ts'
@@ -51,9 +52,10 @@ export async function* parsedPieces(
   input: TextInput,
   seen?: Set<string>,
 ): AsyncGenerator<ParsedPiece> {
+  const open = asWritten(fields)
   for await (const { at, bytes } of rowPieces(text, range, input)) {
     const batch = await withLines(text, at, firstLine =>
-      input.parse(bytes, fields, { firstLine, seen, missing: defaultCell }),
+      input.parse(bytes, open, { firstLine, seen, missing: defaultCell }),
     )
     yield { bytes, batch, complete: bytes.at(-1) === 0x0a }
   }

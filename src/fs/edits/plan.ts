@@ -3,7 +3,7 @@ import { inputOf } from '../../columns/text/formats/index.ts'
 import type { Field, Schema } from '../../columns/types.ts'
 import type { Snapshot } from '../../table/snapshot.ts'
 import type { ByteRange, TableText } from '../text/layout.ts'
-import { rope, type Text } from '../text/text.ts'
+import { nearReads, rope, type Text } from '../text/text.ts'
 import {
   type AddedRows,
   type Change,
@@ -219,10 +219,11 @@ async function parsedRanges(
   const input = inputOf(format)
   const added: AddedRows[] = []
   const kept = new KeptRows()
+  const source = nearReads(image)
   for (const range of await withoutHeaders(base, image, diff.added, headers)) {
     let rows = 0
     const pieces = kept.begin(range)
-    for await (const { bytes, batch, complete } of parsedPieces(image, range, schema, input)) {
+    for await (const { bytes, batch, complete } of parsedPieces(source, range, schema, input)) {
       const rendered = format.render(batch, schema)
       const text = complete ? rendered.bytes : rendered.bytes.subarray(0, -1)
       if (Buffer.compare(text, bytes) !== 0 && diff.removed.length > 0) return undefined

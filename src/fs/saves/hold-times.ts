@@ -22,6 +22,8 @@ export interface HoldTimes extends IncompleteTimes {
    * what others append as soon as it does anyway.
    */
   readonly pinnedMs: number
+  /** A file that takes the name was done for longer than this: it was not made from what the table is now. */
+  readonly finishedMs: number
   /** Programs that are at work at the same time on one client have opened the file within this time. */
   readonly togetherMs: number
 }
@@ -38,5 +40,6 @@ export const DEFAULT_HOLD_TIMES: HoldTimes = {
   abandonedMs: 120_000,
   answeredMs: 15_000,
   pinnedMs: 3000,
+  finishedMs: 2000,
   togetherMs: 250,
 }

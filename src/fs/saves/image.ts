@@ -1,10 +1,11 @@
 import { firstIndex } from '../../core/search.ts'
 import type { SameAs } from '../edits/diff.ts'
-import { joined, type Text } from '../text/text.ts'
+import type { Text } from '../text/text.ts'
 
 /** The staged bytes of a save. */
 export interface StagedBytes {
-  read(position: number, length: number): Uint8Array
+  /** Reads into all of `bytes` from a position on. */
+  readInto(bytes: Uint8Array, position: number): void
 }
 
 /** A run of the image: of the base at the same offset, of staged bytes from `position` on, or of zeros (a hole). */
@@ -53,19 +54,29 @@ export class ImageRope implements Text {
     this.#size = size
   }
 
-  async read(start: number, end: number): Promise<Uint8Array> {
-    const parts: (Uint8Array | Promise<Uint8Array>)[] = []
+  read(start: number, end: number): Promise<Uint8Array> {
+    return this.peek(start, end, undefined)
+  }
+
+  async peek(start: number, end: number, buffer: Uint8Array | undefined): Promise<Uint8Array> {
+    const only = this.#spans[this.#spanAt(start)]
+    if (only?.source === 'base' && only.end >= end) return this.#base.read(start, end)
+    const bytes = buffer?.subarray(0, end - start) ?? new Uint8Array(end - start)
+    const others: { readonly at: number; readonly part: Promise<Uint8Array> }[] = []
     // Staged bytes are read before anything is awaited: the journal may be gone afterwards.
     for (let i = this.#spanAt(start); i < this.#spans.length; i++) {
       const span = this.#spans[i]!
       if (span.start >= end) break
       const from = Math.max(start, span.start)
       const to = Math.min(end, span.end)
-      if (span.source === 'base') parts.push(this.#base.read(from, to))
-      else if (span.source === 'hole') parts.push(new Uint8Array(to - from))
-      else parts.push(this.#staged.read(span.position + from - span.start, to - from))
+      const own = bytes.subarray(from - start, to - start)
+      if (span.source === 'base') others.push({ at: from - start, part: this.#base.read(from, to) })
+      else if (span.source === 'hole') own.fill(0)
+      else this.#staged.readInto(own, span.position + from - span.start)
     }
-    return joined(await Promise.all(parts))
+    const parts = await Promise.all(others.map(({ part }) => part))
+    for (const [i, part] of parts.entries()) bytes.set(part, others[i]!.at)
+    return bytes
   }
 
   /** Ranges that were written, neighbours joined. */

@@ -4,6 +4,8 @@ import type { TextFormatName } from '../../columns/text/formats/index.ts'
 import { TEXT_FORMAT_VERSION } from '../../columns/text/rendered.ts'
 import { errnoOf, messageOf } from '../../core/errors.ts'
 import { readWhole } from '../../core/whole-io.ts'
+import { type EndJson, endFromJson, endToJson } from '../end-records.ts'
+import type { EndOfFile } from '../ends-of-file.ts'
 import { FsError } from '../filesystem.ts'
 import { type Disk, systemDisk, writeAll } from './disk.ts'
 
@@ -16,6 +18,7 @@ const WRITE = 0x57
 const STABLE_WRITE = 0x53
 const TRUNCATE = 0x54
 const HELD = 0x48
+const PLACE = 0x50
 
 /** The kind of journal that a file's name tells: of a save that goes on, or of one that is only to be set aside. */
 export function journalKind(name: string): 'save' | 'refused' | undefined {
@@ -57,6 +60,15 @@ export type JournalRecord =
   | { readonly kind: 'truncate'; readonly size: number }
   /** All that was written was answered, and may be the whole save. */
   | { readonly kind: 'held' }
+  | PlaceRecord
+
+/** The writer of what follows (`clientKey`): bytes that this client takes to be behind `end` stand in the image from `at` on. */
+export interface PlaceRecord {
+  readonly kind: 'place'
+  readonly client: string
+  readonly at: number
+  readonly end: EndOfFile
+}
 
 /**
  * The staged bytes of one save in a file of its own: a header, then every WRITE and truncation in the order they came,
@@ -70,6 +82,8 @@ export class SaveJournal {
   #end: number
   #synced: number
   #closed = false
+  /** The client whose place was recorded last. */
+  #client: string | undefined
 
   private constructor(disk: Disk, path: string, fd: number, header: JournalHeader, end: number) {
     this.#disk = disk
@@ -128,7 +142,16 @@ export class SaveJournal {
     return this.#end - bytes.length
   }
 
+  /** Records whose WRITEs follow, unless they are those of the one before. */
+  place(client: string, at: number, end: EndOfFile): void {
+    if (client === this.#client) return
+    this.#append(PLACE, at, new TextEncoder().encode(JSON.stringify({ client, end: endToJson(end) })))
+    this.#client = client
+  }
+
+  /** All places are others from now on. */
   truncate(size: number): void {
+    this.#client = undefined
     this.#append(TRUNCATE, size, new Uint8Array(0))
   }
 
@@ -139,10 +162,16 @@ export class SaveJournal {
 
   /** The staged bytes [position, position + length). */
   read(position: number, length: number): Uint8Array {
-    const bytes = readAt(this.#fd, position, length)
-    if (bytes.length !== length)
-      throw new FsError('EIO', `${this.path}: staged bytes are missing behind ${position + bytes.length}`)
+    const bytes = new Uint8Array(length)
+    this.readInto(bytes, position)
     return bytes
+  }
+
+  /** Reads staged bytes from a position on. */
+  readInto(bytes: Uint8Array, position: number): void {
+    const count = readWhole(this.#fd, bytes, position)
+    if (count !== bytes.length)
+      throw new FsError('EIO', `${this.path}: staged bytes are missing behind ${position + count}`)
   }
 
   /** Everything recorded so far is on disk, the file's name too, when this resolves. */
@@ -236,10 +265,16 @@ function readRecords(fd: number, start: number, size: number): { records: Journa
       records.push({ kind: 'write', stable: kind === STABLE_WRITE, offset, length, staged })
     else if (kind === TRUNCATE) records.push({ kind: 'truncate', size: offset })
     else if (kind === HELD) records.push({ kind: 'held' })
+    else if (kind === PLACE) records.push(placeOf(offset, readAt(fd, staged, length)))
     else break
     end = staged + length
   }
   return { records, end }
+}
+
+function placeOf(at: number, bytes: Uint8Array): PlaceRecord {
+  const { client, end } = JSON.parse(new TextDecoder().decode(bytes)) as { client: string; end: EndJson }
+  return { kind: 'place', client, at, end: endFromJson(end) }
 }
 
 function checksum(head: Uint8Array, bytes: Uint8Array): number {

@@ -1,10 +1,12 @@
+import { broughtIn } from '../brought.ts'
 import type { AddedRows, ChangePlan, EditPlan } from '../edits/change-plan.ts'
 import { eachRow } from '../edits/multiset.ts'
 import { clientKey, endOf, endOfImage, type FileClient, isEndOf, TAIL_BYTES_MAX } from '../ends-of-file.ts'
 import { FsError } from '../filesystem.ts'
-import type { Lineages, WritePlace } from '../lineages.ts'
+import type { Lineages } from '../lineages.ts'
 import type { TableText } from '../text/layout.ts'
 import { joined, type Text } from '../text/text.ts'
+import type { WritePlace } from '../write-places.ts'
 import { isAppend } from './outcome.ts'
 import { type ClientPlace, isAsWritten, isTruncated, type Save } from './save.ts'
 
@@ -20,25 +22,24 @@ export interface Written {
 }
 
 /** The place of a client that writes where it says. */
-export function placeAtOffset({ size, snapshot }: TableText): ClientPlace {
-  return { end: endOf(size, snapshot.version), at: size, written: 0 }
+export function placeAtOffset({ size, version }: TableText): ClientPlace {
+  return { end: endOf(size, version), at: size, written: 0 }
 }
 
-/** Gives a client its place in a save. FsError EJUKEBOX if another one is in the middle of it. */
+/** Gives a client its place in a save; `isNew`: see Lineages. FsError EJUKEBOX if another one is in the middle of it. */
 export async function joinSave(
   edit: Save,
   key: string,
   place: WritePlace,
   isUnderWay: boolean,
+  isNew: boolean,
   writes: readonly Written[],
 ): Promise<void> {
-  const { base, places } = edit
+  const { base, places, isTakenUp } = edit
   const [first] = places.values()
   if (isUnderWay) {
-    if (first !== undefined && place.kind === 'on') throw inTheMiddle(edit)
-    if (first !== undefined && (await isOthers(edit, place, writes))) {
-      throw inTheMiddle(edit)
-    }
+    const isSame = first === undefined || (isTakenUp && isNew)
+    if (!isSame && (await isOthers(edit, place, writes))) throw inTheMiddle(edit)
     // Its client has connected anew, or has several connections.
     places.set(key, first ?? placeAtOffset(base))
   } else if (place.kind === 'behind') places.set(key, { end: place.end, at: undefined, written: 0 })
@@ -51,10 +52,13 @@ function inTheMiddle({ lineage }: Save): FsError {
 
 /** True if WRITEs to a save that is under way are appends of somebody else, and no part of it that comes once more. */
 async function isOthers(edit: Save, place: WritePlace, writes: readonly Written[]): Promise<boolean> {
-  if (place.kind === 'on' || (place.kind === 'here' && !place.isAppend)) return false
+  if (place.kind === 'on') return true
+  if (place.kind === 'here' && !place.isAppend) return false
   const end = place.kind === 'behind' ? place.end.size : edit.base.size
   const [first] = writes
-  if (first === undefined || first.offset > end || first.offset + first.bytes.length <= end) return false
+  if (first === undefined || first.offset > end) return false
+  // All of it is there by another save: at the place of this one's client it would be there twice.
+  if (first.offset + first.bytes.length <= end) return place.kind === 'behind' && !hasEnd(edit, place.end)
   if (isTruncated(edit)) return true
   const shift = place.kind === 'behind' ? edit.base.size - end : 0
   const hole = edit.image.firstHole()
@@ -62,6 +66,11 @@ async function isOthers(edit: Save, place: WritePlace, writes: readonly Written[
   const tail = first.bytes.subarray(end - first.offset)
   const there = await edit.image.read(edit.base.size, Math.min(edit.image.size, edit.base.size + tail.length))
   return there.length === 0 || Buffer.compare(there, tail.subarray(0, there.length)) !== 0
+}
+
+/** True if one of the clients of a save writes behind an end. */
+function hasEnd({ places }: Save, { size, version }: ClientPlace['end']): boolean {
+  return [...places.values()].some(({ end }) => end.size === size && end.version === version)
 }
 
 /** The parts of a WRITE, each at its place in the image: what its client takes to be behind the end is behind the end. */
@@ -75,8 +84,7 @@ export function placed(edit: Save, { offset, bytes, caller }: Written): { offset
   const known = place?.at === undefined ? 0 : Math.min(bytes.length, Math.max(0, place.end.size - offset))
   const parts = []
   // In front of its end a client may have changed the text that the others have, too.
-  if (known > 0 && isEndOf(place!.end, edit.base.snapshot.version))
-    parts.push({ offset, bytes: bytes.subarray(0, known) })
+  if (known > 0 && isEndOf(place!.end, edit.base.version)) parts.push({ offset, bytes: bytes.subarray(0, known) })
   if (known < bytes.length) parts.push({ offset: offset + known + shift, bytes: bytes.subarray(known) })
   return parts
 }
@@ -111,7 +119,7 @@ export async function imageFor(
   if (place === undefined || isOwnImage(save)) return image
   const { end, at } = place
   const own = ownIn(place)
-  const front = isEndOf(end, base.snapshot.version) ? image : ((await textUpTo(end)) ?? image)
+  const front = isEndOf(end, base.version) ? image : ((await textUpTo(end)) ?? image)
   return {
     size: end.size + own,
     read: async (start, stop) => {
@@ -140,19 +148,16 @@ export async function noteEnds(
 ): Promise<void> {
   const { lineage, base, image, places } = save
   for (const [key, { end, at, written }] of places) {
-    if (asWritten) lineages.noteWrote(lineage, key, endOf(text.size, text.snapshot.version), end)
+    if (asWritten) lineages.noteWrote(lineage, key, endOf(text.size, text.version), end)
     else if (at === undefined) continue
     else if (isAppend(plan, base)) {
+      // All that it wrote was there before.
+      if (written <= end.size) continue
       const stop = Math.min(image.size, at + Math.max(0, written - end.size))
       const start = Math.max(at, stop - TAIL_BYTES_MAX)
       const own = await image.read(start, stop)
       const tail = start === at ? joined([end.tail, own]) : own
-      lineages.noteWrote(
-        lineage,
-        key,
-        endOf(written, end.version ?? base.snapshot.version, tail, text.snapshot.version),
-        end,
-      )
+      lineages.noteWrote(lineage, key, endOf(written, end.version ?? base.version, tail, text.version), end)
     } else if (at === end.size) {
       lineages.noteWrote(lineage, key, await endOfImage(image), end)
       lineages.noteSaved(lineage, [key], save, false)
@@ -162,20 +167,19 @@ export async function noteEnds(
 
 /** The changes of a save without the rows that a file has brought which its client renamed onto the name (see Brought). */
 export async function withoutBrought(save: Save, plan: ChangePlan): Promise<ChangePlan> {
+  const { ends } = save.lineage
   let added = plan.added
   for (const [key, place] of save.places) {
-    const brought = save.lineage.brought.get(key)
+    const brought = ends.broughtBy(key)
     const own = ownIn(place)
-    if (brought === undefined || brought.isOver() || brought.end !== place.end.size || own === 0) continue
-    const length = Math.min(own, brought.rows.length)
+    if (brought === undefined || own === 0) continue
     const start = place.at!
-    const bytes = await save.image.read(start, start + length)
-    save.lineage.brought.delete(key)
-    if (Buffer.compare(bytes, brought.rows.subarray(0, length)) !== 0) continue
-    if (length < brought.rows.length) {
-      const rest = { ...brought, end: brought.end + length, rows: brought.rows.subarray(length) }
-      save.lineage.brought.set(key, rest)
-    }
+    const length = broughtIn(
+      brought,
+      place.end,
+      await save.image.read(start, start + Math.min(own, brought.rows.length)),
+    )
+    if (length === 0) continue
     added = await without(plan, added, start, start + length)
   }
   return added === plan.added ? plan : { ...plan, added }

@@ -1,5 +1,5 @@
 import { clientKey } from '../ends-of-file.ts'
-import type { Lineage } from '../lineages.ts'
+import type { Lineage } from '../lineage.ts'
 import type { Outcome } from './outcome.ts'
 import type { Written } from './places.ts'
 

@@ -1,13 +1,16 @@
 import { readdirSync, statSync, unlinkSync } from 'node:fs'
 import { join } from 'node:path'
 import { TEXT_FORMAT_VERSION } from '../../columns/text/rendered.ts'
-import { messageOf } from '../../core/errors.ts'
+import { isStoreAway, messageOf } from '../../core/errors.ts'
 import type { Table } from '../../table/table.ts'
-import { type Lineages, writeKey } from '../lineages.ts'
+import { FsError } from '../filesystem.ts'
+import { type Lineage, writeKey } from '../lineage.ts'
+import type { Lineages } from '../lineages.ts'
+import type { TableText } from '../text/layout.ts'
 import type { Disk } from './disk.ts'
-import { type JournalRecord, journalKind, SaveJournal } from './journal.ts'
+import { type JournalRecord, journalKind, type PlaceRecord, SaveJournal } from './journal.ts'
 import type { Reporter } from './reporter.ts'
-import { hasNoRows, type Save } from './save.ts'
+import { type ClientPlace, hasNoRows, type Save } from './save.ts'
 import type { Staging } from './staging.ts'
 import type { SaveEvent } from './state.ts'
 import type { Transitions } from './transitions.ts'
@@ -39,19 +42,25 @@ export function journalsLeft(directory: string): string[] {
 
 /**
  * Takes up what an earlier process held when it died. A save whose commit is already in the table's history is over; the
- * others are held again, and come to their end as they would have.
+ * others are held again, and come to their end as they would have. Rejects if that cannot be known now: its client sends
+ * again what was not answered, which must not be taken for another save.
  */
 export async function recoverSave(path: string, options: RecoveryOptions): Promise<void> {
   try {
     const { journal, records } = SaveJournal.open(path, options.disk)
     await takeUp(journal, records, options).catch(error => {
-      journal.close()
+      try {
+        // No later process takes it up: by then it may be in the table by another call.
+        if (!isStoreAway(error)) journal.refuse()
+      } finally {
+        journal.close()
+      }
       throw error
     })
   } catch (error) {
-    options.reporter.sayAlone(
-      `a save that was under way when the server stopped cannot be taken up: ${messageOf(error)}`,
-    )
+    const sentence = `a save that was under way when the server stopped cannot be taken up: ${messageOf(error)}`
+    if (isStoreAway(error)) throw new FsError('EIO', sentence, { cause: error })
+    options.reporter.sayAlone(sentence)
   }
 }
 
@@ -65,13 +74,19 @@ async function takeUp(
   if (header.format !== lineages.format) return journal.close()
   const version = BigInt(header.version)
   const committed = await table.findTransaction(header.editId, version)
-  if (committed !== undefined) noteCommitted(journal, records, committed, lineages)
-  if (committed !== undefined || records.length === 0) return staging.discard(journal)
-  const lineage = lineages.get(BigInt(header.lineId)) ?? lineages.forgotten(version)
-  lineage.version = version
-  lineage.text = undefined
-  const base = await lineages.text(lineage)
+  const known = lineages.get(BigInt(header.lineId))
+  if (records.length === 0 || (known === undefined && committed !== undefined)) return staging.discard(journal)
+  const lineage = known ?? lineages.forgotten(version)
+  const base = await lineages.textAt(lineage, version)
+  if (committed !== undefined) return takeUpCommitted(journal, records, lineage, base, committed, options)
+  if (base === undefined)
+    throw new FsError('EIO', `the table no longer has version ${header.version}, which it changes`)
+  if (lineage.version < version) {
+    lineage.version = version
+    lineage.text = undefined
+  }
   const save = staging.newSave(lineage, base, journal)
+  save.isTakenUp = true
   const event = replayed(save, records)
   if (journalKind(journal.path) === 'refused') return transitions.setAside(save)
   if (base.size !== header.baseSize || (header.textFormat ?? 1) !== TEXT_FORMAT_VERSION) {
@@ -88,35 +103,64 @@ async function takeUp(
 }
 
 /** The server died before it noted so: the client's handle must not go back to the text from before the save. */
-function noteCommitted(
+async function takeUpCommitted(
   journal: SaveJournal,
   records: readonly JournalRecord[],
+  lineage: Lineage,
+  base: TableText | undefined,
   version: bigint,
-  lineages: Lineages,
-): void {
-  const lineage = lineages.get(BigInt(journal.header.lineId))
-  if (lineage === undefined || lineage.version >= version) return
+  { lineages, staging, transitions }: RecoveryOptions,
+): Promise<void> {
   const writes = records.filter(record => record.kind === 'write').slice(-REPEATED_MAX)
   const keys = writes.map(({ offset, staged, length }) => writeKey(offset, journal.read(staged, length)))
-  lineages.moveTo(lineage, version, keys)
+  if (base === undefined) {
+    if (lineage.version < version) lineages.moveTo(lineage, version, keys)
+    return staging.discard(journal)
+  }
+  const save = staging.newSave(lineage, base, journal)
+  replayed(save, records)
+  save.written = keys
+  await transitions.wasCommitted(save, version)
 }
 
 /** Makes the image of a save anew, and tells how far the save had come. */
-function replayed({ image, base }: Save, records: readonly JournalRecord[]): SaveEvent {
+function replayed({ image, base, places }: Save, records: readonly JournalRecord[]): SaveEvent {
   let owesCommit = false
   let truncated = false
   let answered = false
+  let place: ClientPlace | undefined
   for (const record of records) {
-    if (record.kind === 'write') {
-      image.splice(record.offset, record.staged, record.length)
-      if (!record.stable) owesCommit = true
-    } else if (record.kind === 'truncate') {
-      image.truncate(record.size)
-      truncated ||= hasNoRows(base, record.size)
-    } else {
-      owesCommit = false
-      answered ||= image.hasWritten
+    switch (record.kind) {
+      case 'write':
+        image.splice(record.offset, record.staged, record.length)
+        if (place !== undefined) place.written = Math.max(place.written, writtenIn(place, record))
+        if (!record.stable) owesCommit = true
+        break
+      case 'truncate':
+        image.truncate(record.size)
+        truncated ||= hasNoRows(base, record.size)
+        places.clear()
+        break
+      case 'place':
+        place = placeIn(places, record)
+        places.set(record.client, place)
+        break
+      case 'held':
+        owesCommit = false
+        answered ||= image.hasWritten
     }
   }
   return { kind: 'restart', owesCommit, truncated, answered, isEmpty: image.size === 0 }
+}
+
+/** The place of a record: where one is that is the same, it is that of a client with several connections. */
+function placeIn(places: Save['places'], { client, at, end }: PlaceRecord): ClientPlace {
+  const same = [...places.values()].find(place => place.at === at && place.end.size === end.size)
+  return places.get(client) ?? same ?? { end, at, written: 0 }
+}
+
+/** Up to where a WRITE went, as its client counts. */
+function writtenIn({ end, at }: ClientPlace, { offset, length }: { offset: number; length: number }): number {
+  const start = at ?? end.size
+  return offset < start ? offset + length : offset + length - start + end.size
 }

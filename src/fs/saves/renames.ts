@@ -1,7 +1,9 @@
 import { closeSync, readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { bytesOf } from '../../core/base64.ts'
 import { errnoOf } from '../../core/errors.ts'
 import type { Table } from '../../table/table.ts'
+import type { Lineages } from '../lineages.ts'
 import { type Disk, writeAll } from './disk.ts'
 import { stagingError } from './journal.ts'
 
@@ -20,10 +22,29 @@ export interface RenameRecord {
   readonly fileId: string
   /** The handle of the name then: the file's own id (`file`), an earlier lineage of the view (`line`), or a new one. */
   readonly becomes: 'file' | 'line' | 'new'
+  /** Its client (`clientKey`). */
+  readonly client?: string
+  /** Rows at its end that are new, which that client may have behind an end of some lineages, too (see Brought). */
+  readonly brought?: { readonly rows: string; readonly behind: readonly BroughtBehind[] } | undefined
+}
+
+/** The end of a lineage (its id) that a client's rows may stand behind, in bytes. */
+export interface BroughtBehind {
+  readonly line: string
+  readonly end: number
 }
 
 /** A file that is to take the view's name. */
-export type Renaming = Pick<RenameRecord, 'origin' | 'fileId' | 'becomes'>
+export type Renaming = Pick<RenameRecord, 'origin' | 'fileId' | 'becomes' | 'client'>
+
+/** Notes the rows that a file has brought which is in the table. */
+export function noteBrought({ brought, client }: RenameRecord, lineages: Lineages): void {
+  if (brought === undefined || client === undefined) return
+  for (const { line, end } of brought.behind) {
+    const lineage = lineages.get(BigInt(line))
+    if (lineage !== undefined) lineages.noteBrought(lineage, client, end, bytesOf(brought.rows))
+  }
+}
 
 /**
  * Which files are being renamed onto a view, in the order in which they were, each in a file of its own: whatever is killed
@@ -52,9 +73,9 @@ export class Renames {
     return [...this.#open.values()]
   }
 
-  /** True if a file's rows are in the table. Rejects if that cannot be known now. */
-  async isIn(table: Table, { editId, version, changes }: RenameRecord): Promise<boolean> {
-    return !changes || (await table.findTransaction(editId, BigInt(version))) !== undefined
+  /** The version that has a file's rows; undefined if they are not in the table. Rejects if that cannot be known now. */
+  async versionOf(table: Table, { editId, version, changes }: RenameRecord): Promise<bigint | undefined> {
+    return changes ? table.findTransaction(editId, BigInt(version)) : BigInt(version)
   }
 
   /** Durable when it resolves; FsError if that is not possible, and then nothing is kept. */

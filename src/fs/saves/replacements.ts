@@ -1,4 +1,5 @@
 import { randomUUID } from 'node:crypto'
+import { base64 } from '../../core/base64.ts'
 import type { Snapshot } from '../../table/snapshot.ts'
 import type { Committed } from '../../table/table.ts'
 import { closePlan, type EditPlan } from '../edits/change-plan.ts'
@@ -7,7 +8,7 @@ import type { TableText } from '../text/layout.ts'
 import { bytesText, type Text } from '../text/text.ts'
 import type { Committer } from './committer.ts'
 import { keeping, showsAsWritten, type Unseen } from './outcome.ts'
-import type { RenameRecord, Renames, Renaming } from './renames.ts'
+import type { BroughtBehind, RenameRecord, Renames, Renaming } from './renames.ts'
 import type { Reporter } from './reporter.ts'
 import { isUndecided } from './verdict.ts'
 
@@ -24,14 +25,14 @@ export interface Replaced {
   /** The view shows exactly the bytes of the image. */
   readonly asWritten: boolean
   readonly record: RenameRecord
-  /** Rows at its end that are new. */
-  readonly behind: Uint8Array
 }
 
 /** The text that a new one is a change of, and the rows of it that its writer had not seen. */
 export interface Replacing {
   readonly base: TableText
   readonly unseen?: Unseen
+  /** Ends behind which its client may have new rows, too. */
+  readonly behind?: readonly BroughtBehind[]
 }
 
 /** Commits whole new texts, which come in one piece: no save is held for them. */
@@ -48,17 +49,19 @@ export class Replacements {
    * behind the commit, even a kill, `renames` has the record until it is ended. FsError EJUKEBOX: it may be
    * committed, or is.
    */
-  async replace({ base, unseen }: Replacing, image: Text, renaming: Renaming): Promise<Replaced> {
+  async replace({ base, unseen, behind }: Replacing, image: Text, renaming: Renaming): Promise<Replaced> {
     const { committer, reporter, renames } = this.#options
     const whole = await reporter.refusing(() => committer.plan(base, image))
     try {
       const plan = unseen === undefined ? whole : await keeping(whole, base, unseen)
       const changes = plan.kind !== 'unchanged'
-      const record = { ...renaming, editId: randomUUID(), version: String(base.snapshot.version), changes }
+      const rows = behind === undefined ? undefined : await addedBehind(plan, image)
+      const brought = rows && { rows: base64(rows), behind: behind! }
+      const record = { ...renaming, editId: randomUUID(), version: String(base.version), changes, brought }
       await reporter.refusing(() => renames.begin(record))
       const text = await this.#commit(plan, base, record)
       const asWritten = await showsAsWritten(plan, base, text, image).catch(() => false)
-      return { text, asWritten, record, behind: await addedBehind(plan, image) }
+      return { text, asWritten, record }
     } finally {
       closePlan(whole)
     }
@@ -90,9 +93,9 @@ export class Replacements {
   }
 }
 
-/** The rows at the end of an image that a plan brings, if they are few. */
-async function addedBehind(plan: EditPlan, image: Text): Promise<Uint8Array> {
+/** The rows at the end of an image that a plan brings, if there are some, and few. */
+async function addedBehind(plan: EditPlan, image: Text): Promise<Uint8Array | undefined> {
   const last = plan.kind === 'change' && plan.source === image ? plan.added.at(-1) : undefined
-  if (last === undefined || last.end !== image.size || last.end - last.start > TAIL_BYTES_MAX) return new Uint8Array(0)
+  if (last === undefined || last.end !== image.size || last.end - last.start > TAIL_BYTES_MAX) return undefined
   return (await image.read(last.start, last.end)).slice()
 }

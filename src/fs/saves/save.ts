@@ -1,7 +1,7 @@
 import type { EditPlan } from '../edits/change-plan.ts'
 import type { EndOfFile } from '../ends-of-file.ts'
 import type { ImageOfSave } from '../known-texts.ts'
-import type { Lineage } from '../lineages.ts'
+import type { Lineage } from '../lineage.ts'
 import type { TableText } from '../text/layout.ts'
 import { ImageRope } from './image.ts'
 import type { SaveJournal } from './journal.ts'
@@ -39,6 +39,8 @@ export interface Save extends ImageOfSave {
   commits: number
   /** The places of its clients' WRITEs, by `clientKey`. */
   readonly places: Map<string, ClientPlace>
+  /** An earlier process had begun it. */
+  isTakenUp: boolean
   /** The last stable WRITEs, should they come once more after a restart (see Lineage). */
   written: readonly string[]
 }
@@ -58,6 +60,7 @@ export function newSave(lineage: Lineage, base: TableText, journal: SaveJournal,
     commits: 0,
     places: new Map(),
     became: undefined,
+    isTakenUp: false,
     written: [],
   }
 }
@@ -76,11 +79,11 @@ export function isAsWritten({ places }: Save): boolean {
 }
 
 /**
- * True if a client (`clientKey`) is shown the image: one that has written it. Of a save that no client is known for (`rm`,
- * or one that was taken up after a restart) everybody is.
+ * True if a client (`clientKey`) is shown the image: one that has written it. Of a save that no client is known for (`rm`)
+ * everybody is, and so is one who may have connected anew (`isNew`) to go on with it after a restart.
  */
-export function isShownTo({ places }: Save, client: string): boolean {
-  return places.size === 0 || places.has(client)
+export function isShownTo({ places, isTakenUp }: Save, client: string, isNew: boolean): boolean {
+  return places.size === 0 || places.has(client) || (isTakenUp && isNew)
 }
 
 /** True if a size is that of a file without rows. */

@@ -4,7 +4,8 @@ import type { Snapshot } from '../../table/snapshot.ts'
 import type { Table } from '../../table/table.ts'
 import { clientKey, type FileClient } from '../ends-of-file.ts'
 import type { Caller } from '../filesystem.ts'
-import { type Lineage, type Lineages, lostHandle } from '../lineages.ts'
+import { type Lineage, lostHandle } from '../lineage.ts'
+import type { Lineages } from '../lineages.ts'
 import type { TableText } from '../text/layout.ts'
 import type { Segments } from '../text/segments.ts'
 import type { Text } from '../text/text.ts'
@@ -17,7 +18,7 @@ import type { Outcome } from './outcome.ts'
 import { placeAtOffset } from './places.ts'
 import { SaveQueue } from './queue.ts'
 import { journalsLeft, recoverSave } from './recovery.ts'
-import { Renames, type Renaming } from './renames.ts'
+import { noteBrought, Renames, type Renaming } from './renames.ts'
 import { type Replaced, Replacements, type Replacing } from './replacements.ts'
 import { Reporter } from './reporter.ts'
 import { hasNoRows, isTruncated, type Save } from './save.ts'
@@ -180,9 +181,13 @@ export class Saves {
   async #cut(save: Save, size: number, caller: FileClient): Promise<Outcome> {
     const { base } = save
     if (size === 0) await save.watch.beginTruncation()
-    await this.#transitions.staging(save, () => this.#staging.truncate(save, size))
-    save.places.clear()
-    save.places.set(clientKey(caller), placeAtOffset(base))
+    const client = clientKey(caller)
+    await this.#transitions.staging(save, () => {
+      this.#staging.truncate(save, size)
+      save.places.clear()
+      save.places.set(client, placeAtOffset(base))
+      this.#staging.notePlace(save, client)
+    })
     const empties = hasNoRows(base, size)
     const event = { kind: 'SETATTR', empties, isWholeAppend: !empties && (await isWholeAppend(save)) } as const
     const outcome = await this.#transitions.call(save, event)
@@ -203,6 +208,8 @@ export class Saves {
     await this.#queue.task(async () => {
       await this.#finishHeld()
       replaced = await this.#replacements.replace(await find(), image, renaming)
+      // WRITEs that bring these rows, too, may wait for their turn.
+      noteBrought(replaced.record, this.#options.lineages)
     })
     return replaced!
   }
@@ -270,6 +277,11 @@ export class Saves {
   /** True if a save is under way. */
   get isBusy(): boolean {
     return this.#staging.size > 0
+  }
+
+  /** True if no save is under way, and no call. */
+  get isIdle(): boolean {
+    return !this.isBusy && this.#queue.isIdle
   }
 
   /** Ends the saves whose files nobody has open any more, if they wait for that. */

@@ -79,10 +79,14 @@ export class OpenedFile implements Text {
     this.size = size
   }
 
-  async read(start: number, end: number): Promise<Uint8Array> {
+  read(start: number, end: number): Promise<Uint8Array> {
+    return this.peek(start, end, new Uint8Array(end - start))
+  }
+
+  async peek(start: number, end: number, buffer: Uint8Array): Promise<Uint8Array> {
     // Its number may be another file's by now.
     if (this.#isClosed) throw new Error('a file that was closed is read')
-    const bytes = new Uint8Array(end - start)
+    const bytes = buffer.subarray(0, end - start)
     const done = readWhole(this.fd, bytes, start)
     if (done < bytes.length)
       throw new FsError(

@@ -1,8 +1,10 @@
 import { randomUUID } from 'node:crypto'
 import { messageOf } from '../../core/errors.ts'
 import { closePlan } from '../edits/change-plan.ts'
+import { clientKey } from '../ends-of-file.ts'
 import { FsError } from '../filesystem.ts'
-import type { Lineage, Lineages } from '../lineages.ts'
+import type { Lineage } from '../lineage.ts'
+import type { Lineages } from '../lineages.ts'
 import type { TableText } from '../text/layout.ts'
 import { Discards } from './discards.ts'
 import type { Disk } from './disk.ts'
@@ -61,7 +63,7 @@ export class Staging {
       editId: randomUUID(),
       lineId: String(lineage.id),
       format: lineage.format,
-      version: String(base.snapshot.version),
+      version: String(base.version),
       baseSize: base.size,
     } as const
     const journal = SaveJournal.create(this.#options.directory, header, this.#options.disk)
@@ -84,11 +86,19 @@ export class Staging {
   write(save: Save, write: Written, stable: boolean): void {
     save.watch.written()
     save.sequence++
-    for (const { offset, bytes } of placed(save, write)) {
+    const parts = placed(save, write)
+    this.notePlace(save, clientKey(write.caller))
+    for (const { offset, bytes } of parts) {
       checkGap(save, offset)
       save.image.splice(offset, save.journal.write(offset, bytes, stable), bytes.length)
       this.#options.lineages.touch(save.lineage)
     }
+  }
+
+  /** Keeps the place of a client in a save for a later process. */
+  notePlace(save: Save, client: string): void {
+    const place = save.places.get(client)
+    if (place?.at !== undefined) save.journal.place(client, place.at, place.end)
   }
 
   /** Stages another size. */
@@ -109,7 +119,7 @@ export class Staging {
   /** The journal of a save that is in the table is what a repeated call is known by until its lineage is saved. */
   dropSaved(save: Save): void {
     this.#forget(save)
-    this.#options.lineages.whenSaved(save.lineage, () => this.#discards.discard(save.journal))
+    this.#options.lineages.whenSaved(() => this.#discards.discard(save.journal))
   }
 
   /** A save that an earlier process had brought to its end, or had not begun. */

@@ -1,12 +1,13 @@
-import { messageOf } from '../../core/errors.ts'
+import { isStoreAway, messageOf } from '../../core/errors.ts'
 import type { Snapshot } from '../../table/snapshot.ts'
 import type { Committed } from '../../table/table.ts'
 import type { EditPlan } from '../edits/change-plan.ts'
 import { endOf } from '../ends-of-file.ts'
 import { FsError } from '../filesystem.ts'
-import type { Lineage, Lineages } from '../lineages.ts'
+import type { Lineage } from '../lineage.ts'
+import type { Lineages } from '../lineages.ts'
 import type { TableText } from '../text/layout.ts'
-import type { Text } from '../text/text.ts'
+import { rope, type Text } from '../text/text.ts'
 import type { Committer } from './committer.ts'
 import { PAGE_BYTES } from './completeness.ts'
 import type { HoldTimes } from './hold-times.ts'
@@ -303,14 +304,37 @@ export class Transitions {
     return { kind: 'committed', asWritten }
   }
 
-  /** The same where the new text cannot be read at this moment, or what the save was is known from the log alone. */
-  #committedUnread(save: Save, version: bigint): Outcome {
-    const { lineages, staging } = this.#options
-    lineages.moveTo(save.lineage, version, save.written)
-    // Where they take the end to be is known, and no version is that has just this in front of it.
+  /** A save that an earlier process committed, and did not bring to its end. */
+  async wasCommitted(save: Save, version: bigint): Promise<void> {
+    const { lineages, committer, staging } = this.#options
+    const { lineage, base, image, places, written } = save
+    // Of some clients it may have been noted.
+    for (const key of [...places.keys()]) if (lineage.ends.hasLanded(key, version)) places.delete(key)
+    const text = await lineages.textAt(lineage, version)
+    const plan = text === undefined ? undefined : await committer.planOf(save).catch(() => undefined)
+    if (lineage.version < version) lineages.moveTo(lineage, version, written)
+    if (text !== undefined && plan !== undefined) {
+      const asWritten = isAsWritten(save) && (await showsAsWritten(plan, base, text, image).catch(() => false))
+      await noteEnds(lineages, save, plan, text, asWritten).catch(() => undefined)
+    } else this.#noteEndsUnread(save)
+    lineages.release(lineage)
+    staging.dropSaved(save)
+    lineages.touch(lineage)
+  }
+
+  /** The ends that its clients take for theirs are known, but no version that has just this in front of it. */
+  #noteEndsUnread(save: Save): void {
+    const { lineages } = this.#options
     for (const [key, { end }] of save.places)
       lineages.noteWrote(save.lineage, key, endOf(sizeFor(save, key), undefined), end)
     lineages.noteSaved(save.lineage, save.places.keys(), save, false)
+  }
+
+  /** The end of a save whose new text cannot be read at this moment, or of which the log alone tells what it was. */
+  #committedUnread(save: Save, version: bigint): Outcome {
+    const { lineages, staging } = this.#options
+    lineages.moveTo(save.lineage, version, save.written)
+    this.#noteEndsUnread(save)
     lineages.release(save.lineage)
     staging.dropSaved(save)
     lineages.touch(save.lineage)
@@ -324,12 +348,30 @@ export class Transitions {
     const { state, act } = next(save.state, { kind: 'refused', told }, times)
     this.#enter(save, state)
     if (act.kind === 'set aside') await this.setAside(save)
-    else staging.drop(save)
+    else {
+      // Its program has heard of it, and is gone, mostly, before the store is back.
+      if (isStoreAway(error)) await this.#keep(save)
+      staging.drop(save)
+    }
     if (told) {
       lineages.touch(save.lineage)
       lineages.retire(save.lineage, save.mtimeBefore)
     }
     throw refusal
+  }
+
+  /** Keeps what was written, beside the table: of an append its rows. */
+  async #keep(save: Save): Promise<void> {
+    const { setAside, reporter } = this.#options
+    const { base, image } = save
+    try {
+      const header = { text: base, start: 0, end: base.headerBytes.length }
+      const isAppend = (await kindOf(save)) === 'append'
+      const kept = isAppend ? rope([header, { text: image, start: base.size, end: image.size }]) : image
+      reporter.say(`what was written is kept as ${await setAside(kept)}`)
+    } catch (error) {
+      reporter.say(`what was written cannot be kept: ${messageOf(error)}`)
+    }
   }
 
   async #giveUp(save: Save, because: string): Promise<void> {

@@ -110,7 +110,7 @@ export class FileBytes {
           const bytes = await readFully(file.fd, wanted, Number(offset))
           const stat = look(file.fd)
           const eof = offset + BigInt(bytes.length) >= stat.size
-          return { bytes, eof, attributes: this.#stats.of(id, stat) }
+          return { data: [bytes], eof, attributes: this.#stats.of(id, stat) }
         } finally {
           file.release()
         }

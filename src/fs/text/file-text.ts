@@ -143,13 +143,21 @@ export class FileText {
 
   /** Returns the offset of row `row` in the live text of piece `piece`; of a deleted one, that of the next live row. */
   async offsetOf(piece: number, row: number): Promise<number> {
-    const size = (await this.pieces())[piece]!
+    const { firstRow, rows, bytes } = (await this.pieces())[piece]!
+    if (row <= firstRow) return 0
+    if (row >= firstRow + rows) return bytes - (await this.#holesOf(piece)).before.at(-1)!
+    return (await this.offsetsIn(piece))(row)
+  }
+
+  /** Finds the offsets of rows of piece `piece`, or of the one behind, as `offsetOf` does, without a wait for each. */
+  async offsetsIn(piece: number): Promise<(row: number) => number> {
+    const { firstRow } = (await this.pieces())[piece]!
     const holes = await this.#holesOf(piece)
-    const within = row - size.firstRow
-    if (within <= 0) return 0
-    if (within >= size.rows) return size.bytes - holes.before.at(-1)!
-    const at = (await this.#places(piece)).offsetOf(within)
-    return at - removedBefore(holes, at)
+    const places = await this.#places(piece)
+    return row => {
+      const at = places.offsetOf(row - firstRow)
+      return at - removedBefore(holes, at)
+    }
   }
 
   /** The row that holds the byte at `offset` of the live text of piece `piece`. */

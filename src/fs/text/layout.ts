@@ -1,8 +1,10 @@
 import { schemaFingerprint } from '../../columns/schema.ts'
 import type { Frame, TextFormat } from '../../columns/text/formats/index.ts'
 import { type Difference, Ordered } from '../../core/ordered.ts'
+import { ascending } from '../../core/search.ts'
 import { inViewOrder, type LiveFile, type Snapshot } from '../../table/snapshot.ts'
 import type { Table } from '../../table/table.ts'
+import { ORDER_TAG } from '../../table/tags.ts'
 import { FileText } from './file-text.ts'
 import { ropeOf } from './placement.ts'
 import {
@@ -16,6 +18,7 @@ import {
   placesOf,
   type Rope,
   textOrdering,
+  within,
 } from './rope.ts'
 import { type Segments, type TextKind, textKind } from './segments.ts'
 import { joined, type Text } from './text.ts'
@@ -29,6 +32,8 @@ const SEQUENTIAL_BYTES = 4 << 20
 
 /** A range is found in so many parts at a time, or a few more. */
 const LEAF_RANGES_MAX = 256
+/** Places of files that are worked out ahead: each may have a file to open. */
+const PLACES_AHEAD = 16
 /** Text that is read ahead, in bytes: less than is kept at hand. */
 const AHEAD_BYTES = 24 << 20
 
@@ -94,6 +99,11 @@ export class TableText implements Text {
     this.size = this.headerBytes.length + this.#bodySize + around
   }
 
+  /** Tells this text from others: the first version that has it (Snapshot.textVersion). */
+  get version(): bigint {
+    return this.snapshot.textVersion
+  }
+
   /** The files' texts, for the next version. */
   get texts(): FileTexts {
     return this.#texts
@@ -109,6 +119,15 @@ export class TableText implements Text {
   }
 
   async read(start: number, end: number): Promise<Uint8Array> {
+    return joined(await this.parts(start, end))
+  }
+
+  async peek(start: number, end: number, buffer: Uint8Array): Promise<Uint8Array> {
+    return joined(await this.parts(start, end), buffer)
+  }
+
+  /** The bytes [start, end), as `read` gives them, in parts that are views of what is cached. */
+  async parts(start: number, end: number): Promise<Uint8Array[]> {
     const parts: Uint8Array[] = []
     const header = this.headerBytes.length
     if (start < header) parts.push(this.headerBytes.subarray(start, Math.min(end, header)))
@@ -116,7 +135,7 @@ export class TableText implements Text {
     const to = Math.min(this.#bodySize, end - header)
     if (from < to) await this.#readBody(from, to, parts)
     if (this.format.frame !== undefined) this.#putFrame(this.format.frame, start, end, parts)
-    return joined(parts)
+    return parts
   }
 
   /** The start of the row that holds the byte at `offset`. */
@@ -157,7 +176,7 @@ export class TableText implements Text {
     }
     return [...found]
       .sort(([a], [b]) => inViewOrder(a.file, b.file))
-      .map(([text, lists]) => ({ file: text.file, rows: merged(lists) }))
+      .map(([text, lists]) => ({ file: text.file, rows: lists.length === 1 ? lists[0]! : ascending(lists) }))
       .filter(({ rows }) => rows.length > 0)
   }
 
@@ -269,14 +288,10 @@ export class TableText implements Text {
     const rope = await this.#ropeOf()
     for (const { blocks, start } of partsOf(rope, from, to)) {
       const known = blocks instanceof Promise ? await blocks : blocks
-      let at = start
-      for (const block of known) {
-        const blockStart = at
-        at += block.size
-        if (at <= from) continue
-        if (blockStart >= to) break
+      for (const block of within(known, from - start, to - start)) {
         const leaves = leavesOf(rope, block)
-        cut(leaves instanceof Promise ? await leaves : leaves, blockStart, from, to, some)
+        const blockStart = start + block.at
+        cut(leaves instanceof Promise ? await leaves : leaves, from - blockStart, to - blockStart, some)
       }
       if (some.length < LEAF_RANGES_MAX) continue
       if (isSome(some)) yield some
@@ -312,60 +327,55 @@ function isSome(ranges: LeafRange[]): ranges is LeafRanges {
 }
 
 /** The files whose sections have a part of the body offsets [from, to). */
-function nodesWithin({ nodes, startBytes }: Rope, from: number, to: number): FileNode[] {
-  const found: FileNode[] = []
-  if (from >= to) return found
-  if (from < startBytes) found.push(nodes.at(0)!)
-  const first = nodes.atSum(Math.max(0, from - startBytes))
-  if (first === undefined) return found
-  let at = startBytes + first.start
-  for (const node of nodes.from(other => inViewOrder(first.item.text.file, other.text.file))) {
-    if (at >= to) break
-    if (node.size > 0) found.push(node)
-    at += node.size
-  }
-  return found
+function nodesWithin(rope: Rope, from: number, to: number): FileNode[] {
+  if (from >= to) return []
+  const found = [...placesWithin(rope, from, to)].map(({ node }) => node)
+  return from < rope.startBytes ? [rope.nodes.at(0)!, ...found] : found
+}
+
+/** The blocks of a place, and the body offset of the first. */
+interface PlacedBlocks {
+  readonly blocks: readonly Block[] | Promise<readonly Block[]>
+  readonly start: number
 }
 
 /** The blocks at the start and at the places of files that have a part of the body offsets [from, to). */
-function* partsOf(
-  rope: Rope,
+function* partsOf(rope: Rope, from: number, to: number): Generator<PlacedBlocks> {
+  if (from < rope.startBytes) yield { blocks: rope.startBlocks, start: 0 }
+  const ahead: PlacedBlocks[] = []
+  for (const { node, start } of placesWithin(rope, from, to)) {
+    const blocks = blocksOf(node)
+    // Whoever comes to them hears of it.
+    if (blocks instanceof Promise) blocks.catch(() => undefined)
+    ahead.push({ blocks, start })
+    if (ahead.length > PLACES_AHEAD) yield ahead.shift()!
+  }
+  yield* ahead
+}
+
+/** The files whose places have a part of the body offsets [from, to), and where these start. */
+function* placesWithin(
+  { nodes, startBytes }: Rope,
   from: number,
   to: number,
-): Generator<{ readonly blocks: readonly Block[] | Promise<readonly Block[]>; readonly start: number }> {
-  if (from < rope.startBytes) yield { blocks: rope.startBlocks, start: 0 }
-  const first = rope.nodes.atSum(Math.max(0, from - rope.startBytes))
+): Generator<{ readonly node: FileNode; readonly start: number }> {
+  const first = nodes.atSum(Math.max(0, from - startBytes))
   if (first === undefined) return
-  let start = rope.startBytes + first.start
-  for (const node of rope.nodes.from(other => inViewOrder(first.item.text.file, other.text.file))) {
+  let start = startBytes + first.start
+  for (const node of nodes.from(other => inViewOrder(first.item.text.file, other.text.file))) {
     if (start >= to) return
-    if (node.size > 0) yield { blocks: blocksOf(node), start }
+    if (node.size > 0) yield { node, start }
     start += node.size
   }
 }
 
-/** Puts what the leaves, which begin at `start`, have of [from, to) to `ranges`. */
-function cut(leaves: readonly Leaf[], start: number, from: number, to: number, ranges: LeafRange[]): void {
-  let at = start
-  for (const leaf of leaves) {
-    if (at >= to) return
-    const first = Math.max(0, from - at)
-    const last = Math.min(leaf.size, to - at)
-    if (first < last) ranges.push({ leaf, from: leaf.from + first, to: leaf.from + last })
-    at += leaf.size
+/** Puts what the leaves have of [from, to), offsets from the first of them, to `ranges`. */
+function cut(leaves: readonly Leaf[], from: number, to: number, ranges: LeafRange[]): void {
+  for (const leaf of within(leaves, from, to)) {
+    const first = Math.max(0, from - leaf.at)
+    const last = Math.min(leaf.size, to - leaf.at)
+    ranges.push({ leaf, from: leaf.from + first, to: leaf.from + last })
   }
-}
-
-function merged(lists: readonly Uint32Array[]): Uint32Array {
-  const [only] = lists
-  if (lists.length === 1 && only !== undefined) return only
-  const rows = new Uint32Array(lists.reduce((sum, { length }) => sum + length, 0))
-  let at = 0
-  for (const list of lists) {
-    rows.set(list, at)
-    at += list.length
-  }
-  return rows.sort()
 }
 
 /**
@@ -401,6 +411,24 @@ export async function openText(
   return new TableText(snapshot, format, segments, texts, known)
 }
 
+/**
+ * The first bytes of a table's text, about so many, where they can be had sooner than by opening it: text of other writers'
+ * files is measured first. Undefined where they cannot. Rejects as `openText`.
+ */
+export async function firstBytes(
+  snapshot: Snapshot,
+  segments: Segments,
+  format: TextFormat,
+  bytes: number,
+): Promise<Uint8Array | undefined> {
+  const files = snapshot.live.toArray()
+  const [first] = files
+  const isPlain = format.frame === undefined && files.every(file => file.tag(ORDER_TAG) === undefined)
+  if (first === undefined || first.vector !== undefined || !isPlain) return undefined
+  const rows = await segments.firstRows(textKind(snapshot, format), first, bytes)
+  return rows && joined([format.header(snapshot.schema), rows])
+}
+
 /** Returns the files of a version that a text does not have as they are, or all of them. */
 function changedFiles({ live }: Snapshot, known: TableText | undefined): Iterable<Difference<LiveFile>> {
   if (known !== undefined) return live.changesSince(known.snapshot.live)
@@ -409,6 +437,8 @@ function changedFiles({ live }: Snapshot, known: TableText | undefined): Iterabl
 
 function isAlike(kind: TextKind, format: TextFormat, { snapshot, format: other }: TableText): boolean {
   return (
-    other === format && snapshot.tableId === kind.tableId && schemaFingerprint(snapshot.schema) === kind.fingerprint
+    other === format &&
+    snapshot.tableId === kind.tableId &&
+    schemaFingerprint(snapshot.schema) === schemaFingerprint(kind.schema)
   )
 }

@@ -1,5 +1,6 @@
 import { Ordered, type Ordering } from '../../core/ordered.ts'
 import { lowerBound } from '../../core/search.ts'
+import { inHangingOrder, placedRows, type RowRange, type Target } from '../../table/placed-rows.ts'
 import { type FilePlace, inViewOrder, type LiveFiles } from '../../table/snapshot.ts'
 import { ORDER_TAG } from '../../table/tags.ts'
 import type { FileText } from './file-text.ts'
@@ -12,10 +13,9 @@ import {
   nodeAt,
   nodeOrdering,
   type Rope,
-  type RowRange,
   type Run,
   runAt,
-  startBlock,
+  startBlocks,
   textOrdering,
 } from './rope.ts'
 import type { Segments } from './segments.ts'
@@ -109,7 +109,7 @@ class Placing {
     return {
       nodes: this.#nodes,
       start,
-      startBlocks: start === this.#before.start ? this.#before.startBlocks : start.map(startBlock),
+      startBlocks: start === this.#before.start ? this.#before.startBlocks : startBlocks(start),
       startBytes: start === this.#before.start ? this.#before.startBytes : bytesOf(start),
       unresolved: this.#unresolved ?? this.#before.unresolved,
     }
@@ -197,34 +197,20 @@ class Placing {
 
   async #runsOf(text: FileText): Promise<{ readonly runs: readonly Run[]; readonly own: readonly RowRange[] }> {
     const hint = text.file.tag(ORDER_TAG) === undefined ? undefined : await this.#segments.orderHint(text.file)
-    const runs: Run[] = []
-    const own: RowRange[] = []
-    if (hint === undefined) return { runs, own }
-    const rows = await text.rows()
+    if (hint === undefined) return { runs: [], own: [] }
     const targets = await this.#targetsOf(text, hint.refs)
-    let at = 0
-    for (const { count, ref, row } of hint.runs) {
-      const start = at
-      const end = Math.min(rows, at + count)
-      if (start >= end) break
-      at = end
-      const target = ref < 0 ? undefined : targets[ref]
-      if (ref >= 0 && (target === undefined || row >= target.rows)) own.push({ start, end })
-      else {
-        const bytes = await text.liveBytes(start, end)
-        runs.push({ start, end, target: target?.file, row, bytes, total: bytes })
-      }
+    const { runs, own } = placedRows(hint, await text.rows(), targets)
+    const sized: Run[] = []
+    for (const run of runs) {
+      const bytes = await text.liveBytes(run.start, run.end)
+      sized.push({ ...run, bytes, total: bytes })
     }
-    if (at < rows) own.push({ start: at, end: rows })
-    return { runs, own }
+    return { runs: sized, own }
   }
 
   /** The files that a hint names and rows of this file may hang on. */
-  async #targetsOf(
-    text: FileText,
-    refs: readonly string[],
-  ): Promise<({ readonly file: FilePlace; readonly rows: number } | undefined)[]> {
-    const targets: ({ readonly file: FilePlace; readonly rows: number } | undefined)[] = []
+  async #targetsOf(text: FileText, refs: readonly string[]): Promise<(Target | undefined)[]> {
+    const targets: (Target | undefined)[] = []
     for (const path of refs) {
       const file = this.#live.get(path)
       if (file !== undefined && inViewOrder(file, text.file) < 0) {
@@ -265,11 +251,6 @@ function symmetricDifference(a: Uint32Array, b: Uint32Array): number[] {
 
 function withTotal(run: Run, total: number | undefined): Run {
   return total === undefined ? run : { ...run, total }
-}
-
-/** Later files first, and the rows of one file in their order. */
-function inHangingOrder(a: { file: FilePlace; start: number }, b: { file: FilePlace; start: number }): number {
-  return inViewOrder(b.file, a.file) || a.start - b.start
 }
 
 /** Returns the rows that hang at one place, after some of them changed. */

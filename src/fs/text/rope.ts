@@ -1,13 +1,9 @@
 import type { Ordered, Ordering } from '../../core/ordered.ts'
 import { firstIndex } from '../../core/search.ts'
+import { type RowRange, shownRows } from '../../table/placed-rows.ts'
 import { type FilePlace, inViewOrder } from '../../table/snapshot.ts'
 import type { FileText } from './file-text.ts'
-
-/** Physical rows [start, end) of a file. */
-export interface RowRange {
-  readonly start: number
-  readonly end: number
-}
+import type { PieceSize } from './segments.ts'
 
 /** Rows that an order hint puts behind a row of another file, or at the start of the table. */
 export interface Attached extends RowRange {
@@ -65,6 +61,8 @@ export interface Leaf extends RowRange {
   readonly piece: number
   /** Offset in the live text of the piece. */
   readonly from: number
+  /** Offset from the first leaf of the block. */
+  readonly at: number
   readonly size: number
 }
 
@@ -72,6 +70,8 @@ export interface Leaf extends RowRange {
 export interface Block {
   readonly file: FilePlace
   readonly root: RowRange
+  /** Offset from the first block of the place. */
+  readonly at: number
   readonly size: number
   leaves: readonly Leaf[] | Promise<readonly Leaf[]> | undefined
 }
@@ -116,9 +116,27 @@ export function bytesOf(attached: readonly Attached[]): number {
   return attached.reduce((sum, { bytes }) => sum + bytes, 0)
 }
 
-/** Returns a block of rows that stand at the start of the table. */
-export function startBlock(attached: Attached): Block {
-  return { file: attached.file, root: attached, size: attached.bytes, leaves: undefined }
+/** Returns the blocks of rows that stand at the start of the table. */
+export function startBlocks(attached: readonly Attached[]): readonly Block[] {
+  let at = 0
+  return attached.map(root => {
+    const block = { file: root.file, root, at, size: root.bytes, leaves: undefined }
+    at += root.bytes
+    return block
+  })
+}
+
+/** The parts that have some of the bytes [from, to), as offsets from the first of all parts. */
+export function* within<P extends { readonly at: number; readonly size: number }>(
+  parts: readonly P[],
+  from: number,
+  to: number,
+): Generator<P> {
+  for (let i = firstIndex(parts.length, n => parts[n]!.at + parts[n]!.size > from); i < parts.length; i++) {
+    const part = parts[i]!
+    if (part.at >= to) return
+    yield part
+  }
 }
 
 /** Returns the blocks at a file's own place, cut by the pieces of its text; no promise once they are known: there may be many. */
@@ -140,15 +158,17 @@ async function findBlocks({ text, own, anchors }: FileNode): Promise<readonly Bl
   const pieces = await text.pieces()
   const blocks: Block[] = []
   let next = 0
+  let at = 0
   for (const range of own ?? [{ start: 0, end: await text.rows() }]) {
-    for (const piece of pieces) {
+    for (let i = pieceAt(pieces, range.start); i < pieces.length && pieces[i]!.firstRow < range.end; i++) {
+      const piece = pieces[i]!
       const start = Math.max(range.start, piece.firstRow)
       const end = Math.min(range.end, piece.firstRow + piece.rows)
-      if (start >= end) continue
       let size = await text.liveBytes(start, end)
       while (next < anchors.length && anchors[next]!.row < start) next++
       for (; next < anchors.length && anchors[next]!.row < end; next++) size += bytesOf(anchors[next]!.attached)
-      if (size > 0) blocks.push({ file: text.file, root: { start, end }, size, leaves: undefined })
+      if (size > 0) blocks.push({ file: text.file, root: { start, end }, at, size, leaves: undefined })
+      at += size
     }
   }
   return blocks
@@ -171,50 +191,48 @@ export function leavesOf({ nodes }: Rope, block: Block): readonly Leaf[] | Promi
 
 async function findLeaves(nodes: Ordered<FileNode>, { file, root }: Block): Promise<readonly Leaf[]> {
   const leaves: Leaf[] = []
-  for (const { text, start, end } of inOrder(nodes, { ...root, file })) {
-    for (const [i, piece] of (await text.pieces()).entries()) {
+  const offsets = new Map<FileText, ((row: number) => number)[]>()
+  let at = 0
+  for (const { node, start, end } of inOrder(nodes, { ...root, file })) {
+    const { text } = node
+    const pieces = await text.pieces()
+    for (let i = pieceAt(pieces, start); i < pieces.length && pieces[i]!.firstRow < end; i++) {
+      const piece = pieces[i]!
       const rowStart = Math.max(start, piece.firstRow)
       const rowEnd = Math.min(end, piece.firstRow + piece.rows)
-      if (rowStart >= rowEnd) continue
-      const from = await text.offsetOf(i, rowStart)
-      const size = (await text.offsetOf(i, rowEnd)) - from
-      if (size > 0) leaves.push({ text, piece: i, start: rowStart, end: rowEnd, from, size })
+      let from = 0
+      let size: number
+      if (rowEnd - rowStart === piece.rows) size = await text.offsetOf(i, rowEnd)
+      else {
+        const known = offsets.get(text) ?? []
+        offsets.set(text, known)
+        const offsetOf = known[i] ?? (await text.offsetsIn(i))
+        known[i] = offsetOf
+        from = offsetOf(rowStart)
+        size = offsetOf(rowEnd) - from
+      }
+      if (size > 0) leaves.push({ text, piece: i, start: rowStart, end: rowEnd, from, at, size })
+      at += size
     }
   }
   return leaves
 }
 
-interface ShownRows extends RowRange {
-  readonly text: FileText
+/** The piece that holds a row, or the first one behind it. */
+function pieceAt(pieces: readonly PieceSize[], row: number): number {
+  return firstIndex(pieces.length, i => pieces[i]!.firstRow + pieces[i]!.rows > row)
 }
 
 /** The rows of a range with what hangs on them, in the order in which they are shown. */
-function inOrder(nodes: Ordered<FileNode>, range: RowRange & { readonly file: FilePlace }): ShownRows[] {
-  const shown: ShownRows[] = []
-  const waiting: { node: FileNode; start: number; end: number }[] = []
-  const wait = ({ file, start, end }: RowRange & { readonly file: FilePlace }): void => {
+function inOrder(
+  nodes: Ordered<FileNode>,
+  range: RowRange & { readonly file: FilePlace },
+): (RowRange & { readonly node: FileNode })[] {
+  return shownRows(range, file => {
     const node = nodeAt(nodes, file)
     if (node === undefined) throw new Error(`${file.path} has rows in the view and is not in it`)
-    waiting.push({ node, start, end })
-  }
-  wait(range)
-  for (let next = waiting.pop(); next !== undefined; next = waiting.pop()) {
-    const { node, start, end } = next
-    const anchor = firstAnchor(node.anchors, start, end)
-    if (anchor === undefined) {
-      if (start < end) shown.push({ text: node.text, start, end })
-      continue
-    }
-    shown.push({ text: node.text, start, end: anchor.row + 1 })
-    waiting.push({ node, start: anchor.row + 1, end })
-    for (let i = anchor.attached.length - 1; i >= 0; i--) wait(anchor.attached[i]!)
-  }
-  return shown
-}
-
-function firstAnchor(anchors: readonly Anchor[], start: number, end: number): Anchor | undefined {
-  const found = anchors[firstIndex(anchors.length, i => anchors[i]!.row >= start)]
-  return found !== undefined && found.row < end ? found : undefined
+    return node
+  })
 }
 
 /** The files that have rows at a file's own place, and that file. What stands at the start is at the first file's place. */
@@ -223,8 +241,7 @@ export async function filesAt(rope: Rope, node: FileNode): Promise<ReadonlySet<F
   const ranges: (RowRange & { readonly file: FilePlace })[] = node === rope.nodes.at(0) ? [...rope.start] : []
   for (const range of node.own ?? [{ start: 0, end: await node.text.rows() }]) ranges.push({ ...range, file })
   const found = new Set([node])
-  for (const range of ranges)
-    for (const { text } of inOrder(rope.nodes, range)) found.add(nodeAt(rope.nodes, text.file)!)
+  for (const range of ranges) for (const { node: other } of inOrder(rope.nodes, range)) found.add(other)
   return found
 }
 

@@ -1,16 +1,16 @@
 import type { ByteCache, CachedBytes } from '../../cache/byte-cache.ts'
 import { ParquetError } from '../../columns/errors.ts'
-import { type Footer, fetchRowGroup, readFooter } from '../../columns/parquet/read.ts'
+import { decodeFirstRows, type Footer, fetchRowGroup, readFooter } from '../../columns/parquet/read.ts'
 import { type ByteSource, storeSource } from '../../columns/parquet/source.ts'
-import { schemaFingerprint, schemaToJson } from '../../columns/schema.ts'
+import { rowsFingerprint, schemaFingerprint, schemaToJson } from '../../columns/schema.ts'
 import type { RecordedSize, TextFormat } from '../../columns/text/formats/index.ts'
 import { type RenderedText, ROW_INDEX_STRIDE, TEXT_FORMAT_VERSION } from '../../columns/text/rendered.ts'
-import type { Schema } from '../../columns/types.ts'
+import type { DataType, Schema } from '../../columns/types.ts'
 import { BoundedMap } from '../../core/bounded-map.ts'
 import { discarded } from '../../core/garbage.ts'
 import { Recent } from '../../core/recent.ts'
 import { schemaInFiles } from '../../table/column-mapping.ts'
-import { textSizes } from '../../table/data-files/text-sizes.ts'
+import { type FileTextSizes, textSizes } from '../../table/data-files/text-sizes.ts'
 import { decodeOrderHint, type OrderHint } from '../../table/order-hint.ts'
 import { fileTextSizes, type LiveFile, type Snapshot } from '../../table/snapshot.ts'
 import type { Table } from '../../table/table.ts'
@@ -26,9 +26,20 @@ const REMOTE_AHEAD = 6
 const FACTS_BYTES = 16 << 20
 /** Files of which something is noted that is found out again when it is needed. */
 const NOTED_FILES_MAX = 50_000
+/** A file on this machine that is no larger is read at once: its footer and its rows are wanted soon after each other. */
+const AT_ONCE_BYTES = 64 << 10
+const SMALL_FILES_BYTES = 8 << 20
 /** A row group of so few rows and bytes is rendered where it is asked for: quicker than a thread is started. */
 const SMALL_ROWS = 16_384
 const SMALL_BYTES = 1 << 20
+/** So much of each column chunk is read for some first rows, a dictionary and a page as a rule; and so much of all of them. */
+const FIRST_CHUNK_BYTES = 8 << 20
+const FIRST_CHUNKS_BYTES = 64 << 20
+/** A footer of several row groups or of more column chunks is not read again for the sizes of texts. */
+const CHUNKS_MAX = 64
+/** One that is smaller still takes less time than to be handed to a thread that is there. */
+const TINY_ROWS = 1024
+const TINY_BYTES = 64 << 10
 
 /** The place of a row group's rows and bytes in the text of its file, deleted rows included. */
 export interface PieceSize {
@@ -62,7 +73,12 @@ export interface MeasuringProgress {
 export function textKind(snapshot: Snapshot, format: TextFormat): TextKind {
   const { tableId } = snapshot
   const schema = schemaInFiles(snapshot)
-  return { tableId, schema, schemaJson: schemaToJson(schema), fingerprint: schemaFingerprint(schema), format }
+  return { tableId, schema, schemaJson: schemaToJson(schema), fingerprint: fingerprintOf(schema, format), format }
+}
+
+/** A short name for all that the text of a row follows from, in a form. */
+function fingerprintOf(schema: Schema, { namesInRows }: TextFormat): string {
+  return namesInRows ? schemaFingerprint(schema) : rowsFingerprint(schema)
 }
 
 /** The texts of data files, row group by row group: rendered once, then cached under what they follow from. */
@@ -78,11 +94,13 @@ export class Segments {
     ({ bytes, index }) => bytes.length + index.byteLength,
     discarded,
   )
+  readonly #small = new Recent<Uint8Array>(SMALL_FILES_BYTES, ({ length }) => length, discarded)
   readonly #facts = new Recent<FileFacts>(FACTS_BYTES, factsBytes)
-  readonly #measured = new Recent<readonly PieceSize[]>(FACTS_BYTES, sizes => sizes.length * OBJECT_BYTES)
+  readonly #sizes = new Recent<readonly PieceSize[]>(FACTS_BYTES, sizes => sizes.length * OBJECT_BYTES)
   /** Files whose recorded sizes turned out to be wrong. */
   readonly #misrecorded = new BoundedMap<string, true>(NOTED_FILES_MAX)
   #measuring = { doneBytes: 0, totalBytes: 0, files: 0 }
+  #readsOn = false
 
   /** `report` hears, once for each file, of text that is not shown as it is. */
   constructor(options: {
@@ -112,10 +130,37 @@ export class Segments {
     return this.#measuring.files === 0 ? undefined : this.#measuring
   }
 
+  /** From now on whoever reads goes on to the end: with the first piece that is not cached all threads are started. */
+  readOn(): void {
+    this.#readsOn = true
+  }
+
   /** The text of one row group, all its rows. Rejects with ParquetError, StorageError or the system's Error. */
   piece(kind: TextKind, file: LiveFile, rowGroup: number): Promise<RenderedText> {
     const key = pieceKey(kind, file, rowGroup)
     return this.#recent.get(key, () => this.#load(key, kind, file, rowGroup))
+  }
+
+  /**
+   * The text of some first rows of a file, of about so many bytes, where that comes sooner than the piece that they are of.
+   * Undefined where it does not, or is not known to.
+   */
+  async firstRows(kind: TextKind, file: LiveFile, bytes: number): Promise<Uint8Array | undefined> {
+    const { schema, format } = kind
+    const { footer } = await this.#factsOf(file)
+    const [group] = footer.rowGroups
+    if (group === undefined || isSmall(group, false) || schema.some(({ type }) => isNested(type))) return undefined
+    if ((await this.#cache.get(pieceKey(kind, file, 0))) !== undefined) return undefined
+    const rows = Math.ceil((bytes * group.rows) / Math.max(group.bytes, group.rows))
+    try {
+      const most = Math.min(FIRST_CHUNK_BYTES, Math.floor(FIRST_CHUNKS_BYTES / schema.length))
+      const fetched = await fetchRowGroup(this.#source(file), footer, 0, schema, file.partition, most)
+      return format.render(decodeFirstRows(fetched, schema, rows), schema).bytes
+    } catch (error) {
+      // The pages in front are larger, or damaged: that of the whole piece is told.
+      if (error instanceof ParquetError) return undefined
+      throw error
+    }
   }
 
   /** The text of one row group under its key (see `pieceKey`), if it is at hand. */
@@ -137,23 +182,54 @@ export class Segments {
     const recorded = fileTextSizes(file)
     const { rows } = file
     if (recorded === undefined || rows === undefined) return undefined
-    const part = recordedPart(kind, recorded.schema)
+    const part = recordedPart(kind, recorded)
     return part === undefined ? undefined : recorded[part.size] + rows * part.extra
   }
 
   /** The sizes of a file's pieces: from its footer if it is one of ours, by rendering all of it otherwise. */
   async sizes(kind: TextKind, file: LiveFile): Promise<readonly PieceSize[]> {
-    const facts = await this.#factsOf(file)
-    const recorded = this.#misrecorded.has(file.path) || file.partition.size > 0 ? undefined : facts.sizes
-    const part = recorded === undefined ? undefined : recordedPart(kind, recorded.schema)
-    if (recorded !== undefined && part !== undefined) {
-      return facts.footer.rowGroups.map(({ firstRow, rows }, i) => {
-        const bytes = recorded.groups[i]![`${part.size}Bytes`] + rows * part.extra
-        return { firstRow, rows, bytes }
-      })
-    }
-    const key = pieceKey(kind, file, -1)
-    return this.#measured.get(key, () => this.#measure(key, kind, file, facts))
+    const only = await this.#onlyPiece(kind, file)
+    if (only !== undefined) return [only]
+    const isRecorded = !this.#misrecorded.has(file.path) && file.partition.size === 0
+    const key = pieceKey(kind, file, isRecorded ? FOUND_SIZES : MEASURED_SIZES)
+    return this.#sizes.get(key, async () => {
+      const kept = sizesFromCached(await this.#cache.get(key))
+      if (kept !== undefined) return kept
+      const { footer, sizes } = await this.#factsOf(file)
+      const recorded = isRecorded ? recordedSizes(kind, footer, sizes) : undefined
+      const found = recorded ?? (await this.#measure(kind, file, footer))
+      if (recorded === undefined || this.#isSlow(footer, file)) await this.#cache.put(key, sizesToCached(found))
+      return found
+    })
+  }
+
+  /** True if a footer takes longer to read than what is cached of it. */
+  #isSlow({ rowGroups }: Footer, file: LiveFile): boolean {
+    const chunks = rowGroups.length * (rowGroups[0]?.columns.length ?? 0)
+    return rowGroups.length > 1 || chunks > CHUNKS_MAX || this.#store.localPath(file.path) === undefined
+  }
+
+  /**
+   * The size of the only piece that a small file has, told without its footer: all its rows are in a text at hand that has
+   * the size that is recorded of the file.
+   */
+  async #onlyPiece(kind: TextKind, file: LiveFile): Promise<PieceSize | undefined> {
+    const { rows } = file
+    if (rows === undefined || rows > SMALL_ROWS || file.sizeBytes > SMALL_BYTES) return undefined
+    const recorded = this.recordedSize(kind, file)
+    if (recorded === undefined) return undefined
+    const text = await this.#kept(pieceKey(kind, file, 0))
+    return text?.rows === rows && text.bytes.length === recorded ? { firstRow: 0, rows, bytes: recorded } : undefined
+  }
+
+  /** The text of a piece, if it need not be rendered. */
+  async #kept(key: string): Promise<RenderedText | undefined> {
+    const atHand = this.#recent.made(key)
+    if (atHand !== undefined || this.#recent.has(key)) return atHand
+    const cached = fromCached(await this.#cache.get(key))
+    // What has to be told of a text is told by whoever loads it.
+    if (cached === undefined || cached.notUtf8 !== undefined) return undefined
+    return this.#recent.get(key, () => Promise.resolve(cached))
   }
 
   /** The order hint of a file that announces one by its tag; undefined if its footer has none. */
@@ -203,12 +279,12 @@ export class Segments {
   async #render(kind: TextKind, file: LiveFile, rowGroup: number): Promise<RenderedText> {
     const { footer } = await this.#factsOf(file)
     const { schema, schemaJson, format } = kind
+    if (this.#readsOn) this.#pool.start()
     // The text is kept, so the bytes that it is made of need not be.
-    const source = storeSource(this.#store, file.path, file.sizeBytes, { isOnce: true })
+    const source = this.#source(file, true)
     const fetched = await fetchRowGroup(source, footer, rowGroup, schema, file.partition)
     const group = footer.rowGroups[rowGroup]
-    const isSmall = group !== undefined && group.rows <= SMALL_ROWS && group.bytes <= SMALL_BYTES
-    if (isSmall && !this.#pool.isStarted) return renderRowGroup(fetched, schema, format)
+    if (group !== undefined && isSmall(group, this.#pool.isStarted)) return renderRowGroup(fetched, schema, format)
     return this.#pool.render({ rowGroup: fetched, schemaJson, format: format.name })
   }
 
@@ -232,15 +308,21 @@ export class Segments {
     }
   }
 
-  #source(file: LiveFile): ByteSource {
-    return storeSource(this.#store, file.path, file.sizeBytes)
+  /** `isOnce`: what is made of its bytes is kept, so that they need not be. */
+  #source({ path, sizeBytes }: LiveFile, isOnce = false): ByteSource {
+    const source = storeSource(this.#store, path, sizeBytes, { isOnce })
+    if (sizeBytes > AT_ONCE_BYTES || this.#store.localPath(path) === undefined) return source
+    return {
+      ...source,
+      read: async (start, end) => {
+        const bytes = await this.#small.get(path, () => this.#store.read(path))
+        return end <= bytes.length ? bytes.subarray(start, end) : source.read(start, end)
+      },
+    }
   }
 
-  /** Renders all of a file once to learn the sizes; they are kept beside the texts. */
-  async #measure(key: string, kind: TextKind, file: LiveFile, facts: FileFacts): Promise<readonly PieceSize[]> {
-    const { rowGroups } = facts.footer
-    const kept = sizesFromCached(await this.#cache.get(key), rowGroups)
-    if (kept !== undefined) return kept
+  /** Renders all of a file once to learn the sizes. */
+  async #measure(kind: TextKind, file: LiveFile, { rowGroups }: Footer): Promise<readonly PieceSize[]> {
     const sizes: PieceSize[] = []
     const progress = this.#measuring.files === 0 ? { doneBytes: 0, totalBytes: 0, files: 0 } : this.#measuring
     this.#measuring = progress
@@ -259,10 +341,16 @@ export class Segments {
     } finally {
       progress.files--
     }
-    const bytes = new TextEncoder().encode(JSON.stringify(sizes.map(size => size.bytes)))
-    await this.#cache.put(key, { bytes, meta: new Uint8Array(0) })
     return sizes
   }
+}
+
+function isSmall({ rows, bytes }: Footer['rowGroups'][number], besideThreads: boolean): boolean {
+  return rows <= (besideThreads ? TINY_ROWS : SMALL_ROWS) && bytes <= (besideThreads ? TINY_BYTES : SMALL_BYTES)
+}
+
+function isNested({ kind }: DataType): boolean {
+  return kind === 'struct' || kind === 'array' || kind === 'map' || kind === 'variant'
 }
 
 /** Bytes of a small object, roughly. */
@@ -275,7 +363,11 @@ function factsBytes({ footer, sizes, order }: FileFacts): number {
   return (groups + runs) * OBJECT_BYTES
 }
 
-/** A piece's text never changes while these stay the same. Row group -1 stands for the sizes of all. */
+/** In the place of a row group: the sizes of all, as the file records them if it does, or as they were measured though. */
+const FOUND_SIZES = -2
+const MEASURED_SIZES = -3
+
+/** A piece's text never changes while these stay the same. */
 export function pieceKey(kind: TextKind, file: LiveFile, rowGroup: number): string {
   const { tableId, fingerprint, format } = kind
   const { path, sizeBytes, modificationTime } = file
@@ -288,17 +380,32 @@ export function pieceKey(kind: TextKind, file: LiveFile, rowGroup: number): stri
  */
 function recordedPart(
   { schema, format, fingerprint }: TextKind,
-  recordedSchema: string,
+  recorded: Pick<FileTextSizes, 'schema' | 'unnamed'>,
 ): { size: RecordedSize['size']; extra: number } | undefined {
   if (format.recorded === undefined) return undefined
   const { size, perRow } = format.recorded
+  const recordedSchema = format.namesInRows ? recorded.schema : (recorded.unnamed ?? recorded.schema)
   if (recordedSchema === fingerprint) return { size, extra: perRow }
   // A row of a single column is written in a way of its own where it is NULL.
   for (let known = schema.length - 1; known >= 2; known--) {
-    if (schemaFingerprint(schema.slice(0, known)) !== recordedSchema) continue
+    if (fingerprintOf(schema.slice(0, known), format) !== recordedSchema) continue
     return { size, extra: perRow + format.nullsSize(schema.slice(known)) }
   }
   return undefined
+}
+
+/** The sizes of pieces that a footer of ours records; undefined if they are of other columns. */
+function recordedSizes(
+  kind: TextKind,
+  { rowGroups }: Footer,
+  recorded: ReturnType<typeof textSizes>,
+): readonly PieceSize[] | undefined {
+  const part = recorded && recordedPart(kind, recorded)
+  if (recorded === undefined || part === undefined) return undefined
+  return rowGroups.map(({ firstRow, rows }, i) => {
+    const bytes = recorded.groups[i]![`${part.size}Bytes`] + rows * part.extra
+    return { firstRow, rows, bytes }
+  })
 }
 
 function toCached({ bytes, rows, index, notUtf8 }: RenderedText): CachedBytes {
@@ -320,16 +427,17 @@ function fromCached(cached: CachedBytes | undefined): RenderedText | undefined {
   return { ...text, notUtf8: { column: numbers[indexEnd]!, row: numbers[indexEnd + 1]! } }
 }
 
-function sizesFromCached(
-  cached: CachedBytes | undefined,
-  rowGroups: Footer['rowGroups'],
-): readonly PieceSize[] | undefined {
+function sizesToCached(sizes: readonly PieceSize[]): CachedBytes {
+  const pairs = sizes.map(({ rows, bytes }) => [rows, bytes])
+  return { bytes: new TextEncoder().encode(JSON.stringify(pairs)), meta: new Uint8Array(0) }
+}
+
+function sizesFromCached(cached: CachedBytes | undefined): readonly PieceSize[] | undefined {
   if (cached === undefined) return undefined
-  try {
-    const sizes = JSON.parse(new TextDecoder().decode(cached.bytes)) as number[]
-    if (sizes.length !== rowGroups.length) return undefined
-    return rowGroups.map(({ firstRow, rows }, i) => ({ firstRow, rows, bytes: sizes[i]! }))
-  } catch {
-    return undefined
-  }
+  const pairs = JSON.parse(new TextDecoder().decode(cached.bytes)) as readonly (readonly [number, number])[]
+  let firstRow = 0
+  return pairs.map(([rows, bytes]) => {
+    firstRow += rows
+    return { firstRow: firstRow - rows, rows, bytes }
+  })
 }

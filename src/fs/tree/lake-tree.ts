@@ -151,6 +151,16 @@ export class LakeTree implements Tree {
     return this.#tables.held()
   }
 
+  /** True if no save is under way, and no name of a view away. */
+  get isQuiet(): boolean {
+    return this.#tables.isQuiet
+  }
+
+  /** Views show the newest version from now on, as they would when somebody looks. */
+  goOn(): Promise<void> {
+    return this.#tables.goOn()
+  }
+
   close(): void {
     this.#tables.close()
     this.#scratch.close()
@@ -159,7 +169,7 @@ export class LakeTree implements Tree {
   async #refresh(table: TableViewContext['table']): Promise<Snapshot> {
     const snapshot = await table.recent()
     this.#latest = snapshot
-    this.#tables.noteVersion(snapshot.version)
+    this.#tables.noteVersion(snapshot)
     return snapshot
   }
 

@@ -98,8 +98,8 @@ class QueryResults implements View {
     const { scratch } = this.#options
     const entry = await found(scratch.lookup(folder, name))
     if (entry?.attributes.type !== 'file') return undefined
-    const { bytes, eof, attributes } = await scratch.read(entry.id, 0n, SQL_BYTES_MAX)
-    return { sql: eof ? new TextDecoder().decode(bytes) : undefined, mtime: attributes.mtime }
+    const { data, eof, attributes } = await scratch.read(entry.id, 0n, SQL_BYTES_MAX)
+    return { sql: eof ? new TextDecoder().decode(Buffer.concat(data)) : undefined, mtime: attributes.mtime }
   }
 
   #resultOf(folder: bigint, name: string, format: TextFormatName, asked: Asked, version: bigint): Result {

@@ -77,7 +77,9 @@ function valueClause({ metadata }: Field): string {
   const start = metadata['delta.identity.start']
   if (start !== undefined) {
     const how = metadata['delta.identity.allowExplicitInsert'] === true ? 'BY DEFAULT' : 'ALWAYS'
-    return `GENERATED ${how} AS IDENTITY (START WITH ${start} INCREMENT BY ${metadata['delta.identity.step'] ?? 1})`
+    const step = metadata['delta.identity.step'] ?? 1
+    // Large numbers are no numbers of JavaScript.
+    return `GENERATED ${how} AS IDENTITY (START WITH ${JSON.stringify(start)} INCREMENT BY ${JSON.stringify(step)})`
   }
   const value = defaultOf(metadata)
   return value === undefined ? '' : `DEFAULT ${value}`

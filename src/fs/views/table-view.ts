@@ -1,13 +1,15 @@
 import type { Database } from 'bun:sqlite'
 import { join } from 'node:path'
 import { type TextFormatName, textFormat } from '../../columns/text/formats/index.ts'
-import type { Clock } from '../../core/clock.ts'
+import { type Clock, momentMs } from '../../core/clock.ts'
+import { totalLength } from '../../core/search.ts'
 import type { Table } from '../../table/table.ts'
 import { MODE, type Owner, viewAttributes } from '../attributes.ts'
 import { clientKey, type FileClient, fileClientOf } from '../ends-of-file.ts'
 import type { ErrorJournal } from '../error-journal.ts'
 import type { Attributes, Change, Node, ReadResult, Stability, WriteResult } from '../filesystem.ts'
-import { type Lineage, Lineages, staleLineage } from '../lineages.ts'
+import { type Lineage, staleLineage } from '../lineage.ts'
+import { Lineages } from '../lineages.ts'
 import type { Disk } from '../saves/disk.ts'
 import { DEFAULT_HOLD_TIMES, type HoldTimes } from '../saves/hold-times.ts'
 import type { NameState } from '../saves/name-state.ts'
@@ -22,6 +24,7 @@ import { openText, TableText } from '../text/layout.ts'
 import type { Segments } from '../text/segments.ts'
 import type { Text } from '../text/text.ts'
 import type { DirectoryNode, FileNode } from '../tree/node.ts'
+import type { SeenVersion } from '../version-times.ts'
 import { offsetIn, readText } from './view.ts'
 
 /** A plain handle of an old lineage still answers while it was read within this time. */
@@ -50,7 +53,7 @@ export interface TableViewOptions {
   /** Saves through these come first: this view waits until they are over. */
   readonly waitsFor: () => readonly TableView[]
   /** The table was seen at this version. */
-  readonly onVersion: (version: bigint) => void
+  readonly onVersion: (seen: SeenVersion) => void
   /** See LineagesOptions. */
   readonly leftMs: (version: bigint) => number
   /** Called when the listing of `data/` has changed. */
@@ -93,8 +96,8 @@ export class TableView {
       id,
       name,
       writable: editor !== undefined,
-      attributes: () => this.#attributes(lineage, client),
-      read: (offset: bigint, count: number) => this.#read(lineage, client, offset, count),
+      attributes: () => this.#call(client, () => this.#attributes(lineage, client)),
+      read: (offset: bigint, count: number) => this.#call(client, () => this.#read(lineage, client, offset, count)),
     }
     if (editor === undefined) return file
     return {
@@ -102,8 +105,8 @@ export class TableView {
       truncate: async (size, before) =>
         this.#changed(lineage, client, before, await editor.truncate(lineage, offsetIn(name, size), client)),
       write: (offset, bytes, stability) =>
-        this.#write(editor, lineage, client, offsetIn(name, offset), bytes, stability),
-      commit: () => this.#commit(editor, lineage, client),
+        this.#call(client, () => this.#write(editor, lineage, client, offsetIn(name, offset), bytes, stability)),
+      commit: () => this.#call(client, () => this.#commit(editor, lineage, client)),
     }
   }
 
@@ -121,13 +124,28 @@ export class TableView {
    * The lineage that an open of the name gets. A save that another program has not ended yet is that program's alone: who
    * asks through a frozen export gets the version before.
    */
-  async open(client: FileClient): Promise<Lineage> {
+  open(client: FileClient): Promise<Lineage> {
+    return this.#call(client, () => this.#open(client))
+  }
+
+  async #open(client: FileClient): Promise<Lineage> {
     const lineage = await this.#opened(client.frozen === true)
     const edit = this.editor?.of(lineage)
     // What is being made anew is shown as it is.
     if (client.frozen !== true || this.away === lineage) return lineage
     if (edit !== undefined && (edit.places.size === 0 || isTruncated(edit))) return lineage
     return this.lineages.openedBy(lineage, client)
+  }
+
+  /** Runs a call of a client, and notes how long it took. */
+  async #call<T>(client: FileClient, run: () => Promise<T>): Promise<T> {
+    const { clock } = this.#context
+    const startMs = momentMs(clock)
+    try {
+      return await run()
+    } finally {
+      this.lineages.known.called(client, startMs, momentMs(clock))
+    }
   }
 
   async #opened(frozen: boolean): Promise<Lineage> {
@@ -149,8 +167,12 @@ export class TableView {
   /** The lineage that the name leads to, after a look at the table's log. */
   async lookNow(): Promise<Lineage> {
     const lineage = await this.lineages.current()
-    this.#options.onVersion(lineage.version)
+    this.#note(lineage)
     return lineage
+  }
+
+  #note({ text }: Lineage): void {
+    if (text !== undefined) this.#options.onVersion(text.snapshot)
   }
 
   /** The attributes of what a lineage shows to a client at this moment, with no look at the table. */
@@ -178,8 +200,7 @@ export class TableView {
   #tell(lineage: Lineage, client: FileClient, text: Text): Attributes {
     // What it is shown is what it knows, and what it wrote itself.
     const isOwn = !(text instanceof TableText) && this.lineages.isPinned(lineage, client)
-    if (!isOwn)
-      this.lineages.noteTold(lineage, client, text instanceof TableText ? text.snapshot.version : undefined, text.size)
+    if (!isOwn) this.lineages.noteTold(lineage, client, text instanceof TableText ? text.version : undefined, text.size)
     return this.#attributesOf(lineage, client, text.size)
   }
 
@@ -187,7 +208,7 @@ export class TableView {
     const mode = this.editor === undefined ? MODE.readOnly : MODE.file
     const edit = this.editor?.of(lineage)
     // Who is shown the file as it was before a save is shown its times, too: they move when the save is over.
-    const mtime = edit !== undefined && !isShownTo(edit, clientKey(client)) ? edit.mtimeBefore : lineage.mtime
+    const mtime = edit !== undefined && !this.#isShownTo(edit, client) ? edit.mtimeBefore : lineage.mtime
     return viewAttributes(this.#context.owner, { id: lineage.id, size, mtime, mode })
   }
 
@@ -200,7 +221,11 @@ export class TableView {
 
   #saveShownTo(lineage: Lineage, client: FileClient): Save | undefined {
     const save = this.editor?.of(lineage)
-    return save !== undefined && isShownTo(save, clientKey(client)) ? save : undefined
+    return save !== undefined && this.#isShownTo(save, client) ? save : undefined
+  }
+
+  #isShownTo(save: Save, client: FileClient): boolean {
+    return isShownTo(save, clientKey(client), this.lineages.isNew(save.lineage, client))
   }
 
   async #read(lineage: Lineage, client: FileClient, offset: bigint, count: number): Promise<ReadResult> {
@@ -211,7 +236,8 @@ export class TableView {
     // Of just the text that is read: with a size that others moved meanwhile, the client shows NULs up to there.
     const attributes = this.#tell(lineage, client, text)
     const read = await readText(text, offset, count)
-    const end = read.bytes.length === 0 ? 0 : Number(offset) + read.bytes.length
+    const length = totalLength(read.data)
+    const end = length === 0 ? 0 : Number(offset) + length
     this.lineages.noteRead(lineage, client, text, edit, end)
     return { ...read, attributes }
   }
@@ -256,7 +282,7 @@ export class TableView {
     written?: number,
   ): Promise<Change> {
     this.lineages.save(lineage)
-    this.#options.onVersion(lineage.version)
+    this.#note(lineage)
     // It is shown what it wrote, until it opens the file anew.
     if (this.lineages.isPinned(lineage, client)) {
       const after = await this.#told(lineage, client).catch(() => undefined)

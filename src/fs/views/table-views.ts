@@ -1,8 +1,8 @@
 import type { Clock } from '../../core/clock.ts'
 import type { Caller } from '../filesystem.ts'
-import type { Lineage } from '../lineages.ts'
+import type { Lineage } from '../lineage.ts'
 import type { Text } from '../text/text.ts'
-import { VersionTimes } from '../version-times.ts'
+import { type SeenVersion, VersionTimes } from '../version-times.ts'
 import type { ViewName } from '../view-name.ts'
 import type { TableView, TableViewOptions } from './table-view.ts'
 
@@ -32,7 +32,7 @@ export class TableViews {
     return {
       waitsFor: () => this.#views.filter(({ editor }, i) => editor !== undefined && (!writable || i < before)),
       onNames: this.#onNames,
-      onVersion: version => this.noteVersion(version),
+      onVersion: seen => this.noteVersion(seen),
       leftMs: version => this.#versions.leftMs(version),
       onRefused: lineage => {
         this.#onNames()
@@ -46,8 +46,18 @@ export class TableViews {
   }
 
   /** The table is at this version. */
-  noteVersion(version: bigint): void {
-    if (this.#versions.note(version)) this.#onNames()
+  noteVersion(seen: SeenVersion): void {
+    if (this.#versions.note(seen)) this.#onNames()
+  }
+
+  /** True if no change is under way, and no name away. */
+  get isQuiet(): boolean {
+    return this.#names.every(({ isAway }) => !isAway) && this.#views.every(({ editor }) => editor?.isIdle ?? true)
+  }
+
+  /** The views that were looked at show the newest version: what they know of the one before is the nearest. */
+  async goOn(): Promise<void> {
+    for (const { lineages } of this.#views) if (lineages.peek() !== undefined) await lineages.current()
   }
 
   /** Returns the text of a file that is a version of one of the views, under whatever name. */

@@ -1,6 +1,6 @@
 import type { Change, CreateHow, FsError, Node, ReadResult } from '../filesystem.ts'
 import { noEntry, RefusedChange } from '../names.ts'
-import type { Text } from '../text/text.ts'
+import { fewParts, type Text } from '../text/text.ts'
 import type { CreatedNode, NodeEntry, TreeNode } from '../tree/node.ts'
 
 /** The part of a view that stands in the list of views (views/index.ts). */
@@ -76,11 +76,17 @@ export function named({ name, cookie, listed }: ViewEntry, view: NamedView): Vie
   }
 }
 
+/** READs of so many bytes give them as they are kept; those of fewer are put together. */
+const PARTED_BYTES_MIN = 64 << 10
+
 /** The bytes that a READ of a text gives: fewer than asked for only before its end. */
-export async function readText(text: Text, offset: bigint, count: number): Promise<Pick<ReadResult, 'bytes' | 'eof'>> {
+export async function readText(text: Text, offset: bigint, count: number): Promise<Omit<ReadResult, 'attributes'>> {
   const start = offset < BigInt(text.size) ? Number(offset) : text.size
   const end = Math.min(start + count, text.size)
-  return { bytes: start === end ? new Uint8Array(0) : await text.read(start, end), eof: end === text.size }
+  const eof = end === text.size
+  if (start === end) return { data: [], eof }
+  if (end - start < PARTED_BYTES_MIN || text.parts === undefined) return { data: [await text.read(start, end)], eof }
+  return { data: fewParts(await text.parts(start, end)), eof }
 }
 
 /** An offset or a size in a view, from the wire. Throws EFBIG. */

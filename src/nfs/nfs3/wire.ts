@@ -1,5 +1,17 @@
 import type { Codec, Decoded } from '../xdr/codec.ts'
-import { bool, enumeration, list, nothing, opaque, optional, struct, uint32, uint64, union } from '../xdr/primitives.ts'
+import {
+  bool,
+  enumeration,
+  list,
+  nothing,
+  opaque,
+  opaqueParts,
+  optional,
+  struct,
+  uint32,
+  uint64,
+  union,
+} from '../xdr/primitives.ts'
 
 /** NFS version 3, in the spelling of RFC 1813. The limits are ours where the RFC sets none. */
 
@@ -142,7 +154,7 @@ export const READ3resok = struct({
   file_attributes: post_op_attr,
   count: uint32,
   eof: bool,
-  data: opaque(TRANSFER_BYTES_MAX),
+  data: opaqueParts(TRANSFER_BYTES_MAX),
 })
 export const WRITE3resok = struct({ file_wcc: wcc_data, count: uint32, committed: stable_how, verf: writeverf3 })
 /** CREATE, MKDIR, SYMLINK and MKNOD have the same results. */

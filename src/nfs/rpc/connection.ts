@@ -59,6 +59,7 @@ export interface ConnectionEvents {
 /** The client at the other end of a connection. */
 export interface Peer {
   readonly client: string
+  readonly port: number
   readonly number: number
   readonly uid: number | undefined
   readonly socket: number | undefined
@@ -73,6 +74,8 @@ const SMALL_PIECE_BYTES = 8 * 1024
  */
 export class Connection {
   readonly client: string
+  /** The client's address and port. */
+  readonly name: string
   /** Counted from the server's start. */
   readonly number: number
   /** The user whose calls these are, whatever they claim, where the system can tell; see peer.ts. */
@@ -106,6 +109,7 @@ export class Connection {
     nowMs: number,
   ) {
     this.client = peer.client
+    this.name = `${peer.client}:${peer.port}`
     this.number = peer.number
     this.peerUid = peer.uid
     this.peerSocket = peer.socket

@@ -10,6 +10,8 @@ export interface Call {
   readonly client: string
   /** The number of its connection, counted from the server's start. */
   readonly connection: number
+  /** The address and the port of its other end. */
+  readonly peer: string
   /** The inode number of the other end's socket, if that is one of this machine; see peer.ts. */
   readonly socket: number | undefined
   readonly underWay: CallUnderWay

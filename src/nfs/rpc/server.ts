@@ -193,7 +193,7 @@ export class RpcServer {
       broken: (connection: Connection, error: unknown) =>
         log(`The connection from ${connection.client} was closed: ${messageOf(error)}`),
     }
-    const peer = { client: address, number: ++connectionsAccepted, uid: verdict.uid, socket: verdict.socket }
+    const peer = { client: address, port, number: ++connectionsAccepted, uid: verdict.uid, socket: verdict.socket }
     const connection = new Connection(socket as Socket<Connection>, peer, limits, this.#budget, events, this.#now())
     socket.data = connection
     this.#connections.add(connection)
@@ -266,10 +266,10 @@ export class RpcServer {
       return
     }
     const end = connection.begin(record.length + prepared.replyBytesMax)
-    const { client, number, peerSocket } = connection
+    const { client, name: peer, number, peerSocket } = connection
     const name = procedure.executeOnce ? callName(client, credential, message) : undefined
     const underWay = this.#underWay.enter(name, connection)
-    const call: Call = { xid, credential, client, connection: number, socket: peerSocket, underWay }
+    const call: Call = { xid, credential, client, connection: number, peer, socket: peerSocket, underWay }
     // `#answer` never rejects: whatever goes wrong becomes a reply.
     void this.#answer(connection, program, procedure, prepared, call).finally(() => {
       underWay.leave()

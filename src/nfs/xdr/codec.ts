@@ -1,4 +1,5 @@
 import { LakeError } from '../../core/errors.ts'
+import { totalLength } from '../../core/search.ts'
 
 export type XdrErrorCode = 'truncated' | 'too_long' | 'bad_value' | 'trailing_bytes'
 
@@ -110,17 +111,24 @@ export class XdrWriter {
   }
 
   /** Bytes without a length, padded to four. */
-  opaque(bytes: Uint8Array): void {
-    const padding = paddingOf(bytes.length)
+  opaque(...parts: readonly Uint8Array[]): void {
+    let length = 0
+    for (const part of parts) {
+      this.#put(part)
+      length += part.length
+    }
+    this.#reserve(paddingOf(length))
+  }
+
+  #put(bytes: Uint8Array): void {
     if (bytes.length < REFERENCE_BYTES_MIN) {
-      const at = this.#reserve(bytes.length + padding)
+      const at = this.#reserve(bytes.length)
       this.#buffer.set(bytes, at)
       return
     }
     this.#cut()
     this.#pieces.push(bytes)
     this.#piecesBytes += bytes.length
-    this.#reserve(padding)
   }
 
   /** The message; the writer must not be used after this. */
@@ -173,7 +181,7 @@ export function encode<T>(codec: Codec<T>, value: T): Uint8Array {
 export function joined(pieces: readonly Uint8Array[]): Uint8Array {
   const [first] = pieces
   if (pieces.length === 1 && first !== undefined) return first
-  const whole = new Uint8Array(pieces.reduce((sum, piece) => sum + piece.length, 0))
+  const whole = new Uint8Array(totalLength(pieces))
   let at = 0
   for (const piece of pieces) {
     whole.set(piece, at)

@@ -1,3 +1,4 @@
+import { totalLength } from '../../core/search.ts'
 import { type Codec, type Decoded, XdrError } from './codec.ts'
 
 /** Codecs for XDR's types, named as in RFC 4506. Limits are arguments: no codec reads a length that it does not bound. */
@@ -43,6 +44,20 @@ export function opaque(lengthMax: number): Codec<Uint8Array> {
       checkLength(value.length, lengthMax)
       writer.uint32(value.length)
       writer.opaque(value)
+    },
+  }
+}
+
+/** The same, which may be encoded in parts; it is decoded to one. */
+export function opaqueParts(lengthMax: number): Codec<readonly Uint8Array[]> {
+  const whole = opaque(lengthMax)
+  return {
+    decode: reader => [whole.decode(reader)],
+    encode: (writer, parts) => {
+      const length = totalLength(parts)
+      checkLength(length, lengthMax)
+      writer.uint32(length)
+      writer.opaque(...parts)
     },
   }
 }

@@ -53,6 +53,14 @@ const busy: Meaning = {
   retries: true,
 }
 
+/** The store has other bytes than were sent, and has kept none of them. */
+const damaged: Meaning = {
+  code: 'unavailable',
+  sentence: ({ endpoint }, answered) =>
+    `what was sent to the store at ${endpoint} came there damaged, again and again (${said(answered)}); check the network and what stands between`,
+  retries: true,
+}
+
 const wrongRegion: Meaning = {
   code: 'access_denied',
   sentence: ({ bucket, region }, answered) => {
@@ -148,6 +156,10 @@ const BY_NAME: Readonly<Record<string, Meaning>> = {
   XMinioServerNotInitialized: busy,
   OperationAborted: busy,
   ConditionalRequestConflict: busy,
+  BadDigest: damaged,
+  XAmzContentSHA256Mismatch: damaged,
+  XAmzContentChecksumMismatch: damaged,
+  IncompleteBody: damaged,
   NotImplemented: {
     code: 'io',
     sentence: ({ action, endpoint }, answered) =>
@@ -206,6 +218,7 @@ export function failedRequest(error: unknown, asked: Asked): Failed {
   const answered = answerIn(error, asked.secrets)
   if (NO_CREDENTIALS.test(answered.name)) return withoutCredentials(answered, asked, error)
   if (answered.status === 0) return unanswered(error, asked)
+  if (answered.status < 300) return broken(error, asked)
   const meaning = BY_NAME[answered.name] ?? BY_STATUS[answered.status] ?? (answered.status >= 500 ? busy : undefined)
   const sentence =
     meaning?.sentence(asked, answered) ??
@@ -220,16 +233,20 @@ export function failedRequest(error: unknown, asked: Asked): Failed {
 /** A body that is not what was announced; it is asked for again. */
 export class BrokenBody extends Error {}
 
+/** The request succeeded, and what came back is not what was sent: of a listing, too, where its XML cannot be read. */
+function broken(error: unknown, asked: Asked): Failed {
+  const sentence = `what the store at ${asked.endpoint} sent is not whole: ${redacted(messageOf(error), asked.secrets)}`
+  return { error: errorOf('unavailable', sentence, asked, error, true), retry: {}, isExpired: false }
+}
+
 function unanswered(error: unknown, asked: Asked): Failed {
   const words = `${errnoOf(error) ?? ''} ${error instanceof Error ? error.name : ''} ${messageOf(error)}`
-  if (error instanceof BrokenBody || /^Checksum mismatch/.test(messageOf(error))) {
-    const sentence = `what the store at ${asked.endpoint} sent is not whole: ${messageOf(error)}`
-    return { error: errorOf('unavailable', sentence, asked, error, true), retry: {}, isExpired: false }
-  }
+  if (error instanceof BrokenBody || /^Checksum mismatch/.test(messageOf(error))) return broken(error, asked)
   const why = UNREACHABLE.find(([pattern]) => pattern.test(words))?.[1]
   if (why === undefined) {
+    // Whatever befell the connection, another may fare better.
     const sentence = `${asked.action} failed at ${asked.endpoint}: ${redacted(messageOf(error), asked.secrets)}`
-    return { error: errorOf('io', sentence, asked, error, true), retry: undefined, isExpired: false }
+    return { error: errorOf('io', sentence, asked, error, true), retry: {}, isExpired: false }
   }
   const sentence = `the store at ${asked.endpoint} cannot be reached: ${why}; check the endpoint and the network`
   return {

@@ -1,10 +1,10 @@
 import { BoundedMap } from '../../core/bounded-map.ts'
 import { onceDone } from '../../core/once.ts'
+import { compareByBytes } from '../../core/text-order.ts'
 import type { LocalStoreOptions } from '../local.ts'
 import {
   checkFolder,
   checkPath,
-  comparePaths,
   type ObjectInfo,
   type ObjectStore,
   type ObjectWriter,
@@ -51,6 +51,8 @@ export class S3Store implements ObjectStore {
   readonly #options: S3StoreOptions
   /** Which object a path is, since a part of it was read first: its other parts must be of the same. */
   readonly #pins = new BoundedMap<string, string>(PINS_MAX)
+  /** The sizes of objects that were read. */
+  readonly #sizes = new BoundedMap<string, number>(PINS_MAX)
   #isBucketKnown = false
   readonly #checkSafe: () => Promise<void>
 
@@ -74,8 +76,7 @@ export class S3Store implements ObjectStore {
       if ((await this.stat(path)) === undefined) throw this.#missing(path)
       return new Uint8Array(0)
     }
-    const isWhole = start === 0 && end === undefined
-    const pin = isWhole ? undefined : this.#pins.get(path)
+    const pin = start === 0 && end === undefined ? undefined : this.#pins.get(path)
     const fetched = await this.#fetch(path, key, { start, end }, pin)
     if (fetched === 'changed') {
       throw new StorageError(
@@ -94,7 +95,8 @@ export class S3Store implements ObjectStore {
     { start, end }: { readonly start: number; readonly end: number | undefined },
     pin: string | undefined,
   ): Promise<Fetched | 'changed' | 'no such range'> {
-    const isWhole = start === 0 && end === undefined
+    // Stores have checksums of whole objects alone: what may be all of one is asked for without a range.
+    const isWhole = start === 0 && (end === undefined || !((this.#sizes.get(path) ?? 0) > end))
     return this.#run<Fetched | 'changed' | 'no such range'>(path, 'GetObject', {
       outcomeOf: status => {
         if (status === HTTP.preconditionFailed) return 'changed'
@@ -109,13 +111,14 @@ export class S3Store implements ObjectStore {
         }
         const answer = await client.send(new commands.GetObjectCommand(input), { abortSignal })
         const { Body, ContentLength, ContentRange, ETag: etag, $metadata } = answer
-        const bytes = await bytesOf(Body, ContentLength, abortSignal, goesOn)
+        // A store, or a proxy, that knows no ranges sends all of it, too.
+        const isAll = $metadata.httpStatusCode !== HTTP.partialContent
+        const bytesMax = isAll ? end : undefined
+        const bytes = await bytesOf(Body, { sizeBytes: ContentLength, bytesMax, signal: abortSignal, goesOn })
         if (pin !== undefined && etag !== undefined && etag !== pin) return 'changed'
-        if (isWhole) return { bytes, etag }
-        // A store, or a proxy, that knows no ranges sends all of it.
-        if ($metadata.httpStatusCode !== HTTP.partialContent) return { bytes: bytes.subarray(start, end), etag }
-        checkRange(ContentRange, { start, end }, bytes.length)
-        return { bytes, etag }
+        const sizeBytes = isAll ? ContentLength : checkRange(ContentRange, { start, end }, bytes.length)
+        if (sizeBytes !== undefined) this.#sizes.set(path, sizeBytes)
+        return { bytes: isAll ? bytes.subarray(start) : bytes, etag }
       },
     })
   }
@@ -145,7 +148,9 @@ export class S3Store implements ObjectStore {
       target: this.location,
       bucket: this.bucket,
       send: async ({ client, commands }, abortSignal) => {
-        await client.send(new commands.ListObjectsV2Command({ Bucket: this.bucket, MaxKeys: 1 }), { abortSignal })
+        // Policies may allow to list the prefix alone.
+        const input = { Bucket: this.bucket, Prefix: this.prefix === '' ? '' : `${this.prefix}/`, MaxKeys: 1 }
+        await client.send(new commands.ListObjectsV2Command(input), { abortSignal })
       },
     })
     this.#isBucketKnown = true
@@ -160,7 +165,9 @@ export class S3Store implements ObjectStore {
       found.push(...page.objects)
       token = page.next
     } while (token !== undefined)
-    return found.filter(({ path }) => comparePaths(path, startAfter) > 0).sort((a, b) => comparePaths(a.path, b.path))
+    return found
+      .filter(({ path }) => compareByBytes(path, startAfter) > 0)
+      .sort((a, b) => compareByBytes(a.path, b.path))
   }
 
   #page(
@@ -311,12 +318,12 @@ function isPath(path: string): boolean {
   }
 }
 
-/** Rejects an answer that has another part of the object than was asked for. */
+/** Rejects an answer that has another part of the object than was asked for. Returns the size of the object, if it is told. */
 function checkRange(
   contentRange: string | undefined,
   { start, end }: { readonly start: number; readonly end: number | undefined },
   length: number,
-): void {
+): number | undefined {
   const match = /^bytes (\d+)-(\d+)\/(\d+|\*)$/.exec(contentRange ?? '')
   if (match === null) throw new BrokenBody(`the answer does not say which part it is (${contentRange})`)
   const [first, last] = [Number(match[1]), Number(match[2])]
@@ -324,4 +331,5 @@ function checkRange(
   const wantedLast = Math.min(end ?? Number.POSITIVE_INFINITY, size ?? end ?? last + 1) - 1
   if (first !== start || last !== wantedLast || length !== last - first + 1)
     throw new BrokenBody(`bytes ${start} to ${wantedLast} were asked for, and ${contentRange} came`)
+  return size
 }

@@ -6,12 +6,14 @@ import { cellAt, takeRows } from '../../columns/vectors.ts'
 import type { ObjectStore } from '../../storage/object-store.ts'
 import { schemaInFiles } from '../column-mapping.ts'
 import { DataFileWriter } from '../data-files/data-file-writer.ts'
+import { keptRows } from '../data-files/kept-rows.ts'
 import { columnsInFiles, type NewFile, newFile } from '../data-files/new-file.ts'
 import { pathInPlaceOf } from '../data-files/paths.ts'
 import { TableError } from '../errors.ts'
 import type { LiveFile } from '../live-files.ts'
 import { indexedColumns } from '../properties.ts'
 import type { Snapshot } from '../snapshot.ts'
+import { idColumns, idsOf } from './row-tracking.ts'
 import type { StagedFiles } from './staged-files.ts'
 
 /** Text that is not UTF-8 in a file by another writer would not be the same in the new one. */
@@ -51,18 +53,25 @@ export async function withoutRows(
   const readSchema = columnsInFiles(schemaInFiles(snapshot), snapshot.partitionColumns)
   const path = pathInPlaceOf(file.path)
   const out = await staged.create(path)
-  const writer = new DataFileWriter(out, schema, { indexed: indexedColumns(snapshot.metadata.configuration) })
-  let next = 0
-  for (const [group, { firstRow, rows }] of footer.rowGroups.entries()) {
-    const kept: number[] = []
-    for (let row = firstRow; row < firstRow + rows; row++) {
-      if (deleted[next] === row) next++
-      else kept.push(row - firstRow)
-    }
+  const hidden = idColumns(snapshot)
+  const writer = new DataFileWriter(out, schema, { indexed: indexedColumns(snapshot.metadata.configuration), hidden })
+  for (const { group, kept } of keptRows(footer, deleted)) {
     if (kept.length === 0) continue
-    const batch = await readRowGroup(source, footer, group, readSchema)
-    checkText(batch, schema, kept, file)
-    await writer.write(takeRows(batch, kept))
+    const all = await readRowGroup(source, footer, group, [...readSchema, ...hidden])
+    checkText(all, schema, kept, file)
+    const batch = takeRows(all, kept)
+    const { firstRow } = footer.rowGroups[group]!
+    const own = batch.vectors.slice(0, schema.length)
+    const stored = batch.vectors.slice(schema.length)
+    const ids =
+      hidden.length === 0
+        ? []
+        : idsOf(
+            file.add,
+            stored,
+            kept.map(row => firstRow + row),
+          )
+    await writer.write({ rows: kept.length, vectors: [...own, ...ids] })
   }
   const written = await writer.finish()
   await out.close()

@@ -45,8 +45,11 @@ export function addWithVector({ file, vector, physicalRows, tags }: NewVector, d
   }
 }
 
-/** A file with a vector must say how many rows it has (PROTOCOL.md, "Writer Requirement for Deletion Vectors"). */
-function wideBounds(stats: string | null | undefined, numRecords: number): string {
+/**
+ * Statistics with the number of a file's rows, which one with a vector must say (PROTOCOL.md, "Writer Requirement for
+ * Deletion Vectors"), and with bounds that need not be tight.
+ */
+export function wideBounds(stats: string | null | undefined, numRecords: number): string {
   let known: object = {}
   try {
     known = JSON.parse(stats ?? '{}', keepNumbers as never) as object
@@ -67,13 +70,18 @@ export function removeAction({ add }: LiveFile, nowMs: number, dataChange = true
     size: add.size,
     ...(add.deletionVector ? { deletionVector: add.deletionVector } : {}),
     ...(add.tags ? { tags: add.tags } : {}),
+    ...(add['baseRowId'] === undefined ? {} : { baseRowId: add['baseRowId'] }),
+    ...(add['defaultRowCommitVersion'] === undefined
+      ? {}
+      : { defaultRowCommitVersion: add['defaultRowCommitVersion'] }),
   }
 }
 
 /** The files that actions put into the table, those of vectors included, as paths in the store. */
 export function namedFiles(store: ObjectStore, actions: readonly Action[]): ReadonlySet<string> {
   const named = new Set<string>()
-  for (const { add } of actions) {
+  for (const { add, cdc } of actions) {
+    if (cdc) named.add(pathOf(store.location, cdc.path))
     if (!add) continue
     named.add(pathOf(store.location, add.path))
     if (add.deletionVector && add.deletionVector.storageType !== 'i') named.add(vectorPath(store, add.deletionVector))

@@ -1,5 +1,5 @@
 import { messageOf } from '../../core/errors.ts'
-import { type ObjectStore, StorageError } from '../../storage/object-store.ts'
+import { type ObjectStore, putAfter, StorageError } from '../../storage/object-store.ts'
 import { TableError } from '../errors.ts'
 import type { Action } from '../log/actions/index.ts'
 import { formatCommit } from '../log/json.ts'
@@ -20,10 +20,17 @@ export type Put =
  * durable failed; a reply was lost), and one that finds the name taken may have taken it itself: the log tells. Rejects
  * with StorageError if nothing has changed, with TableError `undecided` if that is not known.
  */
-async function putCommit(store: ObjectStore, version: bigint, actions: readonly Action[], txnId: string): Promise<Put> {
+async function putCommit(
+  store: ObjectStore,
+  version: bigint,
+  actions: readonly Action[],
+  txnId: string,
+  filesAreDurable: Promise<void>,
+): Promise<Put> {
   let failure: unknown
   try {
-    if ((await store.putIfAbsent(commitPath(version), formatCommit(actions))) === 'written') return { kind: 'written' }
+    const put = await putAfter(store, commitPath(version), formatCommit(actions), filesAreDurable)
+    if (put === 'written') return { kind: 'written' }
   } catch (error) {
     failure = error
   }
@@ -39,7 +46,7 @@ async function putCommit(store: ObjectStore, version: bigint, actions: readonly 
   return { kind: 'exists' }
 }
 
-/** The same, and keeps the staged files that the commit names if it is in the log, or may be. */
+/** The same once the staged files are durable, and keeps the staged files that the commit names if it is in the log, or may be. */
 export async function putWithFiles(
   store: ObjectStore,
   staged: StagedFiles,
@@ -48,7 +55,7 @@ export async function putWithFiles(
   txnId: string,
 ): Promise<Put> {
   try {
-    const put = await putCommit(store, version, actions, txnId)
+    const put = await putCommit(store, version, actions, txnId, staged.durable())
     if (put.kind === 'written') staged.keep(namedFiles(store, actions))
     return put
   } catch (error) {

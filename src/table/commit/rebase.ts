@@ -1,28 +1,43 @@
 import { readFooter } from '../../columns/parquet/read.ts'
 import { storeSource } from '../../columns/parquet/source.ts'
-import { schemaFault, schemaToJson } from '../../columns/schema.ts'
+import { schemaFault, schemaFromJson, schemaToJson } from '../../columns/schema.ts'
 import type { Schema } from '../../columns/types.ts'
 import type { ObjectStore } from '../../storage/object-store.ts'
 import { withMaxColumnId, withPhysicalNames } from '../column-mapping.ts'
 import { TableError } from '../errors.ts'
 import type { LiveFile } from '../live-files.ts'
 import type { Action, MetadataAction } from '../log/actions/index.ts'
+import { metadataOf } from '../metadata.ts'
 import { isTrue } from '../properties.ts'
-import { areVectorsOnDemand, checkWritable, protocolFor, usesDeletionVectors, withFeatures } from '../protocol.ts'
+import {
+  areVectorsOnDemand,
+  checkWritable,
+  hasChangeFeed,
+  protocolFor,
+  protocolWith,
+  usesDeletionVectors,
+  withConstraints,
+  withFeatures,
+} from '../protocol.ts'
+import { withMarks } from '../rules/identity.ts'
+import { constraintName } from '../rules/rules.ts'
 import type { Snapshot } from '../snapshot.ts'
 import { VECTORS_PROPERTY } from '../tags.ts'
 import { type Change, type Deletion, type Operation, takesRows } from './change.ts'
+import type { ChangeFeed } from './change-feed.ts'
 import { commitInfo } from './commit-info.ts'
 import { type Conflict, conflict, conflictOf } from './conflicts.ts'
 import { addAction, addWithVector, removeAction } from './file-actions.ts'
 import { placesOf } from './places.ts'
 import type { DeletedRows, PreparedFiles } from './prepared-files.ts'
+import { keepsIds, withoutIds, withRowIds } from './row-tracking.ts'
 
 export interface RebaseContext {
   readonly store: ObjectStore
   readonly nowMs: number
   readonly txnId: string
   readonly prepared: PreparedFiles
+  readonly feed: ChangeFeed
   readonly deletedRows: (file: LiveFile) => Promise<Uint32Array>
 }
 
@@ -67,18 +82,36 @@ export async function rebase(
     ...change.addAgain.map(({ add }) => ({ ...add, dataChange })),
     ...change.add.map(file => addAction(file, modificationTime, dataChange)),
   ]
-  return {
-    kind: 'actions',
-    actions: [
-      { commitInfo: commitInfoOf(change, operation, newest, context) },
-      ...metadataActions(change, newest, switchesVectorsOn),
-      ...removed.map(remove => ({ remove })),
-      // They have no rows.
-      ...left.map(file => ({ remove: removeAction(file, context.nowMs, false) })),
-      ...files,
-      ...added.map(add => ({ add })),
-    ],
-  }
+  const tells =
+    changesRows && hasChangeFeed(newest.protocol, configuration) && isMixed(change, deletions, staying, context)
+  if (tells && !hasChangeFeed(change.base.protocol, change.base.metadata.configuration))
+    return conflict(`another writer switched the change data feed on (version ${newest.version}); repeat the change`)
+  const cdc = tells ? await context.feed.actions(change) : []
+  if (takesRows(change) && keepsIds(newest) && !keepsIds(change.base))
+    return conflict(`another writer switched row tracking on (version ${newest.version}); repeat the change`)
+  const actions: Action[] = [
+    { commitInfo: commitInfoOf(change, operation, newest, context) },
+    ...metadataActions(change, newest, switchesVectorsOn),
+    ...removed.map(remove => ({ remove })),
+    // They have no rows.
+    ...left.map(file => ({ remove: removeAction(file, context.nowMs, false) })),
+    ...files,
+    ...added.map(add => ({ add })),
+    ...cdc,
+  ]
+  const tracked = await withoutIds(actions, newest, context.store)
+  return { kind: 'actions', actions: withRowIds([...actions, ...tracked.map(add => ({ add }))], newest) }
+}
+
+/** False for a change that only takes whole files or only adds such: they say themselves which rows go and come. */
+function isMixed(
+  change: Change,
+  deletions: readonly FileDeletion[],
+  staying: ReadonlySet<string>,
+  { feed }: RebaseContext,
+): boolean {
+  if (feed.takesRows || (change.delete.length > 0 && change.add.length > 0)) return true
+  return deletions.some(({ whole, file }) => !whole || staying.has(file.path))
 }
 
 /** A version may add and remove a path once each (PROTOCOL.md, "Add File and Remove File"); twice would double its rows. */
@@ -197,17 +230,22 @@ function commitInfoOf(change: Change, operation: Operation, newest: Snapshot, { 
 function metadataActions(change: Change, newest: Snapshot, switchesVectorsOn: boolean): Action[] {
   const { schema: wanted, metadata } = change
   if (metadata !== undefined) {
-    const wantsVectors = isTrue(metadata.configuration?.['delta.enableDeletionVectors'] ?? undefined)
-    const needed = withFeatures(newest.protocol, wantsVectors ? ['deletionVectors'] : [])
+    const { configuration } = metadataOf(metadata)
+    const hasConstraints = [...configuration.keys()].some(key => constraintName(key) !== undefined)
+    const known = hasConstraints ? withConstraints(newest.protocol) : newest.protocol
+    const needed = protocolWith(known, schemaFromJson(metadata.schemaString), configuration)
     return [...(needed === newest.protocol ? [] : [{ protocol: needed }]), { metaData: metadata }]
   }
-  if (wanted === undefined && !switchesVectorsOn) return []
+  const { after: marks } = change.numbered
+  if (wanted === undefined && !switchesVectorsOn && marks.size === 0) return []
   let protocol = newest.protocol
   let metaData: MetadataAction = newest.metadata.action
+  if (wanted === undefined && marks.size > 0)
+    metaData = { ...metaData, schemaString: schemaToJson(withMarks(newest.schema, newest.schema, marks)) }
   if (wanted !== undefined) {
     checkSchema(wanted, newest)
     protocol = protocolFor(protocol, wanted, newest.metadata.configuration)
-    const schema = withPhysicalNames(wanted, newest)
+    const schema = withMarks(withPhysicalNames(wanted, newest), newest.schema, marks)
     const configuration = withMaxColumnId(metaData.configuration, schema, newest)
     metaData = { ...metaData, schemaString: schemaToJson(schema), configuration }
   }

@@ -3,20 +3,27 @@ import type { Batch, Schema } from '../../columns/types.ts'
 import type { Clock } from '../../core/clock.ts'
 import type { ObjectStore } from '../../storage/object-store.ts'
 import type { NewFile } from '../data-files/new-file.ts'
-import { type Placement, RowsWriter } from '../data-files/rows-writer.ts'
+import { type HiddenColumns, type MovedRows, type Placement, RowsWriter } from '../data-files/rows-writer.ts'
 import { TableError } from '../errors.ts'
 import type { LiveFile } from '../live-files.ts'
 import type { Action, MetadataAction } from '../log/actions/index.ts'
 import { indexedColumns } from '../properties.ts'
+import { RowRules } from '../rules/row-rules.ts'
+import { ruledTable, rulesOf } from '../rules/rules.ts'
 import type { Snapshot } from '../snapshot.ts'
-import type { Change, Deletion, Operation } from './change.ts'
-import type { Conflict } from './conflicts.ts'
+import { type AppVersion, isDone, txnActions } from './app-versions.ts'
+import type { Change, Deletion, Numbered, Operation } from './change.ts'
+import { ChangeFeed } from './change-feed.ts'
+import { type Conflict, conflict } from './conflicts.ts'
 import { PreparedFiles } from './prepared-files.ts'
 import { putWithFiles } from './put.ts'
 import { checkPaths, rebase } from './rebase.ts'
+import { idColumns, KeptIds } from './row-tracking.ts'
 import { StagedFiles } from './staged-files.ts'
+import type { TouchedRows } from './touched-rows.ts'
 
 const COMMIT_ATTEMPTS_MAX = 1000
+const NOTHING_NUMBERED: Numbered = { before: new Map(), after: new Map() }
 
 /** A version that a transaction has made, or the newest one if it changed nothing. */
 export interface Committed {
@@ -43,6 +50,10 @@ export function committed(result: CommitResult): Committed {
 export interface TransactionOptions {
   /** Found in the history afterwards; a random one if not given. */
   readonly txnId?: string | undefined
+  /** Told by the commit, which is a conflict if the table has it already. */
+  readonly app?: AppVersion | undefined
+  /** The version whose files the places of new rows name, if it is another one than the base. */
+  readonly placedIn?: Snapshot | undefined
   /** Ends the transaction, unless it is being put into the log: its files go, as after any other failure. */
   readonly signal?: AbortSignal | undefined
   /** When the change was begun, by performance.now(), for who is told how long it took; now if not given. */
@@ -77,8 +88,12 @@ export class Transaction implements AsyncDisposable {
   readonly #table: TransactionTable
   readonly #signal: AbortSignal | undefined
   readonly #startedMs: number
+  readonly #placedIn: Snapshot
+  readonly #app: AppVersion | undefined
   readonly #staged: StagedFiles
   readonly #prepared: PreparedFiles
+  readonly #feed: ChangeFeed
+  #keptIds: KeptIds | undefined
   readonly #added: NewFile[] = []
   readonly #deletions: Deletion[] = []
   readonly #removed: LiveFile[] = []
@@ -86,16 +101,21 @@ export class Transaction implements AsyncDisposable {
   #metadata: MetadataAction | undefined
   #schema: Schema | undefined
   #readsWholeTable = false
+  #rules: RowRules | undefined
+  #hasForeignFiles = false
 
   constructor(table: TransactionTable, base: Snapshot, options: TransactionOptions = {}) {
-    const { txnId = randomUUID(), signal, startedMs = performance.now() } = options
+    const { txnId = randomUUID(), app, placedIn = base, signal, startedMs = performance.now() } = options
     this.base = base
+    this.#placedIn = placedIn
     this.txnId = txnId
     this.#table = table
+    this.#app = app
     this.#signal = signal
     this.#startedMs = startedMs
     this.#staged = new StagedFiles(table.store)
     this.#prepared = new PreparedFiles(table.store, this.#staged)
+    this.#feed = new ChangeFeed(table.store, this.#staged, base)
   }
 
   /** The columns once the change is made. */
@@ -114,12 +134,18 @@ export class Transaction implements AsyncDisposable {
   }
 
   /**
-   * Writes rows to new data files, durable when it resolves, and adds them. Batches are in the schema's column order. A
+   * Writes rows to new data files, which are durable before they are committed, and adds them. Batches are in the schema's column order. A
    * partitioned table gets a file for each partition; `placement` is for tables without. TableError `constraint`.
    */
-  async write(batches: AsyncIterable<Batch> | Iterable<Batch>, placement: Placement = {}): Promise<readonly NewFile[]> {
+  async write(
+    batches: AsyncIterable<Batch | MovedRows> | Iterable<Batch | MovedRows>,
+    placement: Placement = {},
+  ): Promise<readonly NewFile[]> {
     const { partitionColumns, metadata } = this.base
-    const target = { schema: this.schema, partitionColumns, indexed: indexedColumns(metadata.configuration) }
+    const rules = (): Promise<RowRules | undefined> => this.#rulesFor()
+    const indexed = indexedColumns(metadata.configuration)
+    const onNewRows = this.#feed.isWanted ? (batch: Batch) => this.#feed.write(batch, this.schema) : undefined
+    const target = { schema: this.schema, partitionColumns, indexed, rules, onNewRows, hidden: await this.#hidden() }
     const writer = new RowsWriter(path => this.#staged.create(path), target, placement)
     for await (const batch of batches) {
       this.#signal?.throwIfAborted()
@@ -130,8 +156,49 @@ export class Transaction implements AsyncDisposable {
     return files
   }
 
+  /** True if rows get values that who writes them did not give: generated ones, and numbers. */
+  get givesValues(): boolean {
+    return this.#rules?.gives ?? false
+  }
+
+  /**
+   * Tells of rows in whose place new ones come, before those are written: a new row may keep what the table gave to one of
+   * them, a number or a value that follows from others.
+   */
+  async replaces(rows: () => AsyncIterable<Batch>): Promise<void> {
+    const rules = await this.#rulesFor()
+    if (rules?.gives !== true) return
+    for await (const batch of rows()) rules.replaces(batch)
+  }
+
+  /** Numbers that rows have in identity columns are those that they had, or were found to be allowed. */
+  async identityIsChecked(): Promise<void> {
+    const rules = await this.#rulesFor()
+    rules?.identityIsChecked()
+  }
+
+  /** The columns that tell which rows those are that were there before, in a table that tracks them. */
+  async #hidden(): Promise<HiddenColumns | undefined> {
+    const schema = idColumns(this.base)
+    if (schema.length === 0) return undefined
+    this.#keptIds ??= await KeptIds.of(this.#table.store, this.base, this.#feed.told)
+    const kept = this.#keptIds
+    return { schema, ofNew: batch => kept.ofNew(batch) }
+  }
+
+  async #rulesFor(): Promise<RowRules | undefined> {
+    if (this.#rules !== undefined) return this.#rules
+    const rules = rulesOf(ruledTable(this.base, this.schema))
+    if (rules === undefined) return undefined
+    // Numbers go on from the newest ones that are known, also if rows go into an older version.
+    const { schema } = rules.identities.length === 0 ? this.base : await this.#table.recent()
+    this.#rules = new RowRules(rules, this.schema, schema, this.#table.clock.nowMs())
+    return this.#rules
+  }
+
   /** Adds a file that is there already. It is not the transaction's to take away. */
   addFile(file: NewFile): void {
+    this.#hasForeignFiles = true
     this.#added.push(file)
   }
 
@@ -150,9 +217,17 @@ export class Transaction implements AsyncDisposable {
     this.#addedAgain.push(...files)
   }
 
-  /** Gives the table the metadata of an older version. */
+  /** Gives the table other metadata as a whole. It is a conflict if another writer has changed it. */
   changeMetadata(metadata: MetadataAction): void {
     this.#metadata = metadata
+  }
+
+  /**
+   * Says which rows change, for a table with a change data feed; before new rows are written. Not told, the rows of the
+   * change are deletes and inserts.
+   */
+  tellChanges(rows: TouchedRows): void {
+    this.#feed.tell(rows)
   }
 
   /** The change follows from rows that it does not touch: rows that others add or change meanwhile are a conflict. */
@@ -168,14 +243,21 @@ export class Transaction implements AsyncDisposable {
     const change: Change = {
       base: this.base,
       add: this.#added,
+      placedIn: this.#placedIn,
       delete: this.#deletions,
       removeFiles: this.#removed,
       addAgain: this.#addedAgain,
       metadata: this.#metadata,
       schema: this.#schema,
+      numbered: this.#rules?.marks ?? NOTHING_NUMBERED,
       readWholeTable: this.#readsWholeTable,
     }
     checkPaths(change)
+    if (this.#hasForeignFiles && rulesOf(ruledTable(this.base, this.schema)) !== undefined)
+      throw new TableError(
+        'unsupported_feature',
+        `${this.#table.store.location}: files cannot be added as they are: the table has rules that their rows may break`,
+      )
     using _ = this.#table.underWay(this.txnId)
     try {
       return await this.#commit(change, operation)
@@ -190,17 +272,20 @@ export class Transaction implements AsyncDisposable {
       this.#signal?.throwIfAborted()
       // If another writer was quicker, the put says so.
       const newest = attempt === 0 ? await this.#table.recent() : await this.#table.refresh()
+      if (this.#app !== undefined && isDone(newest, this.#app))
+        return conflict(`another writer has made the change as ${this.#app.appId} (version ${newest.version})`)
       const nowMs = clock.nowMs()
       const rebased = await rebase(change, operation, newest, {
         store,
         nowMs,
         txnId: this.txnId,
         prepared: this.#prepared,
+        feed: this.#feed,
         deletedRows: file => this.#table.deletedRows(file),
       })
       if (rebased.kind === 'conflict') return rebased
-      const { actions } = rebased
-      if (operation.isRecorded !== true && actions.every(action => action.commitInfo))
+      const actions = [...rebased.actions, ...txnActions(this.#app, nowMs)]
+      if (operation.isRecorded !== true && rebased.actions.every(action => action.commitInfo))
         return { kind: 'unchanged', version: newest.version, snapshot: newest }
       this.#signal?.throwIfAborted()
       const version = newest.version + 1n

@@ -1,4 +1,4 @@
-import { type ByteSink, ParquetFileWriter } from '../../columns/parquet/write.ts'
+import { type ByteSink, type ChunkStatistics, ParquetFileWriter } from '../../columns/parquet/write.ts'
 import type { Batch, Schema } from '../../columns/types.ts'
 import { discarded } from '../../core/garbage.ts'
 import { TEXT_KEY } from '../tags.ts'
@@ -21,6 +21,8 @@ export interface DataFileOptions {
   readonly rowGroupRows?: number
   /** Which columns get statistics. */
   readonly indexed?: IndexedColumns
+  /** Columns of the file behind the others, of which views show nothing. */
+  readonly hidden?: Schema
 }
 
 /** Writes one data file of a table: Parquet, with the statistics of its rows and the sizes of their texts. */
@@ -31,12 +33,12 @@ export class DataFileWriter {
   readonly #rowGroups: RowGroupText[] = []
 
   /** `schema`: the columns in the file, in order. */
-  constructor(sink: ByteSink, schema: Schema, { indexed, ...options }: DataFileOptions = {}) {
+  constructor(sink: ByteSink, schema: Schema, { indexed, hidden = [], ...options }: DataFileOptions = {}) {
     this.#schema = schema
     this.#statistics = new StatisticsBuilder(schema, indexed)
-    this.#parquet = new ParquetFileWriter(sink, schema, {
+    this.#parquet = new ParquetFileWriter(sink, [...schema, ...hidden], {
       ...options,
-      onRowGroup: batches => this.#measure(batches),
+      onRowGroup: (batches, statistics) => this.#measure(batches, statistics),
     })
   }
 
@@ -61,8 +63,9 @@ export class DataFileWriter {
     }
   }
 
-  #measure(batches: readonly Batch[]): void {
-    for (const batch of batches) this.#statistics.add(batch)
+  #measure(all: readonly Batch[], statistics: readonly (ChunkStatistics | undefined)[]): void {
+    const batches = all.map(({ rows, vectors }) => ({ rows, vectors: vectors.slice(0, this.#schema.length) }))
+    this.#statistics.add(batches, statistics)
     const text = measureRowGroup(batches, this.#schema)
     this.#rowGroups.push(text)
     discarded(text.csvBytes)

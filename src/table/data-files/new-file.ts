@@ -2,7 +2,7 @@ import { hasInside } from '../../columns/schema.ts'
 import type { Field, Schema } from '../../columns/types.ts'
 import { TableError } from '../errors.ts'
 import type { OrderHint } from '../order-hint.ts'
-import { ORDER_REFS_TAG, ORDER_TAG, TEXT_TAG } from '../tags.ts'
+import { MOVED_TAG, ORDER_REFS_TAG, ORDER_TAG, TEXT_TAG } from '../tags.ts'
 import type { WrittenDataFile } from './data-file-writer.ts'
 import { encodeTextTag } from './text-sizes.ts'
 
@@ -28,6 +28,8 @@ export interface NewFileOptions {
   readonly partitionValues?: PartitionTexts
   /** The places of its rows in the views. */
   readonly order?: OrderHint | undefined
+  /** For a file of rows that are all moved: how they are shown (MOVED_TAG). */
+  readonly moved?: string | undefined
   /** The time of the file whose place it takes. */
   readonly modificationTime?: number | undefined
 }
@@ -37,7 +39,7 @@ export function newFile(
   path: string,
   written: WrittenDataFile,
   schema: Schema,
-  { partitionValues = {}, order, modificationTime }: NewFileOptions = {},
+  { partitionValues = {}, order, moved, modificationTime }: NewFileOptions = {},
 ): NewFile {
   const tags = new Map<string, string>()
   // The text of a partitioned file has columns that the file has not: its size is found by rendering it.
@@ -46,6 +48,7 @@ export function newFile(
     tags.set(ORDER_TAG, '1')
     tags.set(ORDER_REFS_TAG, JSON.stringify(order.refs))
   }
+  if (moved !== undefined) tags.set(MOVED_TAG, moved)
   const { sizeBytes, rows, stats } = written
   const file: NewFile = { path, sizeBytes, rows, stats, partitionValues, tags }
   return modificationTime === undefined ? file : { ...file, modificationTime }

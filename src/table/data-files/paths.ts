@@ -20,6 +20,11 @@ export function pathInPlaceOf(path: string, number = 0): string {
   return `${place}${number === 0 ? '' : `.${String(number).padStart(5, '0')}`}-${randomUUID()}.parquet`
 }
 
+/** True if a path is one that `pathInPlaceOf` gives. */
+export function isInPlaceOfOther(path: string): boolean {
+  return REPLACEMENT.test(path.replace(/\.parquet$/, ''))
+}
+
 /** Stands for NULL in the name of a folder, as Hive has it. */
 const NULL_FOLDER = '__HIVE_DEFAULT_PARTITION__'
 

@@ -1,4 +1,5 @@
 import { byteBounds, longBounds, numberBounds } from '../../columns/bounds.ts'
+import type { ChunkStatistics } from '../../columns/parquet/write.ts'
 import { physicalName } from '../../columns/schema.ts'
 import { formatDate, formatDecimal, formatDouble, formatTimestamp } from '../../columns/text/scalars.ts'
 import type { Batch, Cell, DataType, Field, Schema, Utf8Values, Vector } from '../../columns/types.ts'
@@ -15,9 +16,9 @@ export type IndexedColumns =
 /** The columns that Delta writers index where the table does not say. */
 export const INDEXED_BY_DEFAULT: IndexedColumns = { kind: 'first', count: 32 }
 
-interface LeafStatistics {
-  readonly path: readonly string[]
-  readonly type: DataType
+const decoder = new TextDecoder('utf-8', { ignoreBOM: true })
+
+interface LeafStatistics extends IndexedLeaf {
   nulls: number
   min: Cell
   max: Cell
@@ -33,28 +34,19 @@ export class StatisticsBuilder {
 
   constructor(schema: Schema, indexed: IndexedColumns = INDEXED_BY_DEFAULT) {
     this.#schema = schema
-    const add = (field: Field, names: readonly string[], path: readonly string[]): void => {
-      const named = [...names, field.name]
-      const own = [...path, physicalName(field)]
-      if (field.type.kind === 'struct') for (const child of field.type.fields) add(child, named, own)
-      else if (isIndexed(indexed, named, this.#leaves.length))
-        this.#leaves.push({ path: own, type: field.type, nulls: 0, min: null, max: null, nan: false })
-    }
-    for (const field of schema) add(field, [], [])
+    for (const leaf of indexedLeaves(schema, indexed))
+      this.#leaves.push({ ...leaf, nulls: 0, min: null, max: null, nan: false })
   }
 
-  add(batch: Batch): void {
-    this.#rows += batch.rows
+  /** Takes the rows of a row group, with the statistics of its column chunks where there are any. */
+  add(batches: readonly Batch[], chunks: readonly (ChunkStatistics | undefined)[] = []): void {
+    for (const { rows } of batches) this.#rows += rows
     for (const [i, field] of this.#schema.entries()) {
-      const vector = batch.vectors[i]!
       const own = this.#leaves.filter(leaf => leaf.path[0] === physicalName(field))
-      const [flat] = own
-      if (field.type.kind !== 'struct') {
-        if (flat !== undefined) addVector(flat, vector)
-      } else if (own.length > 0) {
-        for (let row = 0; row < batch.rows; row++)
-          addStruct(own, field.type.fields, cellAt(vector, row), [physicalName(field)])
-      }
+      if (own.length === 0) continue
+      const chunk = chunks[i]
+      if (chunk !== undefined && isTold(field.type)) addChunk(own[0]!, chunk)
+      else for (const { rows, vectors } of batches) addRows(own, field, vectors[i]!, rows)
     }
   }
 
@@ -74,9 +66,45 @@ export class StatisticsBuilder {
   }
 }
 
+/** A column, or a field of structs, that gets statistics, by its names in the files. */
+export interface IndexedLeaf {
+  readonly path: readonly string[]
+  readonly type: DataType
+}
+
+/** The columns in files that get statistics. */
+export function indexedLeaves(schema: Schema, indexed: IndexedColumns): readonly IndexedLeaf[] {
+  const leaves: IndexedLeaf[] = []
+  const add = (field: Field, names: readonly string[], path: readonly string[]): void => {
+    const named = [...names, field.name]
+    const own = [...path, physicalName(field)]
+    if (field.type.kind === 'struct') for (const child of field.type.fields) add(child, named, own)
+    else if (isIndexed(indexed, named, leaves.length)) leaves.push({ path: own, type: field.type })
+  }
+  for (const field of schema) add(field, [], [])
+  return leaves
+}
+
 function isIndexed(indexed: IndexedColumns, names: readonly string[], before: number): boolean {
   if (indexed.kind === 'first') return before < indexed.count
   return indexed.paths.some(path => path.every((name, i) => name === names[i]?.toLowerCase()))
+}
+
+/** True for types whose bounds in Parquet are those of Delta: a footer tells 0 from -0 otherwise. */
+function isTold(type: DataType): boolean {
+  return isOrdered(type) && type.kind !== 'float' && type.kind !== 'double'
+}
+
+function addChunk(leaf: LeafStatistics, { null_count, min_value, max_value }: ChunkStatistics): void {
+  leaf.nulls += Number(null_count)
+  for (const bound of [min_value, max_value])
+    if (bound !== undefined) widen(leaf, bound instanceof Uint8Array ? decoder.decode(bound) : (bound as Cell))
+}
+
+function addRows(own: readonly LeafStatistics[], field: Field, vector: Vector, rows: number): void {
+  const { type } = field
+  if (type.kind !== 'struct') addVector(own[0]!, vector)
+  else for (let row = 0; row < rows; row++) addStruct(own, type.fields, cellAt(vector, row), [physicalName(field)])
 }
 
 function addVector(leaf: LeafStatistics, vector: Vector): void {
@@ -149,8 +177,8 @@ function compareCells(a: Cell, b: Cell): number {
   return (a as number) < (b as number) ? -1 : (a as number) > (b as number) ? 1 : 0
 }
 
-/** Types that have bounds in Delta statistics. */
-function isOrdered(type: DataType): boolean {
+/** True for types that have bounds in Delta statistics. */
+export function isOrdered(type: DataType): boolean {
   return !['boolean', 'binary', 'array', 'map', 'struct'].includes(type.kind)
 }
 

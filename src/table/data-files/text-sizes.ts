@@ -1,7 +1,7 @@
 import type { Footer } from '../../columns/parquet/read.ts'
-import { schemaFingerprint } from '../../columns/schema.ts'
-import { csv, jsonLines } from '../../columns/text/formats/index.ts'
+import { rowsFingerprint, schemaFingerprint } from '../../columns/schema.ts'
 import { TEXT_FORMAT_VERSION } from '../../columns/text/rendered.ts'
+import { rowsSizes } from '../../columns/text/sizes.ts'
 import type { Batch, Schema } from '../../columns/types.ts'
 import { TEXT_KEY } from '../tags.ts'
 
@@ -16,12 +16,15 @@ export interface RowGroupText {
 export interface TextSizes {
   /** schemaFingerprint of the columns that the sizes are of. */
   readonly schema: string
+  /** rowsFingerprint of them; not given where it is the same. */
+  readonly unnamed?: string | undefined
   readonly groups: readonly RowGroupText[]
 }
 
 /** The sizes of a whole file's texts, as a tag of its add action has them. */
 export interface FileTextSizes {
   readonly schema: string
+  readonly unnamed?: string | undefined
   readonly csv: number
   readonly jsonl: number
 }
@@ -33,8 +36,9 @@ export function measureRowGroup(batches: readonly Batch[], schema: Schema): RowG
   let jsonlBytes = 0
   for (const batch of batches) {
     rows += batch.rows
-    csvBytes += csv.measure(batch, schema)
-    jsonlBytes += jsonLines.measure(batch, schema)
+    const sizes = rowsSizes(batch, schema)
+    csvBytes += sizes.csv
+    jsonlBytes += sizes.jsonl
   }
   return { rows, csvBytes, jsonlBytes }
 }
@@ -43,11 +47,17 @@ export function measureRowGroup(batches: readonly Batch[], schema: Schema): RowG
 export function encodeTextSizes(schema: Schema, groups: readonly RowGroupText[]): string {
   return JSON.stringify({
     v: TEXT_FORMAT_VERSION,
-    schema: schemaFingerprint(schema),
+    ...fingerprints(schema),
     rows: groups.map(group => group.rows),
     csv: groups.map(group => group.csvBytes),
     jsonl: groups.map(group => group.jsonlBytes),
   })
+}
+
+function fingerprints(all: Schema): Pick<TextSizes, 'schema' | 'unnamed'> {
+  const schema = schemaFingerprint(all)
+  const unnamed = rowsFingerprint(all)
+  return unnamed === schema ? { schema } : { schema, unnamed }
 }
 
 /** The text sizes that our writer left in a footer; undefined in files by others, and of other text versions. */
@@ -55,13 +65,21 @@ export function textSizes(footer: Footer): TextSizes | undefined {
   const text = footer.keyValue.get(TEXT_KEY)
   if (text === undefined) return undefined
   try {
-    const json = JSON.parse(text) as { v: number; schema: string; rows: number[]; csv: number[]; jsonl: number[] }
+    const json = JSON.parse(text) as {
+      v: number
+      schema: string
+      unnamed?: string
+      rows: number[]
+      csv: number[]
+      jsonl: number[]
+    }
     const whole =
       json.v === TEXT_FORMAT_VERSION &&
       [json.rows, json.csv, json.jsonl].every(list => list.length === footer.rowGroups.length)
     if (!whole || json.rows.some((rows, i) => rows !== footer.rowGroups[i]!.rows)) return undefined
     return {
       schema: json.schema,
+      unnamed: json.unnamed,
       groups: json.rows.map((rows, i) => ({ rows, csvBytes: json.csv[i]!, jsonlBytes: json.jsonl[i]! })),
     }
   } catch {
@@ -76,7 +94,7 @@ export function encodeTextTag(
 ): string {
   return JSON.stringify({
     v: TEXT_FORMAT_VERSION,
-    schema: schemaFingerprint(schema),
+    ...fingerprints(schema),
     csv: sizes.csvBytes,
     jsonl: sizes.jsonlBytes,
   })

@@ -2,7 +2,7 @@ import type { Clock } from '../../core/clock.ts'
 import type { ObjectStore } from '../../storage/object-store.ts'
 import { cleansUpLog, deletedFileRetentionMs, logRetentionMs } from '../properties.ts'
 import type { Snapshot } from '../snapshot.ts'
-import { tombstonesOver, writeCheckpoint } from './checkpoint.ts'
+import { tombstonesOver, writeCheckpoint } from './checkpoint-writer.ts'
 import { cleanUpLog } from './clean-up.ts'
 import { lastCheckpoint } from './segment.ts'
 
@@ -37,7 +37,7 @@ export class Checkpointer {
   }
 
   async write(snapshot: Snapshot): Promise<void> {
-    await writeCheckpoint(this.#store, snapshot, this.#keepRemovedSinceMs(snapshot))
+    await writeCheckpoint(this.#store, snapshot, { keepRemovedSinceMs: this.#keepRemovedSinceMs(snapshot) })
     // What the checkpoint has not need not be remembered either.
     this.#lookAt = 0
     await this.#cleanUp(snapshot)

@@ -1,11 +1,10 @@
 import { messageOf } from '../../core/errors.ts'
+import { keepLargeIntegers, rawNumber } from '../../core/raw-json.ts'
 import type { ObjectStore } from '../../storage/object-store.ts'
 import { TableError } from '../errors.ts'
 import { type Action, checkAction } from './actions/index.ts'
 import { repeatedMember } from './members.ts'
 import { isObject, shown } from './shapes.ts'
-
-type RawJson = typeof JSON & { rawJSON(text: string): unknown }
 
 const LF = 0x0a
 /** A commit may name any number of files; so much of it is in memory besides its actions. */
@@ -13,9 +12,16 @@ const PIECE_BYTES = 8 << 20
 /** One action: the largest there are hold a table's whole schema, or a stream's state. */
 const LINE_BYTES_MAX = 32 << 20
 
-/** Reads a commit file, or a checkpoint in JSON, piece by piece. StorageError; TableError `corrupt_log` names file and line. */
-export async function readActions(store: ObjectStore, path: string): Promise<Action[]> {
+/**
+ * Reads a commit file, or a checkpoint in JSON, piece by piece, or at once if it is known to be small. StorageError; TableError
+ * `corrupt_log` names file and line.
+ */
+export async function readActions(store: ObjectStore, path: string, sizeBytes?: number): Promise<Action[]> {
   const parser = new CommitParser(`${store.location}/${path}`)
+  if (sizeBytes !== undefined && sizeBytes < PIECE_BYTES) {
+    parser.push(await store.read(path))
+    return parser.finish()
+  }
   for (let at = 0; ; at += PIECE_BYTES) {
     const piece = await store.read(path, at, at + PIECE_BYTES)
     parser.push(piece)
@@ -88,24 +94,13 @@ class CommitParser {
     if (!isObject(action)) throw this.#bad('an action is a JSON object')
     const repeated = repeatedMember(bytes, line, action)
     if (repeated !== undefined) throw this.#bad(`the member ${shown(repeated)} is there twice`)
-    checkAction(action, `${this.#name}, line ${this.#line}`)
+    checkAction(action, () => `${this.#name}, line ${this.#line}`)
     this.#actions.push(action)
   }
 
   #bad(what: string, cause?: unknown): TableError {
     return new TableError('corrupt_log', `${this.#name}, line ${this.#line}: ${what}`, { cause })
   }
-}
-
-/** An integer that a double cannot hold is written back as it was read. */
-function keepLargeIntegers(_key: string, value: unknown, context: { source: string }): unknown {
-  if (typeof value !== 'number' || Number.isSafeInteger(value) || !/^-?\d+$/.test(context.source)) return value
-  return rawNumber(context.source)
-}
-
-/** A number that JSON.stringify writes as it was read, with all its digits. */
-export function rawNumber(source: string): unknown {
-  return (JSON as RawJson).rawJSON(source)
 }
 
 /** For JSON.parse: every number stays as it is spelled. Decimals and longs have more digits than a double. */

@@ -116,7 +116,8 @@ async function* actionsOf(
   let begun = 0
   for (const [i, commit] of commits.entries()) {
     for (; begun < Math.min(commits.length, i + PARALLEL); begun++) {
-      const actions = readActions(store, commits[begun]!.path)
+      const { path, sizeBytes } = commits[begun]!
+      const actions = readActions(store, path, sizeBytes)
       // Whoever comes to it hears of it.
       actions.catch(() => undefined)
       reading.push(actions)

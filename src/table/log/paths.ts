@@ -13,6 +13,18 @@ export function checkpointPath(version: bigint): string {
   return `${LOG_FOLDER}/${padded(version)}.checkpoint.parquet`
 }
 
+/** A checkpoint of version 2 has an id of its own (PROTOCOL.md, "UUID-named checkpoint"). */
+export function v2CheckpointPath(version: bigint, id: string): string {
+  return `${LOG_FOLDER}/${padded(version)}.checkpoint.${id}.parquet`
+}
+
+/** The folder of files that checkpoints of version 2 name. */
+export const SIDECAR_FOLDER = `${LOG_FOLDER}/_sidecars`
+
+export function sidecarPath(name: string): string {
+  return `${SIDECAR_FOLDER}/${name}`
+}
+
 function padded(version: bigint): string {
   return String(version).padStart(20, '0')
 }
@@ -61,6 +73,9 @@ const SCHEME = /^([a-z][a-z0-9+.-]*):/i
 const FILE_SCHEME = /^file:(?:\/\/(?:localhost)?(?=\/)|(?!\/\/))/i
 const S3_SCHEME = /^s3[an]?:/i
 
+/** Paths as most are: of parts that are nothing but themselves, however they are read. */
+const PLAIN_PATH = /^[\w=-][\w=.-]*(?:\/[\w=-][\w=.-]*)*$/
+
 /** True if a path, as `pathOf` gives it, is that of a file outside of the table: one that only the log of the table names. */
 export function isOutside(path: string): boolean {
   return path.startsWith('/') || SCHEME.test(path)
@@ -72,6 +87,7 @@ export function isOutside(path: string): boolean {
  * back as it is, see `checkFilePath`.
  */
 export function pathOf(location: string, encoded: string): string {
+  if (PLAIN_PATH.test(encoded)) return encoded
   if (!encoded.includes('%') && !isOutside(encoded)) return encoded
   const path = decoded(encoded)
   if (path === undefined || !isOutside(encoded)) return path ?? encoded
@@ -84,6 +100,7 @@ export function pathOf(location: string, encoded: string): string {
  * Only an absolute path leads out of the table, as in a shallow clone. TableError; `what` is the file, for messages.
  */
 export function checkFilePath(location: string, encoded: string, path: string, what = 'data file'): void {
+  if (encoded === path && PLAIN_PATH.test(path)) return
   if (decoded(encoded) === undefined)
     throw new TableError(
       'corrupt_log',

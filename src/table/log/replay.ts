@@ -75,7 +75,7 @@ export class SnapshotBuilder {
       const path = pathOf(this.#location, add.path)
       const key = logicalKey(path, add.deletionVector)
       this.#added.set(key, { path, action: add })
-      this.#removed.delete(key)
+      if (this.#removed.size > 0) this.#removed.delete(key)
     }
     this.#timestampMs = this.#inCommitTimestamp(commitInfo) ?? fileTimestampMs
   }
@@ -168,12 +168,14 @@ export class SnapshotBuilder {
   }
 
   #liveFromScratch(partition: readonly Field[]): LiveFiles {
-    const files = new Map<string, LiveFile>()
-    for (const { path, action } of this.#added.values()) {
-      if (files.has(path)) throw this.#twice(path)
-      files.set(path, this.#liveFile(action, path, partition))
+    const files: LiveFile[] = []
+    for (const { path, action } of this.#added.values()) files.push(this.#liveFile(action, path, partition))
+    // Two of the same path have different vectors.
+    if (files.some(({ vector }) => vector !== undefined)) {
+      const paths = new Set<string>()
+      for (const { path } of files) if (paths.size === paths.add(path).size) throw this.#twice(path)
     }
-    return LiveFiles.of([...files.values()])
+    return LiveFiles.of(files)
   }
 
   /** Two vectors of one file cannot both be right: which rows are deleted is not known. */
@@ -196,7 +198,8 @@ export class SnapshotBuilder {
   #liveFile(add: AddAction, path: string, partition: readonly Field[]): LiveFile {
     checkFilePath(this.#location, add.path, path)
     const file = new LiveFile(add, path, this.#partitionOf(add, partition))
-    const { vector, rows } = file
+    const { vector } = file
+    const rows = vector && file.rows
     if (vector !== undefined && rows !== undefined && vector.cardinality > rows)
       throw new TableError(
         'corrupt_log',

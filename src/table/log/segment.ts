@@ -2,7 +2,7 @@ import type { ObjectStore } from '../../storage/object-store.ts'
 import { commitPath, LAST_CHECKPOINT, LOG_FOLDER, type LogFile, parseLogFile } from './paths.ts'
 
 /** A commit in the log. */
-export type Commit = Extract<LogFile, { kind: 'commit' }> & { readonly modifiedMs: number }
+export type Commit = Extract<LogFile, { kind: 'commit' }> & { readonly modifiedMs: number; readonly sizeBytes: number }
 
 /** A checkpoint of which all parts are there. */
 export type Checkpoint = {
@@ -21,9 +21,9 @@ export async function listLog(store: ObjectStore, from: bigint | undefined): Pro
   const startAfter = from === undefined || from === 0n ? undefined : commitPath(from - 1n)
   const commits: Commit[] = []
   const parts = new Map<string, Extract<LogFile, { kind: 'checkpoint' }>[]>()
-  for (const { path, modifiedMs } of await store.list(LOG_FOLDER, startAfter)) {
+  for (const { path, modifiedMs, sizeBytes } of await store.list(LOG_FOLDER, startAfter)) {
     const file = parseLogFile(path)
-    if (file?.kind === 'commit') commits.push({ ...file, modifiedMs: Math.trunc(modifiedMs) })
+    if (file?.kind === 'commit') commits.push({ ...file, modifiedMs: Math.trunc(modifiedMs), sizeBytes })
     if (file?.kind !== 'checkpoint') continue
     const key = file.parts > 1 ? `${file.version}/${file.parts}` : path
     parts.set(key, [...(parts.get(key) ?? []), file])
@@ -47,6 +47,8 @@ export async function lastCheckpoint(store: ObjectStore): Promise<bigint | undef
 
 /** True if there is a table at all: told by the names in its log. */
 export async function hasLog(store: ObjectStore): Promise<boolean> {
+  // Most logs have their first commit, and a long one takes long to be listed.
+  if ((await store.stat(commitPath(0n))) !== undefined) return true
   for (const { path } of await store.list(`${LOG_FOLDER}/`)) if (parseLogFile(path) !== undefined) return true
   return false
 }

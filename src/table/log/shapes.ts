@@ -57,9 +57,9 @@ export function listOf(shape: Shape): Shape {
 export function mapOf(shape: Shape): Shape {
   return (value, where) => {
     if (!isObject(value)) return wrong(value, where, 'an object')
-    for (const [name, item] of Object.entries(value)) {
-      const complaint = shape(item, `${where}.${shown(name)}`)
-      if (complaint !== undefined) return complaint
+    for (const name in value) {
+      // The place is put into words only where something is wrong.
+      if (shape(value[name], where) !== undefined) return shape(value[name], `${where}.${shown(name)}`)
     }
     return undefined
   }
@@ -70,9 +70,9 @@ export function struct(members: Readonly<Record<string, Shape>>): Shape {
   const list = Object.entries(members)
   return (value, where) => {
     if (!isObject(value)) return wrong(value, where, 'an object')
-    for (const [name, shape] of list) {
-      const complaint = shape(value[name], `${where}.${name}`)
-      if (complaint !== undefined) return complaint
+    for (let i = 0; i < list.length; i++) {
+      const [name, shape] = list[i]!
+      if (shape(value[name], where) !== undefined) return shape(value[name], `${where}.${name}`)
     }
     return undefined
   }

@@ -1,8 +1,12 @@
-import { fieldToJson } from '../../columns/schema.ts'
+import { fieldToJson, schemaToJson } from '../../columns/schema.ts'
 import type { Field, Schema } from '../../columns/types.ts'
+import { fieldNamed, MAPPING_MODE, mapColumns } from '../column-mapping.ts'
 import type { Operation } from '../commit/change.ts'
+import { withIdColumns } from '../commit/row-tracking.ts'
 import type { CommitResult, Transaction } from '../commit/transaction.ts'
 import { TableError } from '../errors.ts'
+import type { MetadataAction } from '../log/actions/index.ts'
+import { hasColumnMapping } from '../protocol.ts'
 import type { Snapshot } from '../snapshot.ts'
 import { checkProperty } from '../table-properties.ts'
 
@@ -35,8 +39,7 @@ export async function changeNullability(
 
 /** The column of a name, in any case. TableError `bad_schema`. */
 export function columnOf({ schema }: Snapshot, name: string): Field {
-  const field =
-    schema.find(other => other.name === name) ?? schema.find(other => other.name.toLowerCase() === name.toLowerCase())
+  const field = fieldNamed(schema, name)
   if (field !== undefined) return field
   const names = schema.map(other => other.name).join(', ')
   throw new TableError('bad_schema', `there is no column ${name}; the table has ${names}`)
@@ -53,16 +56,48 @@ export async function changeProperties(
   const { metadata } = transaction.base
   const configuration = new Map(metadata.configuration)
   for (const [name, value] of changes) {
-    if (value === undefined) configuration.delete(name)
-    else {
+    if (value === undefined) {
+      checkUnset(name)
+      configuration.delete(name)
+    } else {
       checkProperty(name, value)
       configuration.set(name, value)
     }
   }
   if (Bun.deepEquals(configuration, new Map(metadata.configuration)))
     return { kind: 'unchanged', ...versionOf(transaction.base) }
-  transaction.changeMetadata({ ...metadata.action, configuration: Object.fromEntries(configuration) })
+  transaction.changeMetadata(withConfiguration(transaction.base, withIdColumns(configuration)))
   return transaction.commit(propertiesChanged(changes))
+}
+
+/** TableError `bad_property` for a property without which files cannot be read any more. */
+function checkUnset(name: string): void {
+  if (/^delta\.rowTracking\./i.test(name))
+    throw new TableError(
+      'bad_property',
+      `the property ${name} stays: files have the ids of rows in the column that it names`,
+    )
+}
+
+/** The metadata of a table under other properties. TableError `bad_property` for what its columns cannot follow. */
+function withConfiguration(
+  { metadata, schema, protocol }: Snapshot,
+  changed: ReadonlyMap<string, string>,
+): MetadataAction {
+  const configuration = Object.fromEntries(changed)
+  const mode = changed.get(MAPPING_MODE) ?? 'none'
+  if (!hasColumnMapping(protocol, metadata.configuration)) {
+    if (mode === 'none') return { ...metadata.action, configuration }
+    const mapped = mapColumns(schema, changed, { id: metadata.id, hasFiles: true })
+    return { ...metadata.action, schemaString: schemaToJson(mapped.schema), configuration: mapped.configuration }
+  }
+  const former = metadata.configuration.get(MAPPING_MODE)
+  if (mode !== former)
+    throw new TableError(
+      'bad_property',
+      `the columns of the table are mapped by ${former}, and stay so: files that are there have the names and ids of columns that way`,
+    )
+  return { ...metadata.action, configuration }
 }
 
 function versionOf(snapshot: Snapshot): { readonly version: bigint; readonly snapshot: Snapshot } {

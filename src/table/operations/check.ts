@@ -6,13 +6,13 @@ import type { Batch, Cell, Field, Schema, Vector } from '../../columns/types.ts'
 import { cellAt, isNullAt, isUtf8, takeRows } from '../../columns/vectors.ts'
 import { messageOf } from '../../core/errors.ts'
 import { schemaInFiles } from '../column-mapping.ts'
-import { type ColumnRange, compare, rangeOf, rangeOfValue } from '../column-ranges.ts'
+import { type ColumnRange, compare, rangeOfValue } from '../column-ranges.ts'
+import { keptRows } from '../data-files/kept-rows.ts'
 import type { LiveFile } from '../live-files.ts'
-import { keepNumbers } from '../log/json.ts'
 import { readCommit } from '../log/load.ts'
 import { SnapshotBuilder } from '../log/replay.ts'
 import { listLog } from '../log/segment.ts'
-import { isObject, isRawNumber } from '../log/shapes.ts'
+import { LoggedStatistics } from '../logged-statistics.ts'
 import type { Snapshot } from '../snapshot.ts'
 import type { Table } from '../table.ts'
 
@@ -77,11 +77,9 @@ async function* checkLog(table: Table, snapshot: Snapshot): AsyncGenerator<strin
 /** Returns the difference of a version by its checkpoint from that by its commits; undefined if there is none. */
 function differenceOf(checkpoint: Snapshot | undefined, commits: Snapshot): string | undefined {
   if (checkpoint === undefined) return 'it cannot be read'
-  const keys = new Set(commits.files.map(({ key }) => key))
-  const others = new Set(checkpoint.files.map(({ key }) => key))
-  const missing = commits.files.find(({ key }) => !others.has(key))
+  const [missing] = commits.live.notIn(checkpoint.live)
   if (missing !== undefined) return `the file ${missing.path} is not in it`
-  const extra = checkpoint.files.find(({ key }) => !keys.has(key))
+  const [extra] = checkpoint.live.notIn(commits.live)
   if (extra !== undefined) return `the file ${extra.path} is only in it`
   const isSame = checkpoint.metadata.action.schemaString === commits.metadata.action.schemaString
   return isSame ? undefined : 'the columns are others'
@@ -131,13 +129,8 @@ async function faultsOfRows({ table, snapshot, file, footer, deleted, signal }: 
   const source = storeSource(table.store, file.path, file.sizeBytes)
   const readSchema = readable(schemaInFiles(snapshot), partitionColumns)
   const columns = readable(snapshot.schema, partitionColumns).map(field => new CheckedColumn(field, file))
-  let next = 0
-  for (const [group, { firstRow, rows }] of footer.rowGroups.entries()) {
+  for (const { group, rows, kept } of keptRows(footer, deleted)) {
     signal?.throwIfAborted()
-    const kept: number[] = []
-    for (let row = firstRow; row < firstRow + rows; row++)
-      if (deleted[next] === row) next++
-      else kept.push(row - firstRow)
     const all = await readRowGroup(source, footer, group, readSchema)
     const batch: Batch = kept.length === rows ? all : takeRows(all, kept)
     for (const [i, column] of columns.entries()) column.see(batch.vectors[i]!)
@@ -160,11 +153,10 @@ class CheckedColumn {
 
   constructor(field: Field, file: LiveFile) {
     this.#field = field
-    const stats = statisticsOf(file)
-    const of = (kind: string): unknown => (isObject(stats[kind]) ? stats[kind][physicalName(field)] : undefined)
-    this.#range = rangeOf(field.type, of('minValues'), of('maxValues'))
-    const nulls = of('nullCount')
-    this.#nullCount = isRawNumber(nulls) ? Number(JSON.stringify(nulls)) : typeof nulls === 'number' ? nulls : undefined
+    const statistics = new LoggedStatistics(file)
+    const column = { type: field.type, path: [physicalName(field)] }
+    this.#range = statistics.range(column)
+    this.#nullCount = statistics.nullCount(column)
   }
 
   see(vector: Vector): void {
@@ -189,15 +181,6 @@ class CheckedColumn {
     if (this.#nullCount !== undefined && !isDeletedFrom && this.#nulls !== this.#nullCount)
       faults.push(`column ${name}: ${this.#nulls} rows are NULL, its statistics say ${this.#nullCount}`)
     return faults
-  }
-}
-
-function statisticsOf({ add }: LiveFile): Record<string, unknown> {
-  try {
-    const stats: unknown = JSON.parse(add.stats ?? '{}', keepNumbers as never)
-    return isObject(stats) ? stats : {}
-  } catch {
-    return {}
   }
 }
 

@@ -3,6 +3,7 @@ import { schemaFault, schemaToJson } from '../../columns/schema.ts'
 import type { Schema } from '../../columns/types.ts'
 import { type Clock, systemClock } from '../../core/clock.ts'
 import type { ObjectStore } from '../../storage/object-store.ts'
+import { mapColumns } from '../column-mapping.ts'
 import type { Operation } from '../commit/change.ts'
 import { commitInfo } from '../commit/commit-info.ts'
 import { addAction } from '../commit/file-actions.ts'
@@ -26,6 +27,11 @@ export interface NewTable {
    * switches them on, unless `delta.enableDeletionVectors` in the configuration says something else.
    */
   readonly deletionVectors?: boolean
+  /**
+   * The columns are mapped by name, so that they can be renamed and dropped: those of files that are added keep their names
+   * there, else each column gets one in files that no other ever has.
+   */
+  readonly columnMapping?: boolean
   readonly name?: string
   /** Files that are in the table from its first version on. */
   readonly add?: readonly NewFile[]
@@ -57,18 +63,24 @@ export async function createTable(store: ObjectStore, options: NewTable): Promis
   await checkNoTable(store)
   const vectors = options.configuration?.['delta.enableDeletionVectors']
   const isOnDemand = vectors === undefined && options.deletionVectors !== false
+  const id = randomUUID()
+  const properties = { ...(isOnDemand ? { [VECTORS_PROPERTY]: VECTORS_ON_DEMAND } : {}), ...options.configuration }
+  const columns =
+    options.columnMapping === true
+      ? mapColumns(schema, new Map(Object.entries(properties)), { id, hasFiles: add.length > 0 })
+      : { schema, configuration: properties }
   const metaData: MetadataAction = {
-    id: randomUUID(),
+    id,
     ...(options.name === undefined ? {} : { name: options.name }),
     format: { provider: 'parquet', options: {} },
-    schemaString: schemaToJson(schema),
+    schemaString: schemaToJson(columns.schema),
     partitionColumns,
-    configuration: { ...(isOnDemand ? { [VECTORS_PROPERTY]: VECTORS_ON_DEMAND } : {}), ...options.configuration },
+    configuration: columns.configuration,
     createdTime: nowMs,
   }
   const txnId = randomUUID()
   const isBlindAppend = true
-  const configuration = new Map(Object.entries(options.configuration ?? {}))
+  const configuration = new Map(Object.entries(columns.configuration))
   const timestampBeforeMs = isTrue(configuration.get('delta.enableInCommitTimestamps')) ? 0 : undefined
   const actions: Action[] = [
     { commitInfo: commitInfo(created(metaData, add), { nowMs, txnId, isBlindAppend, timestampBeforeMs }) },

@@ -29,8 +29,11 @@ export interface CsvInput {
   readonly names: readonly string[]
   /** The byte between the fields of `rows`. */
   readonly delimiter: number
-  /** Its rows from the first on, cut at row ends, about so many bytes at a time. Rejects with TextError and StorageError. */
-  rows(bytesMax: number): AsyncGenerator<CsvRows>
+  /**
+   * Its rows from the first on, cut at row ends, about so many bytes at a time. Lines need not be counted (`isCounted`) for
+   * rows that are as they should be: then all begin at the first. Rejects with TextError and StorageError.
+   */
+  rows(bytesMax: number, isCounted?: boolean): AsyncGenerator<CsvRows>
 }
 
 /** Rows in RFC 4180. Their bytes have a buffer of their own, and may be given away. */
@@ -73,7 +76,13 @@ function openPlain(
   const delimiter = given ?? foundDelimiter(source, head, RFC_4180, log).charCodeAt(0)
   const { names, endOffset } = named(name, () => parseHeader(head, delimiter))
   const body = { start: endOffset, line: 1 + countLines(head.subarray(0, endOffset)), delimiter, crOnly }
-  return { name, sizeBytes, names, delimiter, rows: bytesMax => plainRows(source, body, bytesMax) }
+  return {
+    name,
+    sizeBytes,
+    names,
+    delimiter,
+    rows: (bytesMax, isCounted) => plainRows(source, body, bytesMax, isCounted),
+  }
 }
 
 function openForeign(source: ReadableFile, head: Uint8Array, given: Dialect, options: ImportOptions): CsvInput {
@@ -112,6 +121,7 @@ async function* plainRows(
   source: ReadableFile,
   body: { readonly start: number; readonly line: number; readonly delimiter: number; readonly crOnly: boolean },
   bytesMax: number,
+  isCounted = true,
 ): AsyncGenerator<CsvRows> {
   let firstLine = body.line
   let want = bytesMax
@@ -125,7 +135,7 @@ async function* plainRows(
       continue
     }
     want = bytesMax
-    const lines = countLines(bytes.subarray(0, length))
+    const lines = isCounted ? countLines(bytes.subarray(0, length)) : 0
     yield { bytes: length === bytes.length ? bytes : bytes.slice(0, length), firstLine, sourceBytes: length, isLast }
     firstLine += lines
     at += length

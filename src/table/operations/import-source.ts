@@ -20,6 +20,8 @@ export interface ImportOptions {
   readonly partitionColumns?: readonly string[]
   /** See NewTable. */
   readonly deletionVectors?: boolean
+  /** See NewTable. */
+  readonly columnMapping?: boolean
   /** The columns; found from the data if not given. */
   readonly schema?: Schema
   readonly progress?: (doneBytes: number, totalBytes: number) => void
@@ -53,7 +55,7 @@ export async function importing(
   await checkNoTable(store)
   const open = (path: string): Promise<ReadableFile> => openSource(path, store, copies, options)
   const { schema, files } = await work({ store, staged, open })
-  const { name, clock, signal, partitionColumns, deletionVectors } = options
+  const { name, clock, signal, partitionColumns, deletionVectors, columnMapping } = options
   signal?.throwIfAborted()
   return await createTable(store, {
     schema,
@@ -62,6 +64,7 @@ export async function importing(
     ...(name === undefined ? {} : { name }),
     ...(partitionColumns === undefined ? {} : { partitionColumns }),
     ...(deletionVectors === undefined ? {} : { deletionVectors }),
+    ...(columnMapping === undefined ? {} : { columnMapping }),
     ...(clock === undefined ? {} : { clock }),
   })
 }

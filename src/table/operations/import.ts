@@ -33,6 +33,8 @@ export async function createFromCsv(
     const inputs: CsvInput[] = []
     for (const path of paths) inputs.push(await openCsv(await to.open(path), options))
     const names = inputs.map(({ name }) => name)
+    // They load their code while the types are found.
+    if (inputs.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0) > PIECE_BYTES) options.pool.start()
     const write = async ({ schema, notes, isSure }: Inferred, given?: Schema): Promise<Written> => {
       const all = withFolders(schema, names, given)
       checkPartitioning(given ?? all.schema, options.partitionColumns ?? [])
@@ -126,7 +128,10 @@ async function writeCsv(
     }
     const { sourceBytes } = piece.rows
     try {
-      files[number] = await writePiece(to, newPath, piece, all, options)
+      files[number] = await writePiece(to, newPath, piece, all, options).catch(async error => {
+        if (!(error instanceof TextError)) throw error
+        return writePiece(to, newPath, { ...piece, rows: await countedRows(piece) }, all, options)
+      })
       doneBytes += sourceBytes
       progress?.(doneBytes, totalBytes)
     } catch (error) {
@@ -136,10 +141,11 @@ async function writeCsv(
   try {
     for (const [i, input] of inputs.entries()) {
       const columns = inTextOrder(input, all.schema, all.added)
-      for await (const rows of input.rows(PIECE_BYTES)) {
+      let place = 0
+      for await (const rows of input.rows(PIECE_BYTES, false)) {
         if (signal?.aborted === true) failure ??= signal.reason
         if (failure !== undefined) break
-        const piece = { input, columns, folders: all.values[i]!, rows }
+        const piece = { input, columns, folders: all.values[i]!, rows, place: place++ }
         const task: Promise<void> = write(piece, count++).finally(() => going.delete(task))
         going.add(task)
         // One more than there are threads, so that none has to wait for the disk.
@@ -164,6 +170,15 @@ interface CsvPiece {
   readonly columns: Schema
   readonly folders: FolderValues
   readonly rows: CsvRows
+  /** The number of pieces of the file in front of it. */
+  readonly place: number
+}
+
+/** The rows of a piece once more, with their lines: for the message of a bad one. */
+async function countedRows({ input, place }: CsvPiece): Promise<CsvRows> {
+  let left = place
+  for await (const rows of input.rows(PIECE_BYTES)) if (left-- === 0) return rows
+  throw new TextError('malformed_text', 'the file became shorter while it was read')
 }
 
 /** Writes a piece to a data file, or to one for each partition; to none if there are no rows in it. */

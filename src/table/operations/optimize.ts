@@ -1,27 +1,26 @@
-import { readFooter, readRowGroup } from '../../columns/parquet/read.ts'
-import { storeSource } from '../../columns/parquet/source.ts'
-import type { Batch } from '../../columns/types.ts'
-import { takeRows } from '../../columns/vectors.ts'
-import { schemaInFiles } from '../column-mapping.ts'
 import type { Operation } from '../commit/change.ts'
-import { checkText } from '../commit/copy-on-write.ts'
-import { type CommitResult, committed } from '../commit/transaction.ts'
+import { committed } from '../commit/transaction.ts'
 import type { NewFile } from '../data-files/new-file.ts'
 import { FILE_ROWS_MAX } from '../data-files/rows-writer.ts'
 import type { LiveFile } from '../live-files.ts'
+import { partitionFilter } from '../partition-filter.ts'
 import type { Snapshot } from '../snapshot.ts'
 import type { Table } from '../table.ts'
-import { ORDER_TAG } from '../tags.ts'
+import { type Bin, bytesOf, firstBins, type PackOptions, pack, partitionKey, rowsIn } from './bins.ts'
+import { predicates } from './changed-rows.ts'
+import { type Cluster, Clusters, type FileRows } from './clusters.ts'
 
 /** The size up to which files are put together, if nothing else is said. */
 export const TARGET_BYTES = 256 << 20
 /** One commit takes in files of about so many bytes: what other writers change meanwhile costs no more than its work. */
-const COMMIT_BYTES = 1 << 30
+export const COMMIT_BYTES = 1 << 30
 /** Other writers may get in the way of a commit so many times. */
-const ATTEMPTS_MAX = 10
+export const ATTEMPTS_MAX = 10
 
 export interface OptimizeOptions {
   readonly targetBytes?: number | undefined
+  /** A condition in Spark's SQL on partition columns: files of other partitions stay as they are. */
+  readonly where?: string | undefined
   readonly signal?: AbortSignal | undefined
   /** Hears of the bytes of the files that have been read. */
   readonly progress?: ((doneBytes: number, totalBytes: number) => void) | undefined
@@ -37,127 +36,127 @@ export interface Optimized {
 /**
  * Puts small files together, and writes files anew whose rows are deleted in part, in commits that change no row (bin-packing,
  * as Spark's OPTIMIZE). Rows keep their order: only files that follow one another in the views become one, at the place of
- * the first of them. In a partitioned table they are those of one partition, and rows move beside others of theirs. Files whose rows stand among those of others, and those
- * others, are left as they are. TableError `conflict`, `constraint`; StorageError.
+ * the first of them, and rows that edits put among those of other files (order-hint.ts) are written where they stand. In a
+ * partitioned table they are those of one partition, and rows move beside others of theirs. TableError `conflict`,
+ * `constraint`, `unsupported_feature` for a condition that picks no partitions; StorageError.
  */
 export async function optimize(table: Table, options: OptimizeOptions = {}): Promise<Optimized> {
-  const { targetBytes = TARGET_BYTES, signal, progress } = options
+  const { targetBytes = TARGET_BYTES, where, signal, progress } = options
   const done = { commits: 0, removedFiles: 0, addedFiles: 0 }
-  const planned = binsOf(await table.refresh(), targetBytes)
-  const totalBytes = planned.flat().reduce((sum, { sizeBytes }) => sum + sizeBytes, 0)
+  const clusters = new Clusters(table)
+  const wanted = async (base: Snapshot): Promise<Bin[]> =>
+    binsOf(await clusters.of(base), targetBytes, chosen(base, where))
+  const totalBytes = bytesOf(filesOf(await wanted(await table.refresh())))
   let doneBytes = 0
   for (let conflicts = 0; ; ) {
     signal?.throwIfAborted()
     const base = await table.refresh()
-    const bins = firstBins(binsOf(base, targetBytes))
+    const bins = firstBins(await wanted(base), COMMIT_BYTES)
     if (bins.length === 0) return done
     const doneBefore = doneBytes
-    await using transaction = table.begin(base, { signal })
-    for (const bin of bins) {
-      const [first] = bin
-      const rows = rowsOf(table, base, bin, file => {
-        signal?.throwIfAborted()
-        doneBytes += file.sizeBytes
-        progress?.(Math.min(doneBytes, totalBytes), totalBytes)
-      })
-      await transaction.write(rows, { inPlaceOf: first })
-      transaction.removeFiles(...bin)
+    const opened = ({ sizeBytes }: LiveFile): void => {
+      signal?.throwIfAborted()
+      doneBytes += sizeBytes
+      progress?.(Math.min(doneBytes, totalBytes), totalBytes)
     }
-    const result: CommitResult = await transaction.commit(optimized(bins.flat(), transaction.added))
+    const operation: PackOptions['operation'] = (removed, added) => optimized(removed, added, { where })
+    const { result, addedFiles } = await pack(table, base, bins, { operation, signal, opened })
     if (result.kind === 'conflict' && ++conflicts < ATTEMPTS_MAX) {
       doneBytes = doneBefore
       continue
     }
     committed(result)
     done.commits++
-    done.removedFiles += bins.flat().length
-    done.addedFiles += transaction.added.length
+    done.removedFiles += filesOf(bins).length
+    done.addedFiles += addedFiles
   }
 }
 
-type Bin = readonly [LiveFile, ...LiveFile[]]
+/** Tells the clusters all of whose files a condition picks. */
+function chosen(base: Snapshot, where: string | undefined): (cluster: Cluster) => boolean {
+  if (where === undefined) return () => true
+  const isPicked = partitionFilter(base, where)
+  return cluster => cluster.every(({ file }) => isPicked(file))
+}
 
-/** Files that become one each. */
-function binsOf(snapshot: Snapshot, targetBytes: number): Bin[] {
+function filesOf(bins: readonly Bin[]): FileRows[] {
+  return bins.flatMap(({ files }) => files)
+}
+
+/** Files that are to become one, and what they have together. */
+interface OpenBin {
+  readonly files: FileRows[]
+  bytes: number
+  rows: number
+  /** Clusters in it, and the number of the last of them. */
+  clusters: number
+  last: number
+  readonly first: number
+}
+
+/** Files of chosen clusters that become one each. `clusters`: in the order of their rows. */
+function binsOf(clusters: readonly Cluster[], targetBytes: number, isChosen: (cluster: Cluster) => boolean): Bin[] {
   const bins: Bin[] = []
-  const open = new Map<string, LiveFile[]>()
+  const open = new Map<string, OpenBin>()
   const close = (key: string): void => {
-    const files = open.get(key) ?? []
+    const bin = open.get(key)
     open.delete(key)
-    if (isWorthIt(files)) bins.push(files)
+    if (bin === undefined || !isWorthIt(bin.files)) return
+    bins.push({ files: bin.files, isInPlace: bin.last - bin.first === bin.clusters - 1 })
   }
-  for (const file of snapshot.files) {
-    const key = JSON.stringify(file.add.partitionValues ?? {})
-    const isTaken = isMovable(snapshot, file) && (file.sizeBytes < targetBytes || file.vector !== undefined)
-    if (!isTaken || !fits([...(open.get(key) ?? []), file], targetBytes)) close(key)
-    if (isTaken) open.set(key, [...(open.get(key) ?? []), file])
+  for (const [number, cluster] of clusters.entries()) {
+    if (!isChosen(cluster)) continue
+    const key = partitionKey(cluster[0].file)
+    const bytes = bytesOf(cluster)
+    const rows = rowsIn(cluster)
+    const isTaken = bytes < targetBytes || isWorthIt(cluster)
+    const current = open.get(key)
+    const fits = current !== undefined && current.bytes + bytes <= targetBytes && current.rows + rows <= FILE_ROWS_MAX
+    if (!isTaken || !fits) close(key)
+    if (!isTaken) continue
+    const bin = fits ? current : { files: [], bytes: 0, rows: 0, clusters: 0, first: number, last: number }
+    bin.files.push(...cluster)
+    bin.bytes += bytes
+    bin.rows += rows
+    bin.clusters++
+    bin.last = number
+    open.set(key, bin)
   }
   for (const key of [...open.keys()]) close(key)
   return bins
 }
 
-/** True for files whose rows are written to one. */
-function fits(files: readonly LiveFile[], targetBytes: number): boolean {
-  const bytes = files.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0)
-  const rows = files.reduce((sum, file) => sum + (file.rows ?? FILE_ROWS_MAX), 0)
-  return bytes <= targetBytes && rows <= FILE_ROWS_MAX
-}
-
 /** One file alone is written anew only to be rid of deleted rows. */
-function isWorthIt(files: readonly LiveFile[]): files is Bin {
-  return files.length > 1 || files[0]?.vector !== undefined
+function isWorthIt(files: readonly FileRows[]): files is Bin['files'] {
+  return files.length > 1 || files[0]?.file.vector !== undefined
 }
 
-/** False for a file with rows among those of others, or with others' rows among its own. */
-function isMovable({ live }: Snapshot, file: LiveFile): boolean {
-  return (
-    file.tag(ORDER_TAG) === undefined && file.orderRefs.length === 0 && live.referrers(file.path).next().done === true
-  )
+/** The wishes of a user, as the log tells them. */
+interface OptimizedBy {
+  /** The condition that picked the files. */
+  readonly where?: string | undefined
+  /** The columns by which rows are near to one another now. */
+  readonly zOrderBy?: readonly string[]
+  /** Nobody asked for it. */
+  readonly isAuto?: boolean
 }
 
-function firstBins(bins: readonly Bin[]): readonly Bin[] {
-  let bytes = 0
-  const end = bins.findIndex(bin => {
-    const isFull = bytes >= COMMIT_BYTES
-    bytes += bin.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0)
-    return isFull
-  })
-  return end < 0 ? bins : bins.slice(0, end)
-}
-
-/** The live rows of files, in the table's columns. */
-async function* rowsOf(
-  table: Table,
-  snapshot: Snapshot,
-  files: readonly LiveFile[],
-  onFile: (file: LiveFile) => void,
-): AsyncGenerator<Batch> {
-  const schema = schemaInFiles(snapshot)
-  for (const file of files) {
-    const source = storeSource(table.store, file.path, file.sizeBytes)
-    const footer = await readFooter(source)
-    const deleted = await table.deletedRows(file)
-    let next = 0
-    for (const [group, { firstRow, rows }] of footer.rowGroups.entries()) {
-      const kept: number[] = []
-      for (let row = firstRow; row < firstRow + rows; row++)
-        if (deleted[next] === row) next++
-        else kept.push(row - firstRow)
-      if (kept.length === 0) continue
-      const batch = await readRowGroup(source, footer, group, schema, file.partition)
-      checkText(batch, schema, kept, file)
-      yield kept.length === rows ? batch : takeRows(batch, kept)
-    }
-    onFile(file)
-  }
-}
-
-function optimized(removed: readonly LiveFile[], added: readonly NewFile[]): Operation {
+/** Files in the place of others, with the same rows. */
+export function optimized(
+  removed: readonly LiveFile[],
+  added: readonly NewFile[],
+  { where, zOrderBy = [], isAuto = false }: OptimizedBy,
+): Operation {
   const sum = (files: readonly { readonly sizeBytes: number }[]): string =>
     String(files.reduce((total, { sizeBytes }) => total + sizeBytes, 0))
   return {
     name: 'OPTIMIZE',
-    parameters: { predicate: '[]', auto: 'false', clusterBy: '[]', zOrderBy: '[]' },
+    parameters: {
+      predicate: predicates(where),
+      auto: String(isAuto),
+      clusterBy: '[]',
+      zOrderBy: JSON.stringify(zOrderBy),
+    },
     metrics: {
       numRemovedFiles: String(removed.length),
       numAddedFiles: String(added.length),

@@ -1,17 +1,18 @@
-import { schemaToJson } from '../../columns/schema.ts'
+import { schemaFromJson, schemaToJson } from '../../columns/schema.ts'
+import { isMapped, mapColumns } from '../column-mapping.ts'
 import type { Operation } from '../commit/change.ts'
-import { takesRows } from '../commit/change.ts'
 import { type Committed, committed } from '../commit/transaction.ts'
 import { TableError } from '../errors.ts'
 import type { HistoryEntry } from '../history.ts'
 import type { LiveFile } from '../live-files.ts'
 import type { MetadataAction } from '../log/actions/index.ts'
+import { metadataOf } from '../metadata.ts'
+import { firstMissing } from '../missing-files.ts'
+import { hasColumnMapping } from '../protocol.ts'
 import type { Snapshot } from '../snapshot.ts'
 import type { Table } from '../table.ts'
 import { vectorFile } from '../vectors/store.ts'
 
-/** Files that are looked for at the same time. */
-const PARALLEL = 64
 /** Other writers may be quicker so many times. */
 const ATTEMPTS_MAX = 10
 /** The properties that a table keeps, whatever an older version had: they tell how later versions are to be read. */
@@ -38,8 +39,8 @@ export async function restore(table: Table, version: bigint): Promise<Restored> 
   const target = await table.at(version)
   for (let attempt = 1; ; attempt++) {
     const base = await table.refresh()
-    const again = missingIn(base, target)
-    const removed = missingIn(target, base)
+    const again = target.live.notIn(base.live)
+    const removed = base.live.notIn(target.live)
     await checkFiles(table, target, again)
     await using transaction = table.begin(base)
     transaction.readWholeTable()
@@ -65,32 +66,25 @@ export interface Undone extends Restored {
  */
 export async function undo(table: Table): Promise<Undone> {
   const { version: newest } = await table.refresh()
-  for (const undone of await table.history()) {
-    if (undone.version > newest) continue
-    if (undone.version === 0n)
-      throw new TableError(
-        'no_such_version',
-        `${table.store.location}: there is nothing to take back: version 0 made the table`,
-      )
-    const before = await table.at(undone.version - 1n)
-    const after = await table.at(undone.version)
-    if (isSame(before, after)) continue
+  for (let version = newest; version > 0n; version--) {
+    const before = await table.at(version - 1n)
+    if (isSame(before, await table.at(version))) continue
+    const entries = await table.history(Number(table.snapshot.version - version) + 1)
+    const undone = entries.find(entry => entry.version === version)
+    if (undone === undefined) throw nothingToUndo(table, `the log no longer has the commit of version ${version}`)
     return { ...(await restore(table, before.version)), undone }
   }
-  throw new TableError(
-    'no_such_version',
-    `${table.store.location}: there is nothing to take back: the log has no commit any more that changed something`,
-  )
+  throw nothingToUndo(table, 'version 0 made the table')
+}
+
+function nothingToUndo({ store }: Table, why: string): TableError {
+  return new TableError('no_such_version', `${store.location}: there is nothing to take back: ${why}`)
 }
 
 function isSame(before: Snapshot, after: Snapshot): boolean {
-  const change = { delete: [], removeFiles: missingIn(after, before) }
-  return !takesRows(change) && missingIn(before, after).length === 0 && metadataAsOf(before, after) === undefined
-}
-
-/** The logical files of `of` that are not in `snapshot`. */
-function missingIn(snapshot: Snapshot, of: Snapshot): LiveFile[] {
-  return of.files.filter(file => snapshot.live.get(file.path)?.key !== file.key)
+  const [gone] = before.live.notIn(after.live)
+  const [come] = after.live.notIn(before.live)
+  return gone === undefined && come === undefined && metadataAsOf(before, after) === undefined
 }
 
 async function checkFiles({ store }: Table, { version }: Snapshot, files: readonly LiveFile[]): Promise<void> {
@@ -98,29 +92,33 @@ async function checkFiles({ store }: Table, { version }: Snapshot, files: readon
     const inFile = vector === undefined ? undefined : vectorFile(store, vector)
     return inFile === undefined ? [path] : [path, inFile]
   })
-  for (let start = 0; start < paths.length; start += PARALLEL) {
-    const some = paths.slice(start, start + PARALLEL)
-    const found = await Promise.all(some.map(path => store.stat(path)))
-    const missing = found.indexOf(undefined)
-    if (missing < 0) continue
-    throw new TableError(
-      'missing_file',
-      `${store.location}: version ${version} cannot be restored: its file ${some[missing]} is gone; VACUUM, or whoever removed it, has ended this version`,
-    )
-  }
+  const missing = await firstMissing(store, paths)
+  if (missing === undefined) return
+  throw new TableError(
+    'missing_file',
+    `${store.location}: version ${version} cannot be restored: its file ${missing} is gone; VACUUM, or whoever removed it, has ended this version`,
+  )
 }
 
 /** The metadata of an older version for a table that goes on from `base`; undefined if that has the same. */
 function metadataAsOf(target: Snapshot, base: Snapshot): MetadataAction | undefined {
   const kept = [...base.metadata.configuration].filter(([key]) => KEPT_PROPERTIES.test(key))
   const own = Object.entries(target.metadata.action.configuration ?? {}).filter(([key]) => !KEPT_PROPERTIES.test(key))
-  const metadata: MetadataAction = {
+  const metadata = mappedAs(base, {
     ...target.metadata.action,
     id: base.metadata.action.id,
     schemaString: withHighWaterMarks(target, base),
     configuration: Object.fromEntries([...own, ...kept]),
-  }
+  })
   return Bun.deepEquals(plain(metadata), plain(base.metadata.action)) ? undefined : metadata
+}
+
+/** Columns of before they were mapped are mapped as they were: files have them under their names. */
+function mappedAs({ protocol, metadata }: Snapshot, action: MetadataAction): MetadataAction {
+  const schema = schemaFromJson(action.schemaString)
+  if (!hasColumnMapping(protocol, metadata.configuration) || isMapped(schema)) return action
+  const mapped = mapColumns(schema, metadataOf(action).configuration, { id: action.id, hasFiles: true })
+  return { ...action, schemaString: schemaToJson(mapped.schema), configuration: mapped.configuration }
 }
 
 /** As it is compared: members in any order, and columns by their meaning. */

@@ -1,12 +1,13 @@
 import type { ObjectInfo, ObjectStore } from '../../storage/object-store.ts'
 import type { Operation } from '../commit/change.ts'
+import { CHANGE_DATA_FOLDER } from '../commit/change-feed.ts'
 import { committed } from '../commit/transaction.ts'
 import { TableError } from '../errors.ts'
 import type { AddAction, RemoveAction } from '../log/actions/index.ts'
 import { readCommit } from '../log/load.ts'
 import { pathOf } from '../log/paths.ts'
 import { listVersions } from '../log/segment.ts'
-import { DELETED_FILES_KEPT_MS, deletedFileRetentionMs, durationText } from '../properties.ts'
+import { DELETED_FILES_KEPT_MS, deletedFileRetentionMs, intervalText } from '../properties.ts'
 import { checkVacuum } from '../protocol.ts'
 import type { Snapshot } from '../snapshot.ts'
 import type { Table } from '../table.ts'
@@ -14,7 +15,6 @@ import { vectorFile } from '../vectors/store.ts'
 
 /** Files are deleted in groups of so many, and after each it is told how far it is. */
 const GROUP_FILES = 1000
-const CHANGE_DATA_FOLDER = '_change_data'
 
 export interface VacuumOptions {
   /** Files that no version of this time needs, in milliseconds; delta.deletedFileRetentionDuration if not given. */
@@ -51,7 +51,7 @@ export async function vacuum(table: Table, options: VacuumOptions): Promise<Vacu
   if (retainMs < defaultMs && options.force !== true)
     throw new TableError(
       'constraint',
-      `${location}: files are to be kept for ${durationText(defaultMs)} (delta.deletedFileRetentionDuration) for those who read older versions or are about to commit; ${durationText(retainMs)} is shorter, and taken with --force`,
+      `${location}: files are to be kept for ${intervalText(defaultMs)} (delta.deletedFileRetentionDuration) for those who read older versions or are about to commit; ${intervalText(retainMs)} is shorter, and taken with --force`,
     )
   const files = await unneeded(table.store, snapshot, options.nowMs - retainMs)
   const sizeBytes = files.reduce((sum, file) => sum + file.sizeBytes, 0)

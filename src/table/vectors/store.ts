@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto'
 import { messageOf } from '../../core/errors.ts'
-import { type ObjectStore, StorageError } from '../../storage/object-store.ts'
+import { type ObjectStore, readAnew, StorageError } from '../../storage/object-store.ts'
 import { TableError } from '../errors.ts'
 import type { DeletionVectorDescriptor } from '../log/actions/index.ts'
 import { checkFilePath, pathOf } from '../log/paths.ts'
@@ -58,9 +58,20 @@ function inlineBytes({ pathOrInlineDv, sizeInBytes }: DeletionVectorDescriptor):
 }
 
 async function readFile(store: ObjectStore, descriptor: DeletionVectorDescriptor): Promise<Uint8Array> {
-  const offset = descriptor.offset ?? 1
-  const size = descriptor.sizeInBytes
-  const framed = await store.read(vectorPath(store, descriptor), offset, offset + size + 8)
+  const path = vectorPath(store, descriptor)
+  const start = descriptor.offset ?? 1
+  const end = start + descriptor.sizeInBytes + 8
+  const framed = await store.read(path, start, end)
+  try {
+    return framedBytes(framed, descriptor.sizeInBytes)
+  } catch {
+    // It may have been damaged on its way.
+    return framedBytes(await readAnew(store, path, start, end), descriptor.sizeInBytes)
+  }
+}
+
+/** Returns a vector that has its size in front and its checksum behind it. Error. */
+function framedBytes(framed: Uint8Array, size: number): Uint8Array {
   if (framed.length !== size + 8) throw new Error('its file is cut off')
   const view = new DataView(framed.buffer, framed.byteOffset, framed.byteLength)
   if (view.getUint32(0) !== size) throw new Error(`its file says ${view.getUint32(0)} bytes, the log ${size}`)

@@ -1,7 +1,9 @@
 import { ParquetError, TextError } from '../../columns/errors.ts'
 import { decodeRowGroup, type FetchedRowGroup } from '../../columns/parquet/read.ts'
+import { FIRST_ROW_GROUP_ROWS, ROW_GROUP_ROWS } from '../../columns/parquet/write.ts'
 import { schemaFromJson, schemaToJson } from '../../columns/schema.ts'
 import { countLines } from '../../columns/text/csv.ts'
+import type { ParsedRows } from '../../columns/text/formats/format.ts'
 import { inputOf, type TextFormat, type TextInput, textFormat } from '../../columns/text/formats/index.ts'
 import type { RenderedText } from '../../columns/text/rendered.ts'
 import type { Batch, Cell, Schema } from '../../columns/types.ts'
@@ -72,7 +74,8 @@ export interface TaskFailure {
   readonly column: string | undefined
 }
 
-const ENCODE_PIECE_BYTES = 4 << 20
+/** Rows that are short enough become a row group at once. */
+const ENCODE_PIECE_BYTES = 8 << 20
 /** Parsing and encoding leave several times the bytes of the text behind. */
 const GARBAGE_FACTOR = 4
 /** The text itself, which is given away, and the values that it was made of. */
@@ -118,21 +121,34 @@ async function encode(task: EncodeTask): Promise<EncodedFiles> {
   const { constants = { schemaJson: schemaToJson([]), cells: [] } } = task
   const added = schemaFromJson(constants.schemaJson)
   const files = new FilesInMemory([...schema, ...added], task.partitionColumns ?? [])
-  let line = task.firstLine
-  for (let at = 0; at < task.bytes.length; ) {
-    const end = pieceEnd(task, input, at)
-    const piece = task.bytes.subarray(at, end)
-    const { firstLine, delimiter, foundTypes } = task
-    const lines = task.lines?.subarray(line - firstLine)
-    const { rows, vectors } = input.parse(piece, schema, { firstLine: line, lines, delimiter, foundTypes })
+  for (let at = 0, rowsMax = FIRST_ROW_GROUP_ROWS; at < task.bytes.length; rowsMax = ROW_GROUP_ROWS) {
+    const { rows, vectors, end = task.bytes.length - at } = parsed(task, input, schema, at, rowsMax)
     checkExpected({ rows, vectors }, schema, task)
     const others = added.map(({ type }, i) => constantVector(type, rows, constants.cells[i] ?? null))
     await files.write({ rows, vectors: [...vectors, ...others] })
-    line += countLines(piece)
-    at = end
-    discarded(piece.length * GARBAGE_FACTOR)
+    at += end
+    discarded(end * GARBAGE_FACTOR)
   }
   return { files: await files.finish() }
+}
+
+/** Rows from `at` on. Lines are counted only where there is something to be said of one. */
+function parsed(
+  { bytes, delimiter, foundTypes, firstLine, lines }: EncodeTask,
+  input: TextInput,
+  schema: Schema,
+  at: number,
+  rowsMax: number,
+): ParsedRows {
+  const rest = bytes.subarray(at)
+  const options = { delimiter, foundTypes, rowsMax, bytesMax: ENCODE_PIECE_BYTES }
+  try {
+    return input.parse(rest, schema, options)
+  } catch (error) {
+    if (!(error instanceof TextError)) throw error
+    const before = countLines(bytes.subarray(0, at))
+    return input.parse(rest, schema, { ...options, firstLine: firstLine + before, lines: lines?.subarray(before) })
+  }
 }
 
 interface FileInMemory {
@@ -192,15 +208,6 @@ function checkExpected({ rows, vectors }: Batch, schema: Schema, { expected }: E
       })
     }
   }
-}
-
-function pieceEnd({ bytes, delimiter }: EncodeTask, input: TextInput, start: number): number {
-  for (let want = ENCODE_PIECE_BYTES; start + want < bytes.length; want *= 2) {
-    const piece = bytes.subarray(start, start + want)
-    const end = input.lastRowEnd(piece, delimiter)
-    if (end > 0) return start + end
-  }
-  return bytes.length
 }
 
 export function toFailure(error: unknown): TaskFailure {

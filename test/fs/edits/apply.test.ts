@@ -11,6 +11,7 @@ import { Segments } from '../../../src/fs/text/segments.ts'
 import { bytesText } from '../../../src/fs/text/text.ts'
 import { localStore } from '../../../src/storage/local.ts'
 import { createTable } from '../../../src/table/operations/create.ts'
+import { optimize } from '../../../src/table/operations/optimize.ts'
 import type { Table } from '../../../src/table/table.ts'
 import { WorkerPool } from '../../../src/table/workers/pool.ts'
 import { temporaryFolder } from '../../helpers/temporary.ts'
@@ -148,6 +149,11 @@ for (const [kind, vectors] of [
         const saved = await edited.save(HEADER + rows.join(''))
         if (saved !== undefined) expect(saved).toBe(version! + 1n)
         version = saved ?? version
+        expect(await edited.read()).toBe(HEADER + rows.join(''))
+        if (random(12) > 0) continue
+        // Every line stays where it is.
+        version! += BigInt((await optimize(edited.table)).commits)
+        expect(edited.table.snapshot.files).toHaveLength(1)
         expect(await edited.read()).toBe(HEADER + rows.join(''))
       }
       expect(edited.table.snapshot.files.some(file => file.vector !== undefined)).toBe(vectors)

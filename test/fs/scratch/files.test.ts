@@ -37,8 +37,8 @@ test('a read stops at the end of the file, and says so', async () => {
   using fixture = new Fixture()
   const id = await fixture.file(ROOT, 'a', 'abcdef')
   const read = async (offset: bigint, count: number) => {
-    const { bytes, eof } = await fixture.scratch.read(id, offset, count)
-    return [Buffer.from(bytes).toString(), eof]
+    const { data, eof } = await fixture.scratch.read(id, offset, count)
+    return [Buffer.concat(data).toString(), eof]
   }
   expect(await read(0n, 3)).toEqual(['abc', false])
   expect(await read(3n, 3)).toEqual(['def', true])

@@ -48,7 +48,7 @@ export class Fixture implements Disposable {
 
   async text(id: bigint): Promise<string> {
     const { size } = await this.scratch.getattr(id)
-    return Buffer.from((await this.scratch.read(id, 0n, Number(size))).bytes).toString()
+    return Buffer.concat((await this.scratch.read(id, 0n, Number(size))).data).toString()
   }
 
   /** All names of a folder, by pages of `limit`. */

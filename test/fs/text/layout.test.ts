@@ -6,7 +6,7 @@ import { textFormat } from '../../../src/columns/text/formats/index.ts'
 import { renderJsonLines } from '../../../src/columns/text/json.ts'
 import type { Batch } from '../../../src/columns/types.ts'
 import { batchOf } from '../../../src/columns/vectors.ts'
-import { openText, type TableText } from '../../../src/fs/text/layout.ts'
+import { firstBytes, openText, type TableText } from '../../../src/fs/text/layout.ts'
 import { Segments } from '../../../src/fs/text/segments.ts'
 import { localStore } from '../../../src/storage/local.ts'
 import { DataFileWriter } from '../../../src/table/data-files/data-file-writer.ts'
@@ -134,6 +134,28 @@ describe('the text of a table', () => {
     expect(jsonSize).toBe(
       (await whole(await openText(table, table.snapshot, segmentsOf(table), textFormat('json')))).length,
     )
+  })
+
+  test('begins with bytes that come before all of a row group is rendered, unless rows are deleted or stand elsewhere', async () => {
+    using folder = temporaryFolder()
+    const table = await createTable(localStore(folder.path), { schema })
+    const path = await append(
+      table,
+      Array.from({ length: 16_000 }, (_, i): Row => [i, i % 5 === 0 ? null : `row ${i}, ${'long '.repeat(20)}`]),
+    )
+    for (const name of ['csv', 'jsonl', 'json'] as const) {
+      const format = textFormat(name)
+      const text = await whole(await openText(table, table.snapshot, segmentsOf(table), format))
+      const first = await firstBytes(table.snapshot, segmentsOf(table), format, 10_000)
+      if (name === 'json') {
+        expect(first).toBeUndefined()
+        continue
+      }
+      expect(first!.length).toBeWithin(5000, 50_000)
+      expect(text.startsWith(new TextDecoder().decode(first))).toBe(true)
+    }
+    await remove(table, path, [3])
+    expect(await firstBytes(table.snapshot, segmentsOf(table), textFormat('csv'), 10_000)).toBeUndefined()
   })
 
   test('shows hinted rows at their place, the later ones first, also when the row in front of them is deleted', async () => {

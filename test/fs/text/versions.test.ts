@@ -10,6 +10,8 @@ import type { ObjectStore } from '../../../src/storage/object-store.ts'
 import type { DeletionVectorDescriptor } from '../../../src/table/log/actions/index.ts'
 import { commitPath } from '../../../src/table/log/paths.ts'
 import { createTable } from '../../../src/table/operations/create.ts'
+import { optimize } from '../../../src/table/operations/optimize.ts'
+import { zOrder } from '../../../src/table/operations/z-order.ts'
 import { type NewFile, openTable, type Table } from '../../../src/table/table.ts'
 import { writeVectors } from '../../../src/table/vectors/store.ts'
 import { WorkerPool } from '../../../src/table/workers/pool.ts'
@@ -164,6 +166,59 @@ describe('the text of a version', () => {
           expect([said, await essence(read, generator(pick))]).toEqual([said, await essence(scratch, generator(pick))])
         }
       }
+    }
+  })
+
+  test('is the same when its files have been put together, wherever their rows stood', async () => {
+    const seeds = Number(process.env['SEEDS'] ?? 60)
+    for (let seed = 1; seed <= seeds; seed++) {
+      const random = generator(seed)
+      const store = memoryStore()
+      const table = await createTable(store, { schema })
+      const files = await dataFiles(table, random)
+      const live = new Map<string, Live>()
+      for (let version = 1n; version <= 6n; version++) await randomCommit(store, version, files, live, random)
+      await table.refresh()
+      const shown = async (): Promise<string> => {
+        const segments = new Segments({ cache: mapCache(), pool, store })
+        const text = await openText(table, table.snapshot, segments, textFormat('csv'))
+        return new TextDecoder().decode(await text.read(0, text.size))
+      }
+      const before = await shown()
+      const sizes = table.snapshot.files.map(({ sizeBytes }) => sizeBytes)
+      const targetBytes = random(2) === 0 ? undefined : 3 * Math.max(...sizes)
+      await optimize(table, { targetBytes })
+      expect([seed, await shown()]).toEqual([seed, before])
+      if (targetBytes === undefined) expect(table.snapshot.files.length).toBeLessThanOrEqual(1)
+      expect(
+        table.snapshot.files.every(({ vector, orderRefs }) => vector === undefined && orderRefs.length === 0),
+      ).toBe(true)
+      expect(await optimize(table, { targetBytes })).toMatchObject({ commits: 0 })
+    }
+  })
+
+  test('has the same lines when rows have been put in Z order, wherever they stood', async () => {
+    for (let seed = 1; seed <= Number(process.env['SEEDS'] ?? 20); seed++) {
+      const random = generator(seed)
+      const store = memoryStore()
+      const table = await createTable(store, { schema })
+      const files = await dataFiles(table, random)
+      const live = new Map<string, Live>()
+      const shown = async (): Promise<string[]> => {
+        const segments = new Segments({ cache: mapCache(), pool, store })
+        const text = await openText(table, table.snapshot, segments, textFormat('csv'))
+        return new TextDecoder()
+          .decode(await text.read(0, text.size))
+          .split('\n')
+          .sort()
+      }
+      for (let version = 1n; version <= 6n; version++) await randomCommit(store, version, files, live, random)
+      await table.refresh()
+      const before = await shown()
+      await zOrder(table, { columns: [schema[0]!.name], spill: memoryStore(), memoryBytes: 1 })
+      expect([seed, await shown()]).toEqual([seed, before])
+      expect(table.snapshot.files.length).toBeLessThanOrEqual(1)
+      expect(table.snapshot.files.every(({ orderRefs }) => orderRefs.length === 0)).toBe(true)
     }
   })
 

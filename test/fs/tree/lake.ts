@@ -104,7 +104,7 @@ export async function walk(fs: FileSystem, from: Node, path: string): Promise<No
 
 export async function textOf(fs: FileSystem, node: Node): Promise<string> {
   const { size } = await fs.getattr(node)
-  return new TextDecoder().decode((await fs.read(node, 0n, Number(size))).bytes)
+  return Buffer.concat((await fs.read(node, 0n, Number(size))).data).toString()
 }
 
 /** The code of the error that a call is rejected with; OK if it is not. */

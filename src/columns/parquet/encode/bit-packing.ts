@@ -76,10 +76,9 @@ export function hybridBytesMax(count: number, width: number): number {
 export function writeHybrid(values: Uint8Array | Uint32Array, width: number, out: Uint8Array, at: number): number {
   const count = values.length
   if (count === 0) return at
-  const first = values[0]!
   if (isUniform(values)) {
     let to = writeVarint(out, at, count * 2)
-    for (let rest = first, left = width; left > 0; left -= 8, rest >>>= 8) out[to++] = rest & 0xff
+    for (let rest = values[0]!, left = width; left > 0; left -= 8, rest >>>= 8) out[to++] = rest & 0xff
     return to
   }
   const groups = Math.ceil(count / 8)
@@ -87,6 +86,15 @@ export function writeHybrid(values: Uint8Array | Uint32Array, width: number, out
   const end = to + groups * width
   out.fill(0, packBits(values, 0, count, width, out, to), end)
   return end
+}
+
+/** One level of up to 8 bits, so many times, in the hybrid encoding. */
+export function hybridRun(level: number, count: number): Uint8Array {
+  const out = new Uint8Array(10)
+  if (count === 0) return out.subarray(0, 0)
+  const at = writeVarint(out, 0, count * 2)
+  out[at] = level
+  return out.subarray(0, at + 1)
 }
 
 function isUniform(values: Uint8Array | Uint32Array): boolean {

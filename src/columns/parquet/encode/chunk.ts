@@ -2,7 +2,7 @@ import type { ColumnChunk, ColumnMetaData, Encoding, ParquetType } from 'hyparqu
 import type { ByteWriter } from 'hyparquet-writer'
 import { writePageHeader } from 'hyparquet-writer/src/datapage.js'
 import type { Utf8Values } from '../../types.ts'
-import { bitWidth, hybridBytesMax, writeHybrid } from './bit-packing.ts'
+import { bitWidth, hybridBytesMax, hybridRun, writeHybrid } from './bit-packing.ts'
 import { DELTA_NUMBER_MAX, deltaBytesMax, writeDelta } from './delta.ts'
 import { type Indexed, indexBytes, indexWords } from './dictionary.ts'
 import type { FlatColumn, FlatValues } from './flat.ts'
@@ -18,6 +18,8 @@ const WORTH_COMPRESSING = 0.85
 const WORTH_DELTA = 0.75
 /** Below this a dictionary is not tried. */
 const SMALL_DELTA = 0.35
+/** Below this a loop is quicker than a call of `set`. */
+const LOOP_BYTES_MAX = 48
 /** Beyond a million or so, an array that is kept for the next column would be kept for nothing. */
 const SCRATCH_BYTES_MAX = 8 << 20
 
@@ -111,6 +113,7 @@ class ChunkWriter {
       type: 'DICTIONARY_PAGE',
       uncompressed_page_size: plain.length,
       compressed_page_size: packed.length,
+      crc: Bun.hash.crc32(packed) | 0,
       dictionary_page_header: { num_values: size, encoding: 'PLAIN' },
     })
     this.#uncompressed += this.#out.offset - start + plain.length
@@ -128,6 +131,7 @@ class ChunkWriter {
       type: 'DATA_PAGE_V2',
       uncompressed_page_size: levels.length + bytes.length,
       compressed_page_size: levels.length + body.length,
+      crc: Bun.hash.crc32(body, Bun.hash.crc32(levels)) | 0,
       data_page_header_v2: {
         num_values: end - first,
         num_nulls: nulls,
@@ -146,7 +150,8 @@ class ChunkWriter {
 
   #levels(first: number, end: number): { levels: Uint8Array; nulls: number } {
     if (!this.#options.isOptional) return { levels: new Uint8Array(0), nulls: 0 }
-    const defined = this.#column.defined?.subarray(first, end) ?? new Uint8Array(end - first).fill(1)
+    const defined = this.#column.defined?.subarray(first, end)
+    if (defined === undefined) return { levels: hybridRun(1, end - first), nulls: 0 }
     const levels = new Uint8Array(hybridBytesMax(defined.length, 1))
     const length = writeHybrid(defined, 1, levels, 0)
     let nulls = 0
@@ -246,17 +251,19 @@ function plainByteArrays(
     size += ends[place]! - starts[place]!
   }
   const out = new Uint8Array(size)
+  const source = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength)
+  const into = new DataView(out.buffer)
   let to = 0
   for (let i = start; i < end; i++) {
     const place = places === undefined ? i : places[i]!
     const from = starts[place]!
     const length = ends[place]! - from
-    out[to] = length & 0xff
-    out[to + 1] = (length >>> 8) & 0xff
-    out[to + 2] = (length >>> 16) & 0xff
-    out[to + 3] = length >>> 24
+    into.setUint32(to, length, true)
     to += 4
-    if (length > 48) out.set(bytes.subarray(from, from + length), to)
+    if (length > LOOP_BYTES_MAX) out.set(bytes.subarray(from, from + length), to)
+    else if (from + length + 4 <= bytes.length && to + length + 4 <= size)
+      // What is moved too far is written over by what comes next.
+      for (let k = 0; k < length; k += 4) into.setInt32(to + k, source.getInt32(from + k))
     else for (let k = 0; k < length; k++) out[to + k] = bytes[from + k]!
     to += length
   }

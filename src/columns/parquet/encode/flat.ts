@@ -15,6 +15,8 @@ export interface FlatColumn {
 
 /** If the values of an array of bytes have more than so many times their own bytes around them, they are copied out. */
 const SPARSE_FACTOR = 8
+/** Below this a loop is quicker than a call of `set`. */
+const LOOP_BYTES_MAX = 48
 
 /** The column of a row group, or undefined if its type is one that hyparquet-writer encodes. */
 export function flatColumn(vectors: readonly Vector[], type: DataType, rows: number): FlatColumn | undefined {
@@ -82,6 +84,10 @@ function joined<T extends NumberArray>(
   out: T,
   convert?: (cell: unknown) => number,
 ): T {
+  const [only] = vectors
+  // Those of one batch stand as they should already.
+  if (only?.values.constructor === out.constructor && vectors.length === 1 && defined === undefined && !convert)
+    return (only.values as T).subarray(0, only.length) as T
   let to = 0
   let at = 0
   for (const { values, length } of vectors) {
@@ -100,6 +106,9 @@ function joined<T extends NumberArray>(
 }
 
 function joinedBytes(vectors: readonly Vector[], defined: Uint8Array | undefined, count: number): Utf8Values {
+  const [only] = vectors
+  // Those of one batch stay where they are.
+  if (only !== undefined && vectors.length === 1) return utf8Values(only, defined, count)
   const starts = new Uint32Array(count)
   const ends = new Uint32Array(count)
   const parts: Uint8Array[] = []
@@ -108,19 +117,34 @@ function joinedBytes(vectors: readonly Vector[], defined: Uint8Array | undefined
   let offset = 0
   for (const vector of vectors) {
     const { length } = vector
-    const values = utf8Of(vector)
+    const values = utf8Values(vector, defined?.subarray(at, at + length))
+    starts.set(values.starts, to)
+    ends.set(values.ends, to)
     const first = to
-    for (let row = 0; row < length; row++) {
-      if (defined !== undefined && defined[at + row] === 0) continue
-      starts[to] = values.starts[row]!
-      ends[to++] = values.ends[row]!
-    }
+    to += values.starts.length
     at += length
     const part = bytesOf(values.bytes, starts.subarray(first, to), ends.subarray(first, to), offset)
     parts.push(part)
     offset += part.length
   }
-  return { bytes: parts.length === 1 ? parts[0]! : Buffer.concat(parts, offset), starts, ends }
+  return { bytes: Buffer.concat(parts, offset), starts, ends }
+}
+
+/** The values of a vector that are not NULL; `count` of them, if that is known. */
+function utf8Values(vector: Vector, defined: Uint8Array | undefined, count = vector.length): Utf8Values {
+  const { length } = vector
+  const { bytes, ...all } = utf8Of(vector)
+  if (defined === undefined)
+    return { bytes, starts: all.starts.subarray(0, length), ends: all.ends.subarray(0, length) }
+  const starts = new Uint32Array(count)
+  const ends = new Uint32Array(count)
+  let to = 0
+  for (let row = 0; row < length; row++) {
+    if (defined[row] === 0) continue
+    starts[to] = all.starts[row]!
+    ends[to++] = all.ends[row]!
+  }
+  return { bytes, starts: starts.subarray(0, to), ends: ends.subarray(0, to) }
 }
 
 /** Columns that are NULL throughout may be plain arrays. */
@@ -151,8 +175,10 @@ function copied(bytes: Uint8Array, starts: Uint32Array, ends: Uint32Array, size:
   const out = new Uint8Array(size)
   let to = 0
   for (let i = 0; i < starts.length; i++) {
-    const length = ends[i]! - starts[i]!
-    out.set(bytes.subarray(starts[i], ends[i]), to)
+    const from = starts[i]!
+    const length = ends[i]! - from
+    if (length > LOOP_BYTES_MAX) out.set(bytes.subarray(from, from + length), to)
+    else for (let k = 0; k < length; k++) out[to + k] = bytes[from + k]!
     starts[i] = to + offset
     to += length
     ends[i] = to + offset

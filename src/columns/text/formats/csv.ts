@@ -1,6 +1,7 @@
 import { fieldEnd, lastRowEnd, parseCsv, parseHeader, rowEnd } from '../csv.ts'
-import { csvHeader, csvSize, renderCsv } from '../csv-render.ts'
+import { csvHeader, renderCsv } from '../csv-render.ts'
 import { SchemaInference } from '../infer.ts'
+import { csvSize } from '../sizes.ts'
 import type { TextFormat } from './format.ts'
 import { everyLine } from './lines.ts'
 
@@ -13,6 +14,7 @@ export const csv: TextFormat<'csv'> = {
   render: renderCsv,
   measure: csvSize,
   nullsSize: added => added.length,
+  namesInRows: false,
   cut: bytes => (bytes.includes(QUOTE) ? start => rowEnd(bytes, start) : everyLine(bytes)),
   frame: undefined,
   recorded: { size: 'csv', perRow: 0 },

@@ -25,6 +25,8 @@ export interface TextFormat<Name extends string = string> {
   measure(batch: Batch, schema: Schema): number
   /** Returns the bytes of a row that are for columns behind its others that are NULL. */
   nullsSize(added: Schema): number
+  /** The rows name their columns. */
+  readonly namesInRows: boolean
   readonly cut: RowCut
   /** The bytes around rows that make them one value; undefined: none. */
   readonly frame: Frame | undefined
@@ -61,12 +63,20 @@ export interface ParseOptions {
   readonly delimiter?: number | undefined
   /** The types were found from some of the rows: a value that they would not keep as it is (`literals.ts`) is refused. */
   readonly foundTypes?: boolean | undefined
+  /** Stop behind so many rows, and behind the row that reaches so many bytes, in forms that can. */
+  readonly rowsMax?: number | undefined
+  readonly bytesMax?: number | undefined
+}
+
+export interface ParsedRows extends Batch {
+  /** The offset of their end in the bytes; not given: these were all of them. */
+  readonly end?: number | undefined
 }
 
 /** The parser of what programs may write in the place of a text, in any spelling that its form has. */
 export interface TextInput {
   /** The rows, whose columns are `fields`. TextError names the line, and the column where there is one. */
-  parse(bytes: Uint8Array, fields: readonly Field[], options?: ParseOptions): Batch
+  parse(bytes: Uint8Array, fields: readonly Field[], options?: ParseOptions): ParsedRows
   /** Behind the last whole row in bytes that begin with one; 0: none is whole. */
   lastRowEnd(bytes: Uint8Array, delimiter?: number): number
   /** Finds the field number `column` of rows as posixlake writes them. */

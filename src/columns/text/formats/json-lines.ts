@@ -14,6 +14,7 @@ export const jsonLines: TextFormat<'jsonl'> = {
   render: renderJsonLines,
   measure: jsonLinesSize,
   nullsSize: added => added.reduce((sum, field) => sum + Buffer.byteLength(`,${JSON.stringify(field.name)}:null`), 0),
+  namesInRows: true,
   cut: everyLine,
   frame: undefined,
   recorded: { size: 'jsonl', perRow: 0 },

@@ -14,6 +14,7 @@ export const json: TextFormat<'json'> = {
   render: renderJsonArrayRows,
   measure: (batch, schema) => jsonLines.measure(batch, schema) + batch.rows * COMMA_BYTES,
   nullsSize: jsonLines.nullsSize,
+  namesInRows: true,
   cut: everyLine,
   frame: { open: '['.charCodeAt(0), end: encoder.encode(']\n'), empty: encoder.encode('[]\n') },
   recorded: { size: 'jsonl', perRow: COMMA_BYTES },

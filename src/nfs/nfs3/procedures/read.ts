@@ -1,3 +1,4 @@
+import { totalLength } from '../../../core/search.ts'
 import { FsError } from '../../../fs/filesystem.ts'
 import { toFattr3 } from '../convert.ts'
 import { nfs3Procedure } from '../procedure.ts'
@@ -14,7 +15,7 @@ export const read = nfs3Procedure({
   async handle({ file, offset, count }, { fs, node, fsid }) {
     const source = node(file)
     if (offset > FILE_BYTES_MAX) throw new FsError('EINVAL', 'A READ begins beyond the largest file.')
-    const { bytes, eof, attributes } = await fs.read(source, offset, Math.min(count, TRANSFER_BYTES_MAX))
-    return { file_attributes: toFattr3(attributes, fsid(source)), count: bytes.length, eof, data: bytes }
+    const { data, eof, attributes } = await fs.read(source, offset, Math.min(count, TRANSFER_BYTES_MAX))
+    return { file_attributes: toFattr3(attributes, fsid(source)), count: totalLength(data), eof, data }
   },
 })

@@ -12,6 +12,9 @@ export interface AddAction {
   readonly stats?: string
   readonly tags?: Readonly<Record<string, string>> | null
   readonly deletionVector?: DeletionVectorDescriptor | null
+  /** With row tracking, the id of the first row; a number, or one too large for it as it was spelled. */
+  readonly baseRowId?: unknown
+  readonly defaultRowCommitVersion?: unknown
   readonly [other: string]: unknown
 }
 

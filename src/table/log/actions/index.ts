@@ -1,5 +1,7 @@
 import { TableError } from '../../errors.ts'
 import { type AddAction, add } from './add.ts'
+import { type CdcAction, cdc } from './cdc.ts'
+import { type CheckpointMetadataAction, checkpointMetadata } from './checkpoint-metadata.ts'
 import { type CommitInfoAction, commitInfo } from './commit-info.ts'
 import { type DomainMetadataAction, domainMetadata } from './domain-metadata.ts'
 import type { ActionKind } from './kind.ts'
@@ -10,6 +12,7 @@ import { type SidecarAction, sidecar } from './sidecar.ts'
 import { type TxnAction, txn } from './txn.ts'
 
 export type { AddAction } from './add.ts'
+export type { CdcAction } from './cdc.ts'
 export type { CommitInfoAction } from './commit-info.ts'
 export { type DeletionVectorDescriptor, vectorId } from './deletion-vector.ts'
 export type { DomainMetadataAction } from './domain-metadata.ts'
@@ -30,7 +33,9 @@ export const ACTIONS: readonly ActionKind[] = [
   metaData,
   protocol,
   domainMetadata,
+  checkpointMetadata,
   sidecar,
+  cdc,
   commitInfo,
 ]
 
@@ -42,17 +47,20 @@ export interface Action {
   readonly protocol?: ProtocolAction | null
   readonly txn?: TxnAction | null
   readonly domainMetadata?: DomainMetadataAction | null
+  readonly cdc?: CdcAction | null
   readonly commitInfo?: CommitInfoAction | null
+  readonly checkpointMetadata?: CheckpointMetadataAction | null
   readonly sidecar?: SidecarAction | null
 }
 
 const SHAPES = new Map(ACTIONS.map(({ name, shape }) => [name, shape]))
 
 /** Refuses an action with a member of the wrong type: TableError `corrupt_log` that begins with `where`. */
-export function checkAction(action: Action, where: string): void {
-  for (const [kind, value] of Object.entries(action)) {
+export function checkAction(action: Action, where: () => string): void {
+  for (const kind in action) {
+    const value = action[kind as keyof Action]
     if (value === null || value === undefined) continue
     const complaint = SHAPES.get(kind)?.(value, kind)
-    if (complaint !== undefined) throw new TableError('corrupt_log', `${where}: ${complaint}`)
+    if (complaint !== undefined) throw new TableError('corrupt_log', `${where()}: ${complaint}`)
   }
 }

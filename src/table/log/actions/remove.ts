@@ -25,7 +25,9 @@ export const remove: ActionKind = {
     size: optional(integer),
     tags: optional(mapOf(optional(text))),
     deletionVector: optional(vectorShape),
+    baseRowId: optional(integer),
+    defaultRowCommitVersion: optional(integer),
   }),
   column: `struct<path:string, deletionTimestamp:bigint, dataChange:boolean, extendedFileMetadata:boolean, partitionValues:map<string,string>,
-    size:bigint, deletionVector:${vectorColumn}>`,
+    size:bigint, deletionVector:${vectorColumn}, baseRowId:bigint, defaultRowCommitVersion:bigint>`,
 }
