@@ -19,6 +19,9 @@ const GUEST_MEGABYTES = Math.max(1024, Math.min(4096, Math.floor(totalmem() / 2 
 /** A test is stopped after this time, which is for machines that are busy. */
 const TIMEOUT_MS = { unit: 30_000, mounted: 120_000, interop: 120_000, s3: 120_000 }
 
+/** Mounted tests that also run on tables on S3. */
+const ALSO_ON_S3 = /\/(editing|views)\.mounted\.ts$/
+
 const typecheck = () => bun('typecheck', 'x', 'tsc', '--noEmit')
 const lint = () => bun('lint', 'x', 'biome', 'check', '--error-on-warnings', '.')
 const build = () => bun('build', 'build.ts', ...(name === 'build' ? given : []))
@@ -42,7 +45,7 @@ const commands = {
     lanes: () => [mountedTests(given)],
   },
   interop: {
-    programs: () => programs.engines,
+    programs: () => ({ ...programs.engines, ...programs.store }),
     steps: () => [build()],
     lanes: () => [interopTests(given)],
   },
@@ -90,17 +93,19 @@ function foldersIn(folder) {
 /** Each file in a guest of its own; in a kernel that the machine's programs share, one after the other. */
 function mountedTests(given) {
   const { files, options } = choose(given, 'test/mounted', '.mounted.ts')
-  const step = (name, ...files) => inKernel(tests(name, TIMEOUT_MS.mounted, ...files, ...options))
-  const onS3 = files.filter(file => file.endsWith('/s3.mounted.ts'))
-  const others = files.filter(file => !onS3.includes(file))
-  const steps = hasNfsClient()
-    ? others.length > 0
-      ? [step('mounted tests', ...others)]
-      : []
-    : others.map(file => step(file.slice(2), file))
+  const step = (name, files) => inKernel(tests(name, TIMEOUT_MS.mounted, ...files, ...options))
+  const apart = (files, where = '') => files.map(file => step(`${file.slice(2)}${where}`, [file]))
+  const others = files.filter(file => !file.endsWith('/s3.mounted.ts'))
+  const together = others.length > 0 ? [step('mounted tests', others)] : []
+  const steps = hasNfsClient() ? together : apart(others)
+  const again = apart(
+    others.filter(file => ALSO_ON_S3.test(file)),
+    ' on S3',
+  )
+  const onS3 = apart(files.filter(file => !others.includes(file)))
+  for (const job of again) onS3.push({ ...job, env: { ...job.env, TABLES_ON: 's3' } })
   // A guest has no network to build the store with.
-  const ofS3 = onS3.map(file => onStore(step(file.slice(2), file)))
-  return ofS3.length > 0 ? [store(), ...steps, ...ofS3] : steps
+  return onS3.length > 0 ? [store(), ...steps, ...onS3.map(onStore)] : steps
 }
 
 /** The other engines are installed first, which no two tests may do at once. */
@@ -112,7 +117,7 @@ function interopTests(given) {
     after: engines,
     background: true,
   })
-  return [engines, ...files.map(step)]
+  return [engines, ...files.map(file => (file.endsWith('/s3.interop.ts') ? onGo(step(file)) : step(file)))]
 }
 
 function s3Tests(given) {

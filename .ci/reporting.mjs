@@ -3,6 +3,11 @@ import { existsSync, readFileSync } from 'node:fs'
 
 /** Tests that take longer are named in the summary. */
 const SLOW_SECONDS = 30
+/** So much of the output is shown again for each failure. */
+const REASON_LINES = 20
+const REASON_COLUMNS = 160
+/** Where much fails, the first few say why. */
+const REASONS_MAX = 5
 
 /** An error that a person can do something about: its sentence is all that is shown of it. */
 export class Failure extends Error {}
@@ -29,6 +34,18 @@ function plain(xml) {
   return xml.replace(/&(lt|gt|quot|apos|amp);/g, (_, name) => signs[name])
 }
 
+/** What Bun says of each test that failed stands before the test's name; of what failed otherwise the end is shown. */
+export function reasonsIn(output) {
+  const lines = output.trimEnd().split('\n')
+  const ends = lines.flatMap((line, i) => (line.startsWith('(fail)') ? [i + 1] : []))
+  return (ends.length > 0 ? ends : [lines.length]).map(end =>
+    lines
+      .slice(Math.max(0, end - REASON_LINES), end)
+      .map(line => line.slice(0, REASON_COLUMNS))
+      .join('\n'),
+  )
+}
+
 /** Shows what ran, and what needs a look. `results` are those of running.mjs. */
 export function summarize(results) {
   const lines = ['']
@@ -43,6 +60,12 @@ export function summarize(results) {
     lines.push(`skipped: ${file}: ${name}`)
   for (const { name, file, seconds } of tests.filter(test => test.seconds > SLOW_SECONDS))
     lines.push(`slow:    ${file}: ${name} (${seconds.toFixed(0)} s)`)
+  // Last, as some keep only the end of what is printed.
+  for (const reason of results
+    .flatMap(({ reasons = [] }) => reasons)
+    .filter(Boolean)
+    .slice(0, REASONS_MAX))
+    lines.push('', reason)
   process.stderr.write(`${lines.join('\n')}\n`)
 }
 

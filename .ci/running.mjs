@@ -5,13 +5,13 @@
 //   background               it may wait for those that measure time
 //   after                    a step of the same lane that must have ended
 //   refusal                  why it cannot run here: it is skipped, which on CI is a failure
-// and its result { name, outcome: 'ok' | 'failed' | 'skipped', seconds, tests }.
+// and its result { name, outcome: 'ok' | 'failed' | 'skipped', seconds, tests, reasons? }; `reasons` are pieces of the output.
 import { spawn } from 'node:child_process'
 import { closeSync, mkdirSync, openSync, readFileSync, rmSync } from 'node:fs'
 import { setPriority } from 'node:os'
 import { dirname, join, resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { note, readReport } from './reporting.mjs'
+import { note, readReport, reasonsIn } from './reporting.mjs'
 
 export const root = dirname(dirname(fileURLToPath(import.meta.url)))
 export const isCi = process.env.CI !== undefined
@@ -82,9 +82,10 @@ async function runAndShow(job, before) {
   const result = await runStep(job, output)
   closeSync(output)
   note(`${job.name}: ${result.outcome} after ${result.seconds.toFixed(1)} s`)
-  process.stderr.write(readFileSync(join(root, file)))
+  const said = readFileSync(join(root, file))
+  process.stderr.write(said)
   rmSync(join(root, file))
-  return result
+  return result.outcome === 'failed' ? { ...result, reasons: reasonsIn(said.toString()) } : result
 }
 
 async function runStep(step, output) {

@@ -2,7 +2,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { engines, posixlake, python } from './environment.ts'
+import { BINARY, engines, posixlake, python } from './environment.ts'
 
 let folder = ''
 
@@ -121,6 +121,38 @@ describe('plain tables of posixlake', () => {
     const query = 'SELECT id, p FROM data ORDER BY id'
     expect(engines('rust_rows', table, query)).toEqual(expected)
     expect(engines('duck_rows', table, query)).toEqual(expected)
+  }, 120_000)
+
+  test('have files without rows that others read', async () => {
+    const table = join(folder, 'no-rows')
+    posixlake('create', table, '--schema', 'id:Int64,name:String,list:array<int>')
+    sql(table, `INSERT INTO data VALUES (1, 'a', [1])`)
+    const bytes = Bun.spawnSync([BINARY, 'query', table, 'FROM data WHERE id = 2', '--format', 'parquet']).stdout
+    await Bun.write(join(table, 'none.parquet'), bytes)
+    const add = { path: 'none.parquet', partitionValues: {}, size: bytes.length, modificationTime: 1, dataChange: true }
+    await Bun.write(join(table, '_delta_log/00000000000000000002.json'), JSON.stringify({ add }))
+    const query = 'SELECT id, name FROM data'
+    expect(engines('rust_rows', table, query)).toEqual([[1, 'a']])
+    expect(engines('duck_rows', table, query)).toEqual([[1, 'a']])
+    expect(ours(table, query) as unknown[]).toEqual([[1, 'a']])
+  }, 120_000)
+
+  test('are read in Z order, and without the files that statistics rule out', () => {
+    const table = join(folder, 'curved')
+    posixlake('create', table, '--schema', 'id:Int64,name:String,seen:Timestamp')
+    sql(
+      table,
+      `INSERT INTO data SELECT i, 'name ' || ((i * 7919) % 20000), make_timestamptz(((i * 104729) % 20000) * 1000000) FROM range(20000) t(i)`,
+    )
+    posixlake('optimize', table, '--zorder', 'name,seen', '--target-size', '50kB')
+    const query = `SELECT count(*), sum(id), min(name), max(id) FROM data WHERE name >= 'name 5' AND seen < TIMESTAMP '1970-01-01 01:00:00'`
+    const ours = JSON.parse(
+      posixlake('query', table, 'SELECT count(*) AS n, sum(id) AS s FROM data', '--format', 'jsonl'),
+    ) as object
+    expect(ours).toEqual({ n: 20_000, s: 199_990_000 })
+    const rust = engines('rust_rows', table, query)
+    expect(engines('duck_rows', table, query)).toEqual(rust)
+    expect(posixlake('check', table)).toBe('')
   }, 120_000)
 
   test('are read after restore, undo, optimize and vacuum', () => {

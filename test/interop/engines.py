@@ -42,6 +42,13 @@ def rust_append(table: str, rows: str) -> int:
     return deltalake.DeltaTable(table).version()
 
 
+def rust_append_each(table: str, batches: str) -> int:
+    """Appends batches of rows (a JSON array of arrays of objects), each by a commit of its own."""
+    for rows in json.loads(batches):
+        deltalake.write_deltalake(table, pyarrow.Table.from_pylist(rows), mode="append")
+    return deltalake.DeltaTable(table).version()
+
+
 def rust_delete(table: str, predicate: str) -> int:
     """Deletes rows, which delta-rs does by writing files anew."""
     found = deltalake.DeltaTable(table)

@@ -61,19 +61,20 @@ export class Spark {
   readonly #answers: AsyncIterator<string>
   readonly #log: string
 
-  private constructor(log: string) {
+  private constructor(log: string, env: Readonly<Record<string, string>>) {
     this.#log = log
     this.#process = Bun.spawn([python(), join(import.meta.dir, 'spark.py'), FOLDER], {
       stdin: 'pipe',
       stdout: 'pipe',
       stderr: Bun.file(log),
+      env: { ...process.env, ...env },
     })
     this.#answers = linesOf(this.#process.stdout)
   }
 
-  /** Starts a session. `log`: the file for what Spark says besides. */
-  static async start(log: string): Promise<Spark> {
-    const spark = new Spark(log)
+  /** Starts a session. `log`: the file for what Spark says besides; `env`: environment besides that of this process. */
+  static async start(log: string, env: Readonly<Record<string, string>> = {}): Promise<Spark> {
+    const spark = new Spark(log, env)
     await spark.sql('SELECT 1')
     return spark
   }
@@ -111,5 +112,13 @@ async function* linesOf(stream: ReadableStream<Uint8Array>): AsyncGenerator<stri
   return undefined
 }
 
+/** Installs the engines. Spark fetches its jars at the first start of a session, which no two may do at once. */
+async function install(): Promise<void> {
+  python()
+  if (existsSync(join(FOLDER, 'ivy', 'packages'))) return
+  const spark = await Spark.start(join(FOLDER, 'spark.log'))
+  await spark.stop()
+}
+
 // Run by itself, it installs the engines.
-if (import.meta.main) python()
+if (import.meta.main) await install()

@@ -3,6 +3,7 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { serveTable } from '../../src/serve/table-server.ts'
+import { EXPRESSIONS, ROW_SQL } from '../columns/spark-expressions.ts'
 import { HELD } from '../fs/served.ts'
 import { NfsClient } from '../nfs/client.ts'
 import { posixlake, python, Spark } from './environment.ts'
@@ -148,6 +149,19 @@ describe('tables that posixlake writes', () => {
     await expectSame(path, 7)
     expect(posixlake('check', path)).toBe('')
     await spark.sql(`INSERT INTO ${delta} VALUES (20, 'theirs', 2, NULL)`)
+    await expectSame(path, 8)
+    const parameters = (): Record<string, unknown> => {
+      const [entry] = posixlake('history', path, '--limit', '1', '--format', 'jsonl').split('\n')
+      return (JSON.parse(entry!) as { parameters: Record<string, unknown> }).parameters
+    }
+    posixlake('optimize', path, '--where', "text = 'a/b'", '--zorder', 'id,n')
+    await expectSame(path, 8)
+    const mine = parameters()
+    await spark.sql(`OPTIMIZE ${delta} WHERE text = 'a/b' ZORDER BY (id, n)`)
+    await expectSame(path, 8)
+    expect(parameters()).toEqual({ ...mine, auto: false, predicate: `["('text = a/b)"]` })
+    expect(mine).toMatchObject({ predicate: `["text = 'a/b'"]`, zOrderBy: '["id","n"]' })
+    posixlake('optimize', path, '--zorder', 'n')
     await expectSame(path, 8)
   }, 240_000)
 
@@ -421,7 +435,6 @@ describe('tables that Spark writes', () => {
       await expectSame(path, 11)
     }
     change(feed.path, `INSERT INTO data VALUES (3, 'ours')`)
-    expect(refusal(feed.path, 'DELETE FROM data WHERE id = 1')).toContain('the change data feed')
     expect(await spark.sql(`SELECT id, _change_type FROM table_changes_by_path('${feed.path}', 2)`)).toEqual([
       [3, 'insert'],
     ])
@@ -431,6 +444,59 @@ describe('tables that Spark writes', () => {
     expect(new Set(stamps).size).toBe(stamps.length)
   }, 120_000)
 
+  for (const [how, partition, properties] of [
+    ['deletion vectors', '', VECTORS],
+    ['files written anew', '', `'delta.enableDeletionVectors' = 'false'`],
+    ['partitions', 'PARTITIONED BY (text)', VECTORS],
+  ] as const) {
+    test(`with a change data feed tell the same changes to both, whoever made them: ${how}`, async () => {
+      const { path, delta } = place(`feed-${how.replaceAll(' ', '-')}`)
+      await spark.sql(
+        `CREATE TABLE ${delta} (id INT, text STRING) USING delta ${partition} TBLPROPERTIES ('delta.enableChangeDataFeed' = 'true', ${properties})`,
+        `INSERT INTO ${delta} SELECT id, concat('t', id % 3) FROM range(1, 13)`,
+        `UPDATE ${delta} SET text = 'theirs' WHERE id IN (2, 3)`,
+        `DELETE FROM ${delta} WHERE id = 4`,
+      )
+      change(path, `INSERT INTO data VALUES (20, 'ours'), (21, 'ours')`)
+      change(path, `UPDATE data SET text = 'upd' WHERE id IN (1, 20)`)
+      change(path, 'DELETE FROM data WHERE id IN (5, 21)')
+      change(
+        path,
+        `MERGE INTO data USING (VALUES (6, 'm'), (7, 'm'), (30, 'm')) AS new (id, text) ON data.id = new.id
+         WHEN MATCHED AND new.id = 6 THEN DELETE WHEN MATCHED THEN UPDATE SET text = new.text WHEN NOT MATCHED THEN INSERT (id, text) VALUES (new.id, new.text)`,
+      )
+      await save(path, text => text.replace(/^8,.*\n/m, '8,edited\n').replace(/^9,.*\n/m, ''))
+      await spark.sql(
+        `MERGE INTO ${delta} t USING (SELECT 10 id, 'x' text UNION SELECT 40, 'y') s ON t.id = s.id WHEN MATCHED THEN UPDATE SET * WHEN NOT MATCHED THEN INSERT *`,
+      )
+      posixlake('optimize', path)
+      await spark.sql(`DELETE FROM ${delta} WHERE id > 10`)
+      posixlake('restore', path, '--version', '9')
+      change(path, 'TRUNCATE data')
+      const theirs = await spark.sql(
+        `SELECT id, text, _change_type, CAST(_commit_version AS INT), unix_millis(_commit_timestamp) FROM table_changes_by_path('${path}', 0)`,
+      )
+      const mine = posixlake('changes', path, '--from', '0', '--format', 'jsonl')
+        .trimEnd()
+        .split('\n')
+        .map(line => {
+          const row = JSON.parse(line) as Record<string, string>
+          return [row.id, row.text, row._change_type, row._commit_version, Date.parse(row._commit_timestamp!)]
+        })
+      const sorted = (rows: unknown[][]): string[] => rows.map(row => JSON.stringify(row)).sort()
+      expect(sorted(mine)).toEqual(sorted(theirs))
+      const kinds = (version: number): unknown[] =>
+        theirs
+          .filter(row => row[3] === version)
+          .map(row => `${row[0]} ${row[2]}`)
+          .sort()
+      expect(kinds(5)).toEqual(['1 update_postimage', '1 update_preimage', '20 update_postimage', '20 update_preimage'])
+      expect(kinds(6)).toEqual(['21 delete', '5 delete'])
+      expect(kinds(7)).toEqual(['30 insert', '6 delete', '7 update_postimage', '7 update_preimage'])
+      expect(kinds(8)).toEqual(['8 update_postimage', '8 update_preimage', '9 delete'])
+    }, 120_000)
+  }
+
   test('with default values give them to rows that lack the column', async () => {
     const { path, delta } = place('defaults')
     await spark.sql(
@@ -438,37 +504,101 @@ describe('tables that Spark writes', () => {
       `INSERT INTO ${delta} (id) VALUES (1)`,
     )
     change(path, 'INSERT INTO data (id, n) VALUES (2, NULL)')
-    expect(refusal(path, 'INSERT INTO data (id) VALUES (3)')).toContain('the default value of column n is 40 + 2')
+    change(path, 'INSERT INTO data (id) VALUES (3)')
+    await save(path, text => `${text}id\n4\n`)
     expect(await spark.sql(`SELECT * FROM ${delta} ORDER BY id`)).toEqual([
       [1, 'none', 42],
       [2, 'none', null],
+      [3, 'none', 42],
+      [4, 'none', 42],
     ])
   }, 120_000)
 
+  for (const [how, properties] of [
+    ['deletion vectors', VECTORS],
+    ['files written anew', `'delta.enableDeletionVectors' = 'false'`],
+  ] as const) {
+    test(`with row tracking keep the id of each row, whoever changes it: ${how}`, async () => {
+      const { path, delta } = place(`tracked-${how.replaceAll(' ', '-')}`)
+      await spark.sql(
+        `CREATE TABLE ${delta} (id INT, text STRING) USING delta TBLPROPERTIES ('delta.enableRowTracking' = 'true', ${properties})`,
+        `INSERT INTO ${delta} SELECT id, 'a' FROM range(1, 6)`,
+        `UPDATE ${delta} SET text = 'theirs' WHERE id = 2`,
+      )
+      const tracked = async (): Promise<Map<unknown, unknown[]>> => {
+        const rows = await spark.sql(
+          `SELECT id, CAST(_metadata.row_id AS INT), CAST(_metadata.row_commit_version AS INT) FROM ${delta} ORDER BY id`,
+        )
+        expect(new Set(rows.map(row => row[1])).size).toBe(rows.length)
+        return new Map(rows.map(([id, ...facts]) => [id, facts]))
+      }
+      const before = await tracked()
+      const idOf = (id: number): unknown => before.get(id)![0]
+      change(path, `INSERT INTO data VALUES (6, 'ours')`) // version 3
+      change(path, `UPDATE data SET text = 'ours' WHERE id = 1`) // 4
+      change(path, 'DELETE FROM data WHERE id = 5') // 5
+      await save(path, text => text.replace(/^2,.*\n/m, '2,edited\n')) // 6
+      change(
+        path, // 7
+        `MERGE INTO data USING (VALUES (3, 'm'), (7, 'm')) AS new (id, text) ON data.id = new.id
+         WHEN MATCHED THEN UPDATE SET text = new.text WHEN NOT MATCHED THEN INSERT (id, text) VALUES (new.id, new.text)`,
+      )
+      const changed = await tracked()
+      expect([...changed].map(([id, [, version]]) => [id, version])).toEqual([
+        [1, 4],
+        [2, 6],
+        [3, 7],
+        [4, before.get(4)![1]],
+        [6, 3],
+        [7, 7],
+      ])
+      for (const id of [1, 2, 3, 4]) expect([id, changed.get(id)![0]]).toEqual([id, idOf(id)])
+      posixlake('optimize', path)
+      expect(await tracked()).toEqual(changed)
+      posixlake('optimize', path, '--zorder', 'text,id')
+      expect(await tracked()).toEqual(changed)
+      await spark.sql(`UPDATE ${delta} SET text = 'again' WHERE id = 1`, `INSERT INTO ${delta} VALUES (8, 'theirs')`)
+      const after = await tracked()
+      for (const [id, [rowId]] of changed) expect([id, after.get(id)![0]]).toEqual([id, rowId])
+      posixlake('check', path)
+    }, 120_000)
+  }
+
+  test('with row tracking that posixlake switches on give Spark ids that stay', async () => {
+    const { path, delta } = place('tracking-begins')
+    posixlake('create', path, '--schema', 'id:Int64,text:String')
+    for (let i = 0; i < 3; i++) change(path, `INSERT INTO data VALUES (${2 * i}, 'a'), (${2 * i + 1}, 'b')`)
+    change(path, 'DELETE FROM data WHERE id = 2')
+    change(path, `ALTER TABLE data SET TBLPROPERTIES ('delta.enableRowTracking' = 'true')`)
+    const tracked = (): Promise<unknown[][]> =>
+      spark.sql(`SELECT id, CAST(_metadata.row_id AS INT) FROM ${delta} WHERE text != 'new' ORDER BY id`)
+    const before = await tracked()
+    expect(new Set(before.map(([, rowId]) => rowId)).size).toBe(5)
+    await spark.sql(`UPDATE ${delta} SET text = 'theirs' WHERE id = 1`, `INSERT INTO ${delta} VALUES (10, 'new')`)
+    change(path, `UPDATE data SET text = 'ours' WHERE id = 4`)
+    change(path, `INSERT INTO data VALUES (11, 'new')`)
+    posixlake('optimize', path, '--zorder', 'text')
+    expect(await tracked()).toEqual(before)
+    await spark.sql(`OPTIMIZE ${delta}`, `DELETE FROM ${delta} WHERE id = 0`)
+    expect(await tracked()).toEqual(before.slice(1))
+    const [[distinct] = []] = await spark.sql(`SELECT CAST(count(DISTINCT _metadata.row_id) AS INT) FROM ${delta}`)
+    expect(distinct).toBe(6)
+    expect(posixlake('check', path)).toBe('')
+  }, 120_000)
+
   test('with rules that posixlake does not know how to keep are read, and writing is refused by the name of the rule', async () => {
-    const checked = place('checked')
-    const tracked = place('tracked')
-    const identity = place('identity')
-    const generated = place('generated')
+    const hashed = place('hashed')
     await spark.sql(
-      `CREATE TABLE ${checked.delta} (id INT, text STRING) USING delta`,
-      `ALTER TABLE ${checked.delta} ADD CONSTRAINT positive CHECK (id > 0)`,
-      `CREATE TABLE ${tracked.delta} (id INT, text STRING) USING delta TBLPROPERTIES ('delta.enableRowTracking' = 'true', ${VECTORS})`,
-      ...[checked, tracked].map(({ delta }) => `INSERT INTO ${delta} VALUES (1, 'a'), (2, 'b')`),
-    )
-    await spark.call('identity_table', identity.path)
-    await spark.call('generated_table', generated.path)
-    await spark.sql(
-      `INSERT INTO ${identity.delta} (text) VALUES ('a'), ('b')`,
-      `INSERT INTO ${generated.delta} (id) VALUES (1), (2)`,
-      `UPDATE ${tracked.delta} SET text = 'c' WHERE id = 2`,
-      `OPTIMIZE ${tracked.delta}`,
+      `CREATE TABLE ${hashed.delta} (id INT, text STRING) USING delta`,
+      `ALTER TABLE ${hashed.delta} ADD CONSTRAINT spread CHECK (hash(id) IS NOT NULL)`,
+      `INSERT INTO ${hashed.delta} VALUES (1, 'a'), (2, 'b')`,
     )
     for (const [table, rows, rule] of [
-      [checked, ['1,a', '2,b'], 'the CHECK constraint positive'],
-      [tracked, ['1,a', '2,c'], 'the writer feature rowTracking'],
-      [identity, ['1,a', '2,b'], 'the identity column id'],
-      [generated, ['1,2', '2,4'], 'the generated column twice'],
+      [
+        hashed,
+        ['1,a', '2,b'],
+        'the CHECK constraint spread (hash ( id ) IS NOT NULL) is none that posixlake works out',
+      ],
     ] as const) {
       expect(rowsOf(table.path)).toEqual([...rows])
       expect(refusal(table.path, 'INSERT INTO data SELECT * FROM data')).toContain(rule)
@@ -485,5 +615,69 @@ describe('tables that Spark writes', () => {
       '2,"{""d"":""2024-01-31"",""t"":""2024-01-31T12:30:00.500000Z"",""x"":""Af8=""}"',
     ])
     expect(refusal(variant.path, 'INSERT INTO data SELECT * FROM data')).toContain('the column v is a VARIANT')
+  }, 120_000)
+
+  test('with CHECK constraints, generated and identity columns keep them whoever writes', async () => {
+    const { path, delta } = place('ruled')
+    await spark.call('ruled_table', path)
+    await spark.sql(
+      `ALTER TABLE ${delta} ADD CONSTRAINT cheap CHECK (price BETWEEN 0 AND 100 AND text RLIKE '^[a-z]+$')`,
+      `INSERT INTO ${delta} (text, price, seen) VALUES ('spark', 1.50, TIMESTAMP '2024-02-29 23:59:59.999999')`,
+    )
+    change(path, `INSERT INTO data (text, price, seen) VALUES ('sql', 2, '0001-01-01 00:00:00'), ('null', 0, NULL)`)
+    await save(path, text => `${text},mount,3,,2024-12-31T12:00:00Z,,\n`)
+    await save(path, text => text.replace('spark,1.50,1.800', 'sparks,9.99,1.800'))
+    change(path, `UPDATE data SET price = 5 WHERE text = 'sql'`)
+    expect(refusal(path, `INSERT INTO data (text, price) VALUES ('dear', 101)`)).toContain('the CHECK constraint cheap')
+    expect(refusal(path, `INSERT INTO data (text) VALUES ('unknown')`)).toContain('the CHECK constraint cheap')
+    expect(refusal(path, `INSERT INTO data (text, price) VALUES ('Two words', 1)`)).toContain(
+      'the CHECK constraint cheap',
+    )
+    // NULL is no more TRUE to Spark than to posixlake.
+    await expect(spark.sql(`INSERT INTO ${delta} (text) VALUES ('unknown')`)).rejects.toThrow('cheap')
+    // Spark finds the generated values that it would have made itself, and goes on with the next number.
+    await spark.sql(
+      `INSERT INTO ${delta} (text, price, gross, seen, day, label) SELECT text, price, gross, seen, day, label FROM ${delta} WHERE text <> 'spark'`,
+    )
+    const rows = await spark.sql(`SELECT * FROM ${delta} ORDER BY id`)
+    expect(rows.slice(0, 4)).toEqual([
+      [1, 'sparks', 9.99, 11.988, '2024-02-29T23:59:59.999Z', '2024-02-29', 'SPAR 2024-02'],
+      [2, 'sql', 5, 6, '0001-01-01T00:00:00.000Z', '0001-01-01', 'SQL 0001-01'],
+      [3, 'null', 0, 0, null, null, null],
+      [4, 'mount', 3, 3.6, '2024-12-31T12:00:00.000Z', '2024-12-31', 'MOUN 2024-12'],
+    ])
+    const values = (some: unknown[][]): string[] => some.map(([, ...row]) => JSON.stringify(row)).sort()
+    expect(values(rows.slice(4))).toEqual(values(rows.slice(0, 4)))
+    expect(new Set(rows.map(([id]) => id)).size).toBe(8)
+    expect(Math.min(...rows.slice(4).map(([id]) => Number(id)))).toBeGreaterThan(4)
+    change(path, `INSERT INTO data (text, price) VALUES ('last', 1)`)
+    expect(ours(path, 'SELECT max(id) > 8 FROM data')).toEqual([[true]])
+  }, 120_000)
+
+  test('get CHECK constraints from posixlake, which Spark keeps', async () => {
+    const { path, delta } = place('constrained')
+    posixlake('create', path, '--schema', 'id:Int64,text:String')
+    change(path, `INSERT INTO data VALUES (1, 'a')`)
+    expect(refusal(path, 'ALTER TABLE data ADD CONSTRAINT large CHECK (id > 1)')).toContain(
+      'row 1, {"id":1,"text":"a"}',
+    )
+    change(path, 'ALTER TABLE data ADD CONSTRAINT Positive CHECK (id > 0)')
+    await expect(spark.sql(`INSERT INTO ${delta} VALUES (0, 'b')`)).rejects.toThrow('positive')
+    await spark.sql(`INSERT INTO ${delta} VALUES (2, 'b')`, `ALTER TABLE ${delta} DROP CONSTRAINT positive`)
+    change(path, `INSERT INTO data VALUES (0, 'c')`)
+    await expectSame(path, 3)
+  }, 120_000)
+
+  test('have rules whose expressions mean the same to both', async () => {
+    const all = Object.values(EXPRESSIONS).flat()
+    const asked = all.flatMap(([sql], i) => [`CAST((${sql}\n) AS STRING) AS v${i}`, `typeof((${sql}\n)) AS t${i}`])
+    const [answers = []] = await spark.sql(`SELECT ${asked.join(', ')} FROM (${ROW_SQL})`)
+    const theirs = all.map(([sql], i) => [
+      sql,
+      `${answers[2 * i] ?? 'NULL'} ${String(answers[2 * i + 1]).toUpperCase()}`,
+    ])
+    // A timestamp in Spark's own form.
+    const ours = all.map(([sql, expected]) => [sql, expected.replace(/^(\S+)T(\S+)Z TIMESTAMP$/, '$1 $2 TIMESTAMP')])
+    expect(theirs).toEqual(ours)
   }, 120_000)
 })

@@ -1,7 +1,7 @@
 """A Spark session with Delta Lake that answers requests until its input ends: one JSON object a line each way.
 
 Usage: spark.py CACHE. A request is {"op": NAME, "args": [...]}, the answer {"ok": RESULT} or {"error": SENTENCE}. Spark's
-jars of Delta are kept in the folder CACHE.
+jars of Delta and of S3 are kept in the folder CACHE. Where AWS_ENDPOINT_URL is set, s3a:// is the store there.
 """
 import glob
 import json
@@ -14,10 +14,43 @@ os.environ["PYSPARK_PYTHON"] = sys.executable
 
 import pyspark
 from pyspark.sql import SparkSession
-from pyspark.sql.types import IntegerType, LongType, StringType
+from pyspark.sql.types import DateType, DecimalType, LongType, StringType, TimestampType
 from delta.tables import DeltaTable, IdentityGenerator
 
-JARS = 3  # delta-spark, delta-storage, antlr4-runtime
+# What S3A needs of the SDK, in place of its bundle of all services, which has 560 MB.
+SDK = "2.57.8"
+PACKAGES = [
+    f"io.delta:delta-spark_2.13:{pyspark.__version__}",
+    "org.apache.hadoop:hadoop-aws:3.4.1",  # the version of Spark's own Hadoop
+    f"software.amazon.awssdk:s3-transfer-manager:{SDK}",
+    f"software.amazon.awssdk:apache-client:{SDK}",
+]
+# Spark has these itself.
+LEFT_OUT = ["software.amazon.awssdk:bundle", "org.slf4j:*", "io.netty:*"]
+
+
+def jars_in(cache: str) -> dict:
+    """The settings that give a session its jars: those of an earlier one, unless other packages are wanted by now."""
+    wanted = "\n".join([*PACKAGES, *LEFT_OUT])
+    stamp = f"{cache}/ivy/packages"
+    jars = sorted(glob.glob(f"{cache}/ivy/jars/*.jar"))
+    if jars and os.path.exists(stamp) and open(stamp).read() == wanted:
+        return {"spark.jars": ",".join(jars)}
+    for jar in jars:
+        os.remove(jar)
+    return {"spark.jars.packages": ",".join(PACKAGES), "spark.jars.excludes": ",".join(LEFT_OUT)}
+
+
+def store() -> dict:
+    """The settings for s3a:// by the environment, as the AWS tools read it; the keys are found there by S3A itself."""
+    endpoint = os.environ.get("AWS_ENDPOINT_URL")
+    if endpoint is None:
+        return {}
+    return {
+        "spark.hadoop.fs.s3a.endpoint": endpoint,
+        "spark.hadoop.fs.s3a.endpoint.region": os.environ["AWS_REGION"],
+        "spark.hadoop.fs.s3a.path.style.access": "true",
+    }
 
 
 def session(cache: str) -> SparkSession:
@@ -25,13 +58,10 @@ def session(cache: str) -> SparkSession:
     log = f"{cache}/log4j2.properties"
     with open(log, "w") as file:
         file.write("rootLogger.level = off\n")
-    jars = sorted(glob.glob(f"{cache}/ivy/jars/*.jar"))
     builder = SparkSession.builder.master("local[2]")
-    if len(jars) >= JARS:
-        builder = builder.config("spark.jars", ",".join(jars))
-    else:
-        builder = builder.config("spark.jars.packages", f"io.delta:delta-spark_2.13:{pyspark.__version__}")
     settings = {
+        **jars_in(cache),
+        **store(),
         "spark.jars.ivy": f"{cache}/ivy",
         "spark.sql.extensions": "io.delta.sql.DeltaSparkSessionExtension",
         "spark.sql.catalog.spark_catalog": "org.apache.spark.sql.delta.catalog.DeltaCatalog",
@@ -57,7 +87,10 @@ def session(cache: str) -> SparkSession:
     }
     for key, value in settings.items():
         builder = builder.config(key, value)
-    return builder.getOrCreate()
+    session = builder.getOrCreate()
+    with open(f"{cache}/ivy/packages", "w") as file:
+        file.write("\n".join([*PACKAGES, *LEFT_OUT]))
+    return session
 
 
 def sql(*statements: str) -> list:
@@ -74,24 +107,23 @@ def conf(key: str, value: str) -> None:
     spark.conf.set(key, value)
 
 
-def identity_table(path: str) -> None:
-    """A table with an identity column, which SQL on a path cannot make."""
+def ruled_table(path: str) -> None:
+    """A table with identity and generated columns, which SQL on a path cannot make."""
     (
         DeltaTable.create(spark)
         .location(path)
         .addColumn("id", LongType(), generatedAlwaysAs=IdentityGenerator())
         .addColumn("text", StringType())
-        .execute()
-    )
-
-
-def generated_table(path: str) -> None:
-    """A table with a generated column."""
-    (
-        DeltaTable.create(spark)
-        .location(path)
-        .addColumn("id", IntegerType())
-        .addColumn("twice", IntegerType(), generatedAlwaysAs="id * 2")
+        .addColumn("price", DecimalType(10, 2))
+        .addColumn("gross", DecimalType(13, 3), generatedAlwaysAs="price * 1.2")
+        .addColumn("seen", TimestampType())
+        .addColumn("day", DateType(), generatedAlwaysAs="CAST(seen AS DATE)")
+        .addColumn(
+            "label",
+            StringType(),
+            generatedAlwaysAs="concat(upper(substring(text, 1, 4)), ' ', date_format(seen, 'yyyy-MM'))",
+        )
+        .partitionedBy("day")
         .execute()
     )
 
@@ -101,7 +133,7 @@ answers = os.fdopen(os.dup(1), "w", buffering=1)
 os.dup2(2, 1)
 spark = session(sys.argv[1])
 logging.getLogger("SQLQueryContextLogger").setLevel(100)  # it prints the Java trace of every statement that fails
-operations = {function.__name__: function for function in (sql, conf, identity_table, generated_table)}
+operations = {function.__name__: function for function in (sql, conf, ruled_table)}
 for line in sys.stdin:
     request = json.loads(line)
     try:

@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
-import { BINARY, type Mounted, mountTable } from './harness.ts'
+import { BINARY, isOnS3, type Mounted, mountTable } from './harness.ts'
 
 const SCHEMA = 'id:Int64,name:String,age:Int32,city:String'
 const HEADER = 'id,name,age,city\n'
@@ -99,10 +99,13 @@ describe('an append is one commit', () => {
 describe('several programs and another process at once', () => {
   test('leave all that each of them saved', async () => {
     await startWith(ROWS)
+    const sed = `sed -i "s/^1,Alice,[0-9]*/1,Alice,$a/" ${m.csv}`
+    // Where each commit takes its time, it may not be known what a program had read: then it is refused, and tries again.
+    const change = isOnS3 ? `until ${sed}; do :; done` : sed
     const insert = (i: number): string => `${BINARY} query ${m.table} "INSERT INTO data VALUES (9${i}, 'sql', 1, 'X')"`
     const result = await m.sh(`
       for p in 1 2 3 4; do (for i in 1 2 3 4 5 6; do echo "$p$i,P$p,1,X" >> ${m.csv}; done) & done
-      (for a in 31 32 33; do sed -i "s/^1,Alice,[0-9]*/1,Alice,$a/" ${m.csv}; done) &
+      (for a in 31 32 33; do ${change}; done) &
       (${insert(1)} && ${insert(2)}) > /dev/null &
       wait`)
     expect(result).toMatchObject({ code: 0 })
@@ -117,7 +120,7 @@ describe('several programs and another process at once', () => {
         '92,sql,1,X',
       ].sort(),
     )
-    expect(await m.errors()).toBe('')
+    if (!isOnS3) expect(await m.errors()).toBe('')
   }, 120_000)
 })
 

@@ -1,9 +1,31 @@
-import { mkdirSync, mkdtempSync, readdirSync, realpathSync, rmSync } from 'node:fs'
+import { mkdirSync, mkdtempSync, realpathSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
-import { join, resolve } from 'node:path'
+import { basename, join, resolve } from 'node:path'
 import { ask } from '../../src/serve/control.ts'
+import { openStore, parseLocation } from '../../src/storage/location.ts'
+import type { ObjectStore } from '../../src/storage/object-store.ts'
 
 export const BINARY = resolve(process.env['POSIXLAKE'] ?? 'dist/posixlake')
+
+/** The tables are on S3, in a MinIO of this process: `TABLES_ON=s3`. */
+export const isOnS3 = process.env['TABLES_ON'] === 's3'
+let bucket: Promise<string> | undefined
+
+/** Returns a place for a new table, by the folder of its mount. */
+async function placeFor(folder: string): Promise<string> {
+  if (!isOnS3) return join(folder, 'table')
+  bucket ??= startStore()
+  return `s3://posixlake-test/${basename(folder)}?endpoint=${await bucket}`
+}
+
+async function startStore(): Promise<string> {
+  // The SDK takes its time to load.
+  const { startMinio } = await import('../helpers/minio.ts')
+  const minio = await startMinio()
+  Object.assign(process.env, minio.environment)
+  process.on('exit', () => void minio.stop())
+  return minio.endpoint
+}
 
 export interface Result {
   readonly code: number
@@ -14,6 +36,8 @@ export interface Result {
 /** A table of its own, mounted with the built binary, and the commands to use it as people do. */
 export interface Mounted {
   readonly table: string
+  /** What the table lies in, to look behind the mount. */
+  readonly store: ObjectStore
   readonly mount: string
   readonly data: string
   readonly csv: string
@@ -28,6 +52,8 @@ export interface Mounted {
   settle(): Promise<void>
   /** How many versions the table has. */
   commits(): Promise<number>
+  /** The server's state folder, beside which the users' own files lie. */
+  state(): Promise<string>
   errors(): Promise<string>
   clearErrors(): Promise<void>
   list(folder: string): Promise<string[]>
@@ -69,11 +95,12 @@ export async function must(command: readonly string[], cwd?: string): Promise<st
 
 export async function mountTable(options: MountOptions): Promise<Mounted> {
   const folder = realpathSync(mkdtempSync(join(tmpdir(), 'posixlake-mounted-')))
-  const table = join(folder, 'table')
+  const table = await placeFor(folder)
   const mount = join(folder, 'mount')
   mkdirSync(mount)
   await must([BINARY, 'create', table, ...(options.create ?? ['--schema', options.schema ?? 'id:Int64,name:String'])])
   await must([BINARY, 'mount', table, mount, ...(options.mountArgs ?? [])])
+  const store = openStore(parseLocation(table))
   const data = join(mount, 'data')
   const csv = join(data, 'data.csv')
   const sh = (command: string): Promise<Result> => run(['bash', '-c', command], mount)
@@ -84,6 +111,7 @@ export async function mountTable(options: MountOptions): Promise<Mounted> {
   }
   return {
     table,
+    store,
     mount,
     data,
     csv,
@@ -92,7 +120,14 @@ export async function mountTable(options: MountOptions): Promise<Mounted> {
     write: async (path, text) => void (await Bun.write(path, text)),
     read: () => read(csv),
     settle: async () => void (await ask(table, 'settle')),
-    commits: async () => readdirSync(join(table, '_delta_log')).filter(name => /^\d{20}\.json$/.test(name)).length,
+    commits: async () => {
+      const log = await store.list('_delta_log')
+      return log.filter(({ path }) => /\/\d{20}\.json$/.test(path)).length
+    },
+    state: async () => {
+      const [status] = JSON.parse(await must([BINARY, 'status', mount, '--format', 'json'])) as { state: string }[]
+      return status!.state
+    },
     errors: () => read(join(mount, '.errors')),
     clearErrors: async () => void (await must(['bash', '-c', `: > ${join(mount, '.errors')}`])),
     list: async name => (await must(['ls', '-A', join(mount, name)])).split('\n').filter(entry => entry !== ''),

@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
+import { join } from 'node:path'
 import { type Mounted, mountTable } from './harness.ts'
 
 let m: Mounted
@@ -101,8 +102,9 @@ print(sqlite3.connect('t.db').execute('select sum(a) from t').fetchone()[0])"`),
   })
   test('lie as real files in the table, where Delta does not look', async () => {
     await m.sh('mkdir -p mine; echo hello > mine/note; echo beside > data/note')
-    expect(await Bun.file(`${m.table}/_posixlake/files/mine/note`).text()).toBe('hello\n')
-    expect(await Bun.file(`${m.table}/_posixlake/files/data/note`).text()).toBe('beside\n')
+    const files = join(await m.state(), '..', 'files')
+    expect(await Bun.file(join(files, 'mine', 'note')).text()).toBe('hello\n')
+    expect(await Bun.file(join(files, 'data', 'note')).text()).toBe('beside\n')
     expect((await m.list('data')).sort()).toEqual(['data.csv', 'data.json', 'data.jsonl', 'note'])
   })
 })

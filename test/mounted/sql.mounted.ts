@@ -7,15 +7,16 @@ import { type Mounted, mountTable, must } from './harness.ts'
 /** Runs for hours. */
 const SLOW = 'SELECT sum(a.range * b.range) FROM range(100000000) a, range(100000000) b'
 
-/** What the server has of statements that run. */
-function leftOver({ table }: Mounted): string[] {
-  const folder = join(table, '_posixlake', 'state', 'sql', 'processes')
+/** What a server has of statements that run, in its state folder. */
+function leftOver(state: string): string[] {
+  const folder = join(state, 'sql', 'processes')
   return existsSync(folder) ? readdirSync(folder) : []
 }
 
 /** Resolves when nothing of it is left. */
 async function over(m: Mounted): Promise<void> {
-  await until(() => sqlProcesses(m.table).length === 0 && leftOver(m).length === 0)
+  const state = await m.state()
+  await until(() => sqlProcesses(m.table).length === 0 && leftOver(state).length === 0)
 }
 
 describe('SQL in a mount', () => {
@@ -103,12 +104,13 @@ describe('SQL in a mount', () => {
     const m = await mountTable({ schema: 'id:Int64,name:String' })
     const writer = Bun.spawn(['bash', '-c', `exec cat > .query <<< '${SLOW}'`], { cwd: m.mount, stderr: 'ignore' })
     await begun(m.table)
+    const state = await m.state()
     // A program waits there, and so the mount is in use.
     expect(await m.posixlake('unmount', m.mount)).toMatchObject({ code: 1 })
     expect(await m.posixlake('unmount', m.mount, '--force')).toMatchObject({ code: 0 })
     expect(await writer.exited).not.toBe(0)
     expect(sqlProcesses(m.table)).toEqual([])
-    expect(leftOver(m)).toEqual([])
+    expect(leftOver(state)).toEqual([])
   }, 120_000)
 
   test('ends with the server', async () => {
@@ -116,11 +118,12 @@ describe('SQL in a mount', () => {
     const writer = Bun.spawn(['bash', '-c', `exec cat > .query <<< '${SLOW}'`], { cwd: m.mount, stderr: 'ignore' })
     await begun(m.table)
     const [status] = JSON.parse((await m.posixlake('status', m.mount, '--format', 'json')).stdout)
+    const state = await m.state()
     process.kill(status.pid, 'SIGTERM')
     expect(await writer.exited).not.toBe(0)
     await until(() => !existsSync(`/proc/${status.pid}`))
     expect(sqlProcesses(m.table)).toEqual([])
-    expect(leftOver(m)).toEqual([])
+    expect(leftOver(state)).toEqual([])
     expect(await m.list('.')).toEqual([])
   }, 120_000)
 
