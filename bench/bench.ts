@@ -4,21 +4,16 @@
  * changes the times of both. Times are of whole processes, cold ones with an empty cache of posixlake's own; the mount's side
  * is measured over NFS with a client of our own that reads as the kernel does, so that the kernel's is not part of it.
  */
-import {
-  closeSync,
-  mkdtempSync,
-  openSync,
-  readdirSync,
-  readFileSync,
-  readSync,
-  rmSync,
-  statSync,
-  writeSync,
-} from 'node:fs'
+import { closeSync, mkdtempSync, openSync, readdirSync, readFileSync, readSync, rmSync, statSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
 import { readRecords } from '../src/serve/registry.ts'
 import { type Handle, NfsClient } from '../test/nfs/client.ts'
+import { copyToCsv, duckDbCommand } from './duckdb.ts'
+import { writeCsv } from './made-tables.ts'
+import { median } from './median.ts'
+import { peakMegabytes, watchPeak } from './served.ts'
+import { readThrough, send } from './transfers.ts'
 
 const ROWS = Number(process.argv[2] ?? 5_000_000)
 const ROUNDS = 3
@@ -30,9 +25,6 @@ const table = join(folder, 'table')
 const csv = join(folder, 'rows.csv')
 const copied = join(folder, 'read.csv')
 const duckParquet = join(folder, 'duck.parquet')
-const MEGABYTE = 1 << 20
-/** READs and WRITEs of the kernel: a megabyte each, so many under way. */
-const IN_FLIGHT = 8
 
 interface Measured {
   readonly seconds: number
@@ -75,25 +67,6 @@ async function firstLine(): Promise<Measured> {
   return { seconds: (performance.now() - started) / 1000, peakMegabytes: peak() }
 }
 
-/**
- * The largest memory of a process, looked at until it ends. What the system says of it afterwards counts the memory of
- * the process that started it, too.
- */
-function watchPeak(pid: number): () => number {
-  let peak = 0
-  const timer = setInterval(() => {
-    try {
-      peak = Math.max(peak, peakOf(pid))
-    } catch {
-      clearInterval(timer) // It has ended.
-    }
-  }, 5)
-  return () => {
-    clearInterval(timer)
-    return peak
-  }
-}
-
 /** One line for all rounds of a measurement: the median time, the largest memory. */
 function report(name: string, bytes: number | undefined, rounds: readonly Measured[]): void {
   const seconds = median(rounds.map(round => round.seconds))
@@ -112,10 +85,6 @@ function reportRatio(name: string, ours: readonly Measured[], theirs: readonly M
   )
 }
 
-function median(values: readonly number[]): number {
-  return [...values].sort((a, b) => a - b)[values.length >> 1]!
-}
-
 function emptyCache(): void {
   rmSync(cache, { recursive: true, force: true })
 }
@@ -125,25 +94,9 @@ function checkSame(path: string): void {
   if (wrong.exitCode !== 0) throw new Error(`what was read is not what was imported: ${wrong.stdout.toString()}`)
 }
 
-function writeRows(path: string): number {
-  const file = openSync(path, 'w')
-  writeSync(file, 'id,name,value\n')
-  let text = ''
-  for (let i = 0; i < ROWS; i++) {
-    text += `${i},name ${(i * 7919) % 100_003},${1_000_000_007n * BigInt(i)}\n`
-    if (text.length > 1 << 20 || i === ROWS - 1) {
-      writeSync(file, text)
-      text = ''
-    }
-  }
-  closeSync(file)
-  return statSync(path).size
-}
-
 /** DuckDB's own COPY of the same Parquet files to CSV, in a process of its own. */
 function duckCopy(): Promise<Measured> {
-  const files = dataFiles().map(path => `'${path}'`)
-  return byDuckDb(`COPY (FROM read_parquet([${files.join(', ')}])) TO '${join(folder, 'duck.csv')}' (HEADER)`)
+  return byDuckDb(copyToCsv(table, join(folder, 'duck.csv')))
 }
 
 /** DuckDB's own COPY of the same CSV to Parquet. */
@@ -151,25 +104,14 @@ function duckImport(): Promise<Measured> {
   return byDuckDb(`COPY (FROM read_csv('${csv}')) TO '${duckParquet}' (FORMAT parquet)`)
 }
 
-async function byDuckDb(sql: string): Promise<Measured> {
-  const script = join(folder, 'duckdb.ts')
-  await Bun.write(
-    script,
-    `const { DuckDBInstance } = await import(${JSON.stringify(Bun.resolveSync('@duckdb/node-api', process.cwd()))})
-     const connection = await (await DuckDBInstance.create(':memory:')).connect()
-     await connection.run(${JSON.stringify(sql)})`,
-  )
-  return timed([process.execPath, script])
+function byDuckDb(sql: string): Promise<Measured> {
+  return timed(duckDbCommand(folder, sql))
 }
 
 function dataFiles(): string[] {
   return readdirSync(table)
     .filter(name => name.endsWith('.parquet'))
     .map(name => join(table, name))
-}
-
-function peakOf(pid: number): number {
-  return Number(/VmHWM:\s+(\d+) kB/.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1] ?? 0) / 1e3
 }
 
 interface Served {
@@ -202,24 +144,6 @@ async function serve(location: string): Promise<Served> {
   }
 }
 
-/** Reads a file from front to back as the kernel does for `cat`. */
-async function readThrough(client: NfsClient, file: Handle): Promise<number> {
-  const size = Number((await client.getattr(file)).size)
-  let next = 0
-  const reader = async (): Promise<void> => {
-    for (let at = next; at < size; at = next) {
-      next += MEGABYTE
-      for (let got = 0, want = Math.min(MEGABYTE, size - at); got < want; ) {
-        const { data } = await client.read(file, BigInt(at + got), want - got)
-        if (data.length === 0) throw new Error(`there is nothing at byte ${at + got} of ${size}`)
-        got += data.length
-      }
-    }
-  }
-  await Promise.all(Array.from({ length: IN_FLIGHT }, reader))
-  return size
-}
-
 /** The mount's side: a server that has just begun, its first lines, all of it, all of it again. */
 async function overNfs(): Promise<{ head: Measured; first: Measured; second: Measured }> {
   const { client, pid, stop } = await serve(table)
@@ -227,13 +151,13 @@ async function overNfs(): Promise<{ head: Measured; first: Measured; second: Mea
   const began = clock()
   const file = await client.walk(await client.mount('/posixlake'), 'data/data.csv')
   await client.read(file, 0n, 16 << 10)
-  const head = { seconds: (clock() - began) / 1000, peakMegabytes: peakOf(pid) }
+  const head = { seconds: (clock() - began) / 1000, peakMegabytes: peakMegabytes(pid) }
   const started = clock()
   await readThrough(client, file)
-  const first = { seconds: (clock() - started) / 1000, peakMegabytes: peakOf(pid) }
+  const first = { seconds: (clock() - started) / 1000, peakMegabytes: peakMegabytes(pid) }
   const again = clock()
   await readThrough(client, file)
-  const second = { seconds: (clock() - again) / 1000, peakMegabytes: peakOf(pid) }
+  const second = { seconds: (clock() - again) / 1000, peakMegabytes: peakMegabytes(pid) }
   await stop()
   return { head, first, second }
 }
@@ -249,9 +173,9 @@ async function appends(location: string): Promise<Measured> {
     await client.write(file, size, new TextEncoder().encode(`${-i},appended,${i}\n`), 'FILE_SYNC')
     times.push((performance.now() - started) / 1000)
   }
-  const peakMegabytes = peakOf(pid)
+  const peak = peakMegabytes(pid)
   await stop()
-  return { seconds: median(times), peakMegabytes }
+  return { seconds: median(times), peakMegabytes: peak }
 }
 
 /** The table's text without `count` of its rows, in equal distances from row `from` on. */
@@ -271,17 +195,6 @@ function withoutRows(text: Buffer, count: number, from: number): Buffer {
   return Buffer.concat([...kept, text.subarray(start)])
 }
 
-async function send(client: NfsClient, file: Handle, bytes: Buffer): Promise<void> {
-  let next = 0
-  const writer = async (): Promise<void> => {
-    for (let at = next; at < bytes.length; at = next) {
-      next += MEGABYTE
-      await client.write(file, BigInt(at), bytes.subarray(at, Math.min(bytes.length, at + MEGABYTE)), 'UNSTABLE')
-    }
-  }
-  await Promise.all(Array.from({ length: IN_FLIGHT }, writer))
-}
-
 interface Overwritten {
   readonly bytes: number
   readonly sending: Measured
@@ -293,7 +206,7 @@ async function overwrite(): Promise<Overwritten> {
   return changing(async (client, directory, kept, sent) => {
     const { handle } = await client.lookup(directory, 'data.csv')
     await client.setattr(handle, { size: 0n })
-    await send(client, handle, kept)
+    await send(client, handle, kept.length, (start, end) => kept.subarray(start, end))
     sent()
     await client.commit(handle)
   }, 3)
@@ -303,7 +216,7 @@ async function overwrite(): Promise<Overwritten> {
 async function replace(): Promise<Overwritten> {
   return changing(async (client, directory, kept, sent) => {
     const { handle } = await client.create(directory, 'sedAbCdEf')
-    await send(client, handle, kept)
+    await send(client, handle, kept.length, (start, end) => kept.subarray(start, end))
     await client.commit(handle)
     sent()
     await client.rename(directory, 'sedAbCdEf', directory, 'data.csv')
@@ -326,7 +239,7 @@ async function changing(
   await save(client, directory, kept, () => {
     sentMs = performance.now()
   })
-  const whole = { seconds: (performance.now() - started) / 1000, peakMegabytes: peakOf(pid) }
+  const whole = { seconds: (performance.now() - started) / 1000, peakMegabytes: peakMegabytes(pid) }
   const { attributes } = await client.lookup(directory, 'data.csv')
   if (Number(attributes?.size) !== kept.length)
     throw new Error(`the table shows ${attributes?.size} bytes, ${kept.length} were written`)
@@ -346,7 +259,7 @@ function each<K extends string>(all: readonly Readonly<Record<K, Measured>>[], n
 }
 
 async function main(): Promise<void> {
-  const bytes = writeRows(csv)
+  const bytes = writeCsv(csv, ROWS)
   process.stdout.write(
     `${ROWS} rows x 3 columns, ${(bytes / 1e6).toFixed(0)} MB of CSV, ${navigator.hardwareConcurrency} processors; medians of ${ROUNDS} rounds\n\n`,
   )

@@ -14,7 +14,8 @@ import { localStore } from '../src/storage/local.ts'
 import { createTable } from '../src/table/operations/create.ts'
 import { writeDataFiles } from '../test/helpers/changes.ts'
 import type { Handle, NfsClient } from '../test/nfs/client.ts'
-import { connected, freePort } from './served.ts'
+import { median } from './median.ts'
+import { cpuMs, served } from './served.ts'
 
 const BINARIES =
   process.argv.length > 2 ? process.argv.slice(2).map(path => resolve(path)) : [resolve('dist/posixlake')]
@@ -22,8 +23,6 @@ const FILES = (process.env['FILES'] ?? '0,500,4000,20000').split(',').map(Number
 const APPENDS = Number(process.env['APPENDS'] ?? 200)
 const RENAMES = Number(process.env['RENAMES'] ?? 20)
 const ROUNDS = 3
-/** Processor ticks in a second: USER_HZ, the same on every Linux. */
-const TICKS = 100
 const folder = mkdtempSync(join(process.env['BENCH_DIR'] ?? tmpdir(), 'posixlake-commits-'))
 const schema = parseDdl('id:Int64,name:String')
 
@@ -31,7 +30,9 @@ const schema = parseDdl('id:Int64,name:String')
 async function tableOf(location: string, files: number): Promise<void> {
   mkdirSync(location, { recursive: true })
   const store = localStore(location)
-  const empty = await createTable(store, { schema })
+  // The server is to do nothing beside what is measured.
+  const configuration = { 'delta.autoOptimize.autoCompact': 'false' }
+  const empty = await createTable(store, { schema, configuration })
   if (files === 0) return
   const types = schema.map(field => field.type)
   const [file] = await writeDataFiles(empty, [batchOf(types, [[1n, 'first']])])
@@ -41,7 +42,7 @@ async function tableOf(location: string, files: number): Promise<void> {
     path: `part-${String(i).padStart(6, '0')}.parquet`,
   }))
   for (const { path } of add) linkSync(join(location, file!.path), join(location, path))
-  const table = await createTable(store, { schema, add })
+  const table = await createTable(store, { schema, add, configuration })
   await table.checkpoint()
 }
 
@@ -56,27 +57,17 @@ interface Served {
 }
 
 async function serve(binary: string, location: string): Promise<Served> {
-  const port = freePort()
-  const child = Bun.spawn([binary, 'serve', location, '--port', String(port)], {
-    env: { ...process.env, XDG_CACHE_HOME: join(folder, 'cache') },
-    stdin: 'ignore',
-    stdout: 'ignore',
-    stderr: 'ignore',
-  })
-  const client = await connected(port, child)
+  const { client, server } = await served(binary, location, folder)
   const directory = await client.walk(await client.mount('/posixlake'), 'data')
   return {
     client,
     directory,
-    cpuMs: () => {
-      const fields = readFileSync(`/proc/${child.pid}/stat`, 'utf8').split(') ')[1]!.split(' ')
-      return ((Number(fields[11]) + Number(fields[12])) * 1000) / TICKS
-    },
-    megabytes: () => Number(/VmRSS:\s+(\d+) kB/.exec(readFileSync(`/proc/${child.pid}/status`, 'utf8'))?.[1]) / 1e3,
+    cpuMs: () => cpuMs(server),
+    megabytes: () => Number(/VmRSS:\s+(\d+) kB/.exec(readFileSync(`/proc/${server.pid}/status`, 'utf8'))?.[1]) / 1e3,
     stop: async () => {
       await client[Symbol.asyncDispose]()
-      child.kill('SIGTERM')
-      await child.exited
+      server.kill('SIGTERM')
+      await server.exited
     },
   }
 }
@@ -135,10 +126,6 @@ async function measure(binary: string, files: number): Promise<Cost> {
   }
 }
 
-function median(values: readonly number[]): string {
-  return [...values].sort((a, b) => a - b)[values.length >> 1]!.toFixed(1)
-}
-
 try {
   process.stdout.write(
     `Processor time of one commit in ms, median of ${ROUNDS} rounds (${APPENDS} appends, ${RENAMES} renames each)\n\n`,
@@ -148,7 +135,7 @@ try {
     for (let round = 0; round < ROUNDS; round++)
       for (const [i, binary] of BINARIES.entries()) costs[i]!.push(await measure(binary, files))
     for (const [i, binary] of BINARIES.entries()) {
-      const of = (pick: (cost: Cost) => number): string => median(costs[i]!.map(pick)).padStart(7)
+      const of = (pick: (cost: Cost) => number): string => median(costs[i]!.map(pick)).toFixed(1).padStart(7)
       process.stdout.write(
         `${String(files).padStart(6)} files  append ${of(cost => cost.appendMs)}  rename ${of(cost => cost.renameMs)}` +
           `  ${of(cost => cost.megabytes)} MB  ${join(dirname(binary), '..')}\n`,

@@ -10,8 +10,9 @@ import { join } from 'node:path'
 import { parseDdl } from '../src/columns/schema.ts'
 import { localStore } from '../src/storage/local.ts'
 import { createTable } from '../src/table/operations/create.ts'
+import { freePort } from '../test/helpers/free-port.ts'
 import { processSample, Samples, sizeOf } from './samples.ts'
-import { connected, freePort } from './served.ts'
+import { connected } from './served.ts'
 
 const HOURS = Number(process.argv[2] ?? 24)
 const NAME = process.argv[3] ?? 'idle'

@@ -13,9 +13,11 @@ import { question } from '../src/serve/control.ts'
 import { runtimeDirectory } from '../src/serve/registry.ts'
 import { localStore } from '../src/storage/local.ts'
 import { createTable } from '../src/table/operations/create.ts'
+import { freePort } from '../test/helpers/free-port.ts'
 import { NfsClient } from '../test/nfs/client.ts'
+import { median } from './median.ts'
 import { processSample, Samples, sizeOf } from './samples.ts'
-import { connected, freePort } from './served.ts'
+import { connected } from './served.ts'
 
 const TIMES = Number(process.argv[2] ?? 10_000)
 const BINARY = resolve(process.argv[3] ?? 'dist/posixlake')
@@ -83,7 +85,7 @@ try {
       'state MB': state.megabytes,
       'state files': state.files,
       'files of all servers': readdirSync(runtimeDirectory()).length,
-      'mount and unmount ms': times.sort((a, b) => a - b)[times.length >> 1]!,
+      'mount and unmount ms': median(times),
     })
     times = []
   }

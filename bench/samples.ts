@@ -1,5 +1,6 @@
 import { lstatSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { svg } from './log-plot.ts'
 
 /** What is noted at a point, by name, in the unit that the name ends in. */
 export type Sample = Readonly<Record<string, number>>
@@ -82,9 +83,6 @@ function plot(samples: readonly Sample[]): string {
   })
   const height = 20 + names.length * (PANEL.height + PANEL.gap) + 10
   const width = PANEL.left + PANEL.width + 20
-  return (
-    `<svg xmlns="http://www.w3.org/2000/svg" width="${width}" height="${height}" font-family="sans-serif" font-size="12">` +
-    `<title>${names.join(', ')} by ${x}</title><rect width="100%" height="100%" fill="white"/>${panels.join('')}` +
-    `<text x="${PANEL.left + PANEL.width}" y="${height - 4}" text-anchor="end">${last} ${x}</text></svg>\n`
-  )
+  const caption = `<text x="${PANEL.left + PANEL.width}" y="${height - 4}" text-anchor="end">${last} ${x}</text>`
+  return svg(width, height, `${names.join(', ')} by ${x}`, panels.join('') + caption)
 }

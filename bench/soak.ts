@@ -17,10 +17,11 @@ import { join, resolve } from 'node:path'
 import { parseDdl } from '../src/columns/schema.ts'
 import { localStore } from '../src/storage/local.ts'
 import { createTable } from '../src/table/operations/create.ts'
+import { freePort } from '../test/helpers/free-port.ts'
 import { type Handle, type NfsClient, NfsClientError } from '../test/nfs/client.ts'
 import { seeded } from '../test/nfs/random.ts'
 import { processSample, type Sample, Samples, sizeOf } from './samples.ts'
-import { connected, freePort } from './served.ts'
+import { connected } from './served.ts'
 
 const OPERATIONS = Number(process.argv[2] ?? 100_000)
 const BINARY = resolve(process.argv[3] ?? 'dist/posixlake')
