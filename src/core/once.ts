@@ -23,6 +23,25 @@ export function onceAtATime<T>(work: () => Promise<T>): () => Promise<T> {
   }
 }
 
+/**
+ * Calls `look` for whoever asks, one call at a time, and tells each what a call found that began after the question: one
+ * under way may have missed what the asker knows of. All who ask before the next begins share it.
+ */
+export function foundSinceAsked<T>(look: () => Promise<T>): () => Promise<T> {
+  let last: Promise<unknown> = Promise.resolve()
+  let next: Promise<T> | undefined
+  const begin = (): Promise<T> => {
+    next = undefined
+    const found = look()
+    last = found
+    return found
+  }
+  return () => {
+    next ??= last.then(begin, begin)
+    return next
+  }
+}
+
 /** Does one piece of work after the other, in the order in which they were asked for, whatever becomes of those before. */
 export function inTurns(): <T>(work: () => Promise<T>) => Promise<T> {
   let last: Promise<unknown> = Promise.resolve()

@@ -1,6 +1,6 @@
 import type { TextFormatName } from '../columns/text/formats/index.ts'
 import { momentMs } from '../core/clock.ts'
-import { onceAtATime } from '../core/once.ts'
+import { foundSinceAsked } from '../core/once.ts'
 import { broughtRows } from './brought.ts'
 import { clientKey, type EndOfFile, EndsOfFile, type FileClient, isEndOf, type KnownEnds } from './ends-of-file.ts'
 import { type ImageOfSave, KnownTexts, textBefore } from './known-texts.ts'
@@ -35,7 +35,7 @@ export class Lineages {
   #begun = 0
   #current: Lineage | undefined
   /** The lineage that the name leads to now, after a look at the table's log. */
-  readonly current = onceAtATime(() => this.#refresh())
+  readonly current = foundSinceAsked(() => this.#refresh())
   /** When somebody looked last and an edit kept the lineage at its version. */
   #editedMs = 0
   constructor(options: LineagesOptions) {

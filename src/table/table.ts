@@ -3,6 +3,7 @@ import { storeSource } from '../columns/parquet/source.ts'
 import { type Clock, systemClock } from '../core/clock.ts'
 import { Freshness } from '../core/freshness.ts'
 import { discarded } from '../core/garbage.ts'
+import { foundSinceAsked } from '../core/once.ts'
 import { Recent } from '../core/recent.ts'
 import type { ObjectStore } from '../storage/object-store.ts'
 import { isOf } from './commit/put.ts'
@@ -66,7 +67,6 @@ export class Table {
   readonly store: ObjectStore
   readonly #clock: Clock
   #snapshot: Snapshot
-  #refreshing: Promise<Snapshot> | undefined
   /** A version of which the log has the checkpoint and no longer the commit. */
   #checkpointOnly: bigint | undefined
   readonly #checkpoints: Checkpointer
@@ -96,15 +96,8 @@ export class Table {
     return this.#snapshot
   }
 
-  /** Looks for new versions: each costs its own actions, none costs one failed open. */
-  refresh(): Promise<Snapshot> {
-    this.#refreshing ??= this.#freshness
-      .looking(() => this.#refresh())
-      .finally(() => {
-        this.#refreshing = undefined
-      })
-    return this.#refreshing
-  }
+  /** Looks for new versions, those of the moment of the call among them: each costs its own actions, none costs one failed open. */
+  readonly refresh = foundSinceAsked(() => this.#freshness.looking(() => this.#refresh()))
 
   /**
    * Looks back for the version from which on the newest one's text is shown (Snapshot.textVersion), which the log tells

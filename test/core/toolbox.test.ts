@@ -3,7 +3,7 @@ import { closeSync, openSync } from 'node:fs'
 import { join } from 'node:path'
 import { BoundedMap } from '../../src/core/bounded-map.ts'
 import { editDistance } from '../../src/core/edit-distance.ts'
-import { onceAtATime, onceDone } from '../../src/core/once.ts'
+import { foundSinceAsked, onceAtATime, onceDone } from '../../src/core/once.ts'
 import { isAlive } from '../../src/core/processes.ts'
 import { firstIndex, lowerBound, upperBound } from '../../src/core/search.ts'
 import { readWhole, writeWhole } from '../../src/core/whole-io.ts'
@@ -69,6 +69,27 @@ describe('work that is done once', () => {
     const get = onceAtATime(async () => ++calls)
     expect(await Promise.all([get(), get()])).toEqual([1, 1])
     expect(await get()).toBe(2)
+  })
+
+  test('for who asks is begun after the question, whatever is under way', async () => {
+    const begun: PromiseWithResolvers<void>[] = []
+    const look = foundSinceAsked(async () => {
+      const found = begun.push(Promise.withResolvers<void>())
+      await begun[found - 1]!.promise
+      return found
+    })
+    const first = [look(), look()]
+    while (begun.length === 0) await Promise.resolve()
+    const two = [look(), look()]
+    begun[0]!.reject(new Error('at first'))
+    const failed = await Promise.allSettled(first)
+    expect(failed.map(({ status }) => status)).toEqual(['rejected', 'rejected'])
+    begun[1]!.resolve()
+    expect(await Promise.all(two)).toEqual([2, 2])
+    const later = look()
+    while (begun.length === 2) await Promise.resolve()
+    begun[2]!.resolve()
+    expect(await later).toBe(3)
   })
 })
 

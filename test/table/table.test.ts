@@ -77,6 +77,30 @@ describe('a table', () => {
     expect(times).toEqual([...new Set(times)].sort((a, b) => a - b))
   })
 
+  test('sees what was there when it is asked to look, though a look that began before is under way', async () => {
+    const store = memoryStore()
+    const one = await createTable(store, { schema: SCHEMA })
+    const { promise: held, resolve: goOn } = Promise.withResolvers<void>()
+    let reads = 0
+    const slow: ObjectStore = {
+      ...store,
+      read: async (path, start, end) => {
+        const found = store.read(path, start, end)
+        found.catch(() => undefined)
+        if (path.endsWith('1.json') && reads++ === 0) await held
+        return found
+      },
+    }
+    const two = await openTable(slow, {})
+    reads = 0
+    const early = two.refresh()
+    await append(one, 0, 1)
+    const late = two.refresh()
+    goOn()
+    expect((await early).version).toBe(0n)
+    expect((await late).version).toBe(1n)
+  })
+
   test('shows any of its versions, and its history', async () => {
     const table = await createTable(memoryStore(), { schema: SCHEMA })
     await append(table, 0, 5)
