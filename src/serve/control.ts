@@ -43,6 +43,8 @@ export interface Left {
 /** The requests that a server takes from other processes of its user: arguments and answers by the operation's name. */
 export interface Operations {
   readonly status: { readonly args: undefined; readonly answer: ServerStatus }
+  /** Answered when the server has looked for commits of others: its mounts show them from then on. */
+  readonly look: { readonly args: undefined; readonly answer: null }
   /** Answered when no save is held. */
   readonly settle: { readonly args: undefined; readonly answer: null }
   /** Answered when the server has ended all but its process. */

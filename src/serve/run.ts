@@ -64,6 +64,10 @@ function handlersOf(life: Promise<Life>): ControlHandlers {
   return {
     watch: async () => null,
     status: async () => (await life).status(),
+    look: async () => {
+      await (await life).server.look()
+      return null
+    },
     settle: async () => {
       await (await life).server.settle()
       return null

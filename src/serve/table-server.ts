@@ -82,6 +82,8 @@ export interface TableServer {
   compaction(): string | undefined
   /** The progress of the first measuring of other writers' files; undefined if none is going on. */
   measuring(): { doneBytes: number; totalBytes: number } | undefined
+  /** Looks for commits of others now. */
+  look(): Promise<void>
   /** Resolves when no save is held. */
   settle(): Promise<void>
   /** Measures the view that people look at first. */
@@ -213,6 +215,7 @@ function serverOf(parts: Parts): TableServer {
     held: () => tree.held(),
     compaction: () => compactor?.status,
     measuring: () => segments.measuring,
+    look: async () => void (await lake.table.refresh()),
     settle: () => tree.settled(),
     warmUp: async () => {
       lake.pool.start()

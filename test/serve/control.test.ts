@@ -30,6 +30,7 @@ const unique = (): string => `/nowhere/${crypto.randomUUID()}`
 function handlers(changes: Partial<ControlHandlers> = {}): ControlHandlers {
   return {
     status: async () => ({ pid: 1, version: '0', held: [] }),
+    look: async () => null,
     settle: async () => null,
     stop: async () => null,
     join: async () => ({ kind: 'mount', host: '127.0.0.1', port: 1, exportPath: '/x' }),

@@ -7,7 +7,7 @@ import { columnPaths } from '../../table/properties.ts'
 import type { Table } from '../../table/table.ts'
 import { command, UsageError } from '../command.ts'
 import { interruptible } from '../interrupt.ts'
-import { openTableOf } from '../open-table.ts'
+import { changeTable } from '../open-table.ts'
 import { note, print } from '../output.ts'
 import { Progress } from '../progress.ts'
 import { bytesOf } from '../sql-args.ts'
@@ -43,14 +43,14 @@ export default command({
   run: async args => {
     const targetBytes = bytesOf('target-size', args['target-size'])
     const columns = columnsOf(args.zorder)
-    const table = await openTableOf(args)
     const bar = new Progress('optimizing')
     const progress = (bytes: number, total: number): void => bar.update(bytes, total)
-    const done = await interruptible(signal =>
-      run(table, columns, { targetBytes, where: args.where, signal, progress }),
-    ).finally(() => bar.end())
-    await table.close()
-    const { version } = table.snapshot
+    const { version, ...done } = await changeTable(args, async table => {
+      const done = await interruptible(signal =>
+        run(table, columns, { targetBytes, where: args.where, signal, progress }),
+      ).finally(() => bar.end())
+      return { ...done, version: table.snapshot.version }
+    })
     if (args.format === 'json') await print(`${JSON.stringify({ version: Number(version), ...done })}\n`)
     else if (done.commits === 0) note('there is nothing to put together')
     else {

@@ -13,11 +13,12 @@ import { checkTerminal, ROW_FORMATS, type RowFormat, showRows } from '../show-ro
 import { sqlLimitsOf, statementArgs } from '../sql-args.ts'
 import { storeArgs, useStore } from '../store-args.ts'
 import { storeOf } from '../store-of.ts'
-import { settle } from '../table-of.ts'
+import { settle, tellServer } from '../table-of.ts'
 import { snapshotOf, versionArgs } from '../version-args.ts'
 import { withinLimits } from '../within-limits.ts'
 
 interface QueryArgs {
+  readonly table: string
   readonly txn?: string | undefined
   readonly format: string
   readonly version?: string | undefined
@@ -108,7 +109,10 @@ async function run(store: ObjectStore, sql: string, args: QueryArgs, options: Ru
     const outcome = await execute(open, sql, options)
     if (outcome.kind === 'rows') await showRows(outcome.result, format)
     else if (outcome.isDone) note(`nothing changed: ${args.txn} or a later one is done already`)
-    else tell(outcome)
+    else {
+      tell(outcome)
+      if (outcome.version !== undefined) await tellServer(args.table)
+    }
   }
   await (await opened)?.close()
 }

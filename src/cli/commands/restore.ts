@@ -1,6 +1,6 @@
 import { restore } from '../../table/operations/restore.ts'
 import { command, UsageError } from '../command.ts'
-import { openTableOf } from '../open-table.ts'
+import { changeTable } from '../open-table.ts'
 import { note, print } from '../output.ts'
 import { storeArgs } from '../store-args.ts'
 import { snapshotOf, versionArgs } from '../version-args.ts'
@@ -18,10 +18,10 @@ export default command({
   run: async args => {
     if (args.version === undefined && args.timestamp === undefined)
       throw new UsageError('give --version or --timestamp; posixlake history lists them')
-    const table = await openTableOf(args)
-    const wanted = await snapshotOf(table, args)
-    const { version, isUnchanged, restoredFiles, removedFiles } = await restore(table, wanted.version)
-    await table.close()
+    const { wanted, version, isUnchanged, restoredFiles, removedFiles } = await changeTable(args, async table => {
+      const wanted = await snapshotOf(table, args)
+      return { wanted, ...(await restore(table, wanted.version)) }
+    })
     if (args.format === 'json') {
       const json = { restored: Number(wanted.version), version: Number(version), restoredFiles, removedFiles }
       await print(`${JSON.stringify(json)}\n`)

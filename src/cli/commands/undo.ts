@@ -1,7 +1,7 @@
 import { undo } from '../../table/operations/restore.ts'
 import { command } from '../command.ts'
 import { metricsText } from '../metrics-text.ts'
-import { openTableOf } from '../open-table.ts'
+import { changeTable } from '../open-table.ts'
 import { note, print } from '../output.ts'
 import { visible } from '../render.ts'
 import { storeArgs } from '../store-args.ts'
@@ -16,9 +16,7 @@ export default command({
     ...storeArgs,
   },
   run: async args => {
-    const table = await openTableOf(args)
-    const { undone, version, as } = await undo(table)
-    await table.close()
+    const { undone, version, as } = await changeTable(args, undo)
     const time = new Date(undone.timestampMs).toISOString()
     if (args.format === 'json') {
       const json = { undone: Number(undone.version), operation: undone.operation, time, version: Number(version) }

@@ -3,7 +3,7 @@ import { vacuum } from '../../table/operations/vacuum.ts'
 import { durationMs, intervalText } from '../../table/properties.ts'
 import { command, UsageError } from '../command.ts'
 import { interruptible } from '../interrupt.ts'
-import { openTableOf } from '../open-table.ts'
+import { changeTable } from '../open-table.ts'
 import { note, print } from '../output.ts'
 import { megabytes } from '../render.ts'
 import { storeArgs } from '../store-args.ts'
@@ -27,12 +27,10 @@ export default command({
   },
   run: async args => {
     const retainMs = args.retain === undefined ? undefined : timeOf(args.retain)
-    const table = await openTableOf(args)
     const dryRun = args['dry-run'] === true
-    const { files, sizeBytes, ...done } = await interruptible(signal =>
-      vacuum(table, { retainMs, force: args.force, dryRun, nowMs: Date.now(), signal }),
+    const { files, sizeBytes, ...done } = await changeTable(args, table =>
+      interruptible(signal => vacuum(table, { retainMs, force: args.force, dryRun, nowMs: Date.now(), signal })),
     )
-    await table.close()
     if (args.format === 'json') {
       const paths = files.map(({ path }) => path)
       await print(`${JSON.stringify({ dryRun, retainMs: done.retainMs, sizeBytes, files: paths })}\n`)
