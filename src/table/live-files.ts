@@ -4,6 +4,7 @@ import { compareByBytes } from '../core/text-order.ts'
 import { decodeTextTag, type FileTextSizes } from './data-files/text-sizes.ts'
 import type { AddAction, DeletionVectorDescriptor } from './log/actions/index.ts'
 import { vectorId } from './log/actions/index.ts'
+import { LoggedAdd } from './log/logged-add.ts'
 import { orderRefsOf } from './order-hint.ts'
 import { ORDER_REFS_TAG, TEXT_TAG } from './tags.ts'
 
@@ -14,15 +15,20 @@ const ROWS_MAX = 2 ** 32
 export class LiveFile {
   /** Relative to the table, as on disk. */
   readonly path: string
-  readonly add: AddAction
   /** Values of the partition columns, by physical name. */
   readonly partition: ReadonlyMap<string, Cell>
+  readonly #logged: AddAction | LoggedAdd
   #rows: number | undefined | 'unread' = 'unread'
 
-  constructor(add: AddAction, path: string, partition: ReadonlyMap<string, Cell>) {
-    this.add = add
+  constructor(logged: AddAction | LoggedAdd, path: string, partition: ReadonlyMap<string, Cell>) {
+    this.#logged = logged
     this.path = path
     this.partition = partition
+  }
+
+  /** Made anew each time for a file of a checkpoint; what is asked for often has its own property. */
+  get add(): AddAction {
+    return this.#logged instanceof LoggedAdd ? this.#logged.action : this.#logged
   }
 
   /** 32 bits of the path, for an Ordering. */
@@ -31,15 +37,15 @@ export class LiveFile {
   }
 
   get sizeBytes(): number {
-    return this.add.size
+    return this.#logged.size
   }
 
   get modificationTime(): number {
-    return this.add.modificationTime
+    return this.#logged.modificationTime
   }
 
   get vector(): DeletionVectorDescriptor | undefined {
-    return this.add.deletionVector ?? undefined
+    return this.#logged.deletionVector ?? undefined
   }
 
   /** A key that tells this logical file from every other: the path and the vector. */
@@ -47,14 +53,19 @@ export class LiveFile {
     return logicalKey(this.path, this.vector)
   }
 
+  /** The file's statistics as the log has them: JSON, if it is right. */
+  get stats(): string | undefined {
+    return this.#logged.stats
+  }
+
   /** The rows in the file, deleted ones too, if its statistics say. */
   get rows(): number | undefined {
-    if (this.#rows === 'unread') this.#rows = numRecords(this.add.stats)
+    if (this.#rows === 'unread') this.#rows = numRecords(this.stats)
     return this.#rows
   }
 
   tag(name: string): string | undefined {
-    return this.add.tags?.[name] ?? undefined
+    return this.#logged.tags?.[name] ?? undefined
   }
 
   /** The paths that the file's order hint refers to. */

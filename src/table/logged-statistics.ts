@@ -53,7 +53,7 @@ export class LoggedStatistics implements Statistics {
 
   /** One of a column's: JSON, or undefined. */
   #of(kind: 'minValues' | 'maxValues' | 'nullCount', path: readonly string[]): unknown {
-    this.#parsed ??= parsedStats(this.#file.add.stats)
+    this.#parsed ??= parsedStats(this.#file.stats)
     let at: unknown = this.#parsed[kind]
     for (const name of path) at = isObject(at) && Object.hasOwn(at, name) ? at[name] : undefined
     return at

@@ -127,7 +127,7 @@ describe('a checkpoint', () => {
     )
     await writer.finish()
     await out.close()
-    const files = (await readCheckpoint(store, checkpointPath(1n), false)).map(action => action.add!)
+    const files = (await readCheckpoint(store, checkpointPath(1n), false)).actions.map(action => action.add!)
     expect(files.map(({ stats }) => stats)).toEqual([
       '{"numRecords":7,"minValues":{"id":9223372036854775807,"d":-100000000000000000000000000000000000.01,"at":"1970-01-01T00:00:01.234567Z"},"nullCount":{"id":0},"tightBounds":true}',
       undefined,

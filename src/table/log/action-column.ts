@@ -10,30 +10,33 @@ import { rawNumber } from '../../core/raw-json.ts'
 
 /*
  * Checkpoints have a row for each file of the table. Their columns of files are structs of texts, numbers, flags and maps of texts;
- * this reads those of that form row by row into the objects that commits have, in a part of the time that nested columns of
- * any form take. What is of another form is left to `readRowGroup`.
+ * this reads those of that form where they lie, row by row and member by member as they are asked for, in a part of the time
+ * that nested columns of any form take. What is of another form is left to `readRowGroup`.
  */
-
-/** Texts that are longer are statistics and tags, and paths as a rule are not. */
-const LOOKED_UP_BYTES_MAX = 128
 
 type FetchedColumn = FetchedRowGroup['columns'][number]
 
-/** The next row's value at each call; undefined for NULL. */
-type Read = () => unknown
+/** The value of a row; undefined for NULL. */
+export type At = (row: number) => unknown
 
-/** Gives the next row's object at each call, undefined for NULL. */
-export type NextObject = () => Readonly<Record<string, unknown>> | undefined
+/** A column of structs. */
+export interface ObjectColumn {
+  readonly has: (row: number) => boolean
+  /** The object of a row; undefined for NULL. */
+  readonly at: (row: number) => Readonly<Record<string, unknown>> | undefined
+  /** The members that the file has. */
+  readonly members: ReadonlyMap<string, At>
+}
 
 /**
  * The column of a row group of so many rows, fetched for a field of a struct type; undefined where it has another form than
- * these. Throws Error where it is damaged, and so do its calls.
+ * these. Throws Error where it is damaged.
  */
-export function objectsOf(
+export function objectColumn(
   { node, chunks, bytes }: FetchedColumn,
   { type }: Field,
   rows: number,
-): NextObject | undefined {
+): ObjectColumn | undefined {
   if (node === undefined || type.kind !== 'struct' || node.repetition !== 'OPTIONAL') return undefined
   const leaves = new Map<SchemaNode, LeafColumn>()
   const leafOf = (leaf: SchemaNode): LeafColumn | undefined => {
@@ -42,15 +45,18 @@ export function objectsOf(
     const i = chunks.findIndex(place => place.leaf === leaf)
     if (i < 0) return undefined
     const decoded = decodeChunk(bytes[i]!, chunks[i]!.chunk, leaf)
-    if (leaf.maxRepetition === 0 && decoded.entries !== rows) throw otherRows(rows)
+    if (rowsOf(decoded) !== rows) throw new Error(`a column has values for other than its ${rows} rows`)
     leaves.set(leaf, decoded)
     return decoded
   }
-  return structReader(node, type.fields, leafOf) as NextObject | undefined
+  return structColumn(node, type.fields, { leafOf, indexes: new Indexes() })
 }
 
-function otherRows(rows: number): Error {
-  return new Error(`a column has values for other than its ${rows} rows`)
+function rowsOf({ entries, repetition }: LeafColumn): number {
+  if (repetition === undefined) return entries
+  let rows = 0
+  for (const level of repetition) if (level === 0) rows++
+  return rows
 }
 
 /** True if a column of a row group holds anything at all. */
@@ -61,42 +67,61 @@ export function hasObjects({ node, chunks, bytes }: FetchedColumn): boolean {
   return definition === undefined || definition.some(level => level >= node.maxDefinition)
 }
 
-type LeafOf = (leaf: SchemaNode) => LeafColumn | undefined
+interface Leaves {
+  readonly leafOf: (leaf: SchemaNode) => LeafColumn | undefined
+  readonly indexes: Indexes
+}
 
-function structReader(node: SchemaNode, fields: readonly Field[], leafOf: LeafOf): Read | undefined {
-  const members: { readonly name: string; readonly read: Read }[] = []
+/** The place of an entry's value among those that are not NULL; -1 for NULL. */
+class Indexes {
+  /** Columns of a struct whose members are all there or all missing share theirs. */
+  #last: { readonly count: number; readonly isThere: Uint8Array; readonly index: Int32Array } | undefined
+
+  /** undefined: each entry has a value. `level`: the definition level of one that has. */
+  of(definition: Uint8Array | undefined, level: number, count: number): Int32Array | undefined {
+    if (definition === undefined || count === definition.length) return undefined
+    const isThere = definition.map(found => (found >= level ? 1 : 0))
+    const last = this.#last
+    if (last?.count === count && Buffer.compare(last.isThere, isThere) === 0) return last.index
+    let next = 0
+    const index = Int32Array.from(isThere, found => (found === 1 ? next++ : -1))
+    this.#last = { count, isThere, index }
+    return index
+  }
+}
+
+function structColumn(node: SchemaNode, fields: readonly Field[], leaves: Leaves): ObjectColumn | undefined {
+  const members = new Map<string, At>()
   for (const field of fields) {
     const child = findChild(node, field)
     if (child === undefined) continue
-    const read = reader(child, field.type, leafOf)
-    if (read === undefined) return undefined
-    members.push({ name: field.name, read })
+    const at = reader(child, field.type, leaves)
+    if (at === undefined) return undefined
+    members.set(field.name, at)
   }
-  const isThere = presence(node, leafOf)
-  if (isThere === undefined) return undefined
-  return () => {
-    if (!isThere()) {
-      for (const { read } of members) read()
-      return undefined
-    }
+  const has = presence(node, leaves)
+  if (has === undefined) return undefined
+  const list = [...members]
+  const at = (row: number): Record<string, unknown> | undefined => {
+    if (!has(row)) return undefined
     const object: Record<string, unknown> = {}
-    for (const { name, read } of members) {
-      const value = read()
+    for (const [name, member] of list) {
+      const value = member(row)
       if (value !== undefined) object[name] = value
     }
     return object
   }
+  return { has, at, members }
 }
 
 /** Tells of each row whether a group is there: by a leaf of it that has one entry for each row. */
-function presence(node: SchemaNode, leafOf: LeafOf): (() => boolean) | undefined {
+function presence(node: SchemaNode, { leafOf }: Leaves): ((row: number) => boolean) | undefined {
   const leaf = firstFlat(node)
   const column = leaf && leafOf(leaf)
   if (column === undefined) return undefined
   const { definition } = column
   const level = node.maxDefinition
-  let row = 0
-  return () => (definition?.[row++] ?? level) >= level
+  return definition === undefined ? () => true : row => definition[row]! >= level
 }
 
 function firstFlat(node: SchemaNode): SchemaNode | undefined {
@@ -109,54 +134,77 @@ function firstFlat(node: SchemaNode): SchemaNode | undefined {
   return undefined
 }
 
-function reader(node: SchemaNode, type: DataType, leafOf: LeafOf): Read | undefined {
-  if (type.kind === 'map') return mapReader(node, type, leafOf)
+function reader(node: SchemaNode, type: DataType, leaves: Leaves): At | undefined {
+  if (type.kind === 'map') return mapReader(node, type, leaves)
   if (node.maxRepetition > 0) return undefined
-  if (type.kind === 'struct') return node.physical === undefined ? structReader(node, type.fields, leafOf) : undefined
-  const column = leafOf(node)
+  if (type.kind === 'struct')
+    return node.physical === undefined ? structColumn(node, type.fields, leaves)?.at : undefined
+  const column = leaves.leafOf(node)
   const value = column && valueReader(column.values, node, type)
   if (value === undefined) return undefined
-  const { definition } = column!
-  const max = node.maxDefinition
-  let row = 0
-  let next = 0
-  return () => ((definition?.[row++] ?? max) === max ? value(next++) : undefined)
+  const count = countOf(column!.values)
+  if (count === 0) return () => undefined
+  const index = leaves.indexes.of(column!.definition, node.maxDefinition, count)
+  if (index === undefined) return value
+  return row => {
+    const i = index[row]!
+    return i < 0 ? undefined : value(i)
+  }
+}
+
+function countOf({ kind, array }: PhysicalValues): number {
+  return kind === 'bytes' ? array.starts.length : array.length
 }
 
 /** A map of texts, as an object. */
-function mapReader(node: SchemaNode, type: Extract<DataType, { kind: 'map' }>, leafOf: LeafOf): Read | undefined {
+function mapReader(node: SchemaNode, type: Extract<DataType, { kind: 'map' }>, leaves: Leaves): At | undefined {
   const [entries] = node.children
   const [key, value, ...more] = entries?.children ?? []
   if (node.maxRepetition > 0 || entries?.repetition !== 'REPEATED' || more.length > 0) return undefined
   if (key?.physical === undefined || key.repetition !== 'REQUIRED') return undefined
   if (value?.physical === undefined || value.repetition === 'REPEATED') return undefined
-  const [keys, values] = [leafOf(key), leafOf(value)]
+  const [keys, values] = [leaves.leafOf(key), leaves.leafOf(value)]
   const keyAt = keys && valueReader(keys.values, key, type.key)
   const valueAt = values && valueReader(values.values, value, type.value)
   if (keyAt === undefined || valueAt === undefined || keys?.entries !== values?.entries) return undefined
   const { definition, repetition, entries: count } = keys!
-  const valueDefinition = values!.definition
-  let entry = 0
-  let nextKey = 0
-  let nextValue = 0
-  return () => {
-    if (entry >= count) throw new Error('a column of maps has fewer values than rows')
-    const level = definition?.[entry] ?? key.maxDefinition
-    if (level < entries.maxDefinition) {
-      entry++
-      // One that is not there, or has no entries.
-      return level >= node.maxDefinition ? {} : undefined
-    }
+  const levelAt = (entry: number): number => definition?.[entry] ?? key.maxDefinition
+  // Where a row has no entries there is one that says so.
+  const starts = onceMade(() => startsOf(repetition, count))
+  const keyIndex = onceMade(() => leaves.indexes.of(definition, key.maxDefinition, countOf(keys!.values)))
+  const valueIndex = onceMade(() => leaves.indexes.of(values!.definition, value.maxDefinition, countOf(values!.values)))
+  return row => {
+    const start = starts()?.[row] ?? row
+    const level = levelAt(start)
+    if (level < entries.maxDefinition) return level >= node.maxDefinition ? {} : undefined
     const object: Record<string, unknown> = {}
-    do {
-      const name = keyAt(nextKey++) as string
-      const isNull = (valueDefinition?.[entry] ?? value.maxDefinition) < value.maxDefinition
-      const item = isNull ? null : valueAt(nextValue++)
+    const end = starts()?.[row + 1] ?? start + 1
+    for (let entry = start; entry < end; entry++) {
+      const name = keyAt(keyIndex()?.[entry] ?? entry) as string
+      const at = valueIndex()?.[entry] ?? entry
+      const item = at < 0 ? null : valueAt(at)
       if (name === '__proto__') Object.defineProperty(object, name, { value: item, ...PLAIN })
       else object[name] = item
-      entry++
-    } while (entry < count && (repetition?.[entry] ?? 0) > 0)
+    }
     return object
+  }
+}
+
+/** The entry with which each row begins, and their number behind; undefined if each row has one. */
+function startsOf(repetition: Uint8Array | undefined, count: number): Int32Array | undefined {
+  if (repetition?.some(level => level > 0) !== true) return undefined
+  const starts = new Int32Array(count + 1)
+  let rows = 0
+  for (let entry = 0; entry < count; entry++) if (repetition[entry] === 0) starts[rows++] = entry
+  starts[rows] = count
+  return starts.slice(0, rows + 1)
+}
+
+function onceMade<T>(make: () => T): () => T {
+  let made: { readonly value: T } | undefined
+  return () => {
+    made ??= { value: make() }
+    return made.value
   }
 }
 
@@ -194,12 +242,6 @@ function textReader({
   ends,
 }: Extract<PhysicalValues, { kind: 'bytes' }>['array']): (i: number) => string {
   const buffer = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength)
-  const whole = isAscii(buffer) ? buffer.toString('latin1') : undefined
-  return i => {
-    const [start, end] = [starts[i]!, ends[i]!]
-    // A long text is a part of one that holds all, and nothing is copied until it is looked at; paths are looked up at once.
-    return whole !== undefined && end - start > LOOKED_UP_BYTES_MAX
-      ? whole.slice(start, end)
-      : buffer.toString(whole === undefined ? 'utf8' : 'latin1', start, end)
-  }
+  const encoding = isAscii(buffer) ? 'latin1' : 'utf8'
+  return i => buffer.toString(encoding, starts[i], ends[i])
 }

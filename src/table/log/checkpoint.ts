@@ -15,9 +15,10 @@ import { messageOf } from '../../core/errors.ts'
 import { rawNumber } from '../../core/raw-json.ts'
 import { type ObjectStore, StorageError } from '../../storage/object-store.ts'
 import { TableError } from '../errors.ts'
-import { hasObjects, objectsOf } from './action-column.ts'
+import { hasObjects, type ObjectColumn, objectColumn } from './action-column.ts'
 import { ACTIONS, type Action, checkAction } from './actions/index.ts'
 import { keepNumbers, readActions } from './json.ts'
+import { AddColumn, LoggedAdd } from './logged-add.ts'
 import { sidecarPath } from './paths.ts'
 
 /** A checkpoint that is not larger is read at once. */
@@ -28,14 +29,26 @@ export const CHECKPOINT_SCHEMA: Schema = parseDdl(
   ACTIONS.flatMap(({ name, column }) => (column === undefined ? [] : `${name}: ${column}`)).join(', '),
 )
 
+/** The content of a checkpoint. Of its files, those that can be read where they lie are apart from the actions. */
+export interface Checkpointed {
+  readonly actions: Action[]
+  readonly files: LoggedAdd[]
+}
+
 /** The actions of a checkpoint file, and of the sidecars that it names. TableError if it is damaged or incomplete. */
-export async function readCheckpoint(store: ObjectStore, path: string, json: boolean): Promise<Action[]> {
+export async function readCheckpoint(store: ObjectStore, path: string, json: boolean): Promise<Checkpointed> {
   try {
-    const actions = json ? await readActions(store, path) : await readParquetActions(await sourceOf(store, path))
-    const all = actions.filter(action => !action.sidecar)
-    for (const path of sidecarPaths(actions))
-      for (const action of await readParquetActions(await sourceOf(store, path))) all.push(action)
-    return all
+    const own = json
+      ? { actions: await readActions(store, path), files: [] }
+      : await readParquetActions(await sourceOf(store, path))
+    const actions = own.actions.filter(action => !action.sidecar)
+    const files: LoggedAdd[] = [...own.files]
+    for (const path of sidecarPaths(own.actions)) {
+      const found = await readParquetActions(await sourceOf(store, path))
+      for (const action of found.actions) actions.push(action)
+      for (const file of found.files) files.push(file)
+    }
+    return { actions, files }
   } catch (cause) {
     if (cause instanceof TableError) throw cause
     throw new TableError(
@@ -50,7 +63,8 @@ export async function readCheckpoint(store: ObjectStore, path: string, json: boo
 export async function readSidecars(store: ObjectStore, path: string, json: boolean): Promise<readonly string[]> {
   if (json) return sidecarPaths(await readActions(store, path))
   const only = CHECKPOINT_SCHEMA.filter(({ name }) => name === 'sidecar')
-  return sidecarPaths(await readParquetActions(await sourceOf(store, path), only))
+  const { actions } = await readParquetActions(await sourceOf(store, path), only)
+  return sidecarPaths(actions)
 }
 
 function sidecarPaths(actions: readonly Action[]): string[] {
@@ -68,23 +82,39 @@ async function sourceOf(store: ObjectStore, path: string): Promise<ByteSource> {
   return storeSource(store, path, info.sizeBytes)
 }
 
-async function readParquetActions(file: ByteSource, columns?: Schema): Promise<Action[]> {
+async function readParquetActions(file: ByteSource, columns?: Schema): Promise<Checkpointed> {
   const source = await readAhead(file)
   const footer = await readFooter(source)
   const schema = columns ?? schemaOf(footer, source.name)
   const actions: Action[] = []
+  const files: LoggedAdd[] = []
+  const where = (): string => `${source.name}, row ${actions.length + files.length + 1}`
   for (let group = 0; group < footer.rowGroups.length; group++) {
     const fetched = await fetchRowGroup(source, footer, group, schema)
     for (const [i, field] of schema.entries()) {
       if (!hasObjects(fetched.columns[i]!)) continue
-      for (const object of objects(fetched, i, field)) {
+      const column = objectColumn(fetched.columns[i]!, field, fetched.rows)
+      if (field.name === 'add' && column !== undefined && !column.members.has(STATS_PARSED)) {
+        addFiles(files, new AddColumn(column), fetched.rows, where)
+        continue
+      }
+      for (const object of objects(fetched, i, field, column)) {
         const action: Action = { [field.name]: withStats(object) }
-        checkAction(action, () => `${source.name}, row ${actions.length + 1}`)
+        checkAction(action, where)
         actions.push(action)
       }
     }
   }
-  return actions
+  return { actions, files }
+}
+
+/** Puts those of a row group to the files. Throws as `checkAction`. */
+function addFiles(files: LoggedAdd[], column: AddColumn, rows: number, where: () => string): void {
+  for (let row = 0; row < rows; row++) {
+    if (!column.has(row)) continue
+    if (column.isInDoubt(row)) checkAction({ add: column.action(row) }, where)
+    files.push(new LoggedAdd(column, row))
+  }
 }
 
 /** A file of which all is read, at once if it is not large. */
@@ -95,17 +125,20 @@ async function readAhead(file: ByteSource): Promise<ByteSource> {
 }
 
 /** The values of a column of actions that are there. */
-function* objects(fetched: FetchedRowGroup, column: number, field: Field): Generator<object> {
-  const { rows, columns } = fetched
-  const next = objectsOf(columns[column]!, field, rows)
-  if (next !== undefined) {
+function* objects(
+  { rows, columns }: FetchedRowGroup,
+  i: number,
+  field: Field,
+  column: ObjectColumn | undefined,
+): Generator<object> {
+  if (column !== undefined) {
     for (let row = 0; row < rows; row++) {
-      const object = next()
+      const object = column.at(row)
       if (object !== undefined) yield object
     }
     return
   }
-  const [vector] = decodeRowGroup({ rows, columns: [columns[column]!] }, [field]).vectors
+  const [vector] = decodeRowGroup({ rows, columns: [columns[i]!] }, [field]).vectors
   for (let row = 0; row < rows; row++) {
     const cell = cellAt(vector!, row)
     if (cell !== null) yield plain(cell, field.type) as object

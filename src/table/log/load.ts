@@ -3,7 +3,7 @@ import { StorageError } from '../../storage/object-store.ts'
 import { TableError } from '../errors.ts'
 import type { Snapshot } from '../snapshot.ts'
 import type { Action } from './actions/index.ts'
-import { readCheckpoint } from './checkpoint.ts'
+import { type Checkpointed, readCheckpoint } from './checkpoint.ts'
 import { readActions } from './json.ts'
 import { commitPath, LOG_FOLDER } from './paths.ts'
 import { SnapshotBuilder } from './replay.ts'
@@ -90,7 +90,10 @@ async function replay(
   const builder = new SnapshotBuilder(store.location, undefined)
   let next = 0n
   if (checkpoint !== undefined) {
-    for (const file of checkpoint.files) builder.apply(await readCheckpoint(store, file.path, file.json), 0)
+    const parts: Checkpointed[] = []
+    for (const file of checkpoint.files) parts.push(await readCheckpoint(store, file.path, file.json))
+    for (const { actions } of parts) builder.apply(actions, 0)
+    builder.applyFiles(parts.flatMap(({ files }) => files))
     next = checkpoint.version + 1n
     // The checkpoint does not say when its version was committed.
     const own = commits.find(commit => commit.version === checkpoint.version)

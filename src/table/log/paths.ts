@@ -76,6 +76,11 @@ const S3_SCHEME = /^s3[an]?:/i
 /** Paths as most are: of parts that are nothing but themselves, however they are read. */
 const PLAIN_PATH = /^[\w=-][\w=.-]*(?:\/[\w=-][\w=.-]*)*$/
 
+/** True if a path in an action is the path in the store as it stands, and leads into the table. */
+export function isPlainPath(encoded: string): boolean {
+  return PLAIN_PATH.test(encoded)
+}
+
 /** True if a path, as `pathOf` gives it, is that of a file outside of the table: one that only the log of the table names. */
 export function isOutside(path: string): boolean {
   return path.startsWith('/') || SCHEME.test(path)

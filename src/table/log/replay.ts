@@ -21,7 +21,8 @@ import type {
   RemoveAction,
   TxnAction,
 } from './actions/index.ts'
-import { checkFilePath, pathOf } from './paths.ts'
+import type { LoggedAdd } from './logged-add.ts'
+import { checkFilePath, isPlainPath, pathOf } from './paths.ts'
 import { shown, time } from './shapes.ts'
 
 /** A file action, and the path in the store that it speaks of. */
@@ -45,6 +46,9 @@ export class SnapshotBuilder {
   readonly #txns = new Map<string, TxnAction>()
   readonly #domains = new Map<string, DomainMetadataAction>()
   readonly #forgotten: readonly string[]
+  /** The files of a checkpoint, and the logical files that were told of since. */
+  #files: readonly LoggedAdd[] = []
+  readonly #since = new Set<string>()
 
   /** `forgotten`: keys of tombstones of `before` whose time is over. */
   constructor(location: string, before: Snapshot | undefined, forgotten: readonly string[] = []) {
@@ -68,6 +72,7 @@ export class SnapshotBuilder {
         const key = logicalKey(path, action.remove.deletionVector)
         this.#removed.set(key, { path, action: action.remove })
         this.#added.delete(key)
+        this.#since.add(key)
       }
     }
     for (const { add } of actions) {
@@ -75,9 +80,18 @@ export class SnapshotBuilder {
       const path = pathOf(this.#location, add.path)
       const key = logicalKey(path, add.deletionVector)
       this.#added.set(key, { path, action: add })
+      this.#since.add(key)
       if (this.#removed.size > 0) this.#removed.delete(key)
     }
     this.#timestampMs = this.#inCommitTimestamp(commitInfo) ?? fileTimestampMs
+  }
+
+  /** Applies the files of a checkpoint, behind its other actions and in front of all others. */
+  applyFiles(files: readonly LoggedAdd[]): void {
+    this.#files = files
+    this.#since.clear()
+    if (this.#removed.size === 0) return
+    for (const add of files) this.#removed.delete(logicalKey(pathOf(this.#location, add.path), add.deletionVector))
   }
 
   /** commitInfo is free text: its time is looked at where the table says that it counts, and must be one there. */
@@ -169,13 +183,27 @@ export class SnapshotBuilder {
 
   #liveFromScratch(partition: readonly Field[]): LiveFiles {
     const files: LiveFile[] = []
-    for (const { path, action } of this.#added.values()) files.push(this.#liveFile(action, path, partition))
-    // Two of the same path have different vectors.
-    if (files.some(({ vector }) => vector !== undefined)) {
-      const paths = new Set<string>()
-      for (const { path } of files) if (paths.size === paths.add(path).size) throw this.#twice(path)
+    for (const add of this.#files) {
+      const isPlain = isPlainPath(add.path)
+      const path = isPlain ? add.path : pathOf(this.#location, add.path)
+      if (this.#since.size > 0 && this.#since.has(logicalKey(path, add.deletionVector))) continue
+      files.push(this.#liveFile(add, path, partition, isPlain))
     }
-    return LiveFiles.of(files)
+    for (const { path, action } of this.#added.values()) files.push(this.#liveFile(action, path, partition))
+    return LiveFiles.of(this.#distinct(files))
+  }
+
+  /** Each path once; an action that stands twice in a checkpoint says the same. */
+  #distinct(files: readonly LiveFile[]): readonly LiveFile[] {
+    const paths = new Set<string>()
+    for (const { path } of files) paths.add(path)
+    if (paths.size === files.length) return files
+    const byPath = new Map<string, LiveFile>()
+    for (const file of files) {
+      if ((byPath.get(file.path) ?? file).key !== file.key) throw this.#twice(file.path)
+      byPath.set(file.path, file)
+    }
+    return [...byPath.values()]
   }
 
   /** Two vectors of one file cannot both be right: which rows are deleted is not known. */
@@ -195,8 +223,8 @@ export class SnapshotBuilder {
       : LiveFiles.of(before.files.map(({ add, path }) => this.#liveFile(add, path, partition)))
   }
 
-  #liveFile(add: AddAction, path: string, partition: readonly Field[]): LiveFile {
-    checkFilePath(this.#location, add.path, path)
+  #liveFile(add: AddAction | LoggedAdd, path: string, partition: readonly Field[], isPlain = false): LiveFile {
+    if (!isPlain) checkFilePath(this.#location, add.path, path)
     const file = new LiveFile(add, path, this.#partitionOf(add, partition))
     const { vector } = file
     const rows = vector && file.rows
@@ -208,22 +236,23 @@ export class SnapshotBuilder {
     return file
   }
 
-  #partitionOf(add: AddAction, fields: readonly Field[]): ReadonlyMap<string, Cell> {
+  #partitionOf(add: AddAction | LoggedAdd, fields: readonly Field[]): ReadonlyMap<string, Cell> {
     if (fields.length === 0) return NO_PARTITION
+    const { path, partitionValues } = add
     return new Map(
       fields.map(field => {
         const physical = physicalName(field)
-        return [physical, this.#partitionValue(add, physical, field)]
+        return [physical, this.#partitionValue(path, partitionValues?.[physical], field)]
       }),
     )
   }
 
-  #partitionValue(add: AddAction, physical: string, field: Field): Cell {
+  #partitionValue(path: string, text: string | null | undefined, field: Field): Cell {
     try {
-      return parsePartitionValue(add.partitionValues?.[physical], field.type)
+      return parsePartitionValue(text, field.type)
     } catch (cause) {
       if (!(cause instanceof TextError)) throw cause
-      const where = `${this.#location}: the file ${shown(add.path)}, column ${field.name}`
+      const where = `${this.#location}: the file ${shown(path)}, column ${field.name}`
       throw new TableError('corrupt_log', `${where}: ${cause.message}`, { cause })
     }
   }
