@@ -20,7 +20,7 @@ const GUEST_MEGABYTES = Math.max(1024, Math.min(4096, Math.floor(totalmem() / 2 
 const TIMEOUT_MS = { unit: 30_000, mounted: 120_000, interop: 120_000, s3: 120_000 }
 
 /** Mounted tests that also run on tables on S3. */
-const ALSO_ON_S3 = /\/(editing|views)\.mounted\.ts$/
+const ALSO_ON_S3 = /\/(clients|editing|rules|sql|views)\.mounted\.ts$/
 
 const typecheck = () => bun('typecheck', 'x', 'tsc', '--noEmit')
 const lint = () => bun('lint', 'x', 'biome', 'check', '--error-on-warnings', '.')
