@@ -346,7 +346,10 @@ export class Kernel {
     }
     // The change counts as its own.
     if (before !== undefined && ctimeOf(before) === inode.ctime) inode.ctime = ctimeOf(after)
-    this.#take(inode, after, began, Number(after.size) < inode.size ? undefined : Number(after.size))
+    const size = Number(after.size)
+    // nfs_writeback_check_extend: behind a WRITE up to the file's end, what other calls under way have to tell is old.
+    const asOf = size === end ? ++this.#generation : began
+    this.#take(inode, after, asOf, size < inode.size ? undefined : size)
     return true
   }
 
