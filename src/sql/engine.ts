@@ -112,7 +112,7 @@ export async function execute(source: TableSource, sql: string, options: RunOpti
   if (statement.kind === 'query') {
     const newest = async (): Promise<SessionData> => {
       const table = await open()
-      return { table, snapshot: await table.refresh() }
+      return { table, snapshot: await table.recent() }
     }
     return { kind: 'rows', result: await runQuery(newest, statement, taken, options) }
   }
@@ -132,7 +132,7 @@ async function changeNewest(
   const refused = new RefusedFiles(table, options.log)
   try {
     for (let attempt = 1; ; attempt++) {
-      const snapshot = await table.refresh()
+      const snapshot = attempt === 1 ? await table.recent() : await table.refresh()
       if (app !== undefined && isDone(snapshot, app)) return { ...UNCHANGED, isDone: true }
       const tried = await refused.retried(snapshot, async () => {
         await using transaction = table.begin(snapshot, { txnId, app, signal })
@@ -207,7 +207,11 @@ async function runQuery(
     if (result !== undefined) return { ...result, close: () => undefined }
   }
   return withTableIfNeeded(namesAny(named) ? TABLE_NAME : sql, async needed => {
-    if (needed) return runOnTable({ ...(await data()), ...named }, sql, options)
+    if (needed) {
+      // While the log is on its way, the engine is loaded.
+      const [newest] = await Promise.all([data(), duckDb()])
+      return runOnTable({ ...newest, ...named }, sql, options)
+    }
     const running = await begun(undefined, sql, options)
     return { schema: running.schema, batches: () => chunks(running), close: () => running.session.close() }
   })

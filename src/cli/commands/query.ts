@@ -2,6 +2,7 @@ import { removeOwnSpill } from '../../core/spill-folder.ts'
 import { execute, query, type RunOptions, type StatementResult } from '../../sql/engine.ts'
 import { SqlError } from '../../sql/errors.ts'
 import { defaultMemoryBytes, inWordsOfLimits, type SqlLimits } from '../../sql/limits.ts'
+import { mayMention } from '../../sql/relation.ts'
 import { takeBackNow, type WrittenFile } from '../../sql/written.ts'
 import type { ObjectStore } from '../../storage/object-store.ts'
 import { hasLog } from '../../table/log/segment.ts'
@@ -16,6 +17,9 @@ import { storeOf } from '../store-of.ts'
 import { settle, tellServer } from '../table-of.ts'
 import { snapshotOf, versionArgs } from '../version-args.ts'
 import { withinLimits } from '../within-limits.ts'
+
+/** A table that was opened for a statement is not looked at again before it runs. */
+const OPENED_MS = 1000
 
 interface QueryArgs {
   readonly table: string
@@ -96,12 +100,12 @@ function inTheseWords(limits: Pick<SqlLimits, 'memoryBytes'>): (error: unknown) 
 async function run(store: ObjectStore, sql: string, args: QueryArgs, options: RunOptions): Promise<void> {
   let opened: Promise<Table> | undefined
   const open = (): Promise<Table> => {
-    opened ??= openTable(store)
+    opened ??= openTable(store, { freshMs: OPENED_MS })
     return opened
   }
   const format = args.format as RowFormat
   // A statement that is not about the table need not wait for it, but there must be one: opening it says what is there.
-  if (!(await hasLog(store))) await open()
+  if (!mayMention(sql) && !(await hasLog(store))) await open()
   if (args.version !== undefined || args.timestamp !== undefined) {
     const table = await open()
     await showRows(await query(table, await snapshotOf(table, args), sql, options), format)
