@@ -179,6 +179,35 @@ test('rows are kept that come while the place of a WRITE is looked for, and are 
   }
 })
 
+describe('a client that reads while it appends', () => {
+  test('goes on reading what it was shown and wrote itself, when the READ was looking for that as the WRITE came', async () => {
+    await using s = await serveNew(DDL, ROWS)
+    await using a = await another(s)
+    await using b = await another(s)
+    await b.client.write(b.csv, END, '4,Dave\n')
+    const { promise: written, resolve: goOn } = Promise.withResolvers<void>()
+    const { promise: begun, resolve: begin } = Promise.withResolvers<void>()
+    const { textFor } = Lineages.prototype
+    let isFirst = true
+    using _ = spyOn(Lineages.prototype, 'textFor').mockImplementation(async function (this: Lineages, ...args) {
+      const text = await textFor.apply(this, args)
+      if (!isFirst) return text
+      isFirst = false
+      begin()
+      await written
+      return text
+    })
+    const reading = a.client.readText(a.csv)
+    await begun
+    await a.client.write(a.csv, END, '5,Eve\n')
+    goOn()
+    await reading
+    // Others' rows would stand where it takes its own for, and in the pages that it has not read yet.
+    expect(await a.client.readText(a.csv)).toBe(`${TEXT}5,Eve\n`)
+    expect(await s.read()).toBe(`${TEXT}4,Dave\n5,Eve\n`)
+  })
+})
+
 describe('a client that changes rows of a text that others have changed since', () => {
   test('changes them, and takes away none that it did not know of', async () => {
     await using s = await serveNew(DDL, ROWS)

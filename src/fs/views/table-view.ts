@@ -214,9 +214,16 @@ export class TableView {
 
   /** Returns the text that a lineage shows to a client: the image of a save under way is for those who write it alone. */
   async #shown(lineage: Lineage, client: FileClient): Promise<Text> {
-    const save = this.#saveShownTo(lineage, client)
-    if (save === undefined) return this.lineages.textFor(lineage, client)
-    return imageFor(save, clientKey(client), end => this.lineages.textUpTo(lineage, end))
+    for (;;) {
+      const end = this.lineages.pinnedEnd(lineage, client)
+      const save = this.#saveShownTo(lineage, client)
+      const text =
+        save === undefined
+          ? await this.lineages.textFor(lineage, client)
+          : await imageFor(save, clientKey(client), of => this.lineages.textUpTo(lineage, of))
+      // A WRITE of its own that was noted meanwhile is in what it knows: it must not be told of a text without it any more.
+      if (this.lineages.pinnedEnd(lineage, client) === end) return text
+    }
   }
 
   #saveShownTo(lineage: Lineage, client: FileClient): Save | undefined {
