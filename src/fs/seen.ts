@@ -71,7 +71,7 @@ export async function baseOf(name: string, seen: SeenTexts, image: Text, current
     Promise.all(texts.map(text => compare(text, image)))
   const [atFirst, since] = await Promise.all([compareAll(first), compareAll(later)])
   const found = bestOf(name, atFirst, since)
-  if (!found.seen.isWhole || (await fitsAnother(found, atFirst))) throw cannotTell(name)
+  if (!found.seen.isWhole || (await fitsAnother(found, [...atFirst, ...since]))) throw cannotTell(name)
   return asBase(found.seen, found.removedRanges, found.text, current)
 }
 
@@ -91,8 +91,10 @@ function bestOf(name: string, first: readonly Compared[], later: readonly Compar
   const fewest = Math.min(...[...first, ...later].map(({ added }) => added))
   const likely = first.filter(({ added }) => added === fewest)
   const last = likely.at(-1)
-  if (last === undefined) return later.find(({ added }) => added === fewest)!
-  if (likely.some(({ removed }) => removed < last.removed)) throw cannotTell(name)
+  const laterLikely = later.filter(({ added }) => added === fewest)
+  const [chosen, others] = last === undefined ? [laterLikely[0]!, laterLikely] : [last, likely]
+  if (others.some(({ removed }) => removed < chosen.removed)) throw cannotTell(name)
+  if (last === undefined) return chosen
   // All rows are there in new forms, and so are those that came in while it worked.
   const isAnew = (one: Compared): boolean => !one.stays && one.added === fewest && one.added === one.removed
   return (isAnew(last) || last.stays ? undefined : later.find(isAnew)) ?? last

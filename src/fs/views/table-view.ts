@@ -194,7 +194,8 @@ export class TableView {
 
   /** The attributes that a client is sent, which tell it where the file ends. */
   async #told(lineage: Lineage, client: FileClient): Promise<Attributes> {
-    return this.#tell(lineage, client, await this.#shown(lineage, client))
+    const { text } = await this.#shown(lineage, client)
+    return this.#tell(lineage, client, text)
   }
 
   #tell(lineage: Lineage, client: FileClient, text: Text): Attributes {
@@ -212,8 +213,11 @@ export class TableView {
     return viewAttributes(this.#context.owner, { id: lineage.id, size, mtime, mode })
   }
 
-  /** Returns the text that a lineage shows to a client: the image of a save under way is for those who write it alone. */
-  async #shown(lineage: Lineage, client: FileClient): Promise<Text> {
+  /** Returns the text that a lineage shows to a client: the image of a save under way (`save`) is for those who write it alone. */
+  async #shown(
+    lineage: Lineage,
+    client: FileClient,
+  ): Promise<{ readonly text: Text; readonly save: Save | undefined }> {
     for (;;) {
       const end = this.lineages.pinnedEnd(lineage, client)
       const save = this.#saveShownTo(lineage, client)
@@ -222,7 +226,7 @@ export class TableView {
           ? await this.lineages.textFor(lineage, client)
           : await imageFor(save, clientKey(client), of => this.lineages.textUpTo(lineage, of))
       // A WRITE of its own that was noted meanwhile is in what it knows: it must not be told of a text without it any more.
-      if (this.lineages.pinnedEnd(lineage, client) === end) return text
+      if (this.lineages.pinnedEnd(lineage, client) === end) return { text, save }
     }
   }
 
@@ -238,14 +242,13 @@ export class TableView {
   async #read(lineage: Lineage, client: FileClient, offset: bigint, count: number): Promise<ReadResult> {
     // Only who writes into it, or opens it anew (GETATTR), is to hear of a refusal; who reads goes on.
     if (lineage.status === 'followed') await this.lineages.follow(lineage)
-    const edit = this.#saveShownTo(lineage, client)
-    const text = await this.#shown(lineage, client)
+    const { text, save } = await this.#shown(lineage, client)
     // Of just the text that is read: with a size that others moved meanwhile, the client shows NULs up to there.
     const attributes = this.#tell(lineage, client, text)
     const read = await readText(text, offset, count)
     const length = totalLength(read.data)
     const end = length === 0 ? 0 : Number(offset) + length
-    this.lineages.noteRead(lineage, client, text, edit, end)
+    this.lineages.noteRead(lineage, client, text, save, end)
     return { ...read, attributes }
   }
 
@@ -275,7 +278,7 @@ export class TableView {
   async #commit(editor: Saves, lineage: Lineage, client: FileClient): Promise<Change> {
     // Success would say that what was written is saved.
     if (lineage.status === 'retired') throw staleLineage(lineage)
-    const before = this.#attributesOf(lineage, client, (await this.#shown(lineage, client)).size)
+    const before = this.#attributesOf(lineage, client, (await this.#shown(lineage, client)).text.size)
     const outcome = await this.#hearingOfRefusal(lineage, () => editor.commit(lineage, client))
     return this.#changed(lineage, client, before, outcome)
   }
@@ -319,7 +322,7 @@ export class TableView {
 
   /** True if what the file has grown to since a WRITE came is what its client has written. */
   async #isOwnEnd(lineage: Lineage, client: FileClient, before: Attributes, written: number): Promise<boolean> {
-    const { size } = await this.#shown(lineage, client)
+    const { size } = (await this.#shown(lineage, client)).text
     if (BigInt(size) <= before.size || size === written) return true
     const edit = this.editor?.of(lineage)
     return edit !== undefined && isAsWritten(edit) && edit.places.size === 1 && edit.places.has(clientKey(client))
