@@ -62,6 +62,9 @@ const BANNED: readonly { readonly pattern: RegExp; readonly use: string }[] = [
   { pattern: /\bMath\.random\(/, use: 'crypto, or a number that is given' },
 ]
 
+/** Parts of the runtime that take longer to load than a short command takes: what needs them has them loaded when it does. */
+const SLOW: readonly string[] = ['child_process', 'crypto', 'http', 'https', 'net', 'stream', 'tls', 'url', 'zlib']
+
 /** What no file of src uses yet: other trees under one root, which a test mounts. */
 const UNUSED: readonly string[] = ['fs/tree/mounts.ts: MountedFileSystem']
 
@@ -72,6 +75,12 @@ const files = [...new Bun.Glob('**/*.ts').scanSync(SOURCE)].sort()
 
 function room(path: string): string {
   return path.includes('/') ? path.split('/')[0]! : path
+}
+
+/** The modules that a file's own loading loads: no types, and nothing that is imported when it is called for. */
+function loadedAtOnce(path: string): string[] {
+  const text = readFileSync(join(SOURCE, path), 'utf8')
+  return [...text.matchAll(/^(?:import|export) (?!type )(?:[^';]*? from )?'([^']+)'/gm)].map(match => match[1]!)
 }
 
 function named(path: string): string[] {
@@ -193,6 +202,23 @@ describe('the sources', () => {
       words.filter((name, i) => uses.get(name) === 1 && isExported(words, i)).map(name => `${path}: ${name}`),
     )
     expect(unused).toEqual([...UNUSED])
+  })
+
+  test('load no slow part of the runtime for cat', () => {
+    const waiting = ['main.ts', 'cli/commands/cat.ts']
+    const seen = new Set(waiting)
+    const slow: string[] = []
+    for (let path = waiting.pop(); path !== undefined; path = waiting.pop()) {
+      for (const name of loadedAtOnce(path)) {
+        if (SLOW.includes(name.replace(/^node:/, ''))) slow.push(`${path}: ${name}`)
+        const target = relative(SOURCE, join(SOURCE, dirname(path), name))
+        if (!name.startsWith('.') || seen.has(target)) continue
+        seen.add(target)
+        waiting.push(target)
+      }
+    }
+    expect(slow).toEqual([])
+    expect(seen).toContain('cache/disk.ts')
   })
 
   test('have docstrings that are plain statements', () => {

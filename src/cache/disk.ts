@@ -1,7 +1,7 @@
-import { createHash } from 'node:crypto'
 import { mkdirSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { messageOf } from '../core/errors.ts'
+import { sha256Hex } from '../core/hash.ts'
 import type { ByteCache, CachedBytes, CacheStats } from './byte-cache.ts'
 import { newBlobName, readBlob, removeBlob, removeStrays, writeBlob } from './disk-files.ts'
 import { DiskIndex, type IndexRow, isDamage, type NamedRow } from './disk-index.ts'
@@ -275,7 +275,7 @@ export class DiskCache implements ByteCache {
 
 /** Keys may be long and hold any character; files are named by their hash. */
 function nameOf(key: string): string {
-  return createHash('sha256').update(key).digest('hex').slice(0, 40)
+  return sha256Hex(key).slice(0, 40)
 }
 
 /** Two 64-bit hashes. */

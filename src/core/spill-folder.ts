@@ -1,4 +1,3 @@
-import { randomUUID } from 'node:crypto'
 import { existsSync, mkdirSync, readdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { isAlive } from './processes.ts'
@@ -15,7 +14,7 @@ export function spillFolder(): string {
   for (const name of readdirSync(parent)) {
     if (!isAlive(Number.parseInt(name, 10))) takeAway(join(parent, name))
   }
-  return join(parent, `${process.pid}-${randomUUID()}`)
+  return join(parent, `${process.pid}-${crypto.randomUUID()}`)
 }
 
 /** Takes away what this process spilled, for one that has to end now. */

@@ -1,6 +1,6 @@
-import { createHash } from 'node:crypto'
 import { existsSync, lstatSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { sha256Hex } from '../core/hash.ts'
 import type { SqlLimits } from '../lake.ts'
 import type { MountEntry } from '../mount/linux.ts'
 import { mounts } from '../mount/linux.ts'
@@ -105,7 +105,7 @@ export function runtimeDirectory(): string {
 }
 
 function nameOf(location: string): string {
-  return createHash('sha256').update(location).digest('hex').slice(0, 16)
+  return sha256Hex(location).slice(0, 16)
 }
 
 /** The socket of the server of a table; short, as the system wants. */

@@ -1,8 +1,8 @@
 import { Database } from 'bun:sqlite'
-import { createHash, randomBytes } from 'node:crypto'
 import { chmodSync, existsSync, mkdirSync, readFileSync, renameSync, statSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { errnoOf, isCorruptDatabase, messageOf } from '../core/errors.ts'
+import { sha256Hex } from '../core/hash.ts'
 import { stateHome } from '../core/xdg.ts'
 import { ServeError } from './errors.ts'
 
@@ -54,7 +54,7 @@ export function openState(options: StateOptions): StateFolder {
 
 /** Beside a local table, so that whoever serves it next finds it; elsewhere for tables that this user cannot write to. */
 function foldersOf({ besideTable, location }: StateOptions): { files: string; directory: string } {
-  const own = join(stateHome(), createHash('sha256').update(location).digest('hex').slice(0, 16))
+  const own = join(stateHome(), sha256Hex(location).slice(0, 16))
   let failure: unknown
   for (const folder of [besideTable, own]) {
     if (folder === undefined) continue
@@ -159,7 +159,7 @@ function secretOf(state: string): Uint8Array {
   const path = join(state, 'secret')
   if (!existsSync(path)) {
     const temporary = `${path}.${process.pid}`
-    writeFileSync(temporary, randomBytes(SECRET_BYTES), { mode: 0o600, flush: true })
+    writeFileSync(temporary, crypto.getRandomValues(new Uint8Array(SECRET_BYTES)), { mode: 0o600, flush: true })
     renameSync(temporary, path)
   }
   const secret = readFileSync(path)

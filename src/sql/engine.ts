@@ -1,4 +1,3 @@
-import { randomUUID } from 'node:crypto'
 import type { DuckDBResult } from '@duckdb/node-api'
 import type { Batch, Schema } from '../columns/types.ts'
 import { isDone } from '../table/commit/app-versions.ts'
@@ -128,7 +127,7 @@ async function changeNewest(
   named: NamedVersions,
   options: RunOptions,
 ): Promise<StatementResult> {
-  const { txnId = randomUUID(), app, signal, written } = options
+  const { txnId = crypto.randomUUID(), app, signal, written } = options
   const refused = new RefusedFiles(table, options.log)
   try {
     for (let attempt = 1; ; attempt++) {

@@ -1,4 +1,3 @@
-import { randomUUID } from 'node:crypto'
 import type { Clock } from '../core/clock.ts'
 import { errnoOf, messageOf } from '../core/errors.ts'
 import type { Table } from '../table/table.ts'
@@ -97,7 +96,7 @@ export class StatementLedger {
     const { folder, table, clock } = this.#options
     this.#prune()
     const header: StatementHeader = {
-      txnId: randomUUID(),
+      txnId: crypto.randomUUID(),
       sql,
       base: String(table.snapshot.version),
       call,

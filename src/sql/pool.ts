@@ -1,4 +1,3 @@
-import { randomUUID } from 'node:crypto'
 import { mkdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { takeAway } from '../core/take-away.ts'
@@ -101,7 +100,7 @@ export class ProcessPool {
   }
 
   #start(): Slot {
-    const folder = join(this.#options.folder, randomUUID())
+    const folder = join(this.#options.folder, crypto.randomUUID())
     mkdirSync(folder, { recursive: true, mode: 0o700 })
     try {
       const slot: Slot = { child: new SqlChild(this.#options.command(), this.#options.log), folder }

@@ -1,4 +1,3 @@
-import { createHash } from 'node:crypto'
 import { type FileHandle, mkdir, open } from 'node:fs/promises'
 import { join } from 'node:path'
 import { ParquetError } from '../columns/errors.ts'
@@ -9,6 +8,7 @@ import { PARQUET_MAGIC, type RawFooter } from '../columns/parquet/raw-footer.ts'
 import { chunkPlaces, type Footer, leavesOf } from '../columns/parquet/read.ts'
 import type { ByteSource } from '../columns/parquet/source.ts'
 import type { Schema } from '../columns/types.ts'
+import { sha256Hex } from '../core/hash.ts'
 import type { LiveFile } from '../table/snapshot.ts'
 import type { EnginePart, RowRun } from './relation.ts'
 
@@ -43,7 +43,7 @@ interface Range {
 
 /** Returns the begin of the name of what stands for a file on this machine: the same in each session's folder. */
 export function copyName({ path }: LiveFile): string {
-  return createHash('sha256').update(path).digest('hex').slice(0, 32)
+  return sha256Hex(path).slice(0, 32)
 }
 
 /** Returns the path of the copy of a part of a file in a folder. */

@@ -1,4 +1,3 @@
-import { randomUUID } from 'node:crypto'
 import { open, readdir, stat, unlink } from 'node:fs/promises'
 import { join } from 'node:path'
 import { errnoOf, messageOf } from '../core/errors.ts'
@@ -80,7 +79,7 @@ export async function spooled(
   signal: AbortSignal | undefined,
 ): Promise<Spool> {
   const folders = new MadeFolders()
-  const copy = join(folder, `.posixlake-${randomUUID()}.tmp`)
+  const copy = join(folder, `.posixlake-${crypto.randomUUID()}.tmp`)
   const drop = async (): Promise<void> => {
     await unlink(copy).catch(() => undefined)
     await folders.removeEmpty(folder)

@@ -1,4 +1,3 @@
-import { randomUUID } from 'node:crypto'
 import { closeSync, constants, fdatasync, fsync, linkSync, openSync, renameSync, unlinkSync, write } from 'node:fs'
 import { type FileHandle, open, readdir, readFile, rm, stat, unlink } from 'node:fs/promises'
 import { dirname, join, relative, resolve } from 'node:path'
@@ -203,7 +202,7 @@ class LocalStore implements ObjectStore {
 
   async #temporary(full: string): Promise<TemporaryFile> {
     const folder = dirname(full)
-    const path = join(folder, `.posixlake-${randomUUID()}.tmp`)
+    const path = join(folder, `.posixlake-${crypto.randomUUID()}.tmp`)
     this.#onWrite?.(relative(this.location, path), relative(this.location, full))
     try {
       if (this.#folders.has(folder)) {

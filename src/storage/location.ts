@@ -1,4 +1,3 @@
-import { fileURLToPath } from 'node:url'
 import type { ByteCache } from '../cache/byte-cache.ts'
 import { cachedStore } from './cached.ts'
 import { type LocalStoreOptions, localStore } from './local.ts'
@@ -23,7 +22,7 @@ const BUCKET = /^[a-z\d][\w.-]{1,253}[a-z\d]$/i
 /** Reads what a user writes for a table: a directory, a `file:` URL, or `s3://bucket/prefix`. StorageError `invalid_path`. */
 export function parseLocation(text: string): Location {
   if (text === '') throw new StorageError('invalid_path', 'the location of the table is empty')
-  if (text.startsWith('file:')) return { kind: 'local', directory: fileURLToPath(text) }
+  if (text.startsWith('file:')) return { kind: 'local', directory: Bun.fileURLToPath(text) }
   const s3 = /^s3a?:(\/*)(.*)$/is.exec(text)
   if (s3 !== null) return s3Location(text, s3[1]!, s3[2]!)
   if (/^[a-z][a-z0-9+.-]+:\/\//i.test(text)) {

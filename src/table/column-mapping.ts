@@ -1,5 +1,5 @@
-import { createHash } from 'node:crypto'
 import type { DataType, Field, Schema } from '../columns/types.ts'
+import { sha256Hex } from '../core/hash.ts'
 import type { ProtocolAction } from './log/actions/index.ts'
 import type { TableMetadata } from './metadata.ts'
 import { hasColumnMapping } from './protocol.ts'
@@ -74,7 +74,7 @@ export function isMapped(schema: Schema): boolean {
 }
 
 function newPhysicalName(tableId: string, id: number, name: string): string {
-  const hex = createHash('sha256').update(`${tableId}\0${id}\0${name}`).digest('hex')
+  const hex = sha256Hex(`${tableId}\0${id}\0${name}`)
   return hex.replace(/^(.{8})(.{4})(.{4})(.{4})(.{12}).*$/, 'col-$1-$2-$3-$4-$5')
 }
 

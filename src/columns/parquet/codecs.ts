@@ -1,4 +1,3 @@
-import { brotliDecompressSync, gunzipSync } from 'node:zlib'
 import { lz4Decompress, lz4Legacy } from './lz4.ts'
 import { snappyDecompress, snappyFirst } from './snappy.ts'
 import { UnsupportedError } from './unsupported.ts'
@@ -31,11 +30,11 @@ function decompressCodec(bytes: Uint8Array, size: number, codec: string): Uint8A
     case 'SNAPPY':
       return snappyDecompress(bytes, size)
     case 'GZIP':
-      return gunzipSync(bytes, { maxOutputLength: size + 1 })
+      return zlib().gunzipSync(bytes, { maxOutputLength: size + 1 })
     case 'ZSTD':
       return Bun.zstdDecompressSync(bytes)
     case 'BROTLI':
-      return brotliDecompressSync(bytes, { maxOutputLength: size + 1 })
+      return zlib().brotliDecompressSync(bytes, { maxOutputLength: size + 1 })
     case 'LZ4_RAW':
       return lz4Decompress(bytes, size)
     case 'LZ4':
@@ -43,4 +42,9 @@ function decompressCodec(bytes: Uint8Array, size: number, codec: string): Uint8A
     default:
       throw new UnsupportedError(`the compression ${codec} is not supported`)
   }
+}
+
+/** Loaded when a page needs it: it takes longer to load than a short command takes, and few files are compressed so. */
+function zlib(): typeof import('node:zlib') {
+  return process.getBuiltinModule('node:zlib')
 }

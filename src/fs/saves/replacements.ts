@@ -1,4 +1,3 @@
-import { randomUUID } from 'node:crypto'
 import { base64 } from '../../core/base64.ts'
 import type { Snapshot } from '../../table/snapshot.ts'
 import type { Committed } from '../../table/table.ts'
@@ -57,7 +56,7 @@ export class Replacements {
       const changes = plan.kind !== 'unchanged'
       const rows = behind === undefined ? undefined : await addedBehind(plan, image)
       const brought = rows && { rows: base64(rows), behind: behind! }
-      const record = { ...renaming, editId: randomUUID(), version: String(base.version), changes, brought }
+      const record = { ...renaming, editId: crypto.randomUUID(), version: String(base.version), changes, brought }
       await reporter.refusing(() => renames.begin(record))
       const text = await this.#commit(plan, base, record)
       const asWritten = await showsAsWritten(plan, base, text, image).catch(() => false)
@@ -72,7 +71,7 @@ export class Replacements {
     const { committer, reporter, openText } = this.#options
     const plan = await committer.plan(base, bytesText(new Uint8Array(0)))
     if (plan.kind !== 'change') return base
-    const { snapshot } = await reporter.refusing(() => committer.commit(plan, base, randomUUID()))
+    const { snapshot } = await reporter.refusing(() => committer.commit(plan, base, crypto.randomUUID()))
     return openText(snapshot, base)
   }
 

@@ -1,4 +1,3 @@
-import { randomUUID } from 'node:crypto'
 import { messageOf } from '../../core/errors.ts'
 import { closePlan } from '../edits/change-plan.ts'
 import { clientKey } from '../ends-of-file.ts'
@@ -60,7 +59,7 @@ export class Staging {
   /** A save of a lineage begins; FsError if it cannot be staged. */
   begin(lineage: Lineage, base: TableText): Save {
     const header = {
-      editId: randomUUID(),
+      editId: crypto.randomUUID(),
       lineId: String(lineage.id),
       format: lineage.format,
       version: String(base.version),

@@ -1,4 +1,3 @@
-import { randomUUID } from 'node:crypto'
 import { messageOf } from '../../core/errors.ts'
 import { keep, probe, unsafe } from './probe.ts'
 import type { S3Store } from './store.ts'
@@ -115,7 +114,7 @@ const STEPS: readonly Step[] = [
 
 /** Tries step by step all that a table needs of a store, in a folder of its own, and takes that away. Never rejects. */
 export async function* checkStore(store: S3Store): AsyncGenerator<StepResult> {
-  const folder = `_posixlake_check/${randomUUID()}`
+  const folder = `_posixlake_check/${crypto.randomUUID()}`
   let isOver = false
   for (const { name, run, needed = false } of STEPS) {
     if (isOver) {

@@ -1,6 +1,6 @@
-import { createHash, randomUUID } from 'node:crypto'
 import { mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { sha256Hex } from '../../core/hash.ts'
 import { stateHome } from '../../core/xdg.ts'
 import { StorageError } from '../object-store.ts'
 import { LateHandler } from './late.ts'
@@ -30,7 +30,7 @@ type Race = (store: S3Store, path: string, bodies: readonly Uint8Array[]) => Pro
 export async function probe(store: S3Store): Promise<Verdict> {
   const paths: string[] = []
   const path = (): string => {
-    paths.push(`_posixlake_probe/${randomUUID()}`)
+    paths.push(`_posixlake_probe/${crypto.randomUUID()}`)
     return paths.at(-1)!
   }
   try {
@@ -131,7 +131,7 @@ export function unsafe({ location }: S3Store, endpoint: string, why: string): St
 
 /** Names the file of a verdict: by the endpoint and the bucket. */
 function verdictPath(endpoint: string, bucket: string): string {
-  const name = createHash('sha256').update(`${endpoint}\0${bucket}`).digest('hex').slice(0, 16)
+  const name = sha256Hex(`${endpoint}\0${bucket}`).slice(0, 16)
   return join(stateHome(), 'stores', `${name}.json`)
 }
 

@@ -1,4 +1,3 @@
-import { randomUUID } from 'node:crypto'
 import { ParquetFileWriter } from '../../columns/parquet/write.ts'
 import type { Batch, Field, Schema } from '../../columns/types.ts'
 import { vectorOf } from '../../columns/vectors.ts'
@@ -224,7 +223,7 @@ class CdcWriter {
   }
 
   async #begin(key: string, folder: string, partitionValues: PartitionTexts): Promise<OpenFile> {
-    const name = `cdc-${String(this.#open.size).padStart(5, '0')}-${randomUUID()}.snappy.parquet`
+    const name = `cdc-${String(this.#open.size).padStart(5, '0')}-${crypto.randomUUID()}.snappy.parquet`
     const path = [CHANGE_DATA_FOLDER, folder, name].filter(part => part !== '').join('/')
     const out = await this.#staged.create(path)
     const parquet = new ParquetFileWriter(out, this.#inFiles)

@@ -1,4 +1,3 @@
-import { randomUUID } from 'node:crypto'
 import { readFooter } from '../../columns/parquet/read.ts'
 import { storeSource } from '../../columns/parquet/source.ts'
 import type { Batch, Cell, DataType, Field, Schema, Vector } from '../../columns/types.ts'
@@ -165,7 +164,7 @@ export function withIdColumns(configuration: ReadonlyMap<string, string>): Reado
   if (isTrue(configuration.get(SUSPENDED)))
     throw new TableError('bad_property', `rows are not tracked while ${SUSPENDED} is true; unset it first`)
   const missing = KEPT_IN.filter(([key]) => !configuration.has(key))
-  return new Map([...configuration, ...missing.map(([key, begin]) => [key, `${begin}${randomUUID()}`] as const)])
+  return new Map([...configuration, ...missing.map(([key, begin]) => [key, `${begin}${crypto.randomUUID()}`] as const)])
 }
 
 /**

@@ -1,4 +1,3 @@
-import { randomUUID } from 'node:crypto'
 import type { Batch, Schema } from '../../columns/types.ts'
 import type { Clock } from '../../core/clock.ts'
 import type { ObjectStore } from '../../storage/object-store.ts'
@@ -105,7 +104,7 @@ export class Transaction implements AsyncDisposable {
   #hasForeignFiles = false
 
   constructor(table: TransactionTable, base: Snapshot, options: TransactionOptions = {}) {
-    const { txnId = randomUUID(), app, placedIn = base, signal, startedMs = performance.now() } = options
+    const { txnId = crypto.randomUUID(), app, placedIn = base, signal, startedMs = performance.now() } = options
     this.base = base
     this.#placedIn = placedIn
     this.txnId = txnId

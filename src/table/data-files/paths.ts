@@ -1,11 +1,9 @@
-import { randomUUID } from 'node:crypto'
-
 /** The name of a file that took another's place: that one's name, the place, and an id. */
 const REPLACEMENT = /^(.*\.[\d.]+)-[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}$/s
 
 /** A new path for a data file. `number` counts those that are written together; `folder` is that of a partition. */
 export function newDataPath(number: number, folder = ''): string {
-  const name = `part-${String(number).padStart(5, '0')}-${randomUUID()}.snappy.parquet`
+  const name = `part-${String(number).padStart(5, '0')}-${crypto.randomUUID()}.snappy.parquet`
   return folder === '' ? name : `${folder}/${name}`
 }
 
@@ -17,7 +15,7 @@ export function newDataPath(number: number, folder = ''): string {
 export function pathInPlaceOf(path: string, number = 0): string {
   const stem = (path.startsWith('/') ? path.slice(path.lastIndexOf('/') + 1) : path).replace(/\.parquet$/, '')
   const place = REPLACEMENT.exec(stem)?.[1] ?? `${stem}.0`
-  return `${place}${number === 0 ? '' : `.${String(number).padStart(5, '0')}`}-${randomUUID()}.parquet`
+  return `${place}${number === 0 ? '' : `.${String(number).padStart(5, '0')}`}-${crypto.randomUUID()}.parquet`
 }
 
 /** True if a path is one that `pathInPlaceOf` gives. */

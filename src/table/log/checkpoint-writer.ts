@@ -1,4 +1,3 @@
-import { randomUUID } from 'node:crypto'
 import { ParquetFileWriter } from '../../columns/parquet/write.ts'
 import type { Cell, DataType, Field, Schema } from '../../columns/types.ts'
 import { batchOf } from '../../columns/vectors.ts'
@@ -65,7 +64,7 @@ async function writeV2(
   columns: Columns,
   { keepRemovedSinceMs, sidecarActions }: Required<CheckpointOptions>,
 ): Promise<Written> {
-  const path = v2CheckpointPath(snapshot.version, randomUUID())
+  const path = v2CheckpointPath(snapshot.version, crypto.randomUUID())
   const files = fileActions(snapshot, keepRemovedSinceMs)
   const first: Row = { checkpointMetadata: { version: Number(snapshot.version) } }
   if (snapshot.live.size + snapshot.state.tombstones.size <= sidecarActions)
@@ -76,7 +75,7 @@ async function writeV2(
   let sizeBytes = 0
   try {
     for (let next = files.next(); next.done !== true; ) {
-      const name = `${randomUUID()}.parquet`
+      const name = `${crypto.randomUUID()}.parquet`
       paths.push(sidecarPath(name))
       const some = function* (): Generator<Row> {
         for (let i = 0; i < sidecarActions && next.done !== true; i++, next = files.next()) yield next.value

@@ -1,4 +1,3 @@
-import { randomUUID } from 'node:crypto'
 import { schemaFault, schemaToJson } from '../../columns/schema.ts'
 import type { Schema } from '../../columns/types.ts'
 import { type Clock, systemClock } from '../../core/clock.ts'
@@ -63,7 +62,7 @@ export async function createTable(store: ObjectStore, options: NewTable): Promis
   await checkNoTable(store)
   const vectors = options.configuration?.['delta.enableDeletionVectors']
   const isOnDemand = vectors === undefined && options.deletionVectors !== false
-  const id = randomUUID()
+  const id = crypto.randomUUID()
   const properties = { ...(isOnDemand ? { [VECTORS_PROPERTY]: VECTORS_ON_DEMAND } : {}), ...options.configuration }
   const columns =
     options.columnMapping === true
@@ -78,7 +77,7 @@ export async function createTable(store: ObjectStore, options: NewTable): Promis
     configuration: columns.configuration,
     createdTime: nowMs,
   }
-  const txnId = randomUUID()
+  const txnId = crypto.randomUUID()
   const isBlindAppend = true
   const configuration = new Map(Object.entries(columns.configuration))
   const timestampBeforeMs = isTrue(configuration.get('delta.enableInCommitTimestamps')) ? 0 : undefined

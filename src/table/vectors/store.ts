@@ -1,4 +1,3 @@
-import { randomUUID } from 'node:crypto'
 import { messageOf } from '../../core/errors.ts'
 import { type ObjectStore, readAnew, StorageError } from '../../storage/object-store.ts'
 import { TableError } from '../errors.ts'
@@ -108,7 +107,7 @@ export async function writeVectors(
   vectors: readonly Uint32Array[],
 ): Promise<DeletionVectorDescriptor[]> {
   const bitmaps = vectors.map(encodeBitmap)
-  const uuid = randomUUID()
+  const uuid = crypto.randomUUID()
   const parts: Uint8Array[] = [Uint8Array.of(FILE_VERSION)]
   let at = 1
   const descriptors = bitmaps.map((bytes, i): DeletionVectorDescriptor => {

@@ -1,4 +1,3 @@
-import { randomUUID } from 'node:crypto'
 import { type Footer, readFooter, readRowGroup } from '../../columns/parquet/read.ts'
 import { type ByteSource, storeSource } from '../../columns/parquet/source.ts'
 import { ParquetFileWriter } from '../../columns/parquet/write.ts'
@@ -131,7 +130,7 @@ export class Sorter implements AsyncDisposable {
   }
 
   async #setAside(): Promise<void> {
-    const path = `${randomUUID()}.parquet`
+    const path = `${crypto.randomUUID()}.parquet`
     const groups = new Map<number, number>()
     const out = await this.#spill.create(path)
     let sizeBytes: number
