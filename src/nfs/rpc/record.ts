@@ -7,6 +7,8 @@ export const RECORD_MARK_BYTES = 4
 const LAST_FRAGMENT = 0x8000_0000
 const FRAGMENTS_MAX = 256
 const FIRST_ALLOCATION_BYTES = 64 * 1024
+/** A buffer is made for so many times the bytes that are there: memory that nothing is written to costs next to nothing, a copy does. */
+const GROWTH = 16
 
 /** The mark in front of a record that is sent as one fragment. */
 export function recordMark(length: number): number {
@@ -114,7 +116,7 @@ export class RecordReader {
     if (needed <= this.#record.length) return
     // A peer that announces much and sends little must not make us allocate much.
     const announced = this.#recordLength + this.#fragmentLeft
-    const capacity = Math.max(needed, Math.min(announced, Math.max(FIRST_ALLOCATION_BYTES, 4 * needed)))
+    const capacity = Math.max(needed, Math.min(announced, Math.max(FIRST_ALLOCATION_BYTES, GROWTH * needed)))
     const grown = new Uint8Array(Buffer.allocUnsafeSlow(capacity).buffer)
     grown.set(this.#record.subarray(0, this.#recordLength))
     this.#record = grown
