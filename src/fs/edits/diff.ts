@@ -130,8 +130,8 @@ class Walk {
   #same = 0
   #busyBytes = 0
   #garbageBytes = 0
-  /** The bytes of both that are compared now. */
-  readonly #buffers = [new Uint8Array(BLOCK_BYTES), new Uint8Array(BLOCK_BYTES)] as const
+  /** The bytes of both that are compared now. Made when some are: of an append none are. */
+  #buffers: readonly [Uint8Array, Uint8Array] | undefined
 
   constructor(base: RowText, image: Text, options: DiffOptions, useSuffix: boolean) {
     this.#base = base
@@ -194,10 +194,12 @@ class Walk {
   /** As many bytes of both texts, until the next ones are read. */
   async #blocks(b: number, i: number, length: number): Promise<[Uint8Array, Uint8Array]> {
     for (const { peek } of [this.#base, this.#image]) if (peek === undefined) this.#garbageBytes += length
-    return Promise.all([
-      peeked(this.#base, b, b + length, this.#buffers[0]),
-      peeked(this.#image, i, i + length, this.#buffers[1]),
-    ])
+    if (this.#buffers === undefined) {
+      const most = Math.min(BLOCK_BYTES, this.#base.size, this.#image.size)
+      this.#buffers = [new Uint8Array(most), new Uint8Array(most)]
+    }
+    const [left, right] = this.#buffers
+    return Promise.all([peeked(this.#base, b, b + length, left), peeked(this.#image, i, i + length, right)])
   }
 
   /** The number of bytes from here on that are equal by construction. */
