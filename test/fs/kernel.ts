@@ -2,6 +2,9 @@ import { type Fattr, type Handle, type NfsClient, NfsClientError } from '../nfs/
 
 const PAGE = 4096
 
+export type WccData = Awaited<ReturnType<NfsClient['write']>>['file_wcc']
+type WccAttributes = NonNullable<WccData['before']>
+
 export const idsIn = (text: string): number[] => [...text.matchAll(/^(\d+),/gm)].map(([, id]) => Number(id))
 
 /** A call to the server, whose reply may be long in coming; it is sent again if the server dies before that. */
@@ -27,13 +30,23 @@ class Inode {
   readonly handle: Handle
   size = 0
   ctime = -1n
-  /** Counts the calls: attributes of one that began before others were taken are older, unless their ctime says otherwise. */
+  /**
+   * attr_gencount counts the calls: attributes of one that began before others were taken are not taken, whatever their ctime
+   * (nfs_inode_attrs_cmp: with version 3, change_attr_type is NFS4_CHANGE_TYPE_IS_UNDEFINED).
+   */
   generation = 0
   readonly pages = new Map<number, Page>()
+  /** The programs that have it open, and those that have it open for writing. */
+  opens = 0
   writers = 0
+  /** NFS_INO_INVALID_DATA */
   hasInvalidData = false
+  /** NFS_INO_DATA_INVAL_DEFER: until nobody has it open any more. */
   isInvalidLater = false
+  /** NFS_INO_INVALID_CHANGE: they are asked for before a read(2). */
   hasInvalidAttributes = true
+  /** NFS_INO_INVALID_SIZE: it is asked for before a write(2) with O_APPEND. */
+  hasInvalidSize = true
   /** errseq_t of the mapping: every close(2) reports it from then on, whoever wrote what was refused, until an fsync(2). */
   hasFailed = false
   /** i_rwsem: a write(2) waits for the read(2)s under way, and the other way round. */
@@ -79,18 +92,25 @@ export class Kernel {
 
   /** `cat data.csv` */
   async cat(): Promise<string> {
-    return this.#readAll(await this.#open())
+    const inode = await this.#open()
+    try {
+      return await this.#readAll(inode)
+    } finally {
+      inode.opens--
+    }
   }
 
   /** `stat data.csv` */
   async stat(): Promise<void> {
-    await this.#getattr(await this.#open())
+    const inode = await this.#looked('data.csv')
+    // nfs_getattr: what is dirty moves the times.
+    await this.#flush(inode)
+    await this.#getattr(inode)
   }
 
   /** `echo ... >> data.csv`; true if close(2) succeeded. `slowly`: something happens between its write(2) and its close(2). */
   async append(row: string, slowly?: () => Promise<void>): Promise<boolean> {
     const inode = await this.#open()
-    if (inode.writers === 0 && inode.isInvalidLater) this.#invalidate(inode)
     inode.writers++
     for (const id of idsIn(row)) {
       this.pending.add(id)
@@ -102,6 +122,7 @@ export class Kernel {
       return await this.#flush(inode)
     } finally {
       inode.writers--
+      inode.opens--
       for (const id of idsIn(row)) this.pending.delete(id)
     }
   }
@@ -122,6 +143,7 @@ export class Kernel {
     const temp = `sed${this.#name}${this.#temps++}`
     const { handle } = await this.#rpc(() => this.#client.create(this.#data, temp))
     const read = await this.#readAll(inode)
+    inode.opens--
     this.#watchers.delete(note)
     const text = change(read, pending)
     await this.#rpc(() => this.#client.write(handle, 0n, text))
@@ -139,6 +161,13 @@ export class Kernel {
   // --- attributes --------------------------------------------------------------------------------------------------
 
   async #open(file: FileName = 'data.csv'): Promise<Inode> {
+    const inode = await this.#looked(file)
+    // nfs_inode_attach_open_context
+    if (inode.opens++ === 0 && inode.isInvalidLater) this.#invalidate(inode)
+    return inode
+  }
+
+  async #looked(file: FileName): Promise<Inode> {
     const { handle, attributes, began } = await this.#began(() => this.#client.lookup(this.#data, file))
     const inode = this.#inodeOf(handle)
     if (attributes !== undefined) this.#take(inode, attributes, began)
@@ -164,21 +193,44 @@ export class Kernel {
     return inode
   }
 
-  /** nfs_update_inode */
-  #take(inode: Inode, attributes: Fattr, began: number, size: number | undefined = Number(attributes.size)): void {
+  /** nfs_refresh_inode; `before`: of a call that changes the file. */
+  #take(
+    inode: Inode,
+    attributes: Fattr,
+    began: number,
+    { size = Number(attributes.size), before }: { size?: number | 'not told'; before?: WccAttributes | undefined } = {},
+  ): void {
     const ctime = ctimeOf(attributes)
-    if (began <= inode.generation && ctime <= inode.ctime) return
-    inode.hasInvalidAttributes = false
-    if (size !== undefined && size !== inode.size && (!inode.hasWritebacks || size > inode.size)) {
-      inode.size = size
-      if (inode.writers === 0) this.#invalidate(inode)
+    if (began > inode.generation) this.#update(inode, { ctime, size, before }, began)
+    else if (inode.writers === 0) {
+      // nfs_check_inode_attributes: nobody knows which are newer.
+      if (ctime !== inode.ctime) inode.hasInvalidAttributes = true
+      if (size !== 'not told' && size !== inode.size) inode.hasInvalidSize = true
     }
+  }
+
+  /** nfs_update_inode */
+  #update(
+    inode: Inode,
+    { ctime, size, before }: { ctime: bigint; size: number | 'not told'; before: WccAttributes | undefined },
+    began: number,
+  ): void {
+    inode.hasInvalidAttributes = false
+    inode.generation = Math.max(inode.generation, began)
+    // nfs_wcc_update_inode: the change counts as its own.
+    if (before !== undefined && ctimeOf(before) === inode.ctime) inode.ctime = ctime
     if (ctime !== inode.ctime) {
-      if (inode.writers === 0) this.#invalidate(inode)
-      else inode.isInvalidLater = true
+      if (inode.writers === 0) {
+        this.#invalidate(inode)
+        inode.generation = ++this.#generation
+      } else inode.isInvalidLater = true
       inode.ctime = ctime
     }
-    inode.generation = ++this.#generation
+    if (size === 'not told') return
+    inode.hasInvalidSize = false
+    if (size === inode.size || (inode.hasWritebacks && size < inode.size)) return
+    inode.size = size
+    if (inode.writers === 0) this.#invalidate(inode)
   }
 
   #invalidate(inode: Inode): void {
@@ -189,8 +241,7 @@ export class Kernel {
   // --- pages -------------------------------------------------------------------------------------------------------
 
   /** nfs_clear_invalid_mapping */
-  async #revalidate(inode: Inode): Promise<void> {
-    while (inode.hasInvalidAttributes) await this.#getattr(inode)
+  async #clearInvalid(inode: Inode): Promise<void> {
     while (inode.hasInvalidData) {
       await this.#flush(inode)
       if (inode.hasWritebacks) continue
@@ -216,7 +267,9 @@ export class Kernel {
   }
 
   async #readPages(inode: Inode): Promise<string> {
-    await this.#revalidate(inode)
+    // nfs_revalidate_mapping
+    if (inode.hasInvalidAttributes) await this.#getattr(inode)
+    await this.#clearInvalid(inode)
     const parts: Uint8Array[] = []
     for (let page = 0; page * PAGE < inode.size; page++) {
       while (inode.pages.get(page)?.uptodate !== true) await this.#readPage(inode, page)
@@ -248,7 +301,9 @@ export class Kernel {
 
   /** nfs_file_write with O_APPEND, nfs_write_end, nfs_updatepage */
   async #write(inode: Inode, bytes: Uint8Array): Promise<void> {
-    await this.#revalidate(inode)
+    // nfs_revalidate_file_size
+    if (inode.hasInvalidSize) await this.#getattr(inode)
+    await this.#clearInvalid(inode)
     await this.#locked(inode, () => this.#writePages(inode, bytes))
   }
 
@@ -266,14 +321,19 @@ export class Kernel {
       const length = inode.lengthOf(number)
       page.bytes.set(bytes.subarray(done, done + count), start)
       if (!page.uptodate && (length === 0 || (start === 0 && start + count >= length))) page.uptodate = true
-      const isWhole = page.uptodate && !(inode.hasInvalidData && length > 0) && !inode.hasInvalidAttributes
+      const isWhole =
+        page.uptodate && !(inode.hasInvalidData && length > 0) && !inode.hasInvalidAttributes && !inode.hasInvalidSize
       const range = isWhole ? { start: 0, end: Math.max(start + count, length) } : { start, end: start + count }
       page.dirty = {
         start: Math.min(range.start, page.dirty?.start ?? range.start),
         end: Math.max(range.end, page.dirty?.end ?? range.end),
       }
       done += count
-      inode.size = Math.max(inode.size, pos + done)
+      if (pos + done > inode.size) {
+        // nfs_grow_file
+        inode.size = pos + done
+        inode.hasInvalidSize = false
+      }
     }
   }
 
@@ -308,9 +368,11 @@ export class Kernel {
     const stable = ranges.length === 1 ? 'FILE_SYNC' : 'UNSTABLE'
     const sent = await Promise.all(ranges.map(range => this.#send(inode, range, stable)))
     if (ranges.length > 1 && sent.every(Boolean)) {
-      const isCommitted = await this.#patiently(() => this.#client.commit(inode.handle))
-      inode.hasInvalidAttributes = true
-      if (isCommitted === undefined) inode.hasFailed = true
+      const began = ++this.#generation
+      const committed = await this.#patiently(() => this.#client.commit(inode.handle))
+      if (committed === undefined) inode.hasFailed = true
+      else if (committed.file_wcc.after !== undefined)
+        this.#take(inode, committed.file_wcc.after, began, { before: committed.file_wcc.before })
     }
     await Promise.all(before)
     return !inode.hasFailed
@@ -331,26 +393,28 @@ export class Kernel {
     }
     const began = ++this.#generation
     const written = await this.#patiently(() => this.#client.write(inode.handle, BigInt(start), data, stable))
-    for (const page of pages) page.writeback = undefined
-    resolve()
     if (written === undefined) {
       inode.hasFailed = true
       inode.hasInvalidAttributes = true
+      inode.hasInvalidSize = true
       inode.hasInvalidData = true
-      return false
-    }
-    const { before, after } = written.file_wcc
-    if (after === undefined) {
-      inode.hasInvalidAttributes = true
-      return true
-    }
-    // The change counts as its own.
-    if (before !== undefined && ctimeOf(before) === inode.ctime) inode.ctime = ctimeOf(after)
-    const size = Number(after.size)
+    } else this.#writtenBack(inode, end, written.file_wcc, began)
+    for (const page of pages) page.writeback = undefined
+    resolve()
+    return written !== undefined
+  }
+
+  /** nfs_writeback_update_inode */
+  #writtenBack(inode: Inode, end: number, { before, after }: WccData, began: number): void {
+    inode.hasInvalidAttributes = true
     // nfs_writeback_check_extend: behind a WRITE up to the file's end, what other calls under way have to tell is old.
-    const asOf = size === end ? ++this.#generation : began
-    this.#take(inode, after, asOf, size < inode.size ? undefined : size)
-    return true
+    if (after === undefined) {
+      if (end >= inode.size) inode.generation = ++this.#generation
+      return
+    }
+    const size = Number(after.size)
+    if (size < inode.size) this.#take(inode, after, began, { size: 'not told', before })
+    else this.#take(inode, after, size === end ? ++this.#generation : began, { before })
   }
 
   /** Asks again after JUKEBOX; undefined if the call failed. */
