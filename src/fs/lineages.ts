@@ -202,11 +202,17 @@ export class Lineages {
     if (version !== undefined) this.known.told(client, lineage, version, size, momentMs(this.#options.clock))
   }
 
-  /** A client was sent the bytes of a text up to `end` (READ): of a version, of the image of a save, or of its own. */
-  noteRead(lineage: Lineage, client: FileClient, text: Text, save: ImageOfSave | undefined, end: number): void {
+  /** A client was sent the bytes of a text up to `end` (READ): of a version, or of what `own` tells. */
+  noteRead(
+    lineage: Lineage,
+    client: FileClient,
+    text: Text,
+    own: ImageOfSave | EndOfFile | undefined,
+    end: number,
+  ): void {
     lineage.lastReadMs = this.#options.clock.nowMs()
     const { size } = text
-    const of = text instanceof TableText ? text.version : (save ?? this.pinnedEnd(lineage, client))
+    const of = text instanceof TableText ? text.version : own
     if (of !== undefined) this.known.read(client, lineage, of, size, momentMs(this.#options.clock))
     lineage.ends.know(client, end, end === size ? size : undefined)
   }

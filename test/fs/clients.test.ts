@@ -206,6 +206,40 @@ describe('a client that reads while it appends', () => {
     expect(await a.client.readText(a.csv)).toBe(`${TEXT}5,Eve\n`)
     expect(await s.read()).toBe(`${TEXT}4,Dave\n5,Eve\n`)
   })
+
+  test('goes on reading that also when the WRITE is noted in the moment in which the text for a GETATTR was found', async () => {
+    await using s = await serveNew(DDL, ROWS)
+    await using a = await another(s)
+    await using b = await another(s)
+    await b.client.write(b.csv, END, '4,Dave\n')
+    const { textFor, pinnedEnd, noteWrote } = Lineages.prototype
+    let note: (() => void) | undefined
+    let isFound = false
+    {
+      using _ = spyOn(Lineages.prototype, 'noteWrote').mockImplementation(function (this: Lineages, ...args) {
+        note = () => noteWrote.apply(this, args)
+      })
+      await a.client.write(a.csv, END, '5,Eve\n')
+    }
+    {
+      using _text = spyOn(Lineages.prototype, 'textFor').mockImplementation(async function (this: Lineages, ...args) {
+        const text = await textFor.apply(this, args)
+        isFound = true
+        return text
+      })
+      using _end = spyOn(Lineages.prototype, 'pinnedEnd').mockImplementation(function (this: Lineages, ...args) {
+        const end = pinnedEnd.apply(this, args)
+        if (isFound && note !== undefined) {
+          queueMicrotask(note)
+          note = undefined
+        }
+        return end
+      })
+      await a.client.getattr(a.csv)
+    }
+    expect(isFound).toBe(true)
+    expect(await a.client.readText(a.csv)).toBe(`${TEXT}5,Eve\n`)
+  })
 })
 
 describe('a client that changes rows of a text that others have changed since', () => {

@@ -5,7 +5,7 @@ import { type Clock, momentMs } from '../../core/clock.ts'
 import { totalLength } from '../../core/search.ts'
 import type { Table } from '../../table/table.ts'
 import { MODE, type Owner, viewAttributes } from '../attributes.ts'
-import { clientKey, type FileClient, fileClientOf } from '../ends-of-file.ts'
+import { clientKey, type EndOfFile, type FileClient, fileClientOf } from '../ends-of-file.ts'
 import type { ErrorJournal } from '../error-journal.ts'
 import type { Attributes, Change, Node, ReadResult, Stability, WriteResult } from '../filesystem.ts'
 import { type Lineage, staleLineage } from '../lineage.ts'
@@ -193,9 +193,8 @@ export class TableView {
   }
 
   /** The attributes that a client is sent, which tell it where the file ends. */
-  async #told(lineage: Lineage, client: FileClient): Promise<Attributes> {
-    const { text } = await this.#shown(lineage, client)
-    return this.#tell(lineage, client, text)
+  #told(lineage: Lineage, client: FileClient): Promise<Attributes> {
+    return this.#shown(lineage, client, text => this.#tell(lineage, client, text))
   }
 
   #tell(lineage: Lineage, client: FileClient, text: Text): Attributes {
@@ -213,11 +212,15 @@ export class TableView {
     return viewAttributes(this.#context.owner, { id: lineage.id, size, mtime, mode })
   }
 
-  /** Returns the text that a lineage shows to a client: the image of a save under way (`save`) is for those who write it alone. */
-  async #shown(
+  /**
+   * Gives `use` the text that a lineage shows to a client (the image of a save under way is for those who write it alone), in the same
+   * moment in which that is what it is shown: behind any `await`, a WRITE of its own may have been noted.
+   */
+  async #shown<T>(
     lineage: Lineage,
     client: FileClient,
-  ): Promise<{ readonly text: Text; readonly save: Save | undefined }> {
+    use: (text: Text, save: Save | undefined, end: EndOfFile | undefined) => T,
+  ): Promise<T> {
     for (;;) {
       const end = this.lineages.pinnedEnd(lineage, client)
       const save = this.#saveShownTo(lineage, client)
@@ -226,7 +229,7 @@ export class TableView {
           ? await this.lineages.textFor(lineage, client)
           : await imageFor(save, clientKey(client), of => this.lineages.textUpTo(lineage, of))
       // A WRITE of its own that was noted meanwhile is in what it knows: it must not be told of a text without it any more.
-      if (this.lineages.pinnedEnd(lineage, client) === end) return { text, save }
+      if (this.lineages.pinnedEnd(lineage, client) === end) return use(text, save, end)
     }
   }
 
@@ -242,13 +245,17 @@ export class TableView {
   async #read(lineage: Lineage, client: FileClient, offset: bigint, count: number): Promise<ReadResult> {
     // Only who writes into it, or opens it anew (GETATTR), is to hear of a refusal; who reads goes on.
     if (lineage.status === 'followed') await this.lineages.follow(lineage)
-    const { text, save } = await this.#shown(lineage, client)
     // Of just the text that is read: with a size that others moved meanwhile, the client shows NULs up to there.
-    const attributes = this.#tell(lineage, client, text)
+    const shown = await this.#shown(lineage, client, (text, save, end) => {
+      return { text, of: save ?? end, end, attributes: this.#tell(lineage, client, text) }
+    })
+    const { text, attributes } = shown
     const read = await readText(text, offset, count)
     const length = totalLength(read.data)
-    const end = length === 0 ? 0 : Number(offset) + length
-    this.lineages.noteRead(lineage, client, text, save, end)
+    // What it has written meanwhile is the later text.
+    const end = this.lineages.pinnedEnd(lineage, client)
+    if (end === undefined || end === shown.end)
+      this.lineages.noteRead(lineage, client, text, shown.of, length === 0 ? 0 : Number(offset) + length)
     return { ...read, attributes }
   }
 
@@ -278,7 +285,7 @@ export class TableView {
   async #commit(editor: Saves, lineage: Lineage, client: FileClient): Promise<Change> {
     // Success would say that what was written is saved.
     if (lineage.status === 'retired') throw staleLineage(lineage)
-    const before = this.#attributesOf(lineage, client, (await this.#shown(lineage, client)).text.size)
+    const before = await this.#shown(lineage, client, ({ size }) => this.#attributesOf(lineage, client, size))
     const outcome = await this.#hearingOfRefusal(lineage, () => editor.commit(lineage, client))
     return this.#changed(lineage, client, before, outcome)
   }
@@ -322,7 +329,7 @@ export class TableView {
 
   /** True if what the file has grown to since a WRITE came is what its client has written. */
   async #isOwnEnd(lineage: Lineage, client: FileClient, before: Attributes, written: number): Promise<boolean> {
-    const { size } = (await this.#shown(lineage, client)).text
+    const size = await this.#shown(lineage, client, text => text.size)
     if (BigInt(size) <= before.size || size === written) return true
     const edit = this.editor?.of(lineage)
     return edit !== undefined && isAsWritten(edit) && edit.places.size === 1 && edit.places.has(clientKey(client))
