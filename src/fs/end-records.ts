@@ -96,14 +96,16 @@ export function endFromJson({ size, version, landed, tail }: EndJson): EndOfFile
 interface KnownJson {
   readonly ends: readonly EndJson[]
   readonly pinnedUntilMs: number
-  readonly brought?: { readonly end: number; readonly rows: string; readonly untilMs: number } | undefined
+  readonly brought?:
+    | { readonly end: number; readonly rows: string; readonly landed?: string | undefined; readonly untilMs: number }
+    | undefined
 }
 
 function textOf({ ends, pinnedUntilMs, brought }: KnownEnds): string {
   const json: KnownJson = {
     ends: ends.map(endToJson),
     pinnedUntilMs,
-    brought: brought && { ...brought, rows: base64(brought.rows) },
+    brought: brought && { ...brought, rows: base64(brought.rows), landed: brought.landed?.toString() },
   }
   return JSON.stringify(json)
 }
@@ -113,6 +115,10 @@ function knownOf(text: string): KnownEnds {
   return {
     ends: ends.map(endFromJson),
     pinnedUntilMs,
-    brought: brought && { ...brought, rows: bytesOf(brought.rows) },
+    brought: brought && {
+      ...brought,
+      rows: bytesOf(brought.rows),
+      landed: brought.landed === undefined ? undefined : BigInt(brought.landed),
+    },
   }
 }

@@ -227,9 +227,12 @@ export class Lineages {
     }
   }
 
-  /** A client (`clientKey`) has renamed a file onto the name that has rows which it may have had behind an end of a lineage already. */
-  noteBrought(lineage: Lineage, client: string, end: number, rows: Uint8Array): void {
-    if (rows.length > 0) lineage.ends.bring(client, broughtRows(end, rows, this.#options.clock.nowMs()))
+  /**
+   * A client (`clientKey`) has renamed a file onto the name that has rows which it may have had behind an end of a lineage already.
+   * The version `landed` has them.
+   */
+  noteBrought(lineage: Lineage, client: string, end: number, rows: Uint8Array, landed: bigint): void {
+    if (rows.length > 0) lineage.ends.bring(client, broughtRows(end, rows, landed, this.#options.clock.nowMs()))
   }
 
   /** Returns the place of a WRITE of a client that comes while no save is under way. */

@@ -272,7 +272,7 @@ export class ViewName {
         editor.renames.end(record)
         continue
       }
-      noteBrought(record, this.view.lineages)
+      noteBrought(record, this.view.lineages, version)
       await this.#finishRename(record, version)
       this.#completed = [...this.#completed, record.origin].slice(-COMPLETED_MAX)
     }

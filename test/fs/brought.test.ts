@@ -2,7 +2,7 @@ import { expect, test } from 'bun:test'
 import { broughtIn, broughtRows } from '../../src/fs/brought.ts'
 
 const bytes = (text: string): Uint8Array => new TextEncoder().encode(text)
-const brought = broughtRows(10, bytes('2,b\n3,c\n4,d\n'), 0)
+const brought = broughtRows(10, bytes('2,b\n3,c\n4,d\n'), 1n, 0)
 const NONE = bytes('')
 
 test('rows that a file has brought are found in what is appended, behind rows that the file changed', () => {

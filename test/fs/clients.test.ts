@@ -242,6 +242,29 @@ describe('a client that reads while it appends', () => {
   })
 })
 
+test('a row that a renamed file brought before its WRITE came is there once, also behind a second such file', async () => {
+  await using s = await serveNew(DDL, ROWS)
+  await using a = await another(s)
+  expect(await a.client.readText(a.csv)).toBe(TEXT)
+  const data = await a.client.walk(await a.client.mount(s.server.exportPath), 'data')
+  // The row is in the client's cache, and has not been sent yet.
+  const cached = `${TEXT}4,Dave\n`
+  for (const name of ['sedA', 'sedB']) await a.client.create(data, name)
+  const files = { sedA: cached.replace('Alice', 'Anna'), sedB: cached.replace('Bob', 'Bert') }
+  const rename = async (name: keyof typeof files): Promise<string> => {
+    const { handle } = await a.client.lookup(data, name)
+    await a.client.write(handle, 0n, files[name])
+    return codeOf(a.client.rename(data, name, data, 'data.csv'))
+  }
+  expect(await rename('sedA')).toBe('OK')
+  await a.client.write(a.csv, END, '4,Dave\n')
+  expect(await s.read()).toBe(files.sedA)
+  // It was made from a text without what the first one changed.
+  expect(await rename('sedB')).toBe('EIO')
+  expect(await s.read()).toBe(files.sedA)
+  expect(await s.read('.errors')).toContain('do it again')
+})
+
 describe('a client that changes rows of a text that others have changed since', () => {
   test('changes them, and takes away none that it did not know of', async () => {
     await using s = await serveNew(DDL, ROWS)

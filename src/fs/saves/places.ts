@@ -157,7 +157,10 @@ export async function noteEnds(
       const start = Math.max(at, stop - TAIL_BYTES_MAX)
       const own = await image.read(start, stop)
       const tail = start === at ? joined([end.tail, own]) : own
-      lineages.noteWrote(lineage, key, endOf(written, end.version ?? base.version, tail, text.version), end)
+      // What a file had brought before may be in a later version alone.
+      const brought = lineage.ends.broughtBy(key)?.landed ?? 0n
+      const landed = brought > text.version ? brought : text.version
+      lineages.noteWrote(lineage, key, endOf(written, end.version ?? base.version, tail, landed), end)
     } else if (at === end.size) {
       lineages.noteWrote(lineage, key, await endOfImage(image), end)
       lineages.noteSaved(lineage, [key], save, false)

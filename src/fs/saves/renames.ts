@@ -38,11 +38,11 @@ export interface BroughtBehind {
 export type Renaming = Pick<RenameRecord, 'origin' | 'fileId' | 'becomes' | 'client'>
 
 /** Notes the rows that a file has brought which is in the table. */
-export function noteBrought({ brought, client }: RenameRecord, lineages: Lineages): void {
+export function noteBrought({ brought, client }: RenameRecord, lineages: Lineages, landed: bigint): void {
   if (brought === undefined || client === undefined) return
   for (const { line, end } of brought.behind) {
     const lineage = lineages.get(BigInt(line))
-    if (lineage !== undefined) lineages.noteBrought(lineage, client, end, bytesOf(brought.rows))
+    if (lineage !== undefined) lineages.noteBrought(lineage, client, end, bytesOf(brought.rows), landed)
   }
 }
 

@@ -209,7 +209,7 @@ export class Saves {
       await this.#finishHeld()
       replaced = await this.#replacements.replace(await find(), image, renaming)
       // WRITEs that bring these rows, too, may wait for their turn.
-      noteBrought(replaced.record, this.#options.lineages)
+      noteBrought(replaced.record, this.#options.lineages, replaced.text.version)
     })
     return replaced!
   }
