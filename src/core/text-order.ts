@@ -11,3 +11,22 @@ export function compareByBytes(a: string, b: string): number {
   }
   return a.length - b.length
 }
+
+/** Characters from `SURROGATES` on. Texts without them are ordered by units, which is done natively. */
+const HIGH = /[\ud800-\uffff]/
+
+/** Tells of texts if they stand behind `start` in that order. */
+export function behind(start: string): (text: string) => boolean {
+  return HIGH.test(start) ? text => compareByBytes(text, start) > 0 : text => text > start
+}
+
+/** Puts items into the order of their texts, in place. */
+export function sortByBytes<T>(items: T[], textOf: (item: T) => string): T[] {
+  return items.some(item => HIGH.test(textOf(item)))
+    ? items.sort((a, b) => compareByBytes(textOf(a), textOf(b)))
+    : items.sort((a, b) => compareUnits(textOf(a), textOf(b)))
+}
+
+function compareUnits(a: string, b: string): number {
+  return a < b ? -1 : a > b ? 1 : 0
+}

@@ -3,7 +3,7 @@ import { type FileHandle, open, readdir, readFile, rm, stat, unlink } from 'node
 import { dirname, join, relative, resolve } from 'node:path'
 import { BoundedMap } from '../core/bounded-map.ts'
 import { errnoOf, messageOf } from '../core/errors.ts'
-import { compareByBytes } from '../core/text-order.ts'
+import { behind, compareByBytes, sortByBytes } from '../core/text-order.ts'
 import { writeWhole } from '../core/whole-io.ts'
 import { MadeFolders } from './made-folders.ts'
 import {
@@ -113,7 +113,7 @@ class LocalStore implements ObjectStore {
   async list(prefix: string, startAfter = ''): Promise<ObjectInfo[]> {
     const found: ObjectInfo[] = []
     await this.#walk(checkFolder(this.location, prefix), startAfter, found)
-    return found.sort((a, b) => compareByBytes(a.path, b.path))
+    return sortByBytes(found, ({ path }) => path)
   }
 
   async #walk(folder: string, startAfter: string, found: ObjectInfo[]): Promise<void> {
@@ -127,11 +127,13 @@ class LocalStore implements ObjectStore {
       throw failure
     }
     const files: string[] = []
+    const isWanted = namesBehind(folder, startAfter)
     for (const entry of entries) {
-      const path = folder === '' ? entry.name : `${folder}/${entry.name}`
-      if (entry.isDirectory()) await this.#walk(path, startAfter, found)
-      else if (TEMPORARY.test(entry.name)) await this.#sweep(path)
-      else if ((entry.isFile() || entry.isSymbolicLink()) && compareByBytes(path, startAfter) > 0) files.push(path)
+      const { name } = entry
+      const path = (): string => (folder === '' ? name : `${folder}/${name}`)
+      if (entry.isDirectory()) await this.#walk(path(), startAfter, found)
+      else if (name.startsWith('.') && TEMPORARY.test(name)) await this.#sweep(path())
+      else if (isWanted(name) && (entry.isFile() || entry.isSymbolicLink())) files.push(path())
     }
     for (let i = 0; i < files.length; i += STATS_AT_ONCE) {
       const infos = await Promise.all(files.slice(i, i + STATS_AT_ONCE).map(path => this.stat(path)))
@@ -343,6 +345,14 @@ function openNew(path: string): TemporaryFile | undefined {
     if (errnoOf(error) === 'ENOENT') return undefined
     throw error
   }
+}
+
+/** Tells of the names in a folder if their paths stand behind `startAfter`. */
+function namesBehind(folder: string, startAfter: string): (name: string) => boolean {
+  const before = folder === '' ? '' : `${folder}/`
+  if (startAfter.startsWith(before)) return behind(startAfter.slice(before.length))
+  const areBehind = compareByBytes(before, startAfter) > 0
+  return () => areBehind
 }
 
 function readFolder(path: string) {

@@ -1,6 +1,6 @@
 import { BoundedMap } from '../../core/bounded-map.ts'
 import { onceDone } from '../../core/once.ts'
-import { compareByBytes } from '../../core/text-order.ts'
+import { behind, sortByBytes } from '../../core/text-order.ts'
 import type { LocalStoreOptions } from '../local.ts'
 import {
   checkFolder,
@@ -165,9 +165,11 @@ export class S3Store implements ObjectStore {
       found.push(...page.objects)
       token = page.next
     } while (token !== undefined)
-    return found
-      .filter(({ path }) => compareByBytes(path, startAfter) > 0)
-      .sort((a, b) => compareByBytes(a.path, b.path))
+    const isWanted = behind(startAfter)
+    return sortByBytes(
+      found.filter(({ path }) => isWanted(path)),
+      ({ path }) => path,
+    )
   }
 
   #page(

@@ -29,15 +29,16 @@ export interface ObjectColumn {
 }
 
 /**
- * The column of a row group of so many rows, fetched for a field of a struct type; undefined where it has another form than
- * these. Throws Error where it is damaged.
+ * The column of a row group of so many rows, fetched for a field of a struct type: undefined where it holds nothing at all, 'other'
+ * where it has another form than these. Throws Error where it is damaged.
  */
 export function objectColumn(
   { node, chunks, bytes }: FetchedColumn,
   { type }: Field,
   rows: number,
-): ObjectColumn | undefined {
-  if (node === undefined || type.kind !== 'struct' || node.repetition !== 'OPTIONAL') return undefined
+): ObjectColumn | 'other' | undefined {
+  const [first] = chunks
+  if (node === undefined || first === undefined) return undefined
   const leaves = new Map<SchemaNode, LeafColumn>()
   const leafOf = (leaf: SchemaNode): LeafColumn | undefined => {
     const known = leaves.get(leaf)
@@ -45,11 +46,19 @@ export function objectColumn(
     const i = chunks.findIndex(place => place.leaf === leaf)
     if (i < 0) return undefined
     const decoded = decodeChunk(bytes[i]!, chunks[i]!.chunk, leaf)
-    if (rowsOf(decoded) !== rows) throw new Error(`a column has values for other than its ${rows} rows`)
     leaves.set(leaf, decoded)
     return decoded
   }
-  return structColumn(node, type.fields, { leafOf, indexes: new Indexes() })
+  const { definition } = leafOf(first.leaf)!
+  if (definition?.some(level => level >= node.maxDefinition) === false) return undefined
+  if (type.kind !== 'struct' || node.repetition !== 'OPTIONAL') return 'other'
+  const checked = (leaf: SchemaNode): LeafColumn | undefined => {
+    const decoded = leafOf(leaf)
+    if (decoded !== undefined && rowsOf(decoded) !== rows)
+      throw new Error(`a column has values for other than its ${rows} rows`)
+    return decoded
+  }
+  return structColumn(node, type.fields, { leafOf: checked, indexes: new Indexes() }) ?? 'other'
 }
 
 function rowsOf({ entries, repetition }: LeafColumn): number {
@@ -57,14 +66,6 @@ function rowsOf({ entries, repetition }: LeafColumn): number {
   let rows = 0
   for (const level of repetition) if (level === 0) rows++
   return rows
-}
-
-/** True if a column of a row group holds anything at all. */
-export function hasObjects({ node, chunks, bytes }: FetchedColumn): boolean {
-  const [first] = chunks
-  if (node === undefined || first === undefined) return false
-  const { definition } = decodeChunk(bytes[0]!, first.chunk, first.leaf)
-  return definition === undefined || definition.some(level => level >= node.maxDefinition)
 }
 
 interface Leaves {

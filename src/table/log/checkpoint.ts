@@ -15,7 +15,7 @@ import { messageOf } from '../../core/errors.ts'
 import { rawNumber } from '../../core/raw-json.ts'
 import { type ObjectStore, StorageError } from '../../storage/object-store.ts'
 import { TableError } from '../errors.ts'
-import { hasObjects, type ObjectColumn, objectColumn } from './action-column.ts'
+import { type ObjectColumn, objectColumn } from './action-column.ts'
 import { ACTIONS, type Action, checkAction } from './actions/index.ts'
 import { keepNumbers, readActions } from './json.ts'
 import { AddColumn, LoggedAdd } from './logged-add.ts'
@@ -92,9 +92,9 @@ async function readParquetActions(file: ByteSource, columns?: Schema): Promise<C
   for (let group = 0; group < footer.rowGroups.length; group++) {
     const fetched = await fetchRowGroup(source, footer, group, schema)
     for (const [i, field] of schema.entries()) {
-      if (!hasObjects(fetched.columns[i]!)) continue
       const column = objectColumn(fetched.columns[i]!, field, fetched.rows)
-      if (field.name === 'add' && column !== undefined && !column.members.has(STATS_PARSED)) {
+      if (column === undefined) continue
+      if (field.name === 'add' && column !== 'other' && !column.members.has(STATS_PARSED)) {
         addFiles(files, new AddColumn(column), fetched.rows, where)
         continue
       }
@@ -129,9 +129,9 @@ function* objects(
   { rows, columns }: FetchedRowGroup,
   i: number,
   field: Field,
-  column: ObjectColumn | undefined,
+  column: ObjectColumn | 'other',
 ): Generator<object> {
-  if (column !== undefined) {
+  if (column !== 'other') {
     for (let row = 0; row < rows; row++) {
       const object = column.at(row)
       if (object !== undefined) yield object
