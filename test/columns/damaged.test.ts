@@ -18,7 +18,9 @@ import { memorySource } from '../helpers/memory-source.ts'
 import { memoryStore } from '../helpers/memory-store.ts'
 import { seeded } from '../nfs/random.ts'
 
-const SCHEMA = parseDdl('id:Int64,name:String,city:String,score:Float64')
+const SCHEMA = parseDdl(
+  'id:Int64,name:String,city:String,score:Float64,place:struct<street:string,number:int>,tags:map<string,string>',
+)
 const NAME = 'part-00000-c8fe5ad1-c6b8-4dc6-8e7b-4a19f9a17a84.snappy.parquet'
 const ROWS = 400
 
@@ -34,6 +36,8 @@ async function file(groups = 1): Promise<Uint8Array> {
     i % 7 === 0 ? null : `name ${below(1e9)}`,
     ['Oslo', 'Bergen', 'Vard\u00f8'][i % 3]!,
     next(),
+    i % 5 === 0 ? null : [`street ${below(50)}`, below(1000)],
+    Array.from({ length: i % 3 }, (_, tag) => [`tag ${tag}`, `value ${below(1e6)}`] as const),
   ])
   await writer.write(
     batchOf(

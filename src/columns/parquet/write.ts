@@ -4,6 +4,7 @@ import { discarded } from '../../core/garbage.ts'
 import { fieldId, physicalName } from '../schema.ts'
 import type { Batch, Cell, DataType, Field, Schema, Vector } from '../types.ts'
 import { cellAt, sliceBatch } from '../vectors.ts'
+import { addChecksums } from './encode/checksums.ts'
 import { writeChunk } from './encode/chunk.ts'
 import { type FlatColumn, flatColumn } from './encode/flat.ts'
 
@@ -156,6 +157,7 @@ export class ParquetFileWriter {
     void this.#writer.write({ columnData: [column], rowGroupSize: rows, pageSize: 1 << 20 })
     this.#writer.num_rows = before
     const chunks = this.#writer.row_groups.pop()?.columns ?? []
+    addChecksums(this.#out, chunks)
     for (const chunk of chunks) keepOnlyBounds(chunk)
     return chunks
   }
