@@ -14,20 +14,10 @@ export function countedAs(sql: string): string | undefined {
   return found === null ? undefined : (found[1]?.replaceAll('""', '"') ?? found[2] ?? UNNAMED)
 }
 
-/** Returns the number of rows of a version, if its log tells it of every file. */
-export function liveRows({ files }: Snapshot): bigint | undefined {
-  let live = 0n
-  for (const { rows, vector } of files) {
-    if (rows === undefined) return undefined
-    live += BigInt(rows) - BigInt(vector?.cardinality ?? 0)
-  }
-  return live
-}
-
 /** The result of a statement that asks for the number of rows alone, without the engine; undefined where that is to answer. */
 export function countOf(snapshot: Snapshot, name: string): Rows | undefined {
   // A table without columns is none to the engine.
-  const rows = snapshot.schema.length === 0 ? undefined : liveRows(snapshot)
+  const rows = snapshot.schema.length === 0 ? undefined : snapshot.live.rows
   if (rows === undefined) return undefined
   const type = { kind: 'long' } as const
   return {

@@ -19,7 +19,6 @@ import { filterOf, wantedOf } from './predicate.ts'
 import { RefusedFiles } from './refused-files.ts'
 import { defineCount, defineData, type Relation, redefineDeleted } from './relation.ts'
 import type { RemoteFiles } from './remote-files.ts'
-import { liveRows } from './row-count.ts'
 import { columnsRead } from './scans.ts'
 import { defineChanges } from './table-changes.ts'
 import { duckTypeOf, quoteName } from './types.ts'
@@ -208,7 +207,7 @@ async function relationOf(
   const isOneHere = snapshot.files.length === 1 && table.store.localPath(first!.path) !== undefined
   const isAsked = wanted !== undefined && first !== undefined && !isOneHere
   const { filter, isCount } = isAsked ? await wantedOf(connection, wanted) : { filter: ANY, isCount: false }
-  const rows = isCount ? liveRows(snapshot) : undefined
+  const rows = isCount ? snapshot.live.rows : undefined
   if (rows !== undefined)
     return { table, relation: await defineCount(connection, rows), shown: snapshot, remote: undefined }
   const shown: Snapshot = { ...snapshot, files: filesFor(snapshot, filter) }

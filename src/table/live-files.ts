@@ -81,7 +81,7 @@ export function logicalKey(path: string, vector: DeletionVectorDescriptor | null
 }
 
 /** `numRecords` of statistics. It stands first as a rule; columns may have that name too, and so may their bounds. */
-function numRecords(stats: string | null | undefined): number | undefined {
+export function numRecords(stats: string | null | undefined): number | undefined {
   const first = /^\s*{\s*"numRecords"\s*:\s*(\d+)\s*[,}]/.exec(stats ?? '')
   if (first !== null) return rowCount(Number(first[1]))
   try {
@@ -131,6 +131,23 @@ function compareTexts(a: string, b: string): number {
   return a < b ? -1 : a > b ? 1 : 0
 }
 
+/** The rows of files that their vectors leave; undefined if the statistics of one do not tell. */
+export function liveRows(files: Iterable<LiveFile>): bigint | undefined {
+  let live = 0n
+  for (const { rows, vector } of files) {
+    if (rows === undefined) return undefined
+    live += BigInt(rows) - BigInt(vector?.cardinality ?? 0)
+  }
+  return live
+}
+
+/** Files of which no two have the same path, and what is known of them before there are objects of them. */
+interface LaterFiles {
+  readonly size: number
+  readonly files: () => readonly LiveFile[]
+  readonly rows: () => bigint | undefined
+}
+
 /**
  * The files of one version, in view order and by path. It never changes: the next version's shares with it all that is
  * the same, so that a commit costs its own files, and versions are compared in the time that their difference takes.
@@ -139,6 +156,7 @@ export class LiveFiles implements Iterable<LiveFile> {
   readonly #inOrder: Ordered<LiveFile>
   readonly #byPath: Ordered<LiveFile>
   readonly #references: Ordered<Reference>
+  #later: Omit<LaterFiles, 'files'> | undefined
 
   private constructor(inOrder: Ordered<LiveFile>, byPath: Ordered<LiveFile>, references: Ordered<Reference>) {
     this.#inOrder = inOrder
@@ -155,8 +173,25 @@ export class LiveFiles implements Iterable<LiveFile> {
     )
   }
 
+  /** Of files of which objects are made when one of them is asked for first. */
+  static later({ size, rows, files }: LaterFiles): LiveFiles {
+    const inOrder = Ordered.of(viewOrdering, files)
+    const live = new LiveFiles(
+      inOrder,
+      Ordered.of(pathOrdering, () => inOrder),
+      Ordered.of(referenceOrdering, () => inOrder.toArray().flatMap(referencesOf)),
+    )
+    live.#later = { size, rows }
+    return live
+  }
+
+  /** The rows that are live in all of them, if their statistics tell. */
+  get rows(): bigint | undefined {
+    return this.#later === undefined ? liveRows(this) : this.#later.rows()
+  }
+
   get size(): number {
-    return this.#inOrder.size
+    return this.#later?.size ?? this.#inOrder.size
   }
 
   /** The file that stands last. */

@@ -83,15 +83,18 @@ export function decodeChunk(
   }
 }
 
-/** False if pages of a column chunk are not what their writer wrote, as far as their headers and checksums tell. */
-export function isIntact(bytes: Uint8Array, { entries: expected }: ColumnChunk): boolean {
+/**
+ * False if pages of a column chunk are not what their writer wrote, as far as their headers and checksums tell; with
+ * `mustTell`, also if a page has no checksum.
+ */
+export function isIntact(bytes: Uint8Array, { entries: expected }: ColumnChunk, mustTell = false): boolean {
   try {
     const reader = readerOf(bytes)
     for (let entries = 0; entries < expected; ) {
       const { compressedSize, crc, data } = readPageHeader(reader)
       const body = bytes.subarray(reader.offset, reader.offset + compressedSize)
       if (body.length !== compressedSize) return false
-      if (crc !== undefined && crc !== Bun.hash.crc32(body)) return false
+      if (crc === undefined ? mustTell : crc !== Bun.hash.crc32(body)) return false
       reader.offset += compressedSize
       entries += data?.entries ?? 0
     }

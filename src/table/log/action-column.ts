@@ -1,11 +1,11 @@
 import { isAscii } from 'node:buffer'
-import { decodeChunk, type LeafColumn } from '../../columns/parquet/decode.ts'
+import { decodeChunk, isIntact, type LeafColumn } from '../../columns/parquet/decode.ts'
 import { formOf } from '../../columns/parquet/leaf.ts'
 import { findChild } from '../../columns/parquet/match.ts'
-import type { SchemaNode } from '../../columns/parquet/metadata.ts'
+import type { ColumnChunk, SchemaNode } from '../../columns/parquet/metadata.ts'
 import type { FetchedRowGroup } from '../../columns/parquet/read.ts'
 import type { PhysicalValues } from '../../columns/parquet/values.ts'
-import type { DataType, Field } from '../../columns/types.ts'
+import type { DataType, Field, Utf8Values } from '../../columns/types.ts'
 import { rawNumber } from '../../core/raw-json.ts'
 
 /*
@@ -19,6 +19,12 @@ type FetchedColumn = FetchedRowGroup['columns'][number]
 /** The value of a row; undefined for NULL. */
 export type At = (row: number) => unknown
 
+/** Texts of rows where they lie. */
+export interface TextColumn extends Utf8Values {
+  /** The place of each row's value among them, -1 for NULL; undefined where each row has one. */
+  readonly index: Int32Array | undefined
+}
+
 /** A column of structs. */
 export interface ObjectColumn {
   readonly has: (row: number) => boolean
@@ -26,39 +32,76 @@ export interface ObjectColumn {
   readonly at: (row: number) => Readonly<Record<string, unknown>> | undefined
   /** The members that the file has. */
   readonly members: ReadonlyMap<string, At>
+  /** Those of them that are texts. */
+  readonly texts: ReadonlyMap<string, () => TextColumn>
 }
 
 /**
  * The column of a row group of so many rows, fetched for a field of a struct type: undefined where it holds nothing at all, 'other'
- * where it has another form than these. Throws Error where it is damaged.
+ * where it has another form than these. Throws `fault` where it is damaged, as the functions of the column do: what checksums show
+ * to be intact is decoded when it is asked for first.
  */
 export function objectColumn(
   { node, chunks, bytes }: FetchedColumn,
   { type }: Field,
   rows: number,
+  fault: (cause: unknown) => Error,
 ): ObjectColumn | 'other' | undefined {
   const [first] = chunks
   if (node === undefined || first === undefined) return undefined
-  const leaves = new Map<SchemaNode, LeafColumn>()
-  const leafOf = (leaf: SchemaNode): LeafColumn | undefined => {
-    const known = leaves.get(leaf)
-    if (known !== undefined) return known
-    const i = chunks.findIndex(place => place.leaf === leaf)
-    if (i < 0) return undefined
-    const decoded = decodeChunk(bytes[i]!, chunks[i]!.chunk, leaf)
-    leaves.set(leaf, decoded)
-    return decoded
-  }
-  const { definition } = leafOf(first.leaf)!
+  const leaves = new Leaves(chunks, bytes, rows, fault)
+  const { definition } = leaves.get(first.leaf)
   if (definition?.some(level => level >= node.maxDefinition) === false) return undefined
   if (type.kind !== 'struct' || node.repetition !== 'OPTIONAL') return 'other'
-  const checked = (leaf: SchemaNode): LeafColumn | undefined => {
-    const decoded = leafOf(leaf)
-    if (decoded !== undefined && rowsOf(decoded) !== rows)
-      throw new Error(`a column has values for other than its ${rows} rows`)
-    return decoded
+  return structColumn(node, type.fields, leaves) ?? 'other'
+}
+
+/** The leaves below a column. */
+class Leaves {
+  readonly indexes = new Indexes()
+  readonly #left: Map<SchemaNode, { readonly bytes: Uint8Array; readonly chunk: ColumnChunk }>
+  readonly #decoded = new Map<SchemaNode, LeafColumn>()
+  readonly #rows: number
+  readonly fault: (cause: unknown) => Error
+
+  constructor(
+    chunks: FetchedColumn['chunks'],
+    bytes: readonly Uint8Array[],
+    rows: number,
+    fault: (cause: unknown) => Error,
+  ) {
+    this.#left = new Map(chunks.map(({ leaf, chunk }, i) => [leaf, { chunk, bytes: bytes[i]! }]))
+    this.#rows = rows
+    this.fault = fault
   }
-  return structColumn(node, type.fields, { leafOf: checked, indexes: new Indexes() }) ?? 'other'
+
+  /** False if there is no such leaf. Throws where it is damaged. */
+  look(leaf: SchemaNode): boolean {
+    if (this.#decoded.has(leaf)) return true
+    const found = this.#left.get(leaf)
+    if (found === undefined) return false
+    if (!isIntact(found.bytes, found.chunk, true)) this.get(leaf)
+    return true
+  }
+
+  isDecoded(leaf: SchemaNode): boolean {
+    return this.#decoded.has(leaf)
+  }
+
+  get(leaf: SchemaNode): LeafColumn {
+    const known = this.#decoded.get(leaf)
+    if (known !== undefined) return known
+    const { bytes, chunk } = this.#left.get(leaf)!
+    try {
+      const decoded = decodeChunk(bytes, chunk, leaf)
+      if (rowsOf(decoded) !== this.#rows) throw new Error(`a column has values for other than its ${this.#rows} rows`)
+      this.#decoded.set(leaf, decoded)
+      this.#left.delete(leaf)
+      return decoded
+    } catch (cause) {
+      throw this.fault(cause)
+    }
+  }
 }
 
 function rowsOf({ entries, repetition }: LeafColumn): number {
@@ -66,11 +109,6 @@ function rowsOf({ entries, repetition }: LeafColumn): number {
   let rows = 0
   for (const level of repetition) if (level === 0) rows++
   return rows
-}
-
-interface Leaves {
-  readonly leafOf: (leaf: SchemaNode) => LeafColumn | undefined
-  readonly indexes: Indexes
 }
 
 /** The place of an entry's value among those that are not NULL; -1 for NULL. */
@@ -93,12 +131,14 @@ class Indexes {
 
 function structColumn(node: SchemaNode, fields: readonly Field[], leaves: Leaves): ObjectColumn | undefined {
   const members = new Map<string, At>()
+  const texts = new Map<string, () => TextColumn>()
   for (const field of fields) {
     const child = findChild(node, field)
     if (child === undefined) continue
     const at = reader(child, field.type, leaves)
     if (at === undefined) return undefined
     members.set(field.name, at)
+    if (field.type.kind === 'string') texts.set(field.name, () => textColumn(child, leaves))
   }
   const has = presence(node, leaves)
   if (has === undefined) return undefined
@@ -112,17 +152,22 @@ function structColumn(node: SchemaNode, fields: readonly Field[], leaves: Leaves
     }
     return object
   }
-  return { has, at, members }
+  return { has, at, members, texts }
+}
+
+function textColumn(node: SchemaNode, leaves: Leaves): TextColumn {
+  const { values, definition } = leaves.get(node)
+  const array = values.array as Utf8Values
+  return { ...array, index: leaves.indexes.of(definition, node.maxDefinition, array.starts.length) }
 }
 
 /** Tells of each row whether a group is there: by a leaf of it that has one entry for each row. */
-function presence(node: SchemaNode, { leafOf }: Leaves): ((row: number) => boolean) | undefined {
+function presence(node: SchemaNode, leaves: Leaves): ((row: number) => boolean) | undefined {
   const leaf = firstFlat(node)
-  const column = leaf && leafOf(leaf)
-  if (column === undefined) return undefined
-  const { definition } = column
+  if (leaf === undefined || !leaves.look(leaf)) return undefined
+  const levels = onceMade(() => leaves.get(leaf).definition)
   const level = node.maxDefinition
-  return definition === undefined ? () => true : row => definition[row]! >= level
+  return row => (levels()?.[row] ?? level) >= level
 }
 
 function firstFlat(node: SchemaNode): SchemaNode | undefined {
@@ -140,12 +185,16 @@ function reader(node: SchemaNode, type: DataType, leaves: Leaves): At | undefine
   if (node.maxRepetition > 0) return undefined
   if (type.kind === 'struct')
     return node.physical === undefined ? structColumn(node, type.fields, leaves)?.at : undefined
-  const column = leaves.leafOf(node)
-  const value = column && valueReader(column.values, node, type)
-  if (value === undefined) return undefined
-  const count = countOf(column!.values)
+  if (!isReadable(node, type) || !leaves.look(node)) return undefined
+  const made = onceMade(() => readerOf(leaves.get(node), node, type, leaves.indexes))
+  return row => made()(row)
+}
+
+function readerOf({ values, definition }: LeafColumn, node: SchemaNode, type: DataType, indexes: Indexes): At {
+  const value = valueReader(values, type)
+  const count = countOf(values)
   if (count === 0) return () => undefined
-  const index = leaves.indexes.of(column!.definition, node.maxDefinition, count)
+  const index = indexes.of(definition, node.maxDefinition, count)
   if (index === undefined) return value
   return row => {
     const i = index[row]!
@@ -164,25 +213,39 @@ function mapReader(node: SchemaNode, type: Extract<DataType, { kind: 'map' }>, l
   if (node.maxRepetition > 0 || entries?.repetition !== 'REPEATED' || more.length > 0) return undefined
   if (key?.physical === undefined || key.repetition !== 'REQUIRED') return undefined
   if (value?.physical === undefined || value.repetition === 'REPEATED') return undefined
-  const [keys, values] = [leaves.leafOf(key), leaves.leafOf(value)]
-  const keyAt = keys && valueReader(keys.values, key, type.key)
-  const valueAt = values && valueReader(values.values, value, type.value)
-  if (keyAt === undefined || valueAt === undefined || keys?.entries !== values?.entries) return undefined
-  const { definition, repetition, entries: count } = keys!
+  if (!isReadable(key, type.key) || !isReadable(value, type.value)) return undefined
+  if (!leaves.look(key) || !leaves.look(value)) return undefined
+  const made = onceMade(() => entriesReader({ node, entries, key, value }, type, leaves))
+  if (leaves.isDecoded(key) || leaves.isDecoded(value)) made()
+  return row => made()(row)
+}
+
+/** The nodes of a map. */
+type MapNodes = Readonly<Record<'node' | 'entries' | 'key' | 'value', SchemaNode>>
+
+function entriesReader(
+  { node, entries, key, value }: MapNodes,
+  type: Extract<DataType, { kind: 'map' }>,
+  leaves: Leaves,
+): At {
+  const [keys, values] = [leaves.get(key), leaves.get(value)]
+  if (keys.entries !== values.entries) throw leaves.fault(new Error('a map has not as many values as keys'))
+  const [keyAt, valueAt] = [valueReader(keys.values, type.key), valueReader(values.values, type.value)]
+  const { definition, repetition, entries: count } = keys
   const levelAt = (entry: number): number => definition?.[entry] ?? key.maxDefinition
   // Where a row has no entries there is one that says so.
-  const starts = onceMade(() => startsOf(repetition, count))
-  const keyIndex = onceMade(() => leaves.indexes.of(definition, key.maxDefinition, countOf(keys!.values)))
-  const valueIndex = onceMade(() => leaves.indexes.of(values!.definition, value.maxDefinition, countOf(values!.values)))
+  const starts = startsOf(repetition, count)
+  const keyIndex = leaves.indexes.of(definition, key.maxDefinition, countOf(keys.values))
+  const valueIndex = leaves.indexes.of(values.definition, value.maxDefinition, countOf(values.values))
   return row => {
-    const start = starts()?.[row] ?? row
+    const start = starts?.[row] ?? row
     const level = levelAt(start)
     if (level < entries.maxDefinition) return level >= node.maxDefinition ? {} : undefined
     const object: Record<string, unknown> = {}
-    const end = starts()?.[row + 1] ?? start + 1
+    const end = starts?.[row + 1] ?? start + 1
     for (let entry = start; entry < end; entry++) {
-      const name = keyAt(keyIndex()?.[entry] ?? entry) as string
-      const at = valueIndex()?.[entry] ?? entry
+      const name = keyAt(keyIndex?.[entry] ?? entry) as string
+      const at = valueIndex?.[entry] ?? entry
       const item = at < 0 ? null : valueAt(at)
       if (name === '__proto__') Object.defineProperty(object, name, { value: item, ...PLAIN })
       else object[name] = item
@@ -212,18 +275,21 @@ function onceMade<T>(make: () => T): () => T {
 /** A member like any other, also if it is called `__proto__`. */
 const PLAIN = { writable: true, enumerable: true, configurable: true }
 
-/** Reads value i of a leaf. */
-function valueReader(
-  values: PhysicalValues,
-  node: SchemaNode,
-  { kind }: DataType,
-): ((i: number) => unknown) | undefined {
+/** True if a leaf holds values of a type in the form that `valueReader` reads. */
+function isReadable(node: SchemaNode, { kind }: DataType): boolean {
   const form = formOf(node)
-  if (kind === 'string') return form.kind === 'string' && values.kind === 'bytes' ? textReader(values.array) : undefined
-  if (kind === 'boolean') return values.kind === 'boolean' ? i => values.array[i] === 1 : undefined
-  if (form.kind !== 'integer' || !form.isSigned) return undefined
-  if (kind === 'integer') return values.kind === 'int32' && form.bits === 32 ? i => values.array[i] : undefined
-  return kind === 'long' && values.kind === 'int64' ? longReader(values.array) : undefined
+  const { physical } = node
+  if (kind === 'string') return form.kind === 'string' && physical?.endsWith('BYTE_ARRAY') === true
+  if (kind === 'boolean') return physical === 'BOOLEAN'
+  if (form.kind !== 'integer' || !form.isSigned) return false
+  return kind === 'integer' ? physical === 'INT32' && form.bits === 32 : kind === 'long' && physical === 'INT64'
+}
+
+/** Reads value i of a leaf that is readable. */
+function valueReader({ kind, array }: PhysicalValues, type: DataType): (i: number) => unknown {
+  if (kind === 'bytes') return textReader(array)
+  if (kind === 'int64') return longReader(array)
+  return type.kind === 'boolean' ? i => array[i] === 1 : i => array[i]
 }
 
 /** Numbers as commits have them: those beyond a double's digits are kept as they are spelled. */
@@ -237,11 +303,7 @@ function longReader(array: BigInt64Array): (i: number) => unknown {
   }
 }
 
-function textReader({
-  bytes,
-  starts,
-  ends,
-}: Extract<PhysicalValues, { kind: 'bytes' }>['array']): (i: number) => string {
+function textReader({ bytes, starts, ends }: Utf8Values): (i: number) => string {
   const buffer = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength)
   const encoding = isAscii(buffer) ? 'latin1' : 'utf8'
   return i => buffer.toString(encoding, starts[i], ends[i])

@@ -18,7 +18,7 @@ import { TableError } from '../errors.ts'
 import { type ObjectColumn, objectColumn } from './action-column.ts'
 import { ACTIONS, type Action, checkAction } from './actions/index.ts'
 import { keepNumbers, readActions } from './json.ts'
-import { AddColumn, LoggedAdd } from './logged-add.ts'
+import { AddColumn } from './logged-add.ts'
 import { sidecarPath } from './paths.ts'
 
 /** A checkpoint that is not larger is read at once. */
@@ -32,7 +32,7 @@ export const CHECKPOINT_SCHEMA: Schema = parseDdl(
 /** The content of a checkpoint. Of its files, those that can be read where they lie are apart from the actions. */
 export interface Checkpointed {
   readonly actions: Action[]
-  readonly files: LoggedAdd[]
+  readonly files: AddColumn[]
 }
 
 /** The actions of a checkpoint file, and of the sidecars that it names. TableError if it is damaged or incomplete. */
@@ -42,7 +42,7 @@ export async function readCheckpoint(store: ObjectStore, path: string, json: boo
       ? { actions: await readActions(store, path), files: [] }
       : await readParquetActions(await sourceOf(store, path))
     const actions = own.actions.filter(action => !action.sidecar)
-    const files: LoggedAdd[] = [...own.files]
+    const files = [...own.files]
     for (const path of sidecarPaths(own.actions)) {
       const found = await readParquetActions(await sourceOf(store, path))
       for (const action of found.actions) actions.push(action)
@@ -51,12 +51,12 @@ export async function readCheckpoint(store: ObjectStore, path: string, json: boo
     return { actions, files }
   } catch (cause) {
     if (cause instanceof TableError) throw cause
-    throw new TableError(
-      'corrupt_log',
-      `${store.location}/${path}: the checkpoint cannot be read: ${messageOf(cause)}`,
-      { cause },
-    )
+    throw unreadable(`${store.location}/${path}`, cause)
   }
+}
+
+function unreadable(name: string, cause: unknown): TableError {
+  return new TableError('corrupt_log', `${name}: the checkpoint cannot be read: ${messageOf(cause)}`, { cause })
 }
 
 /** The sidecars that a checkpoint file names, as paths in the store. */
@@ -87,34 +87,35 @@ async function readParquetActions(file: ByteSource, columns?: Schema): Promise<C
   const footer = await readFooter(source)
   const schema = columns ?? schemaOf(footer, source.name)
   const actions: Action[] = []
-  const files: LoggedAdd[] = []
-  const where = (): string => `${source.name}, row ${actions.length + files.length + 1}`
+  const files: AddColumn[] = []
+  let row = 0
+  const where = (): string => `${source.name}, row ${row}`
+  const fault = (cause: unknown): Error => unreadable(source.name, cause)
   for (let group = 0; group < footer.rowGroups.length; group++) {
     const fetched = await fetchRowGroup(source, footer, group, schema)
     for (const [i, field] of schema.entries()) {
-      const column = objectColumn(fetched.columns[i]!, field, fetched.rows)
+      const column = objectColumn(fetched.columns[i]!, field, fetched.rows, fault)
       if (column === undefined) continue
       if (field.name === 'add' && column !== 'other' && !column.members.has(STATS_PARSED)) {
-        addFiles(files, new AddColumn(column), fetched.rows, where)
+        const adds = new AddColumn(column, fetched.rows)
+        const before = row
+        for (const i of adds.inDoubt()) {
+          row = before + i + 1
+          checkAction({ add: adds.action(adds.rows[i]!) }, where)
+        }
+        row = before + adds.rows.length
+        files.push(adds)
         continue
       }
       for (const object of objects(fetched, i, field, column)) {
         const action: Action = { [field.name]: withStats(object) }
+        row++
         checkAction(action, where)
         actions.push(action)
       }
     }
   }
   return { actions, files }
-}
-
-/** Puts those of a row group to the files. Throws as `checkAction`. */
-function addFiles(files: LoggedAdd[], column: AddColumn, rows: number, where: () => string): void {
-  for (let row = 0; row < rows; row++) {
-    if (!column.has(row)) continue
-    if (column.isInDoubt(row)) checkAction({ add: column.action(row) }, where)
-    files.push(new LoggedAdd(column, row))
-  }
 }
 
 /** A file of which all is read, at once if it is not large. */

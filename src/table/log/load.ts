@@ -5,6 +5,7 @@ import type { Snapshot } from '../snapshot.ts'
 import type { Action } from './actions/index.ts'
 import { type Checkpointed, readCheckpoint } from './checkpoint.ts'
 import { readActions } from './json.ts'
+import { LoggedFiles } from './logged-files.ts'
 import { commitPath, LOG_FOLDER } from './paths.ts'
 import { SnapshotBuilder } from './replay.ts'
 import { type Checkpoint, type Commit, type Listing, lastCheckpoint, listLog } from './segment.ts'
@@ -93,7 +94,7 @@ async function replay(
     const parts: Checkpointed[] = []
     for (const file of checkpoint.files) parts.push(await readCheckpoint(store, file.path, file.json))
     for (const { actions } of parts) builder.apply(actions, 0)
-    builder.applyFiles(parts.flatMap(({ files }) => files))
+    builder.applyFiles(new LoggedFiles(parts.flatMap(({ files }) => files)))
     next = checkpoint.version + 1n
     // The checkpoint does not say when its version was committed.
     const own = commits.find(commit => commit.version === checkpoint.version)

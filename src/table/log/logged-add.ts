@@ -1,41 +1,75 @@
-import type { At, ObjectColumn } from './action-column.ts'
+import type { At, ObjectColumn, TextColumn } from './action-column.ts'
 import type { AddAction, DeletionVectorDescriptor } from './actions/index.ts'
 import { count, time } from './shapes.ts'
 
 /** The column of add actions of a row group of a checkpoint. */
 export class AddColumn {
-  readonly has: (row: number) => boolean
+  /** The rows that have one, ascending. */
+  readonly rows: Int32Array
   readonly action: (row: number) => AddAction
   readonly path: At
   readonly size: At
   readonly modificationTime: At
   readonly partitionValues: At
-  readonly stats: At
+  readonly stat: At
   readonly tags: At
-  readonly deletionVector: At
+  readonly vector: (row: number) => DeletionVectorDescriptor | undefined
+  readonly #texts: ObjectColumn['texts']
 
-  constructor({ has, at, members }: ObjectColumn) {
+  constructor({ has, at, members, texts }: ObjectColumn, rows: number) {
     const member = (name: string): At => members.get(name) ?? (() => undefined)
-    this.has = has
+    this.rows = rowsWith(has, rows)
     this.action = at as (row: number) => AddAction
     this.path = member('path')
     this.size = member('size')
     this.modificationTime = member('modificationTime')
     this.partitionValues = member('partitionValues')
-    this.stats = member('stats')
+    this.stat = member('stats')
     this.tags = member('tags')
-    this.deletionVector = member('deletionVector')
+    this.vector = member('deletionVector') as AddColumn['vector']
+    this.#texts = texts
   }
 
-  /** True if an action may be wrong in a way that the types of its columns leave: then it must be looked at as a whole. */
-  isInDoubt(row: number): boolean {
-    return (
-      this.path(row) === undefined ||
-      count(this.size(row), '') !== undefined ||
-      time(this.modificationTime(row), '') !== undefined ||
-      this.deletionVector(row) !== undefined
-    )
+  /** The paths where they lie; undefined if the file lacks them. */
+  get paths(): TextColumn | undefined {
+    return this.#texts.get('path')?.()
   }
+
+  /** The statistics where they lie; undefined if the file lacks them. */
+  get stats(): TextColumn | undefined {
+    return this.#texts.get('stats')?.()
+  }
+
+  /** The rows whose actions may be wrong in a way that the types of their columns leave: they must be looked at as a whole. */
+  *inDoubt(): Generator<number> {
+    const { paths, rows } = this
+    for (let i = 0; i < rows.length; i++) {
+      const row = rows[i]!
+      if (
+        paths === undefined ||
+        (paths.index?.[row] ?? row) < 0 ||
+        !isCount(this.size(row)) ||
+        !isTime(this.modificationTime(row)) ||
+        this.vector(row) !== undefined
+      )
+        yield i
+    }
+  }
+}
+
+function rowsWith(has: (row: number) => boolean, rows: number): Int32Array {
+  const found = new Int32Array(rows)
+  let count = 0
+  for (let row = 0; row < rows; row++) if (has(row)) found[count++] = row
+  return found.subarray(0, count)
+}
+
+function isCount(value: unknown): boolean {
+  return count(value, '') === undefined
+}
+
+function isTime(value: unknown): boolean {
+  return time(value, '') === undefined
 }
 
 /** An add action of a checkpoint, of which most is read where it lies when somebody asks for it. */
@@ -68,7 +102,7 @@ export class LoggedAdd {
   }
 
   get stats(): string | undefined {
-    return this.#column.stats(this.#row) as string | undefined
+    return this.#column.stat(this.#row) as string | undefined
   }
 
   get tags(): AddAction['tags'] {
@@ -76,6 +110,6 @@ export class LoggedAdd {
   }
 
   get deletionVector(): DeletionVectorDescriptor | undefined {
-    return this.#column.deletionVector(this.#row) as DeletionVectorDescriptor | undefined
+    return this.#column.vector(this.#row)
   }
 }

@@ -5,7 +5,7 @@ import { TextMap } from '../../core/ordered.ts'
 import { withoutMapping } from '../column-mapping.ts'
 import { parsePartitionValue } from '../data-files/partition-values.ts'
 import { TableError } from '../errors.ts'
-import { LiveFile, LiveFiles, logicalKey } from '../live-files.ts'
+import { LiveFile, LiveFiles, liveRows, logicalKey } from '../live-files.ts'
 import { metadataOf } from '../metadata.ts'
 import { isTrue } from '../properties.ts'
 import { checkReadable, hasColumnMapping } from '../protocol.ts'
@@ -22,6 +22,7 @@ import type {
   TxnAction,
 } from './actions/index.ts'
 import type { LoggedAdd } from './logged-add.ts'
+import { type FileIndex, LoggedFiles } from './logged-files.ts'
 import { checkFilePath, isPlainPath, pathOf } from './paths.ts'
 import { shown, time } from './shapes.ts'
 
@@ -47,7 +48,8 @@ export class SnapshotBuilder {
   readonly #domains = new Map<string, DomainMetadataAction>()
   readonly #forgotten: readonly string[]
   /** The files of a checkpoint, and the logical files that were told of since. */
-  #files: readonly LoggedAdd[] = []
+  #files = new LoggedFiles([])
+  #index: FileIndex | undefined
   readonly #since = new Set<string>()
 
   /** `forgotten`: keys of tombstones of `before` whose time is over. */
@@ -87,11 +89,15 @@ export class SnapshotBuilder {
   }
 
   /** Applies the files of a checkpoint, behind its other actions and in front of all others. */
-  applyFiles(files: readonly LoggedAdd[]): void {
+  applyFiles(files: LoggedFiles): void {
     this.#files = files
+    this.#index = files.index()
     this.#since.clear()
-    if (this.#removed.size === 0) return
-    for (const add of files) this.#removed.delete(logicalKey(pathOf(this.#location, add.path), add.deletionVector))
+    if (this.#index !== undefined) {
+      for (const key of this.#removed.keys()) if (this.#index.findLogical(key) !== undefined) this.#removed.delete(key)
+    } else if (this.#removed.size > 0) {
+      for (const add of files) this.#removed.delete(logicalKey(pathOf(this.#location, add.path), add.deletionVector))
+    }
   }
 
   /** commitInfo is free text: its time is looked at where the table says that it counts, and must be one there. */
@@ -182,6 +188,9 @@ export class SnapshotBuilder {
   }
 
   #liveFromScratch(partition: readonly Field[]): LiveFiles {
+    const added = [...this.#added.values()].map(({ path, action }) => this.#liveFile(action, path, partition))
+    // Partition values are texts, which may be wrong.
+    if (this.#index !== undefined && partition.length === 0) return this.#liveLater(this.#index, this.#distinct(added))
     const files: LiveFile[] = []
     for (const add of this.#files) {
       const isPlain = isPlainPath(add.path)
@@ -189,8 +198,31 @@ export class SnapshotBuilder {
       if (this.#since.size > 0 && this.#since.has(logicalKey(path, add.deletionVector))) continue
       files.push(this.#liveFile(add, path, partition, isPlain))
     }
-    for (const { path, action } of this.#added.values()) files.push(this.#liveFile(action, path, partition))
+    for (const file of added) files.push(file)
     return LiveFiles.of(this.#distinct(files))
+  }
+
+  /** Of a checkpoint whose files are right, as far as anything of them is looked at, and of files that were added since. */
+  #liveLater(index: FileIndex, added: readonly LiveFile[]): LiveFiles {
+    const files = this.#files
+    const gone = new Set<number>()
+    for (const key of this.#since) {
+      const number = index.findLogical(key)
+      if (number !== undefined) gone.add(number)
+    }
+    for (const { path, key } of added) {
+      const number = index.find(path)
+      if (number === undefined || gone.has(number)) continue
+      if (index.findLogical(key) === undefined) throw this.#twice(path)
+      gone.add(number)
+    }
+    for (const add of files.withVectors(gone)) this.#liveFile(add, add.path, [], true)
+    const make = (add: LoggedAdd): LiveFile => new LiveFile(add, add.path, NO_PARTITION)
+    return LiveFiles.later({
+      size: files.size - gone.size + added.length,
+      files: () => [...Iterator.from(files.without(gone)).map(make), ...added],
+      rows: () => sumOf(files.rows(gone), liveRows(added)),
+    })
   }
 
   /** Each path once; an action that stands twice in a checkpoint says the same. */
@@ -286,4 +318,8 @@ function merged<V>(
   let map = before
   for (const [key, value] of changes) map = keep(value) ? map.with(key, value) : map.without(key)
   return map
+}
+
+function sumOf(a: bigint | undefined, b: bigint | undefined): bigint | undefined {
+  return a === undefined || b === undefined ? undefined : a + b
 }
