@@ -6,7 +6,7 @@ import {
   PageTypes,
   ParquetTypes,
 } from 'hyparquet/src/constants.js'
-import { deserializeTCompactProtocol } from 'hyparquet/src/thrift.js'
+import { readStruct } from './thrift.ts'
 
 /** Bytes and how far they are read. */
 export interface Reader {
@@ -92,7 +92,7 @@ class Struct {
   }
 
   static read(reader: Reader): Struct {
-    return new Struct(deserializeTCompactProtocol(reader))
+    return new Struct(readStruct(reader))
   }
 
   /** The numbers of the fields that are there. */

@@ -131,7 +131,7 @@ export async function readRowGroup(
   return { rows, vectors }
 }
 
-/** The bytes of a row group, fetched and not yet decoded. It can be handed to another thread. */
+/** The bytes of a row group, fetched and not yet decoded. It can be handed to another thread, unless its source is kept. */
 export interface FetchedRowGroup {
   readonly rows: number
   readonly columns: readonly FetchedColumn[]
@@ -175,7 +175,8 @@ export async function fetchRowGroup(
     ranges.map(async range => {
       const isWhole = chunkBytesMax === Number.POSITIVE_INFINITY
       const inside = chunks.filter(({ start }) => isWhole && start >= range.start && start < range.end)
-      read.set(range.start, inOwnBuffer(await readIntact(source, range, inside)))
+      const bytes = await readIntact(source, range, inside)
+      read.set(range.start, source.isKept === true ? bytes : inOwnBuffer(bytes))
     }),
   )
   const bytesOf = (chunk: ChunkPlace): Uint8Array => {
@@ -329,7 +330,7 @@ function chunksBelow(source: ByteSource, footer: Footer, rowGroup: number, node:
   const slack = LEAVES_HEADER_OUT.test(footer.createdBy) ? LEFT_OUT_BYTES_MAX : 0
   return leavesOf(node).map(leaf => {
     const chunk = columns[leaf.leafIndex]
-    if (chunk?.path.join('\0') !== leaf.path.join('\0'))
+    if (chunk === undefined || !isSamePath(chunk.path, leaf.path))
       throw new Error(`the column chunk ${leaf.path.join('.')} is not where the schema has it`)
     if (chunk.isEncrypted) throw new UnsupportedError('it is encrypted; decrypt the file first')
     if (chunk.otherFile !== undefined) throw new UnsupportedError(`its values are in another file, ${chunk.otherFile}`)
@@ -338,6 +339,10 @@ function chunksBelow(source: ByteSource, footer: Footer, rowGroup: number, node:
     if (start < 4 || end > source.sizeBytes) throw new Error(`its bytes ${start} to ${end} are not in the file`)
     return { leaf, chunk, start, end: Math.min(end + slack, source.sizeBytes) }
   })
+}
+
+function isSamePath(a: readonly string[], b: readonly string[]): boolean {
+  return a.length === b.length && a.every((name, i) => name === b[i])
 }
 
 /** The leaves at or below a node, in the order of the file. */

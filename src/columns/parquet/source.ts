@@ -11,6 +11,8 @@ export interface ByteSource {
   read(start: number, end: number): Promise<Uint8Array>
   /** The same, past what is kept of it, for whoever finds that it is damaged; not there where nothing is kept. */
   readAnew?(start: number, end: number): Promise<Uint8Array>
+  /** Reads give parts of bytes that somebody keeps: another thread cannot have them. */
+  readonly isKept?: boolean
 }
 
 /** Any file. */

@@ -25,6 +25,13 @@ export interface TextColumn extends Utf8Values {
   readonly index: Int32Array | undefined
 }
 
+/** Whole numbers of rows where they lie. */
+export interface LongColumn {
+  readonly array: BigInt64Array
+  /** As that of texts. */
+  readonly index: Int32Array | undefined
+}
+
 /** A column of structs. */
 export interface ObjectColumn {
   readonly has: (row: number) => boolean
@@ -34,6 +41,8 @@ export interface ObjectColumn {
   readonly members: ReadonlyMap<string, At>
   /** Those of them that are texts. */
   readonly texts: ReadonlyMap<string, () => TextColumn>
+  /** Those of them that are whole numbers of 64 bits. */
+  readonly longs: ReadonlyMap<string, () => LongColumn>
 }
 
 /**
@@ -132,6 +141,7 @@ class Indexes {
 function structColumn(node: SchemaNode, fields: readonly Field[], leaves: Leaves): ObjectColumn | undefined {
   const members = new Map<string, At>()
   const texts = new Map<string, () => TextColumn>()
+  const longs = new Map<string, () => LongColumn>()
   for (const field of fields) {
     const child = findChild(node, field)
     if (child === undefined) continue
@@ -139,6 +149,7 @@ function structColumn(node: SchemaNode, fields: readonly Field[], leaves: Leaves
     if (at === undefined) return undefined
     members.set(field.name, at)
     if (field.type.kind === 'string') texts.set(field.name, () => textColumn(child, leaves))
+    if (field.type.kind === 'long') longs.set(field.name, () => longColumn(child, leaves))
   }
   const has = presence(node, leaves)
   if (has === undefined) return undefined
@@ -152,13 +163,19 @@ function structColumn(node: SchemaNode, fields: readonly Field[], leaves: Leaves
     }
     return object
   }
-  return { has, at, members, texts }
+  return { has, at, members, texts, longs }
 }
 
 function textColumn(node: SchemaNode, leaves: Leaves): TextColumn {
   const { values, definition } = leaves.get(node)
   const array = values.array as Utf8Values
   return { ...array, index: leaves.indexes.of(definition, node.maxDefinition, array.starts.length) }
+}
+
+function longColumn(node: SchemaNode, leaves: Leaves): LongColumn {
+  const { values, definition } = leaves.get(node)
+  const array = values.array as BigInt64Array
+  return { array, index: leaves.indexes.of(definition, node.maxDefinition, array.length) }
 }
 
 /** Tells of each row whether a group is there: by a leaf of it that has one entry for each row. */
@@ -182,6 +199,7 @@ function firstFlat(node: SchemaNode): SchemaNode | undefined {
 
 function reader(node: SchemaNode, type: DataType, leaves: Leaves): At | undefined {
   if (type.kind === 'map') return mapReader(node, type, leaves)
+  if (type.kind === 'array') return listReader(node, type.element, leaves)
   if (node.maxRepetition > 0) return undefined
   if (type.kind === 'struct')
     return node.physical === undefined ? structColumn(node, type.fields, leaves)?.at : undefined
@@ -218,6 +236,40 @@ function mapReader(node: SchemaNode, type: Extract<DataType, { kind: 'map' }>, l
   const made = onceMade(() => entriesReader({ node, entries, key, value }, type, leaves))
   if (leaves.isDecoded(key) || leaves.isDecoded(value)) made()
   return row => made()(row)
+}
+
+/** A list of three levels, of texts, numbers or flags, as an array. */
+function listReader(node: SchemaNode, type: DataType, leaves: Leaves): At | undefined {
+  const [list] = node.children
+  const [element, ...more] = list?.children ?? []
+  if (node.maxRepetition > 0 || list?.repetition !== 'REPEATED' || more.length > 0 || list.name !== 'list')
+    return undefined
+  if (element?.physical === undefined || element.repetition === 'REPEATED' || !isReadable(element, type))
+    return undefined
+  if (!leaves.look(element)) return undefined
+  const made = onceMade(() => elementsReader({ node, list, element }, type, leaves))
+  return row => made()(row)
+}
+
+function elementsReader(
+  { node, list, element }: Readonly<Record<'node' | 'list' | 'element', SchemaNode>>,
+  type: DataType,
+  leaves: Leaves,
+): At {
+  const { values, definition, repetition, entries } = leaves.get(element)
+  const valueAt = valueReader(values, type)
+  const starts = startsOf(repetition, entries)
+  const index = leaves.indexes.of(definition, element.maxDefinition, countOf(values))
+  return row => {
+    const start = starts?.[row] ?? row
+    const level = definition?.[start] ?? element.maxDefinition
+    if (level < list.maxDefinition) return level >= node.maxDefinition ? [] : undefined
+    const end = starts?.[row + 1] ?? start + 1
+    return Array.from({ length: end - start }, (_, i) => {
+      const at = index?.[start + i] ?? start + i
+      return at < 0 ? null : valueAt(at)
+    })
+  }
 }
 
 /** The nodes of a map. */

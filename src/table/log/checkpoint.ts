@@ -122,7 +122,7 @@ async function readParquetActions(file: ByteSource, columns?: Schema): Promise<C
 async function readAhead(file: ByteSource): Promise<ByteSource> {
   if (file.sizeBytes > AT_ONCE_BYTES_MAX) return file
   const bytes = await file.read(0, file.sizeBytes)
-  return { ...file, read: async (start, end) => bytes.subarray(start, end) }
+  return { ...file, isKept: true, read: async (start, end) => bytes.subarray(start, end) }
 }
 
 /** The values of a column of actions that are there. */

@@ -1,6 +1,5 @@
-import type { At, ObjectColumn, TextColumn } from './action-column.ts'
+import type { At, LongColumn, ObjectColumn, TextColumn } from './action-column.ts'
 import type { AddAction, DeletionVectorDescriptor } from './actions/index.ts'
-import { count, time } from './shapes.ts'
 
 /** The column of add actions of a row group of a checkpoint. */
 export class AddColumn {
@@ -15,8 +14,9 @@ export class AddColumn {
   readonly tags: At
   readonly vector: (row: number) => DeletionVectorDescriptor | undefined
   readonly #texts: ObjectColumn['texts']
+  readonly #longs: ObjectColumn['longs']
 
-  constructor({ has, at, members, texts }: ObjectColumn, rows: number) {
+  constructor({ has, at, members, texts, longs }: ObjectColumn, rows: number) {
     const member = (name: string): At => members.get(name) ?? (() => undefined)
     this.rows = rowsWith(has, rows)
     this.action = at as (row: number) => AddAction
@@ -28,6 +28,7 @@ export class AddColumn {
     this.tags = member('tags')
     this.vector = member('deletionVector') as AddColumn['vector']
     this.#texts = texts
+    this.#longs = longs
   }
 
   /** The paths where they lie; undefined if the file lacks them. */
@@ -40,20 +41,36 @@ export class AddColumn {
     return this.#texts.get('stats')?.()
   }
 
-  /** The rows whose actions may be wrong in a way that the types of their columns leave: they must be looked at as a whole. */
-  *inDoubt(): Generator<number> {
+  /**
+   * The places in `rows` of actions that may be wrong in a way that the types of their columns leave: they must be looked at as a
+   * whole.
+   */
+  inDoubt(): number[] {
     const { paths, rows } = this
+    const [hasSize, hasTime] = [usual(this.#longs.get('size')?.()), usual(this.#longs.get('modificationTime')?.())]
+    const found: number[] = []
     for (let i = 0; i < rows.length; i++) {
       const row = rows[i]!
-      if (
-        paths === undefined ||
-        (paths.index?.[row] ?? row) < 0 ||
-        !isCount(this.size(row)) ||
-        !isTime(this.modificationTime(row)) ||
-        this.vector(row) !== undefined
-      )
-        yield i
+      const hasPath = paths !== undefined && (paths.index === undefined || paths.index[row]! >= 0)
+      if (!hasPath || !hasSize(row) || !hasTime(row) || this.vector(row) !== undefined) found.push(i)
     }
+    return found
+  }
+}
+
+/** Times that are not before 1970 and sizes that no file reaches have less in their upper half. */
+const USUAL_MAX = 0x1e_0000
+
+/** Tells of the rows that have a number which is right as a size and as a time in milliseconds. */
+function usual(longs: LongColumn | undefined): (row: number) => boolean {
+  if (longs === undefined) return () => false
+  const { array, index } = longs
+  const halves = new Int32Array(array.buffer, array.byteOffset, array.length * 2)
+  return row => {
+    const value = index === undefined ? row : index[row]!
+    if (value < 0) return false
+    const high = halves[2 * value + 1]!
+    return high >= 0 && high < USUAL_MAX
   }
 }
 
@@ -62,14 +79,6 @@ function rowsWith(has: (row: number) => boolean, rows: number): Int32Array {
   let count = 0
   for (let row = 0; row < rows; row++) if (has(row)) found[count++] = row
   return found.subarray(0, count)
-}
-
-function isCount(value: unknown): boolean {
-  return count(value, '') === undefined
-}
-
-function isTime(value: unknown): boolean {
-  return time(value, '') === undefined
 }
 
 /** An add action of a checkpoint, of which most is read where it lies when somebody asks for it. */
