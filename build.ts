@@ -3,6 +3,7 @@ import { parseArgs } from 'node:util'
 import type { Build } from 'bun'
 import manifest from './package.json' with { type: 'json' }
 import { embedDuckDb } from './src/sql/embed-plugin.ts'
+import { lightS3 } from './src/storage/s3/light-plugin.ts'
 
 /*
  * Builds the executable: bun build.ts [--target bun-linux-arm64] [--outfile FILE]
@@ -24,7 +25,9 @@ const result = await Bun.build({
   // The worker is an entry point of its own: the executable finds it by its name, beside main.
   entrypoints: ['./src/main.ts', './src/table/workers/worker.ts'],
   compile: { target: target as Build.CompileTarget, outfile },
-  plugins: [embedDuckDb(os === 'windows' ? 'win32' : os, `${cpu}${musl}`)],
+  plugins: [embedDuckDb(os === 'windows' ? 'win32' : os, `${cpu}${musl}`), lightS3()],
+  // The SDK of S3 as modules: only those parts of it that are used are in the executable, and are loaded.
+  conditions: ['module'],
   // Commands are loaded when they are called: what only another one needs would take longer to read than cat takes.
   splitting: true,
   // Compiled ahead: parsing the sources was half of the time that a short command took.

@@ -24,7 +24,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
 
 /** Packages, and parts of Bun that are more than its runtime, and the rooms that may use them. */
 const PACKAGES: Readonly<Record<string, readonly string[]>> = {
-  bun: ['nfs', 'serve', 'sql'],
+  bun: ['nfs', 'serve', 'sql', 'storage'],
   'bun:sqlite': ['cache', 'fs', 'serve'],
   'bun:ffi': ['fs'],
   '@aws-sdk/client-s3': ['storage'],

@@ -192,6 +192,30 @@ test('the policy in the README is enough to write a table, its first two stateme
   expect(elsewhere.err).toContain('may not do s3:ListBucket there')
 }, 120_000)
 
+test('keys are had of the machine, or of the container, where nothing else names them', async () => {
+  const table = 's3://posixlake-test/keys'
+  await done('create', table, '--from-csv', 'people.csv')
+  const { AWS_ACCESS_KEY_ID: AccessKeyId, AWS_SECRET_ACCESS_KEY: SecretAccessKey } = minio.environment
+  const Expiration = new Date(Date.now() + 3_600_000).toISOString()
+  const roles = '/latest/meta-data/iam/security-credentials/'
+  await using server = Bun.serve({
+    port: 0,
+    hostname: '127.0.0.1',
+    fetch: request => {
+      const { pathname } = new URL(request.url)
+      if (pathname === '/latest/api/token') return new Response('token')
+      if (pathname === roles) return new Response('role')
+      return Response.json({ Code: 'Success', AccessKeyId, SecretAccessKey, Token: '', Expiration })
+    },
+  })
+  const none = { AWS_ACCESS_KEY_ID: '', AWS_SECRET_ACCESS_KEY: '' }
+  for (const where of [
+    { AWS_EC2_METADATA_SERVICE_ENDPOINT: server.url.origin },
+    { AWS_CONTAINER_CREDENTIALS_FULL_URI: `${server.url.origin}/container` },
+  ])
+    expect(await posixlake(['cat', table], { ...none, ...where })).toEqual({ status: 0, out: PEOPLE, err: '' })
+}, 60_000)
+
 describe('what cannot be is told in one line, with exit status 1, and leaves nothing behind:', () => {
   const cases: readonly (readonly [string, readonly string[], string, Readonly<Record<string, string>>?])[] = [
     [
