@@ -5,7 +5,7 @@ import { isIntact } from '../columns/parquet/decode.ts'
 import { findChild } from '../columns/parquet/match.ts'
 import type { SchemaNode } from '../columns/parquet/metadata.ts'
 import { PARQUET_MAGIC, type RawFooter } from '../columns/parquet/raw-footer.ts'
-import { chunkPlaces, type Footer, leavesOf } from '../columns/parquet/read.ts'
+import { type ChunkPlace, chunkPlaces, type Footer, leavesOf } from '../columns/parquet/read.ts'
 import type { ByteSource } from '../columns/parquet/source.ts'
 import type { Schema } from '../columns/types.ts'
 import { sha256Hex } from '../core/hash.ts'
@@ -113,17 +113,29 @@ export class RemoteFiles {
 
   /** Fetches columns, by their numbers in the table, unless they are there; all that the files have without them. */
   async fetch(columns?: ReadonlySet<number>): Promise<void> {
-    const wanted = this.#parts.map(part => ({ part, leaves: this.#missingLeaves(part, columns) }))
-    const pieces = wanted.flatMap(({ part, leaves }) => rangesOf(part, leaves).map(range => ({ part, range })))
-    await this.#each(pieces, async ({ part, range: { start, end } }) => {
-      const bytes = await part.source.read(start, end)
+    const wanted = this.#parts.map(part => {
+      const leaves = this.#missingLeaves(part, columns)
+      const places = placesOf(part, leaves)
+      return { part, leaves, pieces: split(joined(places)), places }
+    })
+    const pieces = wanted.flatMap(({ part, pieces, places }) => pieces.map(piece => ({ part, piece, places })))
+    await this.#each(pieces, async ({ part, piece, places }) => {
+      const bytes = await part.source.read(piece.start, piece.end)
       await using out = await open(part.path, 'r+')
-      await writeAt(out, bytes, start)
+      await writeAt(out, bytes, piece.start)
+      // As long as they are in memory: to read them back takes longer than to check them.
+      for (const place of places.filter(each => isWithin(each, piece))) {
+        const again = await mended(part, place, bytes.subarray(place.start - piece.start, place.end - piece.start))
+        if (again !== undefined) await writeAt(out, again, place.start)
+      }
     })
     await this.#each(
       wanted.filter(({ leaves }) => leaves.length > 0),
-      async ({ part, leaves }) => {
-        await mend(part, leaves)
+      async ({ part, leaves, pieces, places }) => {
+        await mend(
+          part,
+          places.filter(place => !pieces.some(piece => isWithin(place, piece))),
+        )
         for (const { leafIndex } of leaves) part.here.add(leafIndex)
         await rewriteFooter(part)
       },
@@ -149,19 +161,27 @@ export class RemoteFiles {
   }
 }
 
-/** Fetches those column chunks once more that were damaged on their way: the engine does not look at their checksums. */
-async function mend(part: RemotePart, leaves: readonly SchemaNode[]): Promise<void> {
-  const { source, footer, groups, path } = part
-  const places = groups.flatMap(group => chunkPlaces(source, footer, group, leaves))
-  await using out = await open(path, 'r+')
-  for (const { start, end, chunk } of places) {
-    const bytes = new Uint8Array(end - start)
-    await out.read(bytes, 0, bytes.length, start)
-    if (isIntact(bytes, chunk)) continue
-    const again = (await source.readAnew?.(start, end)) ?? bytes
-    if (!isIntact(again, chunk))
-      throw new ParquetError('corrupt', `${source.name}: the column ${chunk.path.join('.')} is damaged`)
-    await writeAt(out, again, start)
+/** The bytes of a column chunk anew if they were damaged on their way: the engine does not look at their checksums. */
+async function mended(
+  { source }: RemotePart,
+  { start, end, chunk }: ChunkPlace,
+  bytes: Uint8Array,
+): Promise<Uint8Array | undefined> {
+  if (isIntact(bytes, chunk)) return undefined
+  const again = (await source.readAnew?.(start, end)) ?? bytes
+  if (isIntact(again, chunk)) return again
+  throw new ParquetError('corrupt', `${source.name}: the column ${chunk.path.join('.')} is damaged`)
+}
+
+/** Mends column chunks that were fetched in several pieces. */
+async function mend(part: RemotePart, places: readonly ChunkPlace[]): Promise<void> {
+  if (places.length === 0) return
+  await using out = await open(part.path, 'r+')
+  for (const place of places) {
+    const bytes = new Uint8Array(place.end - place.start)
+    await out.read(bytes, 0, bytes.length, place.start)
+    const again = await mended(part, place, bytes)
+    if (again !== undefined) await writeAt(out, again, place.start)
   }
 }
 
@@ -185,8 +205,12 @@ async function writeAt(out: FileHandle, bytes: Uint8Array, position: number): Pr
     done += (await out.write(bytes, done, bytes.length - done, position + done)).bytesWritten
 }
 
-function rangesOf({ source, footer, groups }: RemotePart, leaves: readonly SchemaNode[]): Range[] {
-  return split(joined(groups.flatMap(group => chunkPlaces(source, footer, group, leaves))))
+function placesOf({ source, footer, groups }: RemotePart, leaves: readonly SchemaNode[]): ChunkPlace[] {
+  return groups.flatMap(group => chunkPlaces(source, footer, group, leaves))
+}
+
+function isWithin(range: Range, { start, end }: Range): boolean {
+  return range.start >= start && range.end <= end
 }
 
 /** Ranges in order, those that are near each other as one. */

@@ -3,8 +3,10 @@ import { parseDdl } from '../../src/columns/schema.ts'
 import { batchOf } from '../../src/columns/vectors.ts'
 import { execute } from '../../src/sql/engine.ts'
 import { resultText } from '../../src/sql/format.ts'
+import type { ObjectStore } from '../../src/storage/object-store.ts'
 import { createTable } from '../../src/table/operations/create.ts'
-import type { Table } from '../../src/table/table.ts'
+import type { LiveFile } from '../../src/table/snapshot.ts'
+import { openTable, type Table } from '../../src/table/table.ts'
 import { commit, writeDataFiles } from '../helpers/changes.ts'
 import { type CountingStore, countingStore } from '../helpers/counting.ts'
 import { memoryStore } from '../helpers/memory-store.ts'
@@ -203,6 +205,35 @@ describe('a query of a table that is elsewhere', () => {
     await run(`DELETE FROM data WHERE id = 3000`)
     expect((await run(`SELECT count(*) AS n FROM data WHERE city = 'Oslo'`)).text).toBe('n\n79\n')
     expect((await run('SELECT count(*) AS n FROM data')).text).toBe(`n\n${FILES * ROWS - 1}\n`)
+  })
+
+  test('fetches anew what was damaged on its way, in pieces of any size, and fails if it stays so', async () => {
+    const { table, store } = await elsewhere(240_000, 1)
+    const [{ sizeBytes }] = table.snapshot.files as [LiveFile]
+    const damagedRanges = new Set<string>()
+    const damaged: ObjectStore['read'] = async (path, start = 0, end) => {
+      const bytes = Uint8Array.from(await store.read(path, start, end))
+      // The footer is read up to the end.
+      if (!path.endsWith('.parquet') || end === sizeBytes) return bytes
+      bytes[bytes.length >> 1]! ^= 1
+      damagedRanges.add(`${start}-${end}`)
+      return bytes
+    }
+    const damagingStore = (readAnew: NonNullable<ObjectStore['readAnew']>): ObjectStore => ({
+      ...store,
+      read: damaged,
+      readAnew,
+    })
+    const sql = 'SELECT sum(id), min(city), max(note) FROM data'
+    const textOf = async (from: ObjectStore): Promise<string> => {
+      const outcome = await execute(await openTable(from), sql)
+      const parts: Uint8Array[] = []
+      if (outcome.kind === 'rows') for await (const part of resultText(outcome.result, 'csv')) parts.push(part)
+      return Buffer.concat(parts).toString()
+    }
+    expect(await textOf(damagingStore((...range) => store.read(...range)))).toBe(await textOf(store))
+    expect(damagedRanges.size).toBeGreaterThan(1)
+    await expect(textOf(damagingStore(damaged))).rejects.toThrow(/the column \w+ is damaged/)
   })
 
   test('says of a file that is gone which it is', async () => {

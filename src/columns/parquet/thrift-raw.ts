@@ -41,9 +41,18 @@ class Walker {
     throw new Error('a number is damaged')
   }
 
+  /** The same as `varint`, where no value is wanted. */
+  #skipVarint(): void {
+    for (let i = 0; i < VARINT_BYTES_MAX; i++) if (this.byte() < 0x80) return
+    throw new Error('a number is damaged')
+  }
+
   /** A length that is no more than the bytes that are left. */
   count(): number {
-    const count = Number(this.varint())
+    const first = this.byte()
+    // Nearly all lengths are short, and numbers of any size are slow.
+    if (first >= 0x80) this.at--
+    const count = first < 0x80 ? first : Number(this.varint())
     if (count > this.bytes.length - this.at) throw new Error('a length is damaged')
     return count
   }
@@ -75,7 +84,7 @@ class Walker {
       case THRIFT.i16:
       case THRIFT.i32:
       case THRIFT.i64:
-        this.varint()
+        this.#skipVarint()
         return
       case THRIFT.double:
         this.#pass(8)
