@@ -13,6 +13,8 @@ const COMMA = 0x2c
 const LF = 0x0a
 const CR = 0x0d
 const SAMPLE_BYTES = 1 << 16
+/** So near, a loop finds a byte sooner than a call does. */
+const NEAR_BYTES = 32
 const decoder = new TextDecoder('utf-8', { ignoreBOM: true })
 
 /**
@@ -31,6 +33,8 @@ class Fields {
   ends: Uint32Array
   /** Columns without any have no marks. */
   nulls: Uint8Array | undefined
+  /** The rows whose fields have doubled quotes, which are still there. */
+  readonly doubled: number[] = []
 
   constructor(capacity: number) {
     this.starts = new Uint32Array(capacity)
@@ -41,6 +45,12 @@ class Fields {
     this.starts = grown(this.starts, new Uint32Array(capacity))
     this.ends = grown(this.ends, new Uint32Array(capacity))
     this.nulls &&= grown(this.nulls, new Uint8Array(capacity))
+  }
+
+  /** Forgets what was found of a row. */
+  forget(row: number): void {
+    if (this.doubled.at(-1) === row) this.doubled.pop()
+    if (this.nulls !== undefined) this.nulls[row] = 0
   }
 }
 
@@ -64,9 +74,7 @@ class CsvRows {
   readonly #rowsMax: number
   readonly #bytesMax: number
   readonly #foundTypes: boolean
-  /** The fields with doubled quotes, without them, one behind the other: their places are counted on behind the text. */
-  #unquoted = new Uint8Array(0)
-  #unquotedEnd = 0
+  readonly #mayChange: boolean
   #at = 0
   #rows = 0
   /** The columns of the row behind those that are whole. */
@@ -80,6 +88,7 @@ class CsvRows {
       lines,
       delimiter = COMMA,
       foundTypes = false,
+      mayChange = false,
       rowsMax = Number.POSITIVE_INFINITY,
       bytesMax = Number.POSITIVE_INFINITY,
     }: ParseOptions,
@@ -90,6 +99,7 @@ class CsvRows {
     this.#lines = lines
     this.#delimiter = delimiter
     this.#foundTypes = foundTypes
+    this.#mayChange = mayChange
     this.#rowsMax = rowsMax
     this.#bytesMax = Math.min(bytes.length, bytesMax)
     const capacity = Math.min(rowsMax, likelyRows(bytes, this.#bytesMax))
@@ -111,7 +121,10 @@ class CsvRows {
       }
     } catch (error) {
       // A value in front of it that does not fit comes first.
-      if (error instanceof TextError) this.#vectors()
+      if (error instanceof TextError) {
+        this.#vectors()
+        if (this.#mayChange) this.#doubleAgain()
+      }
       throw error
     }
     return { rows: this.#rows, vectors: this.#vectors(), end: Math.min(this.#at, bytes.length) }
@@ -119,11 +132,11 @@ class CsvRows {
 
   /** Reads all that was found. TextError of the first value that does not fit, row by row. */
   #vectors(): Vector[] {
-    const all = this.#unquotedEnd === 0 ? this.#bytes : this.#withUnquoted()
+    const all = this.#withoutDoubled()
     const vectors: Vector[] = []
     let wrong: { readonly row: number; readonly column: number; readonly what: string } | undefined
     for (const [column, { type, nullable }] of this.#fields.entries()) {
-      const rows = wrong?.row ?? this.#rows + (column < this.#begun ? 1 : 0)
+      const rows = wrong?.row ?? this.#rowsOf(column)
       const { starts, ends, nulls } = this.#columns[column]!
       const place = { row: 0 }
       try {
@@ -140,8 +153,47 @@ class CsvRows {
         wrong = { row, column, what: `${error.message} is expected, not ${JSON.stringify(found)}` }
       }
     }
-    if (wrong !== undefined) throw this.#bad(wrong.column, this.#rowStarts[wrong.row]!, wrong.what)
-    return vectors
+    if (wrong === undefined) return vectors
+    if (this.#mayChange) this.#doubleAgain()
+    throw this.#bad(wrong.column, this.#rowStarts[wrong.row]!, wrong.what)
+  }
+
+  /** The rows that have this field. */
+  #rowsOf(column: number): number {
+    return this.#rows + (column < this.#begun ? 1 : 0)
+  }
+
+  /** One quote for each two, where they stand or behind the text. Gives what the fields are in. */
+  #withoutDoubled(): Uint8Array {
+    const bytes = this.#bytes
+    if (this.#mayChange) {
+      for (const fields of this.#columns) unquoteInPlace(bytes, fields)
+      return bytes
+    }
+    let size = 0
+    for (const { starts, ends, doubled } of this.#columns) for (const row of doubled) size += ends[row]! - starts[row]!
+    if (size === 0) return bytes
+    const all = new Uint8Array(bytes.length + size)
+    // The rest, behind the last row, stays as it is: nothing.
+    all.set(bytes.subarray(0, this.#at))
+    let to = bytes.length
+    for (const fields of this.#columns) to = unquoteBehind(bytes, fields, all, to)
+    return all
+  }
+
+  /** The text as it was. */
+  #doubleAgain(): void {
+    const bytes = this.#bytes
+    for (const { starts, ends, doubled } of this.#columns)
+      for (const row of doubled) {
+        const value = bytes.slice(starts[row]!, ends[row]!)
+        let to = starts[row]!
+        for (const byte of value) {
+          bytes[to++] = byte
+          if (byte === QUOTE) bytes[to++] = QUOTE
+        }
+        ends[row] = to
+      }
   }
 
   #checkEncoding(): void {
@@ -225,6 +277,7 @@ class CsvRows {
       }
       this.#at = isWhole ? at : rowStart
       if (isWhole) this.#rows++
+      else for (const fields of columns) fields.forget(row)
     }
     this.#begun = 0
   }
@@ -267,11 +320,11 @@ class CsvRows {
   #quotedField(column: number, rowStart: number): number {
     const bytes = this.#bytes
     const start = this.#at + 1
-    let end = bytes.indexOf(QUOTE, start)
+    let end = quoteFrom(bytes, start)
     let doubled = false
     while (end >= 0 && bytes[end + 1] === QUOTE) {
       doubled = true
-      end = bytes.indexOf(QUOTE, end + 2)
+      end = quoteFrom(bytes, end + 2)
     }
     if (end < 0) {
       const line = this.#lineOf(rowStart)
@@ -294,38 +347,9 @@ class CsvRows {
     }
     this.#at = next + 1
     if (end === start && emptyIsNull(this.#fields[column]!.type)) this.#null(column)
-    else if (!doubled) this.#put(column, start, end)
-    else {
-      const from = bytes.length + this.#unquotedEnd
-      this.#unquote(start, end)
-      this.#put(column, from, bytes.length + this.#unquotedEnd)
-    }
+    else this.#put(column, start, end)
+    if (doubled) this.#columns[column]!.doubled.push(this.#rows)
     return separator
-  }
-
-  /** Adds the bytes [start, end) with one quote for each two. */
-  #unquote(start: number, end: number): void {
-    const bytes = this.#bytes
-    const needed = this.#unquotedEnd + end - start
-    if (needed > this.#unquoted.length)
-      this.#unquoted = grown(this.#unquoted, new Uint8Array(Math.max(needed, 2 * this.#unquoted.length, 1 << 16)))
-    const out = this.#unquoted
-    let to = this.#unquotedEnd
-    for (let i = start; i < end; i++) {
-      const byte = bytes[i]!
-      out[to++] = byte
-      if (byte === QUOTE) i++
-    }
-    this.#unquotedEnd = to
-  }
-
-  #withUnquoted(): Uint8Array {
-    const { length } = this.#bytes
-    const all = new Uint8Array(length + this.#unquotedEnd)
-    // What is behind the last row stays as it is: nothing.
-    all.set(this.#bytes.subarray(0, this.#at))
-    all.set(this.#unquoted.subarray(0, this.#unquotedEnd), length)
-    return all
   }
 
   #put(column: number, start: number, end: number): void {
@@ -368,6 +392,47 @@ class CsvRows {
     const line = countLines(this.#bytes.subarray(0, offset))
     return this.#lines?.[line] ?? this.#firstLine + line
   }
+}
+
+/** The next quote from `start` on, or -1. */
+export function quoteFrom(bytes: Uint8Array, start: number): number {
+  const near = Math.min(bytes.length, start + NEAR_BYTES)
+  for (let at = start; at < near; at++) if (bytes[at] === QUOTE) return at
+  return bytes.indexOf(QUOTE, near)
+}
+
+/** Takes one of each two quotes away; bytes that are left over behind a field become quotes. */
+function unquoteInPlace(bytes: Uint8Array, { starts, ends, doubled }: Fields): void {
+  for (const row of doubled) {
+    const end = ends[row]!
+    const unquotedEnd = unquote(bytes, starts[row]!, end, bytes, starts[row]!)
+    ends[row] = unquotedEnd
+    // Line ends are counted, and none is to be there twice.
+    for (let i = unquotedEnd; i < end; i++) bytes[i] = QUOTE
+  }
+}
+
+/** Copies the fields with doubled quotes to `at` in `out`, and gives where they end. */
+function unquoteBehind(bytes: Uint8Array, { starts, ends, doubled }: Fields, out: Uint8Array, at: number): number {
+  let to = at
+  for (const row of doubled) {
+    const start = to
+    to = unquote(bytes, starts[row]!, ends[row]!, out, to)
+    starts[row] = start
+    ends[row] = to
+  }
+  return to
+}
+
+/** Copies bytes [start, end) with one quote for each two, which may be to where they are, and gives where they end. */
+function unquote(bytes: Uint8Array, start: number, end: number, out: Uint8Array, at: number): number {
+  let to = at
+  for (let i = start; i < end; i++) {
+    const byte = bytes[i]!
+    out[to++] = byte
+    if (byte === QUOTE) i++
+  }
+  return to
 }
 
 /** A guess at the number of rows in so many first bytes, by those in front. */

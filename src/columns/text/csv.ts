@@ -1,6 +1,7 @@
 import { TextError } from '../errors.ts'
 import { nameFault } from '../schema.ts'
 import type { Field, Schema } from '../types.ts'
+import { quoteFrom } from './csv-parse.ts'
 import { decodeText } from './json.ts'
 
 export { countLines, parseCsv } from './csv-parse.ts'
@@ -49,17 +50,34 @@ export function fieldEnd(bytes: Uint8Array, start: number): number {
 
 /** The place behind the closing quote of the field that opens at `open`, or -1. */
 function quotedEnd(bytes: Uint8Array, open: number): number {
-  let end = bytes.indexOf(QUOTE, open + 1)
-  while (end >= 0 && bytes[end + 1] === QUOTE) end = bytes.indexOf(QUOTE, end + 2)
+  let end = quoteFrom(bytes, open + 1)
+  while (end >= 0 && bytes[end + 1] === QUOTE) end = quoteFrom(bytes, end + 2)
   return end < 0 ? -1 : end + 1
 }
 
-/** The offset behind the last complete row of a text that starts at a row. */
+/** The offset behind the last complete row of a text that starts at a row. Steps from quote to quote. */
 export function lastRowEnd(bytes: Uint8Array, delimiter = COMMA): number {
-  if (bytes.indexOf(QUOTE) < 0) return bytes.lastIndexOf(LF) + 1
-  let at = 0
-  for (let end = rowEnd(bytes, 0, delimiter); end > 0; end = rowEnd(bytes, at, delimiter)) at = end
-  return at
+  let last = 0
+  let outside = 0
+  for (let quote = bytes.indexOf(QUOTE); quote >= 0; ) {
+    const before = bytes[quote - 1]
+    const opens = quote > outside ? before === delimiter || before === LF : quote === 0
+    if (!opens) {
+      quote = quoteFrom(bytes, quote + 1)
+      continue
+    }
+    last = lineEnd(bytes, outside, quote) ?? last
+    outside = quotedEnd(bytes, quote)
+    if (outside < 0) return last
+    quote = quoteFrom(bytes, outside)
+  }
+  return lineEnd(bytes, outside, bytes.length) ?? last
+}
+
+/** The offset behind the last newline in bytes [start, end). */
+function lineEnd(bytes: Uint8Array, start: number, end: number): number | undefined {
+  for (let at = end; at > start; at--) if (bytes[at - 1] === LF) return at
+  return undefined
 }
 
 /** The column names of the first line (a byte-order mark is none of them), and where the rows begin. TextError `bad_header`. */

@@ -70,6 +70,7 @@ function withNulls(size: number, { nulls, length }: Vector): RowsSizes {
 }
 
 function stringSizes({ bytes, starts, ends }: Utf8Values, nulls: Uint8Array | undefined): RowsSizes {
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength)
   let csv = 0
   let jsonl = 0
   for (let row = 0; row < starts.length; row++) {
@@ -82,6 +83,8 @@ function stringSizes({ bytes, starts, ends }: Utf8Values, nulls: Uint8Array | un
     let all = start === end ? NEEDS_QUOTES : 0
     let quotes = 0
     for (let i = start; i < end; i++) {
+      while (i + 4 <= end && !mayBeMarked(view.getInt32(i))) i += 4
+      if (i === end) break
       const marks = MARKS[bytes[i]!]!
       if (marks === 0) continue
       all |= marks
@@ -92,6 +95,20 @@ function stringSizes({ bytes, starts, ends }: Utf8Values, nulls: Uint8Array | un
     csv += end - start + quotes + ((all & NEEDS_QUOTES) === 0 ? 0 : 2)
   }
   return { csv, jsonl }
+}
+
+/** False for four bytes none of which has marks: each is at least a blank, and no quote, comma or backslash. */
+function mayBeMarked(word: number): boolean {
+  const quotes = word ^ 0x2222_2222
+  const commas = word ^ 0x2c2c_2c2c
+  const backslashes = word ^ 0x5c5c_5c5c
+  // What is 0, or here below 0x20, has its upper bit set once 1, or 0x20, is taken from it.
+  const marks =
+    ((word - 0x2020_2020) & ~word) |
+    ((quotes - 0x0101_0101) & ~quotes) |
+    ((commas - 0x0101_0101) & ~commas) |
+    ((backslashes - 0x0101_0101) & ~backslashes)
+  return (marks & 0x8080_8080) !== 0
 }
 
 function wholeSizes(values: Int32Array, nulls: Uint8Array | undefined): number {

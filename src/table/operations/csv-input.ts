@@ -136,7 +136,7 @@ async function* plainRows(
     }
     want = bytesMax
     const lines = isCounted ? countLines(bytes.subarray(0, length)) : 0
-    yield { bytes: length === bytes.length ? bytes : bytes.slice(0, length), firstLine, sourceBytes: length, isLast }
+    yield { bytes: bytes.subarray(0, length), firstLine, sourceBytes: length, isLast }
     firstLine += lines
     at += length
   }

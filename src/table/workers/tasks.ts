@@ -74,8 +74,8 @@ export interface TaskFailure {
   readonly column: string | undefined
 }
 
-/** Rows that are short enough become a row group at once. */
-const ENCODE_PIECE_BYTES = 8 << 20
+/** Rows that are short enough become a row group at once: those of several pieces would be copied together first. */
+const ENCODE_PIECE_BYTES = 16 << 20
 /** Parsing and encoding leave several times the bytes of the text behind. */
 const GARBAGE_FACTOR = 4
 /** The text itself, which is given away, and the values that it was made of. */
@@ -141,7 +141,7 @@ function parsed(
   rowsMax: number,
 ): ParsedRows {
   const rest = bytes.subarray(at)
-  const options = { delimiter, foundTypes, rowsMax, bytesMax: ENCODE_PIECE_BYTES }
+  const options = { delimiter, foundTypes, mayChange: true, rowsMax, bytesMax: ENCODE_PIECE_BYTES }
   try {
     return input.parse(rest, schema, options)
   } catch (error) {

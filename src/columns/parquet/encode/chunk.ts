@@ -11,15 +11,14 @@ import { chunkStatistics } from './statistics.ts'
 
 /** A data page of long values is ended behind the one that makes it so large. */
 const PAGE_BYTES = 1 << 20
-/** Bytes are compressed if so many of the first ones become fewer than so large a part. */
-const TRIED_BYTES = 1 << 16
+/** Bytes are compressed if the first ones become fewer than so large a part. */
 const WORTH_COMPRESSING = 0.85
 /** Numbers are written as differences if those have no more than so large a part of their bytes: reading them takes longer. */
 const WORTH_DELTA = 0.75
 /** Below this a dictionary is not tried. */
 const SMALL_DELTA = 0.35
 /** Below this a loop is quicker than a call of `set`. */
-const LOOP_BYTES_MAX = 48
+const LOOP_BYTES_MAX = 256
 /** Beyond a million or so, an array that is kept for the next column would be kept for nothing. */
 const SCRATCH_BYTES_MAX = 8 << 20
 
@@ -191,12 +190,20 @@ class ChunkWriter {
 // --- values as bytes -------------------------------------------------------------------------------------------------
 
 let kept = new Uint8Array(0)
+let keptForPages = new Uint8Array(0)
 
 /** Room that is free again at the next call. */
 function scratch(size: number): Uint8Array {
   if (size > SCRATCH_BYTES_MAX) return new Uint8Array(size)
   if (kept.length < size) kept = new Uint8Array(Math.max(size, 2 * kept.length))
   return kept.subarray(0, size)
+}
+
+/** Room of its own for the values of a page, which are compressed to `scratch`. */
+function pageScratch(size: number): Uint8Array {
+  if (size > SCRATCH_BYTES_MAX) return new Uint8Array(size)
+  if (keptForPages.length < size) keptForPages = new Uint8Array(Math.max(size, 2 * keptForPages.length))
+  return keptForPages.subarray(0, size)
 }
 
 function bytesOf({ array }: Exclude<FlatValues, { kind: 'bytes' }>): Uint8Array {
@@ -238,7 +245,7 @@ function safeNumbers(array: BigInt64Array): Float64Array | undefined {
   return numbers
 }
 
-/** Byte arrays in PLAIN, each behind its length: those at `places`, or [start, end). */
+/** Byte arrays in PLAIN, each behind its length: those at `places`, or [start, end). They are there until the next call. */
 function plainByteArrays(
   { bytes, starts, ends }: Utf8Values,
   places: Uint32Array | undefined,
@@ -250,9 +257,9 @@ function plainByteArrays(
     const place = places === undefined ? i : places[i]!
     size += ends[place]! - starts[place]!
   }
-  const out = new Uint8Array(size)
+  const out = pageScratch(size)
   const source = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength)
-  const into = new DataView(out.buffer)
+  const into = new DataView(out.buffer, out.byteOffset, out.byteLength)
   let to = 0
   for (let i = start; i < end; i++) {
     const place = places === undefined ? i : places[i]!
@@ -271,14 +278,12 @@ function plainByteArrays(
 }
 
 function compressed(bytes: Uint8Array): Uint8Array {
-  const out = scratch(snappyBytesMax(bytes.length))
-  return out.subarray(0, snappyCompress(bytes, out))
+  return compressedIfWorth(bytes, Number.POSITIVE_INFINITY)!
 }
 
 /** The bytes compressed, if the first of them become few enough. */
-function compressedIfWorth(bytes: Uint8Array): Uint8Array | undefined {
-  const tried = bytes.subarray(0, TRIED_BYTES)
-  const packed = compressed(tried)
-  if (packed.length >= tried.length * WORTH_COMPRESSING) return undefined
-  return tried.length === bytes.length ? packed : compressed(bytes)
+function compressedIfWorth(bytes: Uint8Array, worth = WORTH_COMPRESSING): Uint8Array | undefined {
+  const out = scratch(snappyBytesMax(bytes.length))
+  const end = snappyCompress(bytes, out, worth)
+  return end === undefined ? undefined : out.subarray(0, end)
 }

@@ -107,8 +107,8 @@ function joined<T extends NumberArray>(
 
 function joinedBytes(vectors: readonly Vector[], defined: Uint8Array | undefined, count: number): Utf8Values {
   const [only] = vectors
-  // Those of one batch stay where they are.
-  if (only !== undefined && vectors.length === 1) return utf8Values(only, defined, count)
+  // Those of one batch stay where they are, unless they are far apart: they are looked at several times.
+  if (only !== undefined && vectors.length === 1) return gathered(utf8Values(only, defined, count))
   const starts = new Uint32Array(count)
   const ends = new Uint32Array(count)
   const parts: Uint8Array[] = []
@@ -128,6 +128,15 @@ function joinedBytes(vectors: readonly Vector[], defined: Uint8Array | undefined
     offset += part.length
   }
   return { bytes: Buffer.concat(parts, offset), starts, ends }
+}
+
+function gathered(values: Utf8Values): Utf8Values {
+  const { bytes } = values
+  const { least, most, size } = extentOf(bytes, values.starts, values.ends)
+  if (!isSparse(most - least, size)) return values
+  const starts = values.starts.slice()
+  const ends = values.ends.slice()
+  return { bytes: copied(bytes, starts, ends, size, 0), starts, ends }
 }
 
 /** The values of a vector that are not NULL; `count` of them, if that is known. */
@@ -154,6 +163,22 @@ function utf8Of({ type, values }: Vector): Utf8Values {
 
 /** The bytes that the values are of, with the values' places moved to where these bytes will be. */
 function bytesOf(bytes: Uint8Array, starts: Uint32Array, ends: Uint32Array, offset: number): Uint8Array {
+  const { least, most, size } = extentOf(bytes, starts, ends)
+  if (starts.length === 0) return new Uint8Array(0)
+  if (isSparse(most - least, size)) return copied(bytes, starts, ends, size, offset)
+  for (let i = 0; i < starts.length; i++) {
+    starts[i] = starts[i]! - least + offset
+    ends[i] = ends[i]! - least + offset
+  }
+  return bytes.subarray(least, most)
+}
+
+/** The range in which all values are, and their own bytes. */
+function extentOf(
+  bytes: Uint8Array,
+  starts: Uint32Array,
+  ends: Uint32Array,
+): { readonly least: number; readonly most: number; readonly size: number } {
   let least = bytes.length
   let most = 0
   let size = 0
@@ -162,13 +187,11 @@ function bytesOf(bytes: Uint8Array, starts: Uint32Array, ends: Uint32Array, offs
     if (ends[i]! > most) most = ends[i]!
     size += ends[i]! - starts[i]!
   }
-  if (starts.length === 0) return new Uint8Array(0)
-  if (most - least > size * SPARSE_FACTOR + (1 << 16)) return copied(bytes, starts, ends, size, offset)
-  for (let i = 0; i < starts.length; i++) {
-    starts[i] = starts[i]! - least + offset
-    ends[i] = ends[i]! - least + offset
-  }
-  return bytes.subarray(least, most)
+  return { least, most, size }
+}
+
+function isSparse(range: number, size: number): boolean {
+  return range > size * SPARSE_FACTOR + (1 << 16)
 }
 
 function copied(bytes: Uint8Array, starts: Uint32Array, ends: Uint32Array, size: number, offset: number): Uint8Array {

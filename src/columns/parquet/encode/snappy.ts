@@ -4,7 +4,7 @@ const TABLE_BITS = 14
 /** No match begins this close to the end, so that four bytes can be loaded anywhere. */
 const MARGIN_BYTES = 15
 /** Below this a loop is quicker than a call of `set`. */
-const LOOP_BYTES_MAX = 32
+const LOOP_BYTES_MAX = 256
 const COPY_BYTES_MAX = 64
 
 const table = new Uint16Array(1 << TABLE_BITS)
@@ -14,9 +14,17 @@ export function snappyBytesMax(size: number): number {
   return 32 + size + Math.ceil(size / 6)
 }
 
-/** Compresses bytes to a raw Snappy block (format_description.txt of google/snappy) in `out`, and gives where it ends. */
-export function snappyCompress(input: Uint8Array, out: Uint8Array): number {
-  const view = new DataView(input.buffer, input.byteOffset, input.byteLength)
+/**
+ * Compresses bytes to a raw Snappy block (format_description.txt of google/snappy) in `out`, and gives where it ends;
+ * undefined as soon as it is seen not to be worth it: where the first block, of BLOCK_BYTES, is more than `worth` of its size.
+ */
+export function snappyCompress(
+  input: Uint8Array,
+  out: Uint8Array,
+  worth = Number.POSITIVE_INFINITY,
+): number | undefined {
+  const from = { bytes: input, view: viewOf(input) }
+  const into = { bytes: out, view: viewOf(out) }
   let to = 0
   let size = input.length
   while (size > 0x7f) {
@@ -24,20 +32,28 @@ export function snappyCompress(input: Uint8Array, out: Uint8Array): number {
     size >>>= 7
   }
   out[to++] = size
-  for (let start = 0; start < input.length; start += BLOCK_BYTES)
-    to = compressBlock(input, view, start, Math.min(start + BLOCK_BYTES, input.length), out, to)
+  for (let start = 0; start < input.length; start += BLOCK_BYTES) {
+    const end = Math.min(start + BLOCK_BYTES, input.length)
+    to = compressBlock(from, start, end, into, to)
+    if (start === 0 && to >= end * worth) return undefined
+  }
   return to
 }
 
+/** Bytes, and a view of all of them. */
+interface Viewed {
+  readonly bytes: Uint8Array
+  readonly view: DataView
+}
+
+function viewOf({ buffer, byteOffset, byteLength }: Uint8Array): DataView {
+  return new DataView(buffer, byteOffset, byteLength)
+}
+
 /** The table has, by their hash, where four bytes were last seen, from the block's start. */
-function compressBlock(
-  input: Uint8Array,
-  view: DataView,
-  start: number,
-  end: number,
-  out: Uint8Array,
-  at: number,
-): number {
+function compressBlock(from: Viewed, start: number, end: number, into: Viewed, at: number): number {
+  const { bytes: input, view } = from
+  const out = into.bytes
   let to = at
   let literal = start
   const limit = end - MARGIN_BYTES
@@ -45,33 +61,37 @@ function compressBlock(
     table.fill(0)
     let skip = 32
     // Where nothing repeats, fewer and fewer places are looked at.
-    for (let from = start + 1; from < limit; ) {
-      const bytes = view.getInt32(from, true)
+    for (let place = start + 1; place < limit; ) {
+      const bytes = view.getInt32(place, true)
       const hash = Math.imul(bytes, 0x1e35a7bd) >>> (32 - TABLE_BITS)
       const candidate = start + table[hash]!
-      table[hash] = from - start
-      if (candidate >= from || view.getInt32(candidate, true) !== bytes) {
-        from += skip >>> 5
+      table[hash] = place - start
+      if (candidate >= place || view.getInt32(candidate, true) !== bytes) {
+        place += skip >>> 5
         skip++
         continue
       }
       skip = 32
-      to = emitLiteral(input, literal, from, out, to)
+      to = emitLiteral(from, literal, place, into, to)
       let length = 4
-      while (from + length + 4 <= end && view.getInt32(from + length, true) === view.getInt32(candidate + length, true))
+      while (
+        place + length + 4 <= end &&
+        view.getInt32(place + length, true) === view.getInt32(candidate + length, true)
+      )
         length += 4
-      while (from + length < end && input[from + length] === input[candidate + length]) length++
-      to = emitCopy(from - candidate, length, out, to)
-      from += length
-      literal = from
-      if (from < limit)
-        table[Math.imul(view.getInt32(from - 1, true), 0x1e35a7bd) >>> (32 - TABLE_BITS)] = from - 1 - start
+      while (place + length < end && input[place + length] === input[candidate + length]) length++
+      to = emitCopy(place - candidate, length, out, to)
+      place += length
+      literal = place
+      if (place < limit)
+        table[Math.imul(view.getInt32(place - 1, true), 0x1e35a7bd) >>> (32 - TABLE_BITS)] = place - 1 - start
     }
   }
-  return emitLiteral(input, literal, end, out, to)
+  return emitLiteral(from, literal, end, into, to)
 }
 
-function emitLiteral(input: Uint8Array, start: number, end: number, out: Uint8Array, at: number): number {
+function emitLiteral(from: Viewed, start: number, end: number, into: Viewed, at: number): number {
+  const out = into.bytes
   const length = end - start
   if (length === 0) return at
   let to = at
@@ -84,8 +104,12 @@ function emitLiteral(input: Uint8Array, start: number, end: number, out: Uint8Ar
     out[to++] = (length - 1) & 0xff
     out[to++] = (length - 1) >>> 8
   }
-  if (length > LOOP_BYTES_MAX) out.set(input.subarray(start, end), to)
-  else for (let i = 0; i < length; i++) out[to + i] = input[start + i]!
+  if (length > LOOP_BYTES_MAX) out.set(from.bytes.subarray(start, end), to)
+  else {
+    let i = 0
+    for (; i + 4 <= length; i += 4) into.view.setInt32(to + i, from.view.getInt32(start + i))
+    for (; i < length; i++) out[to + i] = from.bytes[start + i]!
+  }
   return to + length
 }
 

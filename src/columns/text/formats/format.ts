@@ -63,6 +63,8 @@ export interface ParseOptions {
   readonly delimiter?: number | undefined
   /** The types were found from some of the rows: a value that they would not keep as it is (`literals.ts`) is refused. */
   readonly foundTypes?: boolean | undefined
+  /** The bytes of rows that are taken may be changed, all but the number of their line ends; they stay as they are if one is not. */
+  readonly mayChange?: boolean | undefined
   /** Stop behind so many rows, and behind the row that reaches so many bytes, in forms that can. */
   readonly rowsMax?: number | undefined
   readonly bytesMax?: number | undefined
