@@ -14,6 +14,7 @@ export function asUtf8(vector: Vector): Vector {
   if (!isUtf8(values)) return vector
   const { bytes, starts, ends } = values
   if (isCutBetweenCharacters(bytes, starts, ends)) return vector
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength)
   let notUtf8: number | undefined
   const others: Uint8Array[] = []
   let size = bytes.length
@@ -24,6 +25,8 @@ export function asUtf8(vector: Vector): Vector {
     const start = starts[row]!
     // An empty value may begin where another one does.
     if (ends[row] === start || isFine?.[start] === 1) continue
+    // The lengths of values that stand between them may be all that is not UTF-8.
+    if (isAscii(view, start, ends[row]!)) continue
     const text = bytes.subarray(start, ends[row])
     if (isUtf8Bytes(text)) {
       if (isFine !== undefined) isFine[start] = 1
@@ -54,6 +57,14 @@ function isCutBetweenCharacters(bytes: Uint8Array, starts: Uint32Array, ends: Ui
     const end = ends[row]!
     if (end > start && (isContinuation(bytes[start]!) || isContinuation(bytes[end] ?? 0))) return false
   }
+  return true
+}
+
+/** Four bytes at a time as long as there are. */
+function isAscii(view: DataView, start: number, end: number): boolean {
+  let at = start
+  for (; at + 4 <= end; at += 4) if ((view.getInt32(at) & 0x8080_8080) !== 0) return false
+  for (; at < end; at++) if (view.getUint8(at) > 0x7f) return false
   return true
 }
 

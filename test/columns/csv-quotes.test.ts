@@ -1,8 +1,8 @@
 import { describe, expect, test } from 'bun:test'
 import { TextError } from '../../src/columns/errors.ts'
-import { lastRowEnd, parseCsv, rowEnd } from '../../src/columns/text/csv.ts'
+import { lastRowEnd, parseCsv, renderCsv, rowEnd } from '../../src/columns/text/csv.ts'
 import type { DataType, Field } from '../../src/columns/types.ts'
-import { cellAt } from '../../src/columns/vectors.ts'
+import { cellAt, vectorOf } from '../../src/columns/vectors.ts'
 
 const STRING: DataType = { kind: 'string' }
 const LONG: DataType = { kind: 'long' }
@@ -59,5 +59,16 @@ describe('CSV with quotes anywhere', () => {
           expect(lineEnds(changed)).toBe(lineEnds(bytes))
           if (typeof result === 'string') expect(Buffer.compare(changed, bytes)).toBe(0)
         }
+  })
+
+  test('is written with quotes around values that have to have them, and two for each in them', () => {
+    const decoder = new TextDecoder()
+    for (const tail of ['', 'a long tail', ' and é, ü'])
+      for (const bytes of texts(4000)) {
+        const value = decoder.decode(bytes) + tail
+        const expected = value === '' || /[",\r\n]/.test(value) ? `"${value.replaceAll('"', '""')}"` : value
+        const batch = { rows: 2, vectors: [vectorOf(STRING, [value, 'x'])] }
+        expect(decoder.decode(renderCsv(batch, fieldsOf([STRING], true)).bytes)).toBe(`${expected}\nx\n`)
+      }
   })
 })

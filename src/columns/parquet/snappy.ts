@@ -1,5 +1,5 @@
 /** Below this a loop is quicker than a call of `set` or `copyWithin`. */
-const LOOP_BYTES_MAX = 32
+const LOOP_BYTES_MAX = 256
 /** Four bytes are moved at a time: the last move may go this far beyond what it is for. */
 const REACH_BYTES = 4
 

@@ -49,11 +49,12 @@ function plainByteArrays(bytes: Uint8Array, count: number): PhysicalValues {
   if (bytes.length < count * 4) throw new Error('a page is shorter than its values')
   const starts = new Uint32Array(count)
   const ends = new Uint32Array(count)
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength)
   let at = 0
   for (let i = 0; i < count; i++) {
     const start = at + 4
     if (start > bytes.length) throw new Error('a page is shorter than its values')
-    at = start + (bytes[at]! | (bytes[at + 1]! << 8) | (bytes[at + 2]! << 16) | (bytes[at + 3]! << 24))
+    at = start + view.getInt32(at, true)
     if (at < start || at > bytes.length) throw new Error('a value is longer than its page')
     starts[i] = start
     ends[i] = at

@@ -14,11 +14,15 @@ const CR = 0x0d
 /** Offsets in a text are kept in 32 bits. */
 const TEXT_BYTES_MAX = 0xffff_ffff
 /** Below this a loop is quicker than a call of `set`. */
-const LOOP_BYTES_MAX = 40
+const LOOP_BYTES_MAX = 256
 const FIELD_NEEDS_QUOTES = /[",\n\r]/
 /** Rows that are written column by column before the next ones: their text stays in the processor's cache. */
 const BLOCK_ROWS = 1024
 const encoder = new TextEncoder()
+
+/** A byte times this is four of them; and the upper bit of each. */
+const EACH = 0x0101_0101
+const UPPER_BITS = 0x8080_8080
 
 /** Bytes that make a field need quotes (RFC 4180, 2.6). */
 const QUOTED_BYTES = [QUOTE, COMMA, LF, CR]
@@ -276,42 +280,38 @@ class DoubleText implements ColumnText {
 class StringText implements ColumnText {
   readonly #values: Utf8Values
   readonly #nulls: Uint8Array | undefined
-  /** 1: the value needs quotes. Absent: none does. */
-  readonly #quoted: Uint8Array | undefined
+  /** The quotes that each value needs, around it and in it. Absent: none needs any. */
+  readonly #quotes: Uint32Array | undefined
 
   constructor(values: Utf8Values, nulls: Uint8Array | undefined) {
     this.#values = values
     this.#nulls = nulls
-    this.#quoted = quotedValues(values)
+    this.#quotes = quotesOf(values)
   }
 
   measure(lengths: Uint32Array): void {
-    const { bytes, starts, ends } = this.#values
+    const { starts, ends } = this.#values
     const nulls = this.#nulls
-    const quoted = this.#quoted
+    const quotes = this.#quotes
     for (let row = 0; row < lengths.length; row++) {
       if (nulls !== undefined && nulls[row] === 1) continue
-      const start = starts[row]!
-      const end = ends[row]!
-      let size = end - start
-      if (size === 0) size = 2
-      else if (quoted !== undefined && quoted[row] === 1) size = quotedSize(bytes, start, end)
-      lengths[row]! += size
+      const size = ends[row]! - starts[row]!
+      lengths[row]! += size === 0 ? 2 : quotes === undefined ? size : size + quotes[row]!
     }
   }
 
   write(out: Uint8Array, view: DataView, at: Uint32Array, from: number, to: number, separator: number): void {
     const { bytes, starts, ends } = this.#values
     const nulls = this.#nulls
-    const quoted = this.#quoted
+    const quotes = this.#quotes
     const source = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength)
     for (let row = from; row < to; row++) {
       let next = at[row]!
       if (nulls === undefined || nulls[row] !== 1) {
         const start = starts[row]!
         const size = ends[row]! - start
-        if (size === 0 || (quoted !== undefined && quoted[row] === 1)) {
-          next = writeQuoted(out, next, bytes, start, start + size)
+        if (size === 0 || (quotes !== undefined && quotes[row]! > 0)) {
+          next = writeQuoted(out, view, next, source, start, start + size)
         } else if (size <= LOOP_BYTES_MAX) {
           let i = 0
           for (; i + 4 <= size; i += 4) view.setInt32(next + i, source.getInt32(start + i))
@@ -328,39 +328,82 @@ class StringText implements ColumnText {
   }
 }
 
-/** Marks the values that need quotes; undefined if there are none. */
-function quotedValues({ bytes, starts, ends }: Utf8Values): Uint8Array | undefined {
+/** The quotes that each value needs, around it and in it; undefined if none needs any. */
+function quotesOf({ bytes, starts, ends }: Utf8Values): Uint32Array | undefined {
   // Few texts have any, and the search in all bytes at once is native. It also sees bytes between the values.
   if (QUOTED_BYTES.every(byte => bytes.indexOf(byte) < 0)) return undefined
-  let quoted: Uint8Array | undefined
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength)
+  let quotes: Uint32Array | undefined
   for (let row = 0; row < starts.length; row++) {
     const end = ends[row]!
-    for (let i = starts[row]!; i < end; i++) {
-      if (NEEDS_QUOTES[bytes[i]!] === 0) continue
-      quoted ??= new Uint8Array(starts.length)
-      quoted[row] = 1
-      break
+    const first = firstQuoted(view, starts[row]!, end)
+    if (first === end) continue
+    quotes ??= new Uint32Array(starts.length)
+    quotes[row] = 2 + countQuotes(view, first, end)
+  }
+  return quotes
+}
+
+/** The first byte that makes a value need quotes, or its end; four bytes at a time as long as there are. */
+function firstQuoted(view: DataView, start: number, end: number): number {
+  let at = start
+  while (at + 4 <= end) {
+    const word = view.getInt32(at)
+    const quotes = word ^ (QUOTE * EACH)
+    const commas = word ^ (COMMA * EACH)
+    const lfs = word ^ (LF * EACH)
+    const crs = word ^ (CR * EACH)
+    // A byte that is 0 has its upper bit set once 1 is taken from it, and did not before.
+    const found =
+      ((quotes - EACH) & ~quotes) | ((commas - EACH) & ~commas) | ((lfs - EACH) & ~lfs) | ((crs - EACH) & ~crs)
+    if ((found & UPPER_BITS) !== 0) break
+    at += 4
+  }
+  while (at < end && NEEDS_QUOTES[view.getUint8(at)] === 0) at++
+  return at
+}
+
+function countQuotes(view: DataView, start: number, end: number): number {
+  let count = 0
+  let at = start
+  while (at < end) {
+    while (at + 4 <= end && !hasQuote(view.getInt32(at))) at += 4
+    for (const stop = Math.min(end, at + 4); at < stop; at++) if (view.getUint8(at) === QUOTE) count++
+  }
+  return count
+}
+
+/** True if one of four bytes is a quote. */
+function hasQuote(word: number): boolean {
+  const quotes = word ^ (QUOTE * EACH)
+  return ((quotes - EACH) & ~quotes & UPPER_BITS) !== 0
+}
+
+function writeQuoted(
+  out: Uint8Array,
+  view: DataView,
+  start: number,
+  source: DataView,
+  from: number,
+  end: number,
+): number {
+  let to = start
+  out[to++] = QUOTE
+  for (let at = from; at < end; ) {
+    for (; at + 4 <= end; at += 4) {
+      const word = source.getInt32(at)
+      if (hasQuote(word)) break
+      view.setInt32(to, word)
+      to += 4
+    }
+    for (const stop = Math.min(end, at + 4); at < stop; at++) {
+      const byte = source.getUint8(at)
+      out[to++] = byte
+      if (byte === QUOTE) out[to++] = QUOTE
     }
   }
-  return quoted
-}
-
-function quotedSize(bytes: Uint8Array, start: number, end: number): number {
-  let size = end - start + 2
-  for (let i = start; i < end; i++) if (bytes[i] === QUOTE) size++
-  return size
-}
-
-function writeQuoted(out: Uint8Array, start: number, bytes: Uint8Array, from: number, to: number): number {
-  let at = start
-  out[at++] = QUOTE
-  for (let i = from; i < to; i++) {
-    const byte = bytes[i]!
-    out[at++] = byte
-    if (byte === QUOTE) out[at++] = QUOTE
-  }
-  out[at++] = QUOTE
-  return at
+  out[to++] = QUOTE
+  return to
 }
 
 /** Every other value by way of a string: dates, times, floats, decimals, binaries, booleans, nested values. */
