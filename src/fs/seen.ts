@@ -15,8 +15,8 @@ import { isAt, joined, type Text } from './text/text.ts'
  * that are not there say nothing, as they may have been taken out.
  */
 
-/** Larger files are not compared with every text that may have been read. */
-const COMPARED_BYTES_MAX = 64 << 20
+/** So many bytes of texts that may have been read are compared at most. */
+const COMPARED_BYTES_MAX = 4 * 2 ** 30
 /** Versions of the moment before a file was begun that are looked at. */
 const OPENED_MAX = 16
 
@@ -65,8 +65,8 @@ export async function baseOf(name: string, seen: SeenTexts, image: Text, current
   const { first, later } = seen
   const [only] = first
   const isSimple = first.length === 1 && later.length === 0 && only!.tail.length === 0
-  if (isSimple || image.size > COMPARED_BYTES_MAX || !(await isAt(image, 0, current.headerBytes)))
-    return asBase(first.at(-1)!, [], undefined, current)
+  if (isSimple || !(await isAt(image, 0, current.headerBytes))) return asBase(first.at(-1)!, [], undefined, current)
+  if (image.size * (first.length + later.length) > COMPARED_BYTES_MAX) throw cannotTell(name)
   const compareAll = (texts: readonly Seen[]): Promise<Compared[]> =>
     Promise.all(texts.map(text => compare(text, image)))
   const [atFirst, since] = await Promise.all([compareAll(first), compareAll(later)])
