@@ -26,7 +26,7 @@ export interface MountEntry {
 
 /**
  * The options of mount(8). `lookupcache=none`: the next open sees a new line of versions at once, while an open
- * descriptor reads on unchanged. `hard`: nothing is lost while the server restarts. Never `ro`: a read-only export refuses
+ * descriptor reads on unchanged. `acregmax=3`: who follows the file hears within seconds of what others append. `hard`: nothing is lost while the server restarts. Never `ro`: a read-only export refuses
  * changes by itself, and queries are written into `.query`.
  */
 export function mountOptions({ host, port }: Pick<MountRequest, 'host' | 'port'>): string {
@@ -40,6 +40,7 @@ export function mountOptions({ host, port }: Pick<MountRequest, 'host' | 'port'>
     `mountproto=${host.includes(':') ? 'tcp6' : 'tcp'}`,
     'hard',
     'lookupcache=none',
+    'acregmax=3',
     'nosuid',
     'nodev',
     'rw',

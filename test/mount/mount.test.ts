@@ -16,6 +16,7 @@ describe('mounting', () => {
       'port=12049',
       'mountport=12049',
       'lookupcache=none',
+      'acregmax=3',
       'hard',
       ',rw',
     ])

@@ -84,7 +84,7 @@ describe('a mount point', () => {
 describe('the mount command', () => {
   test('has options that mount(8) takes, in one word', () => {
     expect(mountOptions({ host: '127.0.0.1', port: 12050 })).toBe(
-      'vers=3,tcp,nolock,port=12050,mountport=12050,mountproto=tcp,hard,lookupcache=none,nosuid,nodev,rw',
+      'vers=3,tcp,nolock,port=12050,mountport=12050,mountproto=tcp,hard,lookupcache=none,acregmax=3,nosuid,nodev,rw',
     )
     expect(mountOptions({ host: '127.0.0.1', port: 1 })).toEndWith(',rw')
   })
