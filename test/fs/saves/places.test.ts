@@ -1,6 +1,7 @@
 import { expect, test } from 'bun:test'
+import { systemClock } from '../../../src/core/clock.ts'
 import type { EditPlan } from '../../../src/fs/edits/change-plan.ts'
-import { endOf } from '../../../src/fs/ends-of-file.ts'
+import { EndsOfFile, endOf } from '../../../src/fs/ends-of-file.ts'
 import type { Lineages } from '../../../src/fs/lineages.ts'
 import { noteEnds } from '../../../src/fs/saves/places.ts'
 import type { ClientPlace, Save } from '../../../src/fs/saves/save.ts'
@@ -16,7 +17,8 @@ test('a client all of whose WRITEs of a save were there before has the end that 
     ['appends', { end: endOf(80, 2n), at: 100, written: 87 }],
   ])
   const image = { size: IMAGE.length, read: async (start: number, end: number) => IMAGE.subarray(start, end) }
-  const save = { lineage: {}, base, image, places } as unknown as Save
+  const ends = new EndsOfFile({ pinnedMs: 0, clock: systemClock, onChange: () => undefined })
+  const save = { lineage: { ends }, base, image, places } as unknown as Save
   const noted: [string, number][] = []
   const lineages = {
     noteWrote: (_: unknown, client: string, { size }: { size: number }) => noted.push([client, size]),
