@@ -1,3 +1,4 @@
+import type { RowCut } from '../columns/text/formats/index.ts'
 import { diffText, type RowText } from './edits/diff.ts'
 import { eachRow } from './edits/multiset.ts'
 import { OPENED_MS } from './known-texts.ts'
@@ -17,6 +18,7 @@ import { isAt, joined, type Text } from './text/text.ts'
 
 /** So many bytes of texts that may have been read are compared at most. */
 const COMPARED_BYTES_MAX = 4 * 2 ** 30
+const COMMA = 0x2c
 /** Versions of the moment before a file was begun that are looked at. */
 const OPENED_MAX = 16
 
@@ -56,8 +58,9 @@ interface Compared {
   readonly removed: number
   /** Rows of it are in the image. */
   readonly stays: boolean
-  /** Of `text`. */
+  /** Of `text`, and of the image. */
   readonly removedRanges: readonly ByteRange[]
+  readonly addedRanges: readonly ByteRange[]
 }
 
 /** Returns the text that a new one is a change of. RefusedChange if that cannot be told, and matters. */
@@ -71,7 +74,9 @@ export async function baseOf(name: string, seen: SeenTexts, image: Text, current
     Promise.all(texts.map(text => compare(text, image)))
   const [atFirst, since] = await Promise.all([compareAll(first), compareAll(later)])
   const found = bestOf(name, atFirst, since)
-  if (!found.seen.isWhole || (await fitsAnother(found, [...atFirst, ...since]))) throw cannotTell(name)
+  const all = [...atFirst, ...since]
+  if (!found.seen.isWhole || (await fitsAnother(found, all)) || (await changesAnother(found, all, image)))
+    throw cannotTell(name)
   return asBase(found.seen, found.removedRanges, found.text, current)
 }
 
@@ -112,6 +117,33 @@ async function fitsAnother(found: Compared, others: readonly Compared[]): Promis
   return false
 }
 
+/**
+ * True if a row that is new to the text found is one of another text in a new form, as their first fields say: to put it there as a
+ * new one would double it, to take the other away might lose one that nobody has seen.
+ */
+async function changesAnother(found: Compared, others: readonly Compared[], image: Text): Promise<boolean> {
+  if (found.added <= found.removed) return false
+  for (const other of others) {
+    if (other.added !== found.added || other.removed <= found.removed || other.removed > other.added) continue
+    const { cut } = other.seen.front.format
+    const come = await firstFields(image, other.addedRanges, cut)
+    const gone = await firstFields(other.text, other.removedRanges, cut)
+    if ([...gone].every(field => come.has(field))) return true
+  }
+  return false
+}
+
+/** The first fields of some rows, as they stand there. */
+async function firstFields(text: Text, ranges: readonly ByteRange[], cut: RowCut): Promise<Set<string>> {
+  const fields = new Set<string>()
+  await eachRow(text, ranges, cut, (_row, bytes, start, end) => {
+    const row = bytes.subarray(start, end)
+    const comma = row.indexOf(COMMA)
+    fields.add(new TextDecoder().decode(comma < 0 ? row : row.subarray(0, comma)))
+  })
+  return fields
+}
+
 /** Returns the refusal of a file that was begun before the server died, where what its program had read is not known any more. */
 export function diedMeanwhile(name: string): RefusedChange {
   return cannotTell(name, 'while the table changed, before the server was started anew')
@@ -138,7 +170,7 @@ async function compare(seen: Seen, image: Text): Promise<Compared> {
   const [come, gone] = await Promise.all([rowsIn(image, added), rowsIn(text, removed)])
   const [all] = removed
   const stays = removed.length !== 1 || all!.start > start || all!.end < text.size
-  return { seen, text, added: come, removed: gone, stays, removedRanges: removed }
+  return { seen, text, added: come, removed: gone, stays, removedRanges: removed, addedRanges: added }
 }
 
 /** The first bytes of a version's text, and the rows of `tail` behind them. */

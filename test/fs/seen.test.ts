@@ -67,6 +67,16 @@ describe('the text that a file was made from, where programs of one machine had 
     expect({ base: base.version, from: unseen?.from }).toEqual({ base: three!.version, from: one!.size })
   })
 
+  test('is in doubt if a row that is new to the one opened last is a row of another one in a new form', async () => {
+    const [one, two] = await textsOf([1, 2, 3], [4])
+    // Opened last is the one without 4.
+    const seen = { first: [seenWhole(lineage, two!), seenWhole(lineage, one!)], later: [] }
+    const changed = bytesText(bytes(`${HEADER}${[1, 2, 3].map(row).join('')}4,new\n`))
+    await expect(baseOf('data.csv', seen, changed, two!)).rejects.toThrow('do it again')
+    const added = bytesText(bytes(`${HEADER}${[1, 2, 3, 5].map(row).join('')}`))
+    expect((await baseOf('data.csv', seen, added, two!)).unseen?.from).toBe(one!.size)
+  })
+
   test('is in doubt if another row would be taken out of another one of them', async () => {
     const [one, two] = await textsOf([1, 2, 3], [4])
     const mine = withOwn(one!, two!, 5)
