@@ -102,7 +102,10 @@ function bestOf(name: string, first: readonly Compared[], later: readonly Compar
   if (last === undefined) return chosen
   // All rows are there in new forms, and so are those that came in while it worked.
   const isAnew = (one: Compared): boolean => !one.stays && one.added === fewest && one.added === one.removed
-  return (isAnew(last) || last.stays ? undefined : later.find(isAnew)) ?? last
+  const found = (isAnew(last) || last.stays ? undefined : later.find(isAnew)) ?? last
+  // Its client has read another one anew, of which the program may have had the bytes.
+  if (laterLikely.some(({ removed }) => removed < found.removed)) throw cannotTell(name)
+  return found
 }
 
 /** True if a new text that takes rows away without new ones in their place fits another text as well, and takes others out of that. */

@@ -67,6 +67,13 @@ describe('the text that a file was made from, where programs of one machine had 
     expect({ base: base.version, from: unseen?.from }).toEqual({ base: three!.version, from: one!.size })
   })
 
+  test('is in doubt if one that was read anew lacks fewer rows than the one opened last', async () => {
+    const [one, two] = await textsOf([1, 2, 3], [4])
+    const seen = { first: [withOwn(one!, two!, 4)], later: [seenWhole(lineage, one!)] }
+    const changed = bytesText(bytes(`${HEADER}1,new\n${[2, 3].map(row).join('')}`))
+    await expect(baseOf('data.csv', seen, changed, two!)).rejects.toThrow('do it again')
+  })
+
   test('is in doubt if a row that is new to the one opened last is a row of another one in a new form', async () => {
     const [one, two] = await textsOf([1, 2, 3], [4])
     // Opened last is the one without 4.
