@@ -134,19 +134,15 @@ export class KnownTexts<Lineage> {
       .flatMap(texts => texts.findLast(({ firstMs }) => firstMs <= sinceMs) ?? [])
       .toSorted((left, right) => askedMs(left) - askedMs(right))
       // Of what it opened and had not in its cache, it has had what came then; of a text without bytes, nothing comes.
-      .map(opened => ({
-        opened,
-        text:
-          opened.how === 'told' && opened.size > 0 ? since.find(({ lineage }) => lineage === opened.lineage) : opened,
-      }))
+      .map(opened => ({ opened, texts: hadOf(opened, since) }))
     const isTogether = (askedMs: number): boolean =>
       askedMs > sinceMs || this.idleMs(client, askedMs, sinceMs) < this.#togetherMs
     const together = before.filter(({ opened }) => isTogether(askedMs(opened)))
     const cached = before.slice(-1).filter(({ opened }) => askedMs(opened) > sinceMs - OPENED_MS)
     const [first] = [
-      together.flatMap(({ text }) => text ?? []),
+      together.flatMap(({ texts }) => texts),
       since.slice(0, 1),
-      cached.flatMap(({ text }) => text ?? []),
+      cached.flatMap(({ texts }) => texts),
     ].filter(({ length }) => length > 0)
     if (first === undefined) return undefined
     return { first: first.map(textOf), later: since.filter(text => !first.includes(text)).map(textOf) }
@@ -176,6 +172,15 @@ export class KnownTexts<Lineage> {
 /** The text in front of an end, of which the version is known. */
 export function textBefore(end: EndOfFile): TextOf {
   return end.tail.length === 0 ? end.version! : end
+}
+
+/** The texts that a program may have had of one that was opened, by what came since. */
+function hadOf<Lineage>(opened: KnownText<Lineage>, since: readonly KnownText<Lineage>[]): KnownText<Lineage>[] {
+  if (opened.how !== 'told' || opened.size === 0) return [opened]
+  const came = since.find(({ lineage }) => lineage === opened.lineage)
+  if (came === undefined) return []
+  // What another program of the client wrote behind it may be there, or not.
+  return came.how === 'wrote' ? [opened, came] : [came]
 }
 
 function askedMs({ lastMs, toldMs }: KnownText<unknown>): number {

@@ -65,6 +65,20 @@ describe('what a program of a client knew when it began', () => {
     ])
   })
 
+  test('is what it opened, or that and what another program of its client wrote behind it', () => {
+    const { at, known, now, writes } = made()
+    known.opened(A, lineage, 1n, 10, now())
+    const begun = now()
+    writes(A, 2n, 20)
+    expect(at(A, begun)).toEqual([
+      [
+        [1n, 10],
+        [2n, 20],
+      ],
+      [],
+    ])
+  })
+
   test('is not what was in its cache, once it was told of another text and did not read that', () => {
     const { at, now, reads, tells } = made()
     reads(A, 1n, 10)
