@@ -63,8 +63,17 @@ interface Compared {
   readonly addedRanges: readonly ByteRange[]
 }
 
-/** Returns the text that a new one is a change of. RefusedChange if that cannot be told, and matters. */
-export async function baseOf(name: string, seen: SeenTexts, image: Text, current: TableText): Promise<Base> {
+/**
+ * Returns the text that a new one is a change of, of a file that was begun at the moment `sinceMs`. RefusedChange if that cannot be told,
+ * and matters.
+ */
+export async function baseOf(
+  name: string,
+  seen: SeenTexts,
+  image: Text,
+  current: TableText,
+  sinceMs: number,
+): Promise<Base> {
   const { first, later } = seen
   const [only] = first
   const isSimple = first.length === 1 && later.length === 0 && only!.tail.length === 0
@@ -75,8 +84,12 @@ export async function baseOf(name: string, seen: SeenTexts, image: Text, current
   const [atFirst, since] = await Promise.all([compareAll(first), compareAll(later)])
   const found = bestOf(name, atFirst, since)
   const all = [...atFirst, ...since]
-  if (!found.seen.isWhole || (await fitsAnother(found, all)) || (await changesAnother(found, all, image)))
-    throw cannotTell(name)
+  const isInDoubt =
+    !found.seen.isWhole ||
+    (await fitsAnother(found, all)) ||
+    (await changesAnother(found, all, image)) ||
+    (await takesLater(found, sinceMs))
+  if (isInDoubt) throw cannotTell(name)
   return asBase(found.seen, found.removedRanges, found.text, current)
 }
 
@@ -134,6 +147,21 @@ async function changesAnother(found: Compared, others: readonly Compared[], imag
     if ([...gone].every(field => come.has(field))) return true
   }
   return false
+}
+
+/**
+ * True if rows would be taken away that came into the table behind the moment `sinceMs`, when the new text was begun: its program
+ * may have read them a moment later, but as a rule it has not.
+ */
+async function takesLater({ seen, added, removed, removedRanges }: Compared, sinceMs: number): Promise<boolean> {
+  if (removed <= added) return false
+  const { front, size, text } = seen
+  const isOwn = ({ end }: ByteRange): boolean => end > size
+  if (removedRanges.some(isOwn) && text.snapshot.timestampMs > sinceMs) return true
+  const taken = await front.rowsAt(
+    removedRanges.flatMap(({ start, end }) => (start < size ? [{ start, end: Math.min(end, size) }] : [])),
+  )
+  return taken.some(({ file }) => file.modificationTime > sinceMs)
 }
 
 /** The first fields of some rows, as they stand there. */

@@ -360,7 +360,7 @@ export class ViewName {
     const earlier = isFromBefore ? await mayHaveRead(view.name, lineage, file.sinceMs, v => lineages.textOf(v)) : []
     if (seen === undefined && earlier.length === 0) return { base }
     const { first = [seenWhole(lineage, base)], later = [] } = seen ?? {}
-    return baseOf(view.name, { first: [...earlier, ...first], later }, image, base)
+    return baseOf(view.name, { first: [...earlier, ...first], later }, image, base, file.sinceMs)
   }
 
   /** True if a program may have been at work on a file when the server died: then it is not known what it had read. */

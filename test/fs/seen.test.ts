@@ -39,6 +39,9 @@ async function textsOf(...appended: readonly (readonly number[])[]): Promise<Tab
   return texts
 }
 
+/** The file was begun when all of these texts were there. */
+const LATER = Number.MAX_SAFE_INTEGER
+
 const ends = new EndsOfFile({ pinnedMs: 0, clock: systemClock, onChange: () => undefined })
 const lineage = newLineage(1n, 'csv', 'current', 1n, ends)
 const image = (...ids: readonly number[]) => bytesText(bytes(HEADER + ids.map(row).join('')))
@@ -52,7 +55,7 @@ describe('the text that a file was made from, where programs of one machine had 
   test('is one of those that came later, if it has rows that the first has not', async () => {
     const [one, two] = await textsOf([1, 2, 3], [4])
     const seen = { first: [seenWhole(lineage, one!)], later: [seenWhole(lineage, two!)] }
-    expect((await baseOf('data.csv', seen, image(1, 3, 4), two!)).base.version).toBe(two!.version)
+    expect((await baseOf('data.csv', seen, image(1, 3, 4), two!, LATER)).base.version).toBe(two!.version)
   })
 
   test('is in doubt if another one of those that came later lacks fewer of its rows', async () => {
@@ -62,8 +65,8 @@ describe('the text that a file was made from, where programs of one machine had 
     const first = [seenWhole(lineage, one!)]
     // Its program had 1, 2, 3 and 5, and has never seen 4.
     const file = image(1, 3, 5)
-    await expect(baseOf('data.csv', { first, later: [all, own] }, file, three!)).rejects.toThrow('do it again')
-    const { base, unseen } = await baseOf('data.csv', { first, later: [own, all] }, file, three!)
+    await expect(baseOf('data.csv', { first, later: [all, own] }, file, three!, LATER)).rejects.toThrow('do it again')
+    const { base, unseen } = await baseOf('data.csv', { first, later: [own, all] }, file, three!, LATER)
     expect({ base: base.version, from: unseen?.from }).toEqual({ base: three!.version, from: one!.size })
   })
 
@@ -71,7 +74,23 @@ describe('the text that a file was made from, where programs of one machine had 
     const [one, two] = await textsOf([1, 2, 3], [4])
     const seen = { first: [withOwn(one!, two!, 4)], later: [seenWhole(lineage, one!)] }
     const changed = bytesText(bytes(`${HEADER}1,new\n${[2, 3].map(row).join('')}`))
-    await expect(baseOf('data.csv', seen, changed, two!)).rejects.toThrow('do it again')
+    await expect(baseOf('data.csv', seen, changed, two!, LATER)).rejects.toThrow('do it again')
+  })
+
+  test('is in doubt if rows would be taken away that came after it was begun', async () => {
+    const [one, two] = await textsOf([1, 2, 3], [4])
+    const [first, last] = two!.snapshot.files
+    const seen = { first: [seenWhole(lineage, two!), seenWhole(lineage, two!)], later: [] }
+    const of = (file: ReturnType<typeof image>, sinceMs: number) => baseOf('data.csv', seen, file, two!, sinceMs)
+    // 4 came behind the first moment, 2 did not.
+    await expect(of(image(1, 2, 3), first!.modificationTime)).rejects.toThrow('do it again')
+    expect((await of(image(1, 2, 3), last!.modificationTime)).base.version).toBe(two!.version)
+    expect((await of(image(1, 3, 4), first!.modificationTime)).base.version).toBe(two!.version)
+    // The same for rows that its client has written itself.
+    const own = { first: [withOwn(one!, two!, 4), withOwn(one!, two!, 4)], later: [] }
+    const begunMs = two!.snapshot.timestampMs
+    await expect(baseOf('data.csv', own, image(1, 2, 3), two!, begunMs - 1)).rejects.toThrow('do it again')
+    expect((await baseOf('data.csv', own, image(1, 2, 3), two!, begunMs)).base.version).toBe(two!.version)
   })
 
   test('is in doubt if a row that is new to the one opened last is a row of another one in a new form', async () => {
@@ -79,9 +98,9 @@ describe('the text that a file was made from, where programs of one machine had 
     // Opened last is the one without 4.
     const seen = { first: [seenWhole(lineage, two!), seenWhole(lineage, one!)], later: [] }
     const changed = bytesText(bytes(`${HEADER}${[1, 2, 3].map(row).join('')}4,new\n`))
-    await expect(baseOf('data.csv', seen, changed, two!)).rejects.toThrow('do it again')
+    await expect(baseOf('data.csv', seen, changed, two!, LATER)).rejects.toThrow('do it again')
     const added = bytesText(bytes(`${HEADER}${[1, 2, 3, 5].map(row).join('')}`))
-    expect((await baseOf('data.csv', seen, added, two!)).unseen?.from).toBe(one!.size)
+    expect((await baseOf('data.csv', seen, added, two!, LATER)).unseen?.from).toBe(one!.size)
   })
 
   test('is in doubt if another row would be taken out of another one of them', async () => {
@@ -89,6 +108,6 @@ describe('the text that a file was made from, where programs of one machine had 
     const mine = withOwn(one!, two!, 5)
     const [other] = await textsOf([1, 5, 3, 6])
     const seen = { first: [seenWhole(lineage, one!)], later: [mine, seenWhole(lineage, other!)] }
-    await expect(baseOf('data.csv', seen, image(1, 3, 5), two!)).rejects.toThrow('do it again')
+    await expect(baseOf('data.csv', seen, image(1, 3, 5), two!, LATER)).rejects.toThrow('do it again')
   })
 })
