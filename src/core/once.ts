@@ -28,16 +28,13 @@ export function onceAtATime<T>(work: () => Promise<T>): () => Promise<T> {
  * under way may have missed what the asker knows of. All who ask before the next begins share it.
  */
 export function foundSinceAsked<T>(look: () => Promise<T>): () => Promise<T> {
-  let last: Promise<unknown> = Promise.resolve()
+  const inTurn = inTurns()
   let next: Promise<T> | undefined
-  const begin = (): Promise<T> => {
-    next = undefined
-    const found = look()
-    last = found
-    return found
-  }
   return () => {
-    next ??= last.then(begin, begin)
+    next ??= inTurn(() => {
+      next = undefined
+      return look()
+    })
     return next
   }
 }

@@ -8,7 +8,7 @@ import type { Unseen } from './saves/outcome.ts'
 import type { BroughtBehind } from './saves/renames.ts'
 import { type Seen, type SeenTexts, seenWhole } from './seen-texts.ts'
 import type { ByteRange, TableText } from './text/layout.ts'
-import { isAt, joined, type Text } from './text/text.ts'
+import { bytesText, isAt, joined, type Text } from './text/text.ts'
 
 /*
  * Which text a program had read that wrote a whole new one: where other programs of its client were at work at the same time,
@@ -208,7 +208,7 @@ async function compare(seen: Seen, image: Text): Promise<Compared> {
 async function known({ front: table, size, tail }: Seen): Promise<RowText> {
   const starts: number[] = []
   await eachRow(
-    { size: tail.length, read: async (start, end) => tail.subarray(start, end) },
+    bytesText(tail),
     [{ start: 0, end: tail.length }],
     table.format.cut,
     (_row, _bytes, start, _end, at) => {
